@@ -1,0 +1,47 @@
+/** distribution-spec 1.1, "Pushing manifests": registries should take manifests of at least 4 MiB; larger ones are refused here. */
+export const maxManifestBytes = 4 * 1024 * 1024
+
+const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
+const ociIndex = 'application/vnd.oci.image.index.v1+json'
+const dockerManifest = 'application/vnd.docker.distribution.manifest.v2+json'
+const dockerList = 'application/vnd.docker.distribution.manifest.list.v2+json'
+const dockerSchema1 = 'application/vnd.docker.distribution.manifest.v1+prettyjws'
+
+/** What layerd asks an upstream for: every kind of manifest, so that none is converted on the way. */
+export const manifestMediaTypes: readonly string[] = [
+  ociIndex,
+  ociManifest,
+  dockerList,
+  dockerManifest,
+  dockerSchema1,
+  'application/vnd.docker.distribution.manifest.v1+json',
+]
+
+/**
+ * The media type of a manifest whose bytes are proven by digest. The type is not covered by the digest, so what the
+ * bytes say of themselves (image-spec 1.1, `mediaType`) comes before what their sender said.
+ * @param claimed the sender's `Content-Type`, if any
+ * @returns undefined where the bytes are no JSON object, hence no manifest
+ */
+export function manifestMediaType(bytes: Uint8Array, claimed: string | undefined): string | undefined {
+  let manifest: unknown
+  try {
+    manifest = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))
+  } catch {
+    return undefined
+  }
+  if (typeof manifest !== 'object' || manifest === null || Array.isArray(manifest)) return undefined
+  const fields = manifest as Record<string, unknown>
+  if (typeof fields.mediaType === 'string' && /^[\w.+-]+\/[\w.+-]+$/.test(fields.mediaType)) return fields.mediaType
+  const type = claimed?.split(';', 1)[0]?.trim().toLowerCase()
+  if (fields.schemaVersion === 1) return type?.includes('manifest.v1') ? type : dockerSchema1
+  const isList = Array.isArray(fields.manifests)
+  if (
+    type !== undefined &&
+    manifestMediaTypes.includes(type) &&
+    (type === ociIndex || type === dockerList) === isList
+  ) {
+    return type
+  }
+  return isList ? ociIndex : ociManifest
+}

@@ -1,0 +1,70 @@
+import { OciError } from './errors.ts'
+
+/** Where content lives: the registry's name (a host, never an address to dial) and the repository in it. */
+export interface Repository {
+  /** Lower-case registry name as in a reference, such as `docker.io` or `registry.example.com:5000`. */
+  readonly registry: string
+  /** Repository name, such as `library/alpine`. */
+  readonly name: string
+}
+
+// distribution-spec 1.1, "Pulling manifests": the grammar of <name> and of a tag.
+const namePattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/
+const tagPattern = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/
+
+/** Many clients limit host plus name to 255 characters (distribution-spec 1.1, "Pulling manifests"). */
+const maxNameLength = 255
+
+/** @throws {OciError} NAME_INVALID */
+export function parseRepositoryName(text: string): string {
+  if (text.length <= maxNameLength && namePattern.test(text)) return text
+  throw new OciError(
+    'NAME_INVALID',
+    text.length > maxNameLength
+      ? `the repository name has ${text.length} characters; at most ${maxNameLength} are allowed`
+      : `"${text}" is not a repository name: lower-case letters and digits, separated by one of . _ __ - or /`,
+  )
+}
+
+export function isTag(text: string): boolean {
+  return tagPattern.test(text)
+}
+
+/** @throws {OciError} TAG_INVALID */
+export function parseTag(text: string): string {
+  if (isTag(text)) return text
+  const shown = text.length > 140 ? `${text.slice(0, 140)}…` : text
+  throw new OciError(
+    'TAG_INVALID',
+    `"${shown}" is neither a tag (letters, digits, . _ -, at most 128 characters, not starting with . or -) nor a digest`,
+  )
+}
+
+// A host with a dot, a port or "localhost", as Docker's reference grammar tells a host from a repository name.
+const registryPattern =
+  /^(?:localhost|[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+|[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?=:)|\[[0-9a-f:]+\])(?::[0-9]{1,5})?$/
+
+/** Whether text has the form of a registry's name rather than of a part of a repository name. */
+export function isRegistryName(text: string): boolean {
+  return text.length <= maxNameLength && registryPattern.test(text)
+}
+
+/** Docker Hub has three names; the first is the one in references. */
+const dockerHub = 'docker.io'
+const dockerHubAliases: ReadonlySet<string> = new Set(['index.docker.io', 'registry-1.docker.io'])
+
+/** The one name of a registry: lower case, Docker Hub's aliases resolved. */
+export function canonicalRegistry(name: string): string {
+  const lower = name.toLowerCase()
+  return dockerHubAliases.has(lower) ? dockerHub : lower
+}
+
+/** Docker Hub's official images are written without their `library/`. */
+export function canonicalRepository(registry: string, name: string): string {
+  return registry === dockerHub && !name.includes('/') ? `library/${name}` : name
+}
+
+/** `registry/repository`, the text form used in logs and keys. */
+export function repositoryText(repository: Repository): string {
+  return `${repository.registry}/${repository.name}`
+}

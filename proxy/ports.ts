@@ -1,0 +1,82 @@
+import type { Digest } from './oci/digest.ts'
+import type { Repository } from './oci/name.ts'
+
+/** Where the bytes of an answer came from, as logs and metrics name it. */
+export type ContentOrigin = 'store' | 'peer' | 'upstream'
+
+/** Manifests and blobs are both content by digest; upstream keeps them under different paths. */
+export type ContentKind = 'manifest' | 'blob'
+
+interface ClientRequest {
+  readonly repository: Repository
+  /** The client's own `Authorization` header for this registry, if it sent one. */
+  readonly authorization?: string | undefined
+  /** Aborted when the client is gone. */
+  readonly signal: AbortSignal
+}
+
+export interface ContentRequest extends ClientRequest {
+  readonly kind: ContentKind
+  readonly digest: Digest
+}
+
+export interface TagRequest extends ClientRequest {
+  readonly tag: string
+}
+
+export interface ContentInfo {
+  /** Bytes; undefined while an upstream that sends no length has not finished. */
+  readonly size: number | undefined
+  /** Known for manifests; blobs have none of their own in a registry. */
+  readonly mediaType?: string | undefined
+  readonly origin: ContentOrigin
+}
+
+/** Content that is open for reading. It must be closed, also when it was not read. */
+export interface Content extends ContentInfo {
+  /**
+   * The bytes from `start` up to and including `end` (to the last one if undefined), in order, once.
+   * A chunk is valid until the next one is asked for: its memory is used again.
+   * The last bytes are given only after the whole content was proven against its digest.
+   * @throws when the content can't be had whole; what was given until then must not be presented as complete
+   */
+  read(start: number, end: number | undefined, signal: AbortSignal): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
+
+/** What the registry routes need to answer for content by digest. Both throw {@link OciError} where it can't be had. */
+export interface ContentSource {
+  open(request: ContentRequest): Promise<Content>
+  /** As `open`, for HEAD: what is known without moving the content, if that can be told. */
+  stat(request: ContentRequest): Promise<ContentInfo>
+}
+
+export interface ResolvedTag {
+  readonly digest: Digest
+  /** Set where upstream could not be asked: when it last confirmed the tag, in ms since the epoch. */
+  readonly confirmedAt?: number | undefined
+}
+
+/** What the manifest route needs to turn a tag into a digest. Throws {@link OciError}. */
+export interface TagResolver {
+  resolve(request: TagRequest): Promise<ResolvedTag>
+}
+
+/** An answer of upstream that is passed on as it is: tag lists and referrers. */
+export interface PassedOnResponse {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+export interface ListRequest extends ClientRequest {
+  /** `tags/list` or `referrers/<digest>`. */
+  readonly resource: 'tags/list' | `referrers/${Digest}`
+  /** Query parameters that the API defines for the resource. */
+  readonly query: URLSearchParams
+}
+
+/** What the list routes need. Throws {@link OciError}. */
+export interface ListSource {
+  list(request: ListRequest): Promise<PassedOnResponse>
+}

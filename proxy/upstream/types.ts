@@ -1,0 +1,88 @@
+import type { Digest } from '../oci/digest.ts'
+import type { Repository } from '../oci/name.ts'
+import type { ContentKind, PassedOnResponse } from '../ports.ts'
+
+/**
+ * Who a request to a registry speaks for: a client that sent its own `Authorization`, or the node (with the credentials
+ * that are configured for the registry, or anonymously where there are none).
+ */
+export interface UpstreamRequest {
+  readonly repository: Repository
+  /** A client's `Authorization` header. It goes to this registry's host (and its token service) only. */
+  readonly authorization?: string | undefined
+  readonly signal: AbortSignal
+}
+
+/** Whether upstream gave content to anybody (`public`) or only for credentials. */
+export type Access = 'public' | 'private'
+
+export interface UpstreamDescriptor {
+  readonly digest: Digest
+  readonly mediaType: string | undefined
+  readonly size: number | undefined
+  readonly access: Access
+}
+
+export interface UpstreamBody {
+  /** Size of the whole content in bytes, where upstream says it. */
+  readonly size: number | undefined
+  readonly mediaType: string | undefined
+  readonly access: Access
+  /**
+   * The bytes from the offset asked for to the end; a broken transfer has been resumed inside. The length is checked, the
+   * digest is not. A chunk is valid until the next one is asked for.
+   */
+  readonly body: AsyncIterable<Uint8Array>
+}
+
+/** The registry client. All methods throw {@link UpstreamError}. */
+export interface Upstream {
+  /** Asks what a tag or digest is, with HEAD (GET where HEAD fails or says too little). */
+  resolveManifest(request: UpstreamRequest & { readonly reference: string }): Promise<UpstreamDescriptor>
+  /** Size of content by HEAD. */
+  stat(request: UpstreamRequest & { readonly kind: ContentKind; readonly digest: Digest }): Promise<UpstreamDescriptor>
+  open(
+    request: UpstreamRequest & { readonly kind: ContentKind; readonly digest: Digest; readonly offset: number },
+  ): Promise<UpstreamBody>
+  /** `tags/list` and `referrers/<digest>`: any 2xx or 404 as it is. The body is bounded. */
+  list(
+    request: UpstreamRequest & { readonly resource: string; readonly query: URLSearchParams },
+  ): Promise<PassedOnResponse & { readonly access: Access }>
+  close(): Promise<void>
+}
+
+/**
+ * - `unreachable`: no answer at all (DNS, connect, time-out); the only one that means "offline"
+ * - `unauthorized`: 401 after the auth flow; `challenge` is upstream's `WWW-Authenticate`
+ * - `denied`: 403
+ * - `not-found`: 404
+ * - `rate-limited`: 429 until the deadline
+ * - `broken`: 5xx, truncated body, wrong length, HTML in place of a blob, redirect loops, unusable answers
+ * - `refused`: the request would send credentials where they don't belong (foreign token realm)
+ * - `aborted`: the caller's signal
+ */
+export type UpstreamErrorCode =
+  | 'unreachable'
+  | 'unauthorized'
+  | 'denied'
+  | 'not-found'
+  | 'rate-limited'
+  | 'broken'
+  | 'refused'
+  | 'aborted'
+
+export class UpstreamError extends Error {
+  readonly code: UpstreamErrorCode
+  readonly challenge: string | undefined
+
+  constructor(
+    code: UpstreamErrorCode,
+    message: string,
+    options: { readonly cause?: unknown; readonly challenge?: string | undefined } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'UpstreamError'
+    this.code = code
+    this.challenge = options.challenge
+  }
+}
