@@ -1,78 +1,47 @@
 import { z } from 'zod'
 import { wellKnownRegistries } from './registries.ts'
-import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
+import {
+  address,
+  duration,
+  filePath,
+  httpUrl,
+  multiaddr,
+  peerId,
+  registryName,
+  seed,
+  size,
+  timeout,
+  timeoutText,
+  wait,
+} from './scalars.ts'
 
 /**
  * Every option: type, default, unit and help text, in one place. The YAML file, the `LAYERD_*` variables, the flags,
  * `config/default.yaml` and the help texts are all derived from it.
  */
 
-const sizeText = z.union([z.string(), z.number()]).transform((value, context) => {
-  const bytes = parseSize(String(value))
-  if (bytes !== undefined) return bytes
-  context.addIssue({ code: 'custom', message: `expected a size such as "20 GiB" or "500MB", got "${value}"` })
-  return z.NEVER
-})
-
-const size = (fallback: number) => sizeText.prefault(formatSize(fallback))
-
-const durationText = z.union([z.string(), z.number()]).transform((value, context) => {
-  const ms = parseDuration(String(value))
-  if (ms !== undefined) return ms
-  context.addIssue({ code: 'custom', message: `expected a duration such as "250ms", "10s" or "5m", got "${value}"` })
-  return z.NEVER
-})
-
-const duration = (fallback: number) => durationText.prefault(formatDuration(fallback))
-
-const addressPattern = /^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):(\d{1,5})$/
-
-/** `host:port`; port 0 takes a free one. */
-const address = (fallback: string) =>
-  z
-    .string()
-    .transform((text, context) => {
-      const match = addressPattern.exec(text)
-      const port = Number(match?.[2])
-      if (match?.[1] !== undefined && port <= 65535) return { host: match[1].replace(/^\[|\]$/g, ''), port }
-      context.addIssue({
-        code: 'custom',
-        message: `expected host:port such as "127.0.0.1:5050" or "[::]:5050", got "${text}"`,
-      })
-      return z.NEVER
-    })
-    .prefault(fallback)
-
-const httpUrl = z.string().refine((text) => /^https?:\/\/[^\s/?#]+(?:\/[^\s?#]*)?$/.test(text) && URL.canParse(text), {
-  message: 'expected an http:// or https:// URL without query, such as "https://registry.example.com"',
-})
-
-const registryName = z
-  .string()
-  .regex(
-    /^(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9-]+(?=:)|\[[0-9a-f:]+\])(?::\d{1,5})?$/,
-    'expected a registry name as in references, in lower case, such as "registry.example.com" or "registry.example.com:5000"',
-  )
-
 const registry = z.strictObject({
   endpoint: httpUrl.describe('Base URL of the registry.'),
-  username: z.string().optional().describe('User name. Comes before what the Docker config file says.'),
-  password: z.string().optional().meta({ secret: true }).describe('Password or access token that goes with username.'),
-  ca: z.string().optional().describe('PEM file with certificate authorities to trust for this registry.'),
+  username: z.string().min(1).optional().describe('User name. Comes before what the Docker config file says.'),
+  password: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ secret: true })
+    .describe('Password or access token that goes with username.'),
+  ca: filePath.optional().describe('PEM file with certificate authorities to trust for this registry.'),
   insecure: z.boolean().default(false).describe('Accept any TLS certificate of this registry.'),
   authRealms: z
     .array(httpUrl)
     .default([])
     .describe('Token services on other domains that this registry may send us to, as URL prefixes.'),
-  connectTimeout: durationText.optional().describe('Overrides upstream.connectTimeout for this registry.'),
-  responseTimeout: durationText.optional().describe('Overrides upstream.responseTimeout for this registry.'),
-  idleTimeout: durationText.optional().describe('Overrides upstream.idleTimeout for this registry.'),
+  connectTimeout: timeoutText.optional().describe('Overrides upstream.connectTimeout for this registry.'),
+  responseTimeout: timeoutText.optional().describe('Overrides upstream.responseTimeout for this registry.'),
+  idleTimeout: timeoutText.optional().describe('Overrides upstream.idleTimeout for this registry.'),
 })
 
 export const configSchema = z.strictObject({
-  dataDir: z
-    .string()
-    .min(1)
+  dataDir: filePath
     .default('~/.local/share/layerd')
     .describe('Folder for blobs, metadata and the identity of the node.'),
   log: z
@@ -86,7 +55,7 @@ export const configSchema = z.strictObject({
   registry: z
     .strictObject({
       listen: address('127.0.0.1:5050').describe('Where container clients find the mirror (host:port).'),
-      shutdownTimeout: duration(30_000).describe('How long running responses may take to finish when the node stops.'),
+      shutdownTimeout: wait(30_000).describe('How long running responses may take to finish when the node stops.'),
     })
     .prefault({})
     .describe('The registry mirror that container clients talk to.'),
@@ -112,38 +81,36 @@ export const configSchema = z.strictObject({
       listen: address('0.0.0.0:4050').describe('libp2p address for the DHT and control messages (host:port, TCP).'),
       transferListen: address('0.0.0.0:4051').describe('Address for blob transfer between peers (host:port, HTTPS).'),
       announce: z
-        .array(z.string())
+        .array(multiaddr)
         .default([])
         .describe('Multiaddrs to announce in place of the ones that the node sees itself, for NAT.'),
       seeds: z
-        .array(z.string())
+        .array(seed)
         .default([])
         .describe(
           'Peers to connect to: multiaddrs with or without a PeerId (/dns4/layerd.example/tcp/4050), or host:port.',
         ),
       mdns: z.boolean().default(true).describe('Find peers on the local network by multicast DNS.'),
-      swarmKey: z
-        .string()
+      swarmKey: filePath
         .optional()
         .describe('File with the pre-shared key (libp2p pnet format) that closes the swarm to others.'),
       allowedPeers: z
-        .array(z.string())
+        .array(peerId)
         .default([])
         .describe('PeerIds that may connect; empty means all that can reach the node (and know the swarm key).'),
-      lookupTimeout: duration(25).describe('How long a cold request waits for peers before upstream is asked as well.'),
+      lookupTimeout: wait(25).describe('How long a cold request waits for peers before upstream is asked as well.'),
       uploads: z.number().int().min(1).max(4096).default(32).describe('Transfers to peers at the same time.'),
     })
     .prefault({})
     .describe('The peers.'),
   upstream: z
     .strictObject({
-      dockerConfig: z
-        .string()
+      dockerConfig: filePath
         .default('~/.docker/config.json')
         .describe('Docker config file with credentials (auths, credHelpers, credsStore); absent is fine.'),
-      connectTimeout: duration(5_000).describe('Until a connection to a registry stands.'),
-      responseTimeout: duration(20_000).describe('Until the headers of a response are there.'),
-      idleTimeout: duration(20_000).describe('Longest silence within a body.'),
+      connectTimeout: timeout(5_000).describe('Until a connection to a registry stands.'),
+      responseTimeout: timeout(20_000).describe('Until the headers of a response are there.'),
+      idleTimeout: timeout(20_000).describe('Longest silence within a body.'),
       attempts: z
         .number()
         .int()

@@ -53,6 +53,9 @@ export interface ContentSource {
 
 export interface ResolvedTag {
   readonly digest: Digest
+  /** Of the manifest, where upstream said it when it was asked for the tag. */
+  readonly mediaType?: string | undefined
+  readonly size?: number | undefined
   /** Set where upstream could not be asked: when it last confirmed the tag, in ms since the epoch. */
   readonly confirmedAt?: number | undefined
 }

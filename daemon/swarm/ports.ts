@@ -1,5 +1,8 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 
+/** Whether anybody may have a blob, or only those whom its registry lets read the repository. */
+export type Access = 'public' | 'private'
+
 /** The text form of a libp2p PeerId. */
 export type PeerId = string
 
@@ -15,6 +18,8 @@ export interface SharedBlob {
   /** Bytes. */
   readonly size: number
   readonly mediaType: string | undefined
+  /** `private` content is told so to the peer (header `Layerd-Access`), which then asks upstream who may have it. */
+  readonly access: Access
   /** Bytes `start` to `end` inclusive. A chunk is valid until the next one is asked for. */
   read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>
   close(): Promise<void>
@@ -33,6 +38,7 @@ export interface PeerBody {
   /** Size of the whole blob in bytes. */
   readonly size: number
   readonly mediaType: string | undefined
+  readonly access: Access
   /** Bytes from the offset asked for to the end; throws {@link PeerError} where the peer fails. */
   readonly body: AsyncIterable<Uint8Array>
 }
@@ -87,11 +93,7 @@ export interface Swarm {
   /** Starts a transfer from a peer at `offset`. @throws {PeerError} */
   open(peer: PeerId, digest: Digest, offset: number, signal: AbortSignal): Promise<PeerBody>
   /** Size and type of a peer's blob, without its bytes. @throws {PeerError} */
-  stat(
-    peer: PeerId,
-    digest: Digest,
-    signal: AbortSignal,
-  ): Promise<{ readonly size: number; readonly mediaType: string | undefined }>
+  stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<Omit<PeerBody, 'body'>>
   /** What peers know of a tag (`registry/repository:tag`), until the signal is aborted or all have answered. */
   tags(reference: string, signal: AbortSignal): Promise<readonly TagConfirmation[]>
   /** Queues a blob to be announced on the DHT; returns at once. `priority` is for what was completed just now. */

@@ -1,0 +1,46 @@
+# syntax=docker/dockerfile:1
+ARG NODE_IMAGE=node:24-bookworm-slim
+
+FROM ${NODE_IMAGE} AS build
+WORKDIR /src
+COPY package.json package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY config ./config
+COPY proxy ./proxy
+COPY daemon ./daemon
+RUN npm run build
+
+FROM ${NODE_IMAGE} AS dependencies
+WORKDIR /src
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund
+
+FROM ${NODE_IMAGE}
+WORKDIR /opt/layerd
+# An empty volume takes over the owner of the folder that it is mounted on.
+RUN install --directory --owner=node --group=node --mode=0750 /var/lib/layerd
+COPY --from=dependencies /src/node_modules ./node_modules
+COPY --from=build /src/dist ./dist
+COPY package.json LICENSE ./
+COPY config/default.yaml ./config/default.yaml
+
+# Within a container 127.0.0.1 can't be reached through a published port. Publish to the host's loopback only:
+#   docker run -p 127.0.0.1:5050:5050 -p 127.0.0.1:5051:5051 -p 4050:4050 -p 4051:4051 ...
+# With --network host (which mDNS needs) set both back to 127.0.0.1: they have no authentication of their own.
+ENV NODE_ENV=production \
+    LAYERD_DATA_DIR=/var/lib/layerd \
+    LAYERD_REGISTRY_LISTEN=0.0.0.0:5050 \
+    LAYERD_ADMIN_LISTEN=0.0.0.0:5051
+
+# The image's user "node" as a number, by which Kubernetes sees that it is not root.
+USER 1000:1000
+VOLUME /var/lib/layerd
+EXPOSE 5050 5051 4050 4051
+
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.LAYERD_ADMIN_LISTEN.split(':').pop() + '/livez', { signal: AbortSignal.timeout(4000) }).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+
+# Node as process 1 is enough: serve handles SIGTERM itself and reaps what it starts (credential helpers).
+ENTRYPOINT ["node", "/opt/layerd/dist/daemon/cli/bin.js"]
+CMD ["serve"]

@@ -1,0 +1,138 @@
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { isAbsolute } from 'node:path'
+import { type Finding, found } from './problems.ts'
+import type { Config, ListenAddress } from './schema.ts'
+import { formatSize } from './units.ts'
+
+/** What no single value shows to be wrong: options that do not fit each other, and files that are not there. */
+export function checkConfig(config: Config): Finding[] {
+  return [
+    ...checkPaths(config),
+    ...checkStore(config),
+    ...checkAddresses(config),
+    ...checkRegistries(config),
+    ...checkSwarmKey(config),
+  ]
+}
+
+/** Below this even small images do not fit; a quota like that is a unit left out. */
+const smallestStore = 16 * 2 ** 20
+
+function checkStore({ store }: Config): Finding[] {
+  if (store.maxSize >= smallestStore) return []
+  const message = `expected at least ${formatSize(smallestStore)}, got ${formatSize(store.maxSize)}`
+  return [{ path: ['store', 'maxSize'], message }]
+}
+
+function checkPaths(config: Config): Finding[] {
+  const paths: [path: string[], value: string | undefined][] = [
+    [['dataDir'], config.dataDir],
+    [['swarm', 'swarmKey'], config.swarm.swarmKey],
+    [['upstream', 'dockerConfig'], config.upstream.dockerConfig],
+    ...Object.entries(config.registries).map(([name, { ca }]): [string[], string | undefined] => [
+      ['registries', name, 'ca'],
+      ca,
+    ]),
+  ]
+  return paths
+    .filter(([, value]) => value !== undefined && !isAbsolute(value))
+    .map(([path, value]) => ({
+      path,
+      message: `expected an absolute path (the home directory that "~" stands for is not known), got ${found(value)}`,
+    }))
+}
+
+const everywhere = ['0.0.0.0', '::']
+
+function collide(a: ListenAddress, b: ListenAddress): boolean {
+  if (a.port === 0 || a.port !== b.port) return false
+  return a.host === b.host || everywhere.includes(a.host) || everywhere.includes(b.host)
+}
+
+function checkAddresses({ registry, admin, swarm }: Config): Finding[] {
+  const taken: [path: string[], address: ListenAddress][] = [
+    [['registry', 'listen'], registry.listen],
+    [['admin', 'listen'], admin.listen],
+    [['swarm', 'listen'], swarm.listen],
+    [['swarm', 'transferListen'], swarm.transferListen],
+  ]
+  return taken.flatMap(([path, address], index) => {
+    const other = taken.slice(0, index).find(([, earlier]) => collide(earlier, address))
+    if (other === undefined) return []
+    const message = `expected an address of its own, got port ${address.port}, which ${other[0].join('.')} has`
+    return [{ path, beside: other[0], message }]
+  })
+}
+
+const loopback = /^(?:localhost|127\.[\d.]+|\[::1\])$/
+
+/** Whether an endpoint is the mirror itself, which would then ask itself without end. */
+function isOwnMirror(endpoint: string, { host, port }: ListenAddress): boolean {
+  const url = new URL(endpoint)
+  const endpointPort = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
+  if (port === 0 || endpointPort !== port) return false
+  const own = host.includes(':') ? `[${host}]` : host
+  return url.hostname === own || (loopback.test(url.hostname) && (everywhere.includes(host) || loopback.test(own)))
+}
+
+function checkRegistries({ registries, registry }: Config): Finding[] {
+  return Object.entries(registries).flatMap(([name, entry]) => {
+    const list: Finding[] = []
+    const path = (field: string) => ['registries', name, field]
+    if (entry.username !== undefined && entry.password === undefined) {
+      list.push({
+        path: path('username'),
+        beside: path('password'),
+        message: 'expected a password beside it, got none',
+      })
+    }
+    if (entry.password !== undefined && entry.username === undefined) {
+      list.push({
+        path: path('password'),
+        beside: path('username'),
+        message: 'expected a username beside it, got none',
+      })
+    }
+    if (isOwnMirror(entry.endpoint, registry.listen)) {
+      const message = `expected the registry's own address, got ${found(entry.endpoint)}, where this node listens itself`
+      list.push({ path: path('endpoint'), beside: ['registry', 'listen'], message })
+    }
+    if (entry.ca !== undefined) list.push(...checkFile(path('ca'), entry.ca, certificateMistake))
+    return list
+  })
+}
+
+// https://github.com/libp2p/specs/blob/master/pnet/Private-Networks-PSK-V1.md
+const swarmKeyPattern = /^\/key\/swarm\/psk\/1\.0\.0\/\r?\n\/base16\/\r?\n[0-9a-fA-F]{64}\s*$/
+
+function checkSwarmKey({ swarm }: Config): Finding[] {
+  if (swarm.swarmKey === undefined) return []
+  return checkFile(['swarm', 'swarmKey'], swarm.swarmKey, (text) => {
+    if (swarmKeyPattern.test(text)) return undefined
+    return 'expected a file with the lines "/key/swarm/psk/1.0.0/", "/base16/" and 64 hexadecimal digits'
+  })
+}
+
+function certificateMistake(text: string): string | undefined {
+  const certificates = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  try {
+    for (const certificate of certificates) new X509Certificate(certificate)
+  } catch {
+    return 'expected PEM certificates, got one that cannot be read'
+  }
+  return certificates.length > 0 ? undefined : 'expected PEM certificates, got a file without any'
+}
+
+/** What is wrong with the file that an option names. Its content is never shown. */
+function checkFile(path: string[], file: string, mistake: (text: string) => string | undefined): Finding[] {
+  if (!isAbsolute(file)) return []
+  try {
+    const message = mistake(readFileSync(file, 'utf8'))
+    return message === undefined ? [] : [{ path, message: `${message}: ${file}` }]
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const reason = code === 'ENOENT' ? 'there is none at' : code === 'EACCES' ? 'this user may not read' : message
+    return [{ path, message: `expected a file that can be read; ${reason} ${file}` }]
+  }
+}

@@ -1,0 +1,36 @@
+import { stringify } from 'yaml'
+import { type Option, options, registryOptions } from './options.ts'
+import type { Config, ListenAddress } from './schema.ts'
+import { setAt, type Tree, valueAt } from './tree.ts'
+import { formatDuration, formatSize } from './units.ts'
+
+/** What stands in place of a secret. */
+const hidden = '***'
+
+/** `host:port`, as options have it. */
+export function formatAddress({ host, port }: ListenAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+function written(value: unknown, { kind, secret }: Option): unknown {
+  if (secret) return hidden
+  if (kind === 'size') return formatSize(value as number)
+  if (kind === 'duration') return formatDuration(value as number)
+  if (kind === 'address') return formatAddress(value as ListenAddress)
+  return value
+}
+
+/** The effective configuration as YAML that can be a configuration file again, with secrets hidden. */
+export function effectiveDocument(config: Config): string {
+  const tree: Tree = {}
+  const put = (path: readonly string[], option: Option) => {
+    const value = valueAt(config, path)
+    if (value !== undefined) setAt(tree, path, written(value, option))
+  }
+  for (const option of options) put(option.path, option)
+  setAt(tree, ['registries'], {})
+  for (const name of Object.keys(config.registries)) {
+    for (const option of registryOptions) put(['registries', name, ...option.path], option)
+  }
+  return stringify(tree, { lineWidth: 0 })
+}

@@ -1,0 +1,86 @@
+import { homedir } from 'node:os'
+import { resolve } from 'node:path'
+import { options, registryOptions } from './options.ts'
+import { findings, type Problem, pathText } from './problems.ts'
+import { wellKnownRegistries } from './registries.ts'
+import { configSchema } from './schema.ts'
+import { isTree, type Path, removeAt, setAt, type Tree, valueAt } from './tree.ts'
+
+/** What one place (the file, the variables, the flags) says about the configuration. */
+export interface Layer {
+  readonly values: Tree
+  /** Set where the place gives the list of registries rather than adding to it: the names on the list. */
+  readonly registryList?: readonly string[] | undefined
+  /** Where the value at a path was written; undefined if not in this layer. */
+  origin(path: Path): string | undefined
+  /** What is wrong with the form of the place itself. */
+  readonly problems: readonly Problem[]
+}
+
+/** Where relative paths start, and what `~` is. */
+export interface Folders {
+  readonly base: string
+  readonly home: string
+}
+
+/** The account's home directory; empty where it has none (a container with an arbitrary user). */
+export function homeFolder(): string {
+  try {
+    return homedir()
+  } catch {
+    return ''
+  }
+}
+
+/** Makes a path absolute. `~name`, and `~` without a home directory, stay as they are for the checks to find. */
+export function absolutePath(text: string, { base, home }: Folders): string {
+  if (!text.startsWith('~')) return resolve(base, text)
+  if (home === '' || (text !== '~' && !text.startsWith('~/'))) return text
+  return resolve(home, text.slice(2))
+}
+
+/** Makes every path in a tree absolute, in place. */
+export function resolvePaths(tree: Tree, folders: Folders): void {
+  const registries = valueAt(tree, ['registries'])
+  const names = isTree(registries) ? Object.keys(registries) : []
+  const paths = [
+    ...options.filter((option) => option.kind === 'path').map((option) => option.path),
+    ...registryOptions
+      .filter((option) => option.kind === 'path')
+      .flatMap((option) => names.map((name) => ['registries', name, ...option.path])),
+  ]
+  for (const path of paths) {
+    const value = valueAt(tree, path)
+    if (typeof value === 'string' && value !== '') setAt(tree, path, absolutePath(value, folders))
+  }
+}
+
+/** Gives registries without an endpoint the one that their name stands for. */
+export function fillEndpoints(tree: Tree): Tree {
+  const registries = valueAt(tree, ['registries'])
+  if (!isTree(registries)) return tree
+  const filled = Object.entries(registries).map(([name, entry]) => {
+    if (!isTree(entry) || Object.hasOwn(entry, 'endpoint')) return [name, entry]
+    const known = Object.hasOwn(wellKnownRegistries, name) ? wellKnownRegistries[name]?.endpoint : undefined
+    return [name, { ...entry, endpoint: known ?? `https://${name}` }]
+  })
+  return { ...tree, registries: Object.fromEntries(filled) }
+}
+
+/**
+ * What the schema finds wrong in a layer. The wrong values are taken out of it, so that what is left can be checked
+ * together with the other layers.
+ */
+export function validate(layer: Layer): Problem[] {
+  const tree = fillEndpoints(layer.values)
+  const result = configSchema.safeParse(tree)
+  if (result.success) return []
+  const list = findings(result.error.issues, tree)
+  const problems = list.map(({ path, message }) => ({
+    origin: layer.origin(path) ?? 'default',
+    path: pathText(path),
+    message,
+  }))
+  for (const { path } of list) removeAt(layer.values, path)
+  return problems
+}

@@ -1,0 +1,119 @@
+import { z } from 'zod'
+import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
+
+/** The kinds of single values that options have. Each carries its kind, from which variables and documents are made. */
+
+/** What would be right, by kind: the same words in error messages and in default.yaml. */
+export const expectations = {
+  size: 'a size such as "20 GiB" or "500MB"',
+  duration: 'a duration such as "250ms", "10s" or "5m"',
+  address: 'host:port such as "127.0.0.1:5050" or "[::]:5050"',
+  path: 'a path',
+} as const
+
+export type ScalarKind = keyof typeof expectations
+
+declare module 'zod' {
+  interface GlobalMeta {
+    kind?: ScalarKind
+    /** The value is never shown. */
+    secret?: boolean
+  }
+}
+
+const refuse = (context: z.RefinementCtx, expected: string) => {
+  context.addIssue({ code: 'custom', message: `expected ${expected}` })
+  return z.NEVER
+}
+
+const quantity = z.union([z.string(), z.number()])
+
+/** Bytes. */
+export const size = (fallback: number) =>
+  quantity
+    .transform((value, context) => parseSize(String(value)) ?? refuse(context, expectations.size))
+    .meta({ kind: 'size' })
+    .prefault(formatSize(fallback))
+
+const durationText = (shortest: number, longest: number) =>
+  quantity
+    .transform((value, context) => {
+      const ms = parseDuration(String(value))
+      if (ms === undefined) return refuse(context, expectations.duration)
+      if (ms >= shortest && ms <= longest) return ms
+      return refuse(context, `a duration from ${formatDuration(shortest)} to ${formatDuration(longest)}`)
+    })
+    .meta({ kind: 'duration' })
+
+const day = 86_400_000
+
+/** Milliseconds that something stays valid for; 0 turns it off. */
+export const duration = (fallback: number) => durationText(0, 365 * day).prefault(formatDuration(fallback))
+
+// Node's timers fire at once above 24.8 days.
+const longestTimer = day
+
+/** Milliseconds that something waits for; 0 does not wait. */
+export const wait = (fallback: number) => durationText(0, longestTimer).prefault(formatDuration(fallback))
+
+/** Milliseconds of a deadline. 0 is refused: libraries take it for "no deadline". */
+export const timeoutText = durationText(1, longestTimer)
+export const timeout = (fallback: number) => timeoutText.prefault(formatDuration(fallback))
+
+const addressPattern = /^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):(\d{1,5})$/
+
+/** `host:port`; port 0 takes a free one. */
+const addressText = z
+  .string()
+  .transform((text, context) => {
+    const match = addressPattern.exec(text)
+    const port = Number(match?.[2])
+    if (match?.[1] === undefined || port > 65535) return refuse(context, expectations.address)
+    return { host: match[1].replace(/^\[|\]$/g, ''), port }
+  })
+  .meta({ kind: 'address' })
+
+export const address = (fallback: string) => addressText.prefault(fallback)
+
+/** A file or folder. Loading makes it absolute: `~` is the home directory, the rest is relative to where it is written. */
+export const filePath = z.string().min(1).meta({ kind: 'path' })
+
+export const httpUrl = z
+  .string()
+  .refine((text) => /^https?:\/\/[^\s/?#@]+(?:\/[^\s?#]*)?$/.test(text) && URL.canParse(text), {
+    message:
+      'expected an http:// or https:// URL without credentials and query, such as "https://registry.example.com"',
+  })
+
+const multiaddrPattern = /^(?:\/(?:ip4|ip6|dns|dns4|dns6|dnsaddr|tcp|p2p)\/[^\s/]+)+$/
+
+const isMultiaddr = (text: string) => multiaddrPattern.test(text)
+
+export const multiaddr = z.string().refine(isMultiaddr, {
+  message: 'expected a multiaddr such as "/ip4/203.0.113.7/tcp/4050"',
+})
+
+/** A multiaddr, with or without a PeerId, or `host:port`. */
+export const seed = z
+  .string()
+  .refine((text) => isMultiaddr(text) || (addressPattern.test(text) && !text.endsWith(':0')), {
+    message: 'expected a multiaddr such as "/dns4/layerd.example/tcp/4050", or host:port',
+  })
+
+// Ed25519 and secp256k1 keys inline, RSA as a hash, and all of them as a CID.
+export const peerId = z.string().regex(/^(?:12D3KooW|16Uiu2|Qm|bafz|k)[0-9A-Za-z]{40,}$/, {
+  message: 'expected a PeerId such as "12D3KooW..."',
+})
+
+const dockerHubAliases = ['index.docker.io', 'registry-1.docker.io']
+
+export const registryName = z
+  .string()
+  .regex(
+    /^(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9-]+(?=:)|\[[0-9a-f:]+\])(?::\d{1,5})?$/,
+    'expected a registry name as in references, in lower case, such as "registry.example.com" or "registry.example.com:5000"',
+  )
+  .refine((name) => URL.canParse(`https://${name}`), { message: 'expected a registry name with a valid port' })
+  .refine((name) => !dockerHubAliases.includes(name), {
+    message: 'expected "docker.io", which is what references call this registry',
+  })

@@ -1,0 +1,49 @@
+import Router from '@koa/router'
+import Koa from 'koa'
+import type { SwarmStatus } from '../swarm/ports.ts'
+import type { Metrics } from './metrics.ts'
+
+/** `GET /api/v1/status`: a stable interface. */
+export interface NodeStatus extends SwarmStatus {
+  readonly version: string
+  readonly uptimeSeconds: number
+  /** Address of the registry mirror; undefined while the node starts. */
+  readonly registry: string | undefined
+  readonly store: { readonly bytes: number; readonly maxBytes: number; readonly blobs: number }
+  readonly counters: Metrics['totals']
+}
+
+export interface AdminOptions {
+  readonly metrics: Metrics
+  readonly status: () => NodeStatus
+  /** Why the node is not ready to serve clients; undefined when it is. */
+  readonly notReady: () => string | undefined
+}
+
+/** Health, metrics and the JSON API, for operators. */
+export function createAdminApp({ metrics, status, notReady }: AdminOptions): Koa {
+  const router = new Router()
+  router.get('/livez', (ctx) => {
+    ctx.body = 'ok\n'
+  })
+  router.get('/readyz', (ctx) => {
+    const reason = notReady()
+    ctx.status = reason === undefined ? 200 : 503
+    ctx.body = `${reason ?? 'ok'}\n`
+  })
+  router.get('/metrics', async (ctx) => {
+    ctx.type = metrics.registry.contentType
+    ctx.body = await metrics.registry.metrics()
+  })
+  router.get('/api/v1/status', (ctx) => {
+    ctx.body = status()
+  })
+  const app = new Koa()
+  app.silent = true
+  app.use(router.routes()).use(router.allowedMethods())
+  app.use((ctx) => {
+    ctx.status = 404
+    ctx.body = 'no such page: there are /livez, /readyz, /metrics and /api/v1/status\n'
+  })
+  return app
+}

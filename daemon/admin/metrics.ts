@@ -1,0 +1,93 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { SwarmStatus } from '../swarm/ports.ts'
+
+/** What is read when metrics or status are asked for. */
+export interface Readings {
+  store(): { readonly bytes: number; readonly maxBytes: number; readonly blobs: number }
+  swarm(): Pick<SwarmStatus, 'peers' | 'banned' | 'provided' | 'provideQueue'>
+  flights(): number
+}
+
+/** The metrics of a node. Their names are a stable interface: fleets are watched by them. */
+export class Metrics {
+  readonly registry = new Registry()
+  readonly #fetched = this.#counter('layerd_fetched_bytes_total', 'Bytes received, by where they came from', 'source')
+  readonly #served = this.#counter('layerd_served_bytes_total', 'Bytes sent, by to whom', 'to')
+  readonly #requests = this.#counter('layerd_requests_total', 'Requests of clients, by status', 'status')
+  readonly #sources = this.#counter(
+    'layerd_request_sources_total',
+    'Answered requests, by source of the content',
+    'source',
+  )
+  readonly #damaged = this.#counter('layerd_damaged_blobs_total', 'Blobs found damaged on disk and dropped')
+  readonly #duration = new Histogram({
+    name: 'layerd_request_duration_seconds',
+    help: 'Time from a request to the end of its response',
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300],
+    registers: [this.registry],
+  })
+  readonly #totals = { fetched: { upstream: 0, peer: 0 }, served: { client: 0, peer: 0 } }
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry })
+    for (const source of ['upstream', 'peer']) this.#fetched.inc({ source }, 0)
+    for (const to of ['client', 'peer']) this.#served.inc({ to }, 0)
+    this.#damaged.inc(0)
+  }
+
+  fetched(source: 'upstream' | 'peer', bytes: number): void {
+    this.#totals.fetched[source] += bytes
+    this.#fetched.inc({ source }, bytes)
+  }
+
+  served(to: 'client' | 'peer', bytes: number): void {
+    this.#totals.served[to] += bytes
+    this.#served.inc({ to }, bytes)
+  }
+
+  /** @param ms from the request to the end of its response */
+  request(status: number, source: string | undefined, ms: number): void {
+    this.#requests.inc({ status: String(status) })
+    if (source !== undefined) this.#sources.inc({ source })
+    this.#duration.observe(ms / 1000)
+  }
+
+  damaged(): void {
+    this.#damaged.inc()
+  }
+
+  /** Bytes since the start. */
+  get totals(): {
+    readonly fetchedBytes: { readonly upstream: number; readonly peer: number }
+    readonly servedBytes: { readonly client: number; readonly peer: number }
+  } {
+    return { fetchedBytes: { ...this.#totals.fetched }, servedBytes: { ...this.#totals.served } }
+  }
+
+  /** Adds gauges that are read at each scrape. */
+  observe(readings: Readings): void {
+    this.#gauge('layerd_store_bytes', 'Bytes of blobs on disk', () => readings.store().bytes)
+    this.#gauge('layerd_store_limit_bytes', 'Quota for blobs on disk', () => readings.store().maxBytes)
+    this.#gauge('layerd_store_blobs', 'Blobs on disk', () => readings.store().blobs)
+    this.#gauge('layerd_peers', 'Connected peers', () => readings.swarm().peers.length)
+    this.#gauge('layerd_banned_peers', 'Peers banned at present', () => readings.swarm().banned.length)
+    this.#gauge('layerd_provided_blobs', 'Blobs announced on the DHT', () => readings.swarm().provided)
+    this.#gauge('layerd_provide_queue_blobs', 'Blobs waiting to be announced', () => readings.swarm().provideQueue)
+    this.#gauge('layerd_flights', 'Fetches under way', () => readings.flights())
+  }
+
+  #counter(name: string, help: string, label?: string): Counter {
+    return new Counter({ name, help, labelNames: label === undefined ? [] : [label], registers: [this.registry] })
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read())
+      },
+    })
+  }
+}

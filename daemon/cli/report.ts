@@ -1,0 +1,71 @@
+import { z } from 'zod'
+import { formatSize } from '../../config/units.ts'
+
+/** What `GET /api/v1/status` answers; bytes are totals since the node started. */
+export const statusSchema = z.object({
+  version: z.string(),
+  peerId: z.string(),
+  multiaddrs: z.array(z.string()),
+  transfer: z.string(),
+  peers: z.array(
+    z.object({ peerId: z.string(), address: z.string(), transfer: z.boolean(), rttMs: z.number().nullish() }),
+  ),
+  banned: z.array(z.object({ peerId: z.string(), until: z.union([z.string(), z.number()]), reason: z.string() })),
+  store: z.object({ bytes: z.number(), maxBytes: z.number(), blobs: z.number() }),
+  counters: z.object({
+    fetchedBytes: z.object({ upstream: z.number(), peer: z.number() }),
+    servedBytes: z.object({ client: z.number(), peer: z.number() }),
+  }),
+  uptimeSeconds: z.number(),
+})
+
+export type Status = z.output<typeof statusSchema>
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
+
+/** A number of bytes for reading: at most one decimal. */
+function roundSize(bytes: number): string {
+  const power = Math.min(Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)), units.length - 1)
+  const value = bytes / 2 ** (10 * power)
+  return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power]}`
+}
+
+/** A number of seconds for reading, in its two largest units. */
+function roundTime(seconds: number): string {
+  const parts = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'm'],
+    [Math.floor(seconds) % 60, 's'],
+  ] as const
+  const first = parts.findIndex(([value]) => value > 0)
+  if (first === -1) return '0s'
+  return parts
+    .slice(first, first + 2)
+    .filter(([value]) => value > 0)
+    .map(([value, unit]) => `${value}${unit}`)
+    .join(' ')
+}
+
+/** The status as lines for a person. */
+export function statusText(status: Status): string {
+  const { store, counters } = status
+  const share = store.maxBytes > 0 ? ` (${Math.round((100 * store.bytes) / store.maxBytes)} %)` : ''
+  const until = (time: string | number) => new Date(time).toISOString()
+  return `${[
+    `layerd ${status.version}, up ${roundTime(status.uptimeSeconds)}`,
+    `PeerId     ${status.peerId}`,
+    ...status.multiaddrs.map((address) => `address    ${address}`),
+    `transfer   ${status.transfer}`,
+    `store      ${status.store.blobs} blobs, ${roundSize(store.bytes)} of ${formatSize(store.maxBytes)}${share}`,
+    `fetched    ${roundSize(counters.fetchedBytes.upstream)} from upstream, ${roundSize(counters.fetchedBytes.peer)} from peers`,
+    `served     ${roundSize(counters.servedBytes.client)} to clients, ${roundSize(counters.servedBytes.peer)} to peers`,
+    `peers      ${status.peers.length}`,
+    ...status.peers.map(({ peerId, address, transfer, rttMs }) => {
+      const time = typeof rttMs === 'number' ? `, ${rttMs.toFixed(1)} ms` : ''
+      return `  ${peerId}  ${address}${time}${transfer ? '' : ', no transfer yet'}`
+    }),
+    ...(status.banned.length === 0 ? [] : [`banned     ${status.banned.length}`]),
+    ...status.banned.map((ban) => `  ${ban.peerId}  until ${until(ban.until)}: ${ban.reason}`),
+  ].join('\n')}\n`
+}

@@ -1,0 +1,47 @@
+import { OciError, type OciErrorCode } from '../../proxy/oci/errors.ts'
+import { UpstreamError } from '../../proxy/upstream/types.ts'
+
+/** What could not be had: decides the code of a 404. */
+export type Subject = 'manifest' | 'blob' | 'repository'
+
+const unknownCode: Readonly<Record<Subject, OciErrorCode>> = {
+  manifest: 'MANIFEST_UNKNOWN',
+  blob: 'BLOB_UNKNOWN',
+  repository: 'NAME_UNKNOWN',
+}
+
+/**
+ * What a client is told when content can't be had. Only statuses after which clients go on to their next mirror: never 429
+ * or 408, which make them wait or try again at once.
+ */
+export function toOciError(error: unknown, subject: Subject, description: string): OciError {
+  if (error instanceof OciError) return error
+  const cause = error
+  if (!(error instanceof UpstreamError)) {
+    return new OciError('UNAVAILABLE', `${description} can't be had: ${messageOf(error)}`, { cause })
+  }
+  switch (error.code) {
+    case 'not-found':
+      return new OciError(unknownCode[subject], `${description} is not known to its registry`, { cause })
+    case 'unauthorized':
+      return new OciError('UNAUTHORIZED', error.message, {
+        cause,
+        headers: error.challenge === undefined ? {} : { 'WWW-Authenticate': error.challenge },
+      })
+    case 'denied':
+      return new OciError('DENIED', error.message, { cause })
+    default:
+      return new OciError('UNAVAILABLE', `${description} can't be had: ${error.message}; no peer has it either`, {
+        cause,
+      })
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Whether upstream could not answer, as opposed to having said no. */
+export function isOffline(error: unknown): boolean {
+  return error instanceof UpstreamError && ['unreachable', 'broken', 'rate-limited'].includes(error.code)
+}

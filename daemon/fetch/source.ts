@@ -1,0 +1,58 @@
+import { repositoryText } from '../../proxy/oci/name.ts'
+import type { ContentRequest } from '../../proxy/ports.ts'
+import type { Upstream } from '../../proxy/upstream/types.ts'
+import { PeerError, type PeerId, type Swarm } from '../swarm/ports.ts'
+import type { AccessControl } from './access.ts'
+
+/** Somebody who may have a blob: a peer or upstream. */
+export interface BlobSource {
+  readonly origin: 'peer' | 'upstream'
+  /** For logs: a PeerId or a registry's name. */
+  readonly name: string
+  /** Starts a transfer at `offset`; aborting the signal ends it. @throws what says why the source can't give the blob */
+  open(offset: number, signal: AbortSignal): Promise<SourceBody>
+}
+
+export interface SourceBody {
+  /** Bytes of the whole blob, where the source says it. */
+  readonly size: number | undefined
+  readonly mediaType: string | undefined
+  /** Whether anybody may have the blob. */
+  readonly public: boolean
+  /** From the offset to the end; a chunk is valid until the next one is asked for. */
+  readonly body: AsyncIterable<Uint8Array>
+}
+
+export function upstreamSource(upstream: Upstream, access: AccessControl, request: ContentRequest): BlobSource {
+  const { kind, digest, repository, authorization } = request
+  return {
+    origin: 'upstream',
+    name: repository.registry,
+    open: async (offset, signal) => {
+      const opened = await upstream.open({ kind, digest, repository, authorization, offset, signal })
+      await access.accepted(request)
+      return { ...opened, public: opened.access === 'public' }
+    },
+  }
+}
+
+/** A peer, whose private content is taken only for those whom upstream lets have it. */
+export function peerSource(
+  swarm: Pick<Swarm, 'open'>,
+  access: AccessControl,
+  request: ContentRequest,
+  peer: PeerId,
+): BlobSource {
+  return {
+    origin: 'peer',
+    name: peer,
+    open: async (offset, signal) => {
+      const opened = await swarm.open(peer, request.digest, offset, signal)
+      if (opened.access === 'private' && !(await access.mayHave({ ...request, signal }, false))) {
+        const repository = repositoryText(request.repository)
+        throw new PeerError('absent', peer, `upstream did not confirm that ${repository} may be read`)
+      }
+      return { ...opened, public: opened.access === 'public' }
+    },
+  }
+}

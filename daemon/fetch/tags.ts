@@ -1,0 +1,101 @@
+import { repositoryText } from '../../proxy/oci/name.ts'
+import type { ResolvedTag, TagRequest, TagResolver } from '../../proxy/ports.ts'
+import type { Upstream } from '../../proxy/upstream/types.ts'
+import type { Metadata, TagRecord } from '../store/metadata.ts'
+import type { Swarm } from '../swarm/ports.ts'
+import type { AccessControl, Identity } from './access.ts'
+import { isOffline, toOciError } from './errors.ts'
+
+interface TagsOptions {
+  readonly metadata: Pick<Metadata, 'tag' | 'putTag'>
+  readonly swarm: Pick<Swarm, 'tags'>
+  readonly upstream: Pick<Upstream, 'resolveManifest'>
+  readonly access: Pick<AccessControl, 'identityOf' | 'accepted'>
+  /** How long a confirmed tag is answered without asking upstream again, in ms. */
+  readonly freshFor: number
+  readonly now?: () => number
+}
+
+/** How long peers have to say what they know of a tag, in ms; only used while upstream can't be asked. */
+const peersLimit = 1_000
+
+/** All askers of one tag in one moment share an upstream request, which none of them can cancel; it has its own deadlines. */
+const resolveLimit = 30_000
+
+/**
+ * Tags: what upstream confirmed a moment ago, else what upstream says now, and only while upstream can't answer what this
+ * node or its peers last heard from it, newest first.
+ */
+export class Tags implements TagResolver {
+  readonly #options: TagsOptions
+  readonly #now: () => number
+  readonly #asking = new Map<string, Promise<TagRecord>>()
+
+  constructor(options: TagsOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+  }
+
+  async resolve(request: TagRequest): Promise<ResolvedTag> {
+    const reference = `${repositoryText(request.repository)}:${request.tag}`
+    const identity = this.#options.access.identityOf(request)
+    const known = await this.#options.metadata.tag(reference)
+    const mine = known !== undefined && (known.public || known.identity === identity) ? known : undefined
+    if (mine !== undefined && this.#isFresh(mine)) return fresh(mine)
+    try {
+      return fresh(await this.#ask(request, reference, identity))
+    } catch (error) {
+      request.signal.throwIfAborted()
+      const last = isOffline(error) ? await this.#lastConfirmed(reference, known, request.signal) : undefined
+      if (last === undefined) throw toOciError(error, 'manifest', reference)
+      return last
+    }
+  }
+
+  #isFresh(tag: TagRecord): boolean {
+    const age = this.#now() - tag.confirmedAt
+    return age >= 0 && age < this.#options.freshFor
+  }
+
+  #ask(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {
+    const key = `${reference} ${identity}`
+    const running = this.#asking.get(key)
+    if (running !== undefined) return running
+    const asking = this.#askUpstream(request, reference, identity).finally(() => this.#asking.delete(key))
+    this.#asking.set(key, asking)
+    return asking
+  }
+
+  async #askUpstream(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {
+    const { metadata, upstream, access } = this.#options
+    const { repository, authorization, tag } = request
+    const signal = AbortSignal.timeout(resolveLimit)
+    const found = await upstream.resolveManifest({ repository, authorization, reference: tag, signal })
+    const record: TagRecord = {
+      digest: found.digest,
+      mediaType: found.mediaType,
+      size: found.size,
+      public: found.access === 'public',
+      identity,
+      confirmedAt: this.#now(),
+    }
+    await metadata.putTag(reference, record)
+    await access.accepted(request)
+    return record
+  }
+
+  async #lastConfirmed(
+    reference: string,
+    own: TagRecord | undefined,
+    signal: AbortSignal,
+  ): Promise<ResolvedTag | undefined> {
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(peersLimit)])
+    const known = [...(await this.#options.swarm.tags(reference, limited)), ...(own === undefined ? [] : [own])]
+    const [newest] = known.sort((a, b) => b.confirmedAt - a.confirmedAt)
+    return newest && { digest: newest.digest, confirmedAt: newest.confirmedAt }
+  }
+}
+
+function fresh({ digest, mediaType, size }: TagRecord): ResolvedTag {
+  return { digest, mediaType, size }
+}

@@ -1,0 +1,46 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import type { Config } from '../config/schema.ts'
+import type { Metrics } from './admin/metrics.ts'
+import type { BlobStore } from './store/blob-store.ts'
+import type { Metadata } from './store/metadata.ts'
+import { scrub } from './store/scrub.ts'
+
+interface House {
+  readonly config: Pick<Config, 'store' | 'access'>
+  readonly metadata: Metadata
+  readonly store: BlobStore
+  readonly metrics: Metrics
+  readonly logger: Logger
+}
+
+/** How often old records are deleted, in ms. */
+const pruneInterval = 3_600_000
+
+/** Tags that upstream has not confirmed for so long, in ms, are forgotten: 90 days. */
+const tagLifetime = 90 * 86_400_000
+
+/** What a node does beside serving, until the signal: it checks blobs on disk and deletes old records. */
+export async function keepHouse(house: House, signal: AbortSignal): Promise<void> {
+  await Promise.all([checkBlobs(house, signal), pruneRecords(house, signal)])
+}
+
+async function checkBlobs({ config, store, metrics, logger }: House, signal: AbortSignal): Promise<void> {
+  const rate = config.store.scrubRate
+  if (rate === 0) return
+  const onDamaged = (digest: string) => {
+    metrics.damaged()
+    logger.error({ digest }, 'a blob on disk was damaged; it is dropped and will be fetched again')
+  }
+  await scrub({ store, rate, onDamaged }, signal)
+}
+
+async function pruneRecords({ config, metadata, logger }: House, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const now = Date.now()
+    await metadata.prune(now - config.access.offlineFor, now - tagLifetime).catch((error: unknown) => {
+      logger.warn({ err: error }, 'old records could not be deleted')
+    })
+    await delay(pruneInterval, undefined, { signal, ref: false }).catch(() => {})
+  }
+}

@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import type { Config } from '../config/schema.ts'
+import { createRegistryApp } from '../proxy/app.ts'
+import { listen, type RunningServer } from '../proxy/server.ts'
+import { createUpstream } from '../proxy/upstream/client.ts'
+import { createAdminApp } from './admin/app.ts'
+import { Metrics } from './admin/metrics.ts'
+import { AccessControl } from './fetch/access.ts'
+import { Fetcher } from './fetch/fetcher.ts'
+import { upstreamLists } from './fetch/lists.ts'
+import { Tags } from './fetch/tags.ts'
+import { keepHouse } from './housekeeping.ts'
+import { Lifecycle } from './lifecycle.ts'
+import { sharedContent } from './shared-content.ts'
+import { BlobStore } from './store/blob-store.ts'
+import { Metadata } from './store/metadata.ts'
+import type { Swarm } from './swarm/ports.ts'
+import { createSwarm } from './swarm/swarm.ts'
+
+/** A node that runs. */
+export interface Node {
+  /** `host:port` of its servers, as they are really listened on. */
+  readonly addresses: { readonly registry: string; readonly admin: string; readonly transfer: string }
+  /** Lets running responses finish within the configured time, then ends everything. */
+  stop(): Promise<void>
+}
+
+/** How long the admin server may take to finish its responses, in ms. */
+const adminShutdownTimeout = 1_000
+
+/** The composition root: configuration -> store -> swarm -> proxy -> servers. @throws Error for a person to read */
+export async function startNode(config: Config, logger: Logger, version: string): Promise<Node> {
+  const started = Date.now()
+  const lifecycle = new Lifecycle()
+  try {
+    await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+    const metrics = new Metrics()
+    const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
+
+    const metadata = await Metadata.open(join(config.dataDir, 'meta'))
+    lifecycle.onStop(() => metadata.close())
+    // The store tells the swarm what it holds, and the swarm serves from the store: one of them must come first.
+    let announcer: Pick<Swarm, 'advertise' | 'withdraw'> | undefined
+    const store = await BlobStore.open({
+      dataDir: config.dataDir,
+      metadata,
+      maxBytes: config.store.maxSize,
+      events: {
+        stored: (digest, record) => {
+          if (record.public || isClosed) announcer?.advertise(digest, true)
+        },
+        removing: async (digest) => announcer?.withdraw(digest),
+      },
+    })
+    lifecycle.onStop(() => store.close())
+
+    const swarm = createSwarm({
+      config: config.swarm,
+      dataDir: config.dataDir,
+      content: sharedContent({ store, metadata, isClosed }),
+      held: async function* () {
+        yield* store.digests().filter((digest) => isClosed || store.record(digest)?.public === true)
+      },
+      onServed: (bytes) => metrics.served('peer', bytes),
+      log: logger,
+    })
+    announcer = swarm
+
+    const { registries, upstream: settings } = config
+    const { dockerConfig } = settings
+    const upstream = createUpstream({ registries, settings, dockerConfig, version, logger })
+    lifecycle.onStop(() => upstream.close())
+    const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
+    const access = new AccessControl({ metadata, upstream, identityKey, ...config.access })
+    const content = new Fetcher({
+      store,
+      swarm,
+      upstream,
+      access,
+      lookupTimeout: config.swarm.lookupTimeout,
+      onFetched: (origin, bytes) => metrics.fetched(origin, bytes),
+      logger,
+    })
+    const tags = new Tags({ metadata, swarm, upstream, access, freshFor: config.tags.freshFor })
+
+    await swarm.start()
+    lifecycle.onStop(() => swarm.stop())
+    lifecycle.onStop(() => content.close())
+    lifecycle.inBackground((signal) => keepHouse({ config, metadata, store, metrics, logger }, signal))
+
+    let registry: RunningServer | undefined
+    const status = () => ({
+      version,
+      uptimeSeconds: Math.round((Date.now() - started) / 1000),
+      registry: registry?.address,
+      ...swarm.status(),
+      store: store.usage,
+      counters: metrics.totals,
+    })
+    const notReady = () => {
+      if (lifecycle.isStopping) return 'the node is stopping'
+      return registry === undefined ? 'the node is starting' : undefined
+    }
+    metrics.observe({ store: () => store.usage, swarm: () => swarm.status(), flights: () => content.flights })
+    const adminApp = createAdminApp({ metrics, status, notReady })
+    const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
+    lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
+
+    const registryApp = createRegistryApp({
+      content,
+      tags,
+      lists: upstreamLists(upstream),
+      registries: new Set(Object.keys(config.registries)),
+      onRequest: (outcome) => {
+        metrics.request(outcome.status, outcome.source, outcome.ms)
+        logger.info(outcome, 'request')
+      },
+      onError: (error, path) => logger.error({ err: error, path }, 'request failed'),
+      onServed: (bytes) => metrics.served('client', bytes),
+    })
+    registry = await listen(registryApp.callback(), { ...config.registry.listen, option: 'registry.listen' })
+    lifecycle.onStop(() => registry?.stop(config.registry.shutdownTimeout))
+
+    const { peerId, transfer } = swarm.status()
+    const addresses = { registry: registry.address, admin: admin.address, transfer }
+    logger.info({ ...addresses, peerId, dataDir: config.dataDir, ms: Date.now() - started }, 'ready')
+    return { addresses, stop: () => lifecycle.stop() }
+  } catch (error) {
+    await lifecycle.stop()
+    throw error
+  }
+}

@@ -1,0 +1,333 @@
+import { randomUUID } from 'node:crypto'
+import { constants, type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
+import { BlobIndex } from './blob-index.ts'
+import { isDiskFull, StoreError } from './errors.ts'
+import type { BlobRecord, Metadata } from './metadata.ts'
+import { readBytes } from './read.ts'
+import { StagedBlob } from './staged-blob.ts'
+
+/** A blob on disk, open for reading and safe from eviction until it is closed. */
+export interface StoredBlob {
+  readonly record: BlobRecord
+  /** Bytes `start` to `end` inclusive; a chunk is valid until the next one is asked for. */
+  read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
+
+/**
+ * A blob on its way into the store. `commit` ends it, or `abort` (also after a `commit` that failed); its file stays open
+ * for readers until `blob.close()`.
+ */
+export interface Staging {
+  readonly blob: StagedBlob
+  /** After `blob.finish()`: makes the blob durable and puts it into its place. */
+  commit(facts: BlobFacts): Promise<void>
+  abort(): Promise<void>
+}
+
+/** What is known of a blob besides its bytes. */
+export type BlobFacts = Pick<BlobRecord, 'mediaType' | 'public'> & { readonly repository: string }
+
+export interface BlobStoreEvents {
+  /** A blob was completed and may be advertised. */
+  stored(digest: Digest, record: BlobRecord): void
+  /** A blob is about to be deleted; deletion waits for the promise. */
+  removing(digest: Digest): Promise<void>
+}
+
+interface BlobStoreOptions {
+  readonly dataDir: string
+  readonly metadata: Metadata
+  /** Quota in bytes. */
+  readonly maxBytes: number
+  readonly events: BlobStoreEvents
+  readonly now?: () => number
+}
+
+/** The same blob may be found in many repositories; the oldest ones are forgotten. */
+const maxRepositoriesOfBlob = 16
+
+/** How long a new time of access may stay in memory only, in ms. */
+const accessFlushInterval = 10_000
+
+/**
+ * Blobs as files `blobs/<algorithm>/<hex>`, as in an OCI image layout. A blob gets that name only when it is whole,
+ * right and durable, so a crash at any moment leaves nothing that must be mended.
+ */
+export class BlobStore {
+  readonly #blobsDir: string
+  readonly #stagingDir: string
+  readonly #metadata: Metadata
+  readonly #index: BlobIndex
+  readonly #events: BlobStoreEvents
+  readonly #now: () => number
+  readonly #accessed = new Set<Digest>()
+  readonly #accessTimer: NodeJS.Timeout
+  /** A blob that is fetched again while it is being removed must wait, or the removal would take the new one. */
+  readonly #removals = new Map<Digest, Promise<void>>()
+  /** Evictions happen one after another, or two would free the same bytes. */
+  #evicting: Promise<unknown> = Promise.resolve()
+
+  private constructor(options: BlobStoreOptions) {
+    this.#blobsDir = join(options.dataDir, 'blobs')
+    this.#stagingDir = join(options.dataDir, 'staging')
+    this.#metadata = options.metadata
+    this.#index = new BlobIndex(options.maxBytes)
+    this.#events = options.events
+    this.#now = options.now ?? Date.now
+    this.#accessTimer = setInterval(() => void this.#flushAccess().catch(() => {}), accessFlushInterval)
+    this.#accessTimer.unref()
+  }
+
+  /** Opens the store, removes what an earlier process left unfinished, and evicts what a smaller quota no longer allows. */
+  static async open(options: BlobStoreOptions): Promise<BlobStore> {
+    const store = new BlobStore(options)
+    await rm(store.#stagingDir, { recursive: true, force: true })
+    await mkdir(store.#stagingDir, { recursive: true, mode: 0o700 })
+    for (const algorithm of ['sha256', 'sha512']) await mkdir(join(store.#blobsDir, algorithm), { recursive: true })
+    await store.#reconcile()
+    await store.#makeRoom(0).catch(() => {})
+    return store
+  }
+
+  get usage(): { readonly bytes: number; readonly maxBytes: number; readonly blobs: number } {
+    return { bytes: this.#index.heldBytes, maxBytes: this.#index.capacity, blobs: this.#index.blobs }
+  }
+
+  has(digest: Digest): boolean {
+    return this.#index.get(digest) !== undefined
+  }
+
+  record(digest: Digest): BlobRecord | undefined {
+    return this.#index.get(digest)
+  }
+
+  /** Held digests, most recently used first. */
+  digests(): Digest[] {
+    return this.#index.newestFirst()
+  }
+
+  /** Opens a blob for a user; undefined where it is not held. */
+  async openBlob(digest: Digest): Promise<StoredBlob | undefined> {
+    this.#index.touch(digest, this.#now())
+    if (this.#index.get(digest) !== undefined) this.#accessed.add(digest)
+    return this.openUntouched(digest)
+  }
+
+  /** As `openBlob`, without counting as a use. A blob whose file is gone or has another length is dropped. */
+  async openUntouched(digest: Digest): Promise<StoredBlob | undefined> {
+    const record = this.#index.pin(digest)
+    if (record === undefined) return undefined
+    const file = await this.#openChecked(digest, record)
+    if (file === undefined) {
+      this.#index.unpin(digest)
+      await this.remove(digest)
+      return undefined
+    }
+    let closed = false
+    return {
+      record,
+      read: (start, end, signal) => readBytes(file, start, end, signal),
+      close: async () => {
+        if (closed) return
+        closed = true
+        this.#index.unpin(digest)
+        await file.close()
+      },
+    }
+  }
+
+  /**
+   * Starts a blob of `size` bytes (undefined where it is not known yet).
+   * @throws {StoreError} no-space
+   */
+  async stage(digest: Digest, size: number | undefined, onProgress: () => void): Promise<Staging> {
+    let reserved = 0
+    let written = 0
+    const reserve = async (bytes: number) => {
+      if (bytes > 0) await this.#makeRoom(bytes)
+      this.#index.reserve(bytes)
+      reserved += bytes
+    }
+    await reserve(size ?? 0)
+    const path = join(this.#stagingDir, randomUUID())
+    let file: FileHandle
+    try {
+      file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o644)
+    } catch (error) {
+      this.#index.release(reserved)
+      if (isDiskFull(error))
+        throw new StoreError('no-space', 'the disk of the data directory is full', { cause: error })
+      throw error
+    }
+    const blob = new StagedBlob({
+      digest,
+      file,
+      onProgress,
+      reserve: async (bytes) => {
+        written += bytes
+        if (written > reserved) await reserve(written - reserved)
+      },
+    })
+    const release = () => {
+      this.#index.release(reserved)
+      reserved = 0
+    }
+    return {
+      blob,
+      commit: async (facts) => {
+        await blob.sync()
+        await this.#putInPlace(digest, path, blob.readable, facts)
+        release()
+      },
+      abort: async () => {
+        release()
+        await unlink(path).catch(ignoreAbsent)
+      },
+    }
+  }
+
+  /** Adds to what is known of a blob that is held: that it is public, or in one more repository. */
+  async addFacts(digest: Digest, facts: BlobFacts): Promise<void> {
+    const before = this.#index.get(digest)
+    if (before === undefined) return
+    const repositories = before.repositories.includes(facts.repository)
+      ? before.repositories
+      : [...before.repositories, facts.repository].slice(-maxRepositoriesOfBlob)
+    const record = { ...before, public: before.public || facts.public, repositories }
+    if (record.public === before.public && repositories === before.repositories) return
+    this.#index.update(digest, record)
+    await this.#metadata.putBlob(digest, record)
+    if (record.public && !before.public) this.#events.stored(digest, record)
+  }
+
+  /** Drops a blob; readers that have it open keep their file. */
+  remove(digest: Digest): Promise<void> {
+    const running = this.#removals.get(digest)
+    if (running !== undefined) return running
+    const removal = this.#removeNow(digest).finally(() => this.#removals.delete(digest))
+    this.#removals.set(digest, removal)
+    return removal
+  }
+  async close(): Promise<void> {
+    clearInterval(this.#accessTimer)
+    await this.#evicting.catch(() => {})
+    await this.#flushAccess()
+  }
+
+  async #removeNow(digest: Digest): Promise<void> {
+    if (!this.has(digest)) return
+    await this.#events.removing(digest)
+    this.#index.remove(digest)
+    this.#accessed.delete(digest)
+    // The file goes first: a record without a file is noticed when it is opened, a file without a record is adopted.
+    await unlink(this.#pathOf(digest)).catch(ignoreAbsent)
+    await this.#metadata.deleteBlob(digest)
+  }
+
+  #pathOf(digest: Digest): string {
+    return join(this.#blobsDir, algorithmOf(digest), hexOf(digest))
+  }
+
+  async #openChecked(digest: Digest, record: BlobRecord): Promise<FileHandle | undefined> {
+    let file: FileHandle
+    try {
+      file = await open(this.#pathOf(digest), 'r')
+    } catch (error) {
+      ignoreAbsent(error)
+      return undefined
+    }
+    const { size } = await file.stat()
+    if (size === record.size) return file
+    await file.close()
+    return undefined
+  }
+
+  async #putInPlace(digest: Digest, path: string, size: number, facts: BlobFacts): Promise<void> {
+    await this.#removals.get(digest)
+    const place = this.#pathOf(digest)
+    const now = this.#now()
+    await rename(path, place)
+    await syncFolder(join(this.#blobsDir, algorithmOf(digest)))
+    const before = this.#index.get(digest)
+    const record: BlobRecord = {
+      size,
+      mediaType: facts.mediaType,
+      public: facts.public || before?.public === true,
+      repositories: [...new Set([...(before?.repositories ?? []), facts.repository])].slice(-maxRepositoriesOfBlob),
+      createdAt: now,
+      lastAccess: now,
+    }
+    await this.#metadata.putBlob(digest, record)
+    this.#index.add(digest, record)
+    this.#events.stored(digest, record)
+  }
+
+  /** Evicts until so many more bytes fit. @throws {StoreError} no-space */
+  #makeRoom(bytes: number): Promise<void> {
+    const run = async () => {
+      if (bytes > this.#index.capacity) {
+        throw new StoreError('no-space', `${bytes} bytes are more than the quota of ${this.#index.capacity} bytes`)
+      }
+      while (this.#index.freeBytes < bytes) {
+        const digest = this.#index.oldestUnpinned()
+        if (digest === undefined) throw new StoreError('no-space', 'all blobs in the quota are in use')
+        await this.remove(digest)
+      }
+    }
+    const done = this.#evicting.then(run)
+    this.#evicting = done.catch(() => {})
+    return done
+  }
+
+  /** Brings index, metadata and files together at start. */
+  async #reconcile(): Promise<void> {
+    const files = new Set<Digest>()
+    for (const algorithm of ['sha256', 'sha512']) {
+      for (const name of await readdir(join(this.#blobsDir, algorithm))) {
+        const digest = digestFrom(algorithm, name)
+        if (digest !== undefined) files.add(digest)
+      }
+    }
+    const records: [Digest, BlobRecord][] = []
+    for await (const [digest, record] of this.#metadata.blobs()) {
+      if (files.delete(digest)) records.push([digest, record])
+      else await this.#metadata.deleteBlob(digest)
+    }
+    records.sort(([, a], [, b]) => a.lastAccess - b.lastAccess)
+    for (const [digest, record] of records) this.#index.add(digest, record)
+    // A file without a record: the process died between rename and record. The bytes are right, who may have them is not known.
+    for (const digest of files) {
+      const { size, mtimeMs } = await stat(this.#pathOf(digest))
+      const record = { size, public: false, repositories: [], createdAt: mtimeMs, lastAccess: mtimeMs }
+      await this.#metadata.putBlob(digest, record)
+      this.#index.add(digest, record)
+    }
+  }
+
+  async #flushAccess(): Promise<void> {
+    const changed = new Map<Digest, BlobRecord>()
+    for (const digest of this.#accessed) {
+      const record = this.#index.get(digest)
+      if (record !== undefined) changed.set(digest, record)
+    }
+    this.#accessed.clear()
+    if (changed.size > 0) await this.#metadata.putBlobs(changed)
+  }
+}
+
+function ignoreAbsent(error: unknown): void {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+}
+
+/** A rename is durable only when its folder is. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}

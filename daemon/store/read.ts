@@ -1,0 +1,53 @@
+import type { FileHandle } from 'node:fs/promises'
+import { StoreError } from './errors.ts'
+
+/** Large enough that system calls don't count, small enough that hundreds of readers fit into memory. */
+const bufferBytes = 512 * 1024
+
+/** Buffers are kept for the next reader: fresh memory costs a page fault for every 4 KiB. */
+const spareBuffers: Buffer[] = []
+const maxSpareBuffers = 32
+
+function takeBuffer(): Buffer {
+  return spareBuffers.pop() ?? Buffer.allocUnsafeSlow(bufferBytes)
+}
+
+function giveBack(buffer: Buffer): void {
+  if (spareBuffers.length < maxSpareBuffers) spareBuffers.push(buffer)
+}
+
+/**
+ * Reads bytes `start` to `end` inclusive of an open file, one buffer ahead of its consumer.
+ * A chunk is valid until the next one is asked for.
+ * @throws {StoreError} truncated, where the file ends before `end`
+ */
+export async function* readBytes(
+  file: FileHandle,
+  start: number,
+  end: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  let current = takeBuffer()
+  let ahead = takeBuffer()
+  let position = start
+  const readInto = (buffer: Buffer) => file.read(buffer, 0, Math.min(bufferBytes, end + 1 - position), position)
+  let pending = position <= end ? readInto(current) : undefined
+  try {
+    while (pending !== undefined) {
+      const { bytesRead } = await pending
+      pending = undefined
+      signal.throwIfAborted()
+      if (bytesRead === 0) throw new StoreError('truncated', `the file ends at ${position}, ${end + 1} was expected`)
+      position += bytesRead
+      if (position <= end) pending = readInto(ahead)
+      // Without a consumer nobody awaits the read ahead; its failure is seen where it is awaited.
+      pending?.catch(() => {})
+      yield current.subarray(0, bytesRead)
+      ;[current, ahead] = [ahead, current]
+    }
+  } finally {
+    await pending?.catch(() => {})
+    giveBack(current)
+    giveBack(ahead)
+  }
+}

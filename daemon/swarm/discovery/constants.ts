@@ -1,0 +1,38 @@
+/**
+ * Connections that discovery makes by itself. Below it everybody is connected to everybody, which makes lookups one round
+ * trip; above it the DHT's routing decides, and each connection costs memory and pings.
+ */
+export const MESH_CONNECTIONS = 100
+
+/** Dials of discovery under way at the same time, so that dead addresses don't hold up a dial that a pull waits for. */
+export const PARALLEL_DIALS = 8
+
+/** Until a dial of discovery is given up; a handshake on a busy machine takes its time. */
+export const DIAL_DEADLINE_MS = 5000
+
+/** Peers that are to be dialled; the longest known is forgotten first. */
+export const MAX_WANTED = 1024
+
+/** Peers of an earlier run that are dialled after a start. */
+export const MAX_REMEMBERED = 64
+
+/** Pause after the first failure, doubled with each further one. */
+export const FIRST_RETRY_MS = 1000
+export const LONGEST_SEED_RETRY_MS = 15_000
+export const LONGEST_PEER_RETRY_MS = 120_000
+
+/** A peer that was just lost is most often just restarting. */
+export const LOST_RETRY_MS = 300
+
+/** How often a seed that is connected is looked at again: its name may have new addresses. */
+export const SEED_CHECK_MS = 15_000
+
+/** Half to one and a half of a pause, so that a fleet does not move in step. */
+export function jitter(ms: number): number {
+  return ms * (0.5 + Math.random())
+}
+
+/** The pause after so many failures in a row. */
+export function backOff(failures: number, longestMs: number): number {
+  return jitter(Math.min(longestMs, FIRST_RETRY_MS * 2 ** (failures - 1)))
+}

@@ -1,0 +1,79 @@
+import { peerIdFromString } from '@libp2p/peer-id'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import type { Logger } from 'pino'
+import type { Node } from '../node.ts'
+import type { PeerId } from '../ports.ts'
+import { placeOf, type Seed } from './addresses.ts'
+import { MAX_REMEMBERED } from './constants.ts'
+import { Dialer } from './dialer.ts'
+import { Seeds } from './seeds.ts'
+
+interface DiscoveryOptions {
+  readonly node: Node
+  readonly seeds: readonly Seed[]
+  readonly admits: (peer: PeerId) => boolean
+  readonly log: Logger
+}
+
+/** Keeps the node connected: to its seeds, to peers that mDNS and the DHT name, and to those it knew before. */
+export class Discovery {
+  readonly #node: Node
+  readonly #dialer: Dialer
+  readonly #seeds: Seeds
+  /** Addresses that turned out to be our own; at most as many as seeds have. */
+  readonly #own = new Set<string>()
+
+  constructor({ node, seeds, admits, log }: DiscoveryOptions) {
+    this.#node = node
+    const isConnected = (peer: PeerId) => node.getConnections(peerIdFromString(peer)).length > 0
+    const connectionCount = () => node.getConnections().length
+    this.#dialer = new Dialer({
+      dial: (peer, signal) => node.dial(peerIdFromString(peer), { signal }),
+      isConnected,
+      connectionCount,
+      admits,
+      log,
+    })
+    this.#seeds = new Seeds({
+      seeds,
+      dial: (address, signal) => node.dial(address, { signal }),
+      isConnected,
+      connectionCount,
+      isSelf: (address) => this.#isSelf(address),
+      log,
+    })
+  }
+
+  async start(): Promise<void> {
+    this.#node.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
+      // libp2p stores the addresses too, but perhaps after we dial
+      this.#node.peerStore
+        .merge(id, { multiaddrs })
+        .then(() => this.#dialer.discovered(id.toString()))
+        .catch(() => {})
+    })
+    this.#node.addEventListener('peer:connect', ({ detail }) => this.#dialer.connected(detail.toString()))
+    this.#node.addEventListener('peer:disconnect', ({ detail }) => {
+      this.#dialer.lost(detail.toString())
+      this.#seeds.lost(detail.toString())
+    })
+    this.#seeds.start()
+    for (const { id } of await this.#node.peerStore.all({ limit: MAX_REMEMBERED })) {
+      this.#dialer.discovered(id.toString())
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#dialer.stop(), this.#seeds.stop()])
+  }
+
+  /** Takes note of an address that led back to this node. */
+  foundSelf(address: Multiaddr): void {
+    this.#own.add(placeOf(address))
+  }
+
+  #isSelf(address: Multiaddr): boolean {
+    const place = placeOf(address)
+    return this.#own.has(place) || this.#node.getMultiaddrs().some((own) => placeOf(own) === place)
+  }
+}

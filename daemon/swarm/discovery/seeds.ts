@@ -1,0 +1,119 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Connection } from '@libp2p/interface'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import type { Logger } from 'pino'
+import type { PeerId } from '../ports.ts'
+import { placeOf, resolveSeed, type Seed } from './addresses.ts'
+import {
+  backOff,
+  DIAL_DEADLINE_MS,
+  jitter,
+  LONGEST_SEED_RETRY_MS,
+  LOST_RETRY_MS,
+  MESH_CONNECTIONS,
+  SEED_CHECK_MS,
+} from './constants.ts'
+
+interface SeedsOptions {
+  readonly seeds: readonly Seed[]
+  readonly dial: (address: Multiaddr, signal: AbortSignal) => Promise<Connection>
+  readonly isConnected: (peer: PeerId) => boolean
+  readonly connectionCount: () => number
+  /** Whether an address is this node's own. */
+  readonly isSelf: (address: Multiaddr) => boolean
+  readonly log: Logger
+}
+
+/** Keeps the node connected to its seeds, for as long as it runs: one loop each. */
+export class Seeds {
+  readonly #options: SeedsOptions
+  readonly #stopped = new AbortController()
+  readonly #wakers = new Map<Seed, AbortController>()
+  /** Who answered at an address. */
+  readonly #peers = new Map<Seed, Map<string, PeerId>>()
+  #loops: Promise<void> = Promise.resolve()
+
+  constructor(options: SeedsOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#loops = Promise.all(this.#options.seeds.map((seed) => this.#tend(seed))).then(() => {})
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort()
+    await this.#loops
+  }
+
+  /** Called when a peer is gone: its seed is dialled soon. */
+  lost(peer: PeerId): void {
+    for (const [seed, peers] of this.#peers) if ([...peers.values()].includes(peer)) this.#wakers.get(seed)?.abort()
+  }
+
+  async #tend(seed: Seed): Promise<void> {
+    let failures = 0
+    while (!this.#stopped.signal.aborted) {
+      const failure = await this.#connect(seed)
+      failures = failure === undefined ? 0 : failures + 1
+      if (failures === 1 && !this.#stopped.signal.aborted) {
+        this.#options.log.warn({ seed: seed.text, reason: failure }, 'a seed is not reached; trying again')
+      }
+      await this.#pause(seed, failures === 0 ? jitter(SEED_CHECK_MS) : backOff(failures, LONGEST_SEED_RETRY_MS))
+    }
+  }
+
+  /** Waits, unless the seed's peer is lost in the meantime. */
+  async #pause(seed: Seed, ms: number): Promise<void> {
+    const waker = new AbortController()
+    this.#wakers.set(seed, waker)
+    const either = AbortSignal.any([waker.signal, this.#stopped.signal])
+    const slept = await delay(ms, true, { signal: either }).catch(() => false)
+    if (!slept) await delay(jitter(LOST_RETRY_MS), undefined, { signal: this.#stopped.signal }).catch(() => {})
+  }
+
+  /** Dials every address of the seed that is not connected; gives why none is, or undefined where one is. */
+  async #connect(seed: Seed): Promise<string | undefined> {
+    let addresses: readonly Multiaddr[]
+    try {
+      addresses = (await resolveSeed(seed)).filter((address) => !this.#options.isSelf(address))
+    } catch (error) {
+      return (error as Error).message
+    }
+    const before = this.#peers.get(seed)
+    const after = new Map<string, PeerId>()
+    this.#peers.set(seed, after)
+    const failures = await Promise.all(
+      shuffled(addresses).map((address) => this.#connectTo(address, before?.get(placeOf(address)), after)),
+    )
+    // nothing but ourselves is at a seed that is its own fleet's name, until a second node starts
+    return failures.length === 0 || failures.includes(undefined) ? undefined : failures[0]
+  }
+
+  async #connectTo(
+    address: Multiaddr,
+    peer: PeerId | undefined,
+    found: Map<string, PeerId>,
+  ): Promise<string | undefined> {
+    const { isConnected, connectionCount, dial, log } = this.#options
+    try {
+      const connected = peer !== undefined && isConnected(peer)
+      if (!connected && connectionCount() >= MESH_CONNECTIONS) return undefined
+      const deadline = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(DIAL_DEADLINE_MS)])
+      const remote = connected ? peer : (await dial(address, deadline)).remotePeer.toString()
+      found.set(placeOf(address), remote)
+      if (!connected) log.info({ peer: remote, address: address.toString() }, 'connected to a seed')
+      return undefined
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+}
+
+/** Not every node of a large fleet is to dial the same ones first. */
+function shuffled<T>(items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, order: Math.random() }))
+    .sort((a, b) => a.order - b.order)
+    .map(({ item }) => item)
+}

@@ -1,0 +1,43 @@
+import type { ConnectionGater, PeerId as Libp2pPeerId } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import type { Bans } from './bans.ts'
+import type { PeerId } from './ports.ts'
+
+/** Says which peers may be connected to, by either side. */
+export interface Admission {
+  allows(peer: PeerId): boolean
+}
+
+/**
+ * The allowlist (empty: everybody) and the bans as one decision; the node itself is never a peer.
+ * @throws {Error} where an entry of `swarm.allowedPeers` is not a PeerId
+ */
+export function createAdmission(self: PeerId, allowedPeers: readonly string[], bans: Bans): Admission {
+  const allowed = new Set(allowedPeers.map(parseAllowed))
+  return { allows: (peer) => peer !== self && (allowed.size === 0 || allowed.has(peer)) && !bans.has(peer) }
+}
+
+function parseAllowed(text: string): PeerId {
+  try {
+    return peerIdFromString(text).toString()
+  } catch (cause) {
+    throw new Error(`swarm.allowedPeers: "${text}" is not a PeerId such as "12D3KooW…"`, { cause })
+  }
+}
+
+/**
+ * Asks {@link Admission} at each point where the PeerId is proven or about to be dialled (`connectionManager.allow` is not
+ * an allowlist). `onSelf` is told an address that turned out to be this node's own.
+ */
+export function createGater(self: PeerId, admission: Admission, onSelf: (address: Multiaddr) => void): ConnectionGater {
+  const deny = (peer: Libp2pPeerId) => !admission.allows(peer.toString())
+  return {
+    denyDialPeer: deny,
+    denyInboundEncryptedConnection: deny,
+    denyOutboundEncryptedConnection: (peer, connection) => {
+      if (peer.toString() === self) onSelf(connection.remoteAddr)
+      return deny(peer)
+    },
+  }
+}

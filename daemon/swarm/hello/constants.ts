@@ -1,0 +1,19 @@
+export const HELLO_PROTOCOL = '/layerd/hello/1.0.0'
+
+/** Version of the message and of the transfer that it introduces; another major version would be another protocol name. */
+export const HELLO_VERSION = 1
+
+/** The message has about 120 bytes; later versions may add fields. */
+export const MAX_HELLO_BYTES = 1024
+
+/** One round trip on a connection that stands already, with room for a busy peer. */
+export const HELLO_TIMEOUT_MS = 5000
+
+/** A peer that is still starting may refuse the first one. */
+export const HELLO_ATTEMPTS = 3
+
+/** Between attempts. */
+export const HELLO_RETRY_MS = 250
+
+/** Connections that introduce themselves at the same time on one libp2p connection: one, and a repeated one. */
+export const MAX_HELLO_STREAMS = 2

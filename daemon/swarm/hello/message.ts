@@ -1,0 +1,69 @@
+import type { Connection, Stream } from '@libp2p/interface'
+import { z } from 'zod'
+import type { KnownPeer } from '../known-peers.ts'
+import { HELLO_VERSION, MAX_HELLO_BYTES } from './constants.ts'
+
+/** What a node tells of its transfer server. */
+export interface Hello {
+  readonly port: number
+  /** SHA-256 of the certificate in DER, lower-case hex. */
+  readonly fingerprint: string
+}
+
+const schema = z.object({
+  version: z.number().int().min(HELLO_VERSION),
+  port: z.number().int().min(1).max(65535),
+  fingerprint: z.string().regex(/^[0-9a-f]{64}$/),
+})
+
+const newline = 0x0a
+
+/** One line of JSON. */
+export function encodeHello({ port, fingerprint }: Hello): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify({ version: HELLO_VERSION, port, fingerprint })}\n`)
+}
+
+/** Reads the line; fields that are not known are left alone. @throws {Error} */
+export function decodeHello(line: Uint8Array): Hello {
+  const { port, fingerprint } = schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line)))
+  return { port, fingerprint }
+}
+
+/**
+ * Reads the one line that a peer sends.
+ * @throws {Error} where it is longer than {@link MAX_HELLO_BYTES}, malformed, or does not come before the signal's abort
+ */
+export async function readHello(stream: Stream, signal: AbortSignal): Promise<Hello> {
+  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+  let received = new Uint8Array()
+  const onMessage = ({ data }: { data: { subarray(): Uint8Array } }) => {
+    received = Buffer.concat([received, data.subarray()])
+    const end = received.indexOf(newline)
+    if (end >= 0) resolve(received.subarray(0, end))
+    if (received.length > MAX_HELLO_BYTES) reject(new Error(`the hello is longer than ${MAX_HELLO_BYTES} bytes`))
+  }
+  const onEnd = () => reject(new Error('the stream ended before the hello'))
+  const onAbort = () => reject(signal.reason)
+  stream.addEventListener('message', onMessage)
+  stream.addEventListener('end', onEnd)
+  stream.addEventListener('close', onEnd)
+  signal.addEventListener('abort', onAbort)
+  if (signal.aborted) onAbort()
+  try {
+    return decodeHello(await promise)
+  } finally {
+    stream.removeEventListener('message', onMessage)
+    stream.removeEventListener('end', onEnd)
+    stream.removeEventListener('close', onEnd)
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+const hostProtocols = new Set(['ip4', 'ip6', 'dns', 'dns4', 'dns6'])
+
+/** Joins a hello with the address that its connection stands on: the transfer server is at the same host. */
+export function toKnownPeer(connection: Connection, { port, fingerprint }: Hello): KnownPeer {
+  const host = connection.remoteAddr.getComponents().find(({ name }) => hostProtocols.has(name))?.value
+  if (host === undefined) throw new Error(`the address ${connection.remoteAddr} names no host`)
+  return { peerId: connection.remotePeer.toString(), host, port, fingerprint }
+}

@@ -1,0 +1,45 @@
+import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
+import type { Logger } from 'pino'
+import type { KnownPeers } from '../known-peers.ts'
+import { HELLO_TIMEOUT_MS } from './constants.ts'
+import { encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
+
+/** Answers a hello with our own. The peer closes its side once it has ours; only then are requests sent to it. */
+export function helloServer(own: Hello, known: KnownPeers, log: Logger): StreamHandler {
+  return async (stream, connection) => {
+    try {
+      await answer(stream, connection, own, known)
+    } catch (error) {
+      log.debug({ peer: connection.remotePeer.toString(), err: error }, 'a peer did not introduce itself')
+      stream.abort(error as Error)
+    }
+  }
+}
+
+async function answer(stream: Stream, connection: Connection, own: Hello, known: KnownPeers): Promise<void> {
+  const signal = AbortSignal.timeout(HELLO_TIMEOUT_MS)
+  const peer = toKnownPeer(connection, await readHello(stream, signal))
+  known.add(peer)
+  stream.send(encodeHello(own))
+  await remoteClosed(stream, signal)
+  known.ready(peer)
+  await stream.close({ signal })
+}
+
+async function remoteClosed(stream: Stream, signal: AbortSignal): Promise<void> {
+  if (stream.remoteWriteStatus !== 'writable') return
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const onClose = () => reject(new Error('the stream was reset before the peer had our hello'))
+  const onEnd = () => resolve()
+  const onAbort = () => reject(signal.reason)
+  stream.addEventListener('remoteCloseWrite', onEnd)
+  stream.addEventListener('close', onClose)
+  signal.addEventListener('abort', onAbort)
+  try {
+    await promise
+  } finally {
+    stream.removeEventListener('remoteCloseWrite', onEnd)
+    stream.removeEventListener('close', onClose)
+    signal.removeEventListener('abort', onAbort)
+  }
+}

@@ -1,0 +1,89 @@
+import type { PeerId } from './ports.ts'
+
+/** Where a peer's transfer server is, as its hello told over the authenticated connection. */
+export interface KnownPeer {
+  readonly peerId: PeerId
+  readonly host: string
+  readonly port: number
+  /** SHA-256 of its transfer certificate in DER, lower-case hex. */
+  readonly fingerprint: string
+}
+
+/**
+ * Connected peers whose hello is known; the transfer's both ends admit nobody else. A peer is `known` once it told its
+ * certificate, and `ready` once it has ours as well: a request that is sent earlier could arrive before our fingerprint.
+ */
+export class KnownPeers {
+  readonly #peers = new Map<PeerId, { readonly peer: KnownPeer; ready: boolean }>()
+  readonly #waiting = new Map<PeerId, PromiseWithResolvers<KnownPeer>>()
+  /** A set for each: a peer that copies another's fingerprint must not be able to shut it out. */
+  readonly #byFingerprint = new Map<string, Set<PeerId>>()
+  readonly #admits: (peer: PeerId) => boolean
+
+  /** `admits` is asked at each use: a ban holds from the moment it is spoken. */
+  constructor(admits: (peer: PeerId) => boolean) {
+    this.#admits = admits
+  }
+
+  add(peer: KnownPeer): void {
+    this.delete(peer.peerId)
+    this.#peers.set(peer.peerId, { peer, ready: false })
+    const same = this.#byFingerprint.get(peer.fingerprint)
+    if (same === undefined) this.#byFingerprint.set(peer.fingerprint, new Set([peer.peerId]))
+    else same.add(peer.peerId)
+  }
+
+  /** Marks what was added as usable for requests to the peer. */
+  ready(peer: KnownPeer): void {
+    const entry = this.#peers.get(peer.peerId)
+    if (entry?.peer !== peer) return
+    entry.ready = true
+    this.#waiting.get(peer.peerId)?.resolve(peer)
+    this.#waiting.delete(peer.peerId)
+  }
+
+  /** Forgets a peer, and gives what was known of it. */
+  delete(peerId: PeerId): KnownPeer | undefined {
+    const peer = this.#peers.get(peerId)?.peer
+    if (peer === undefined) return undefined
+    const { fingerprint } = peer
+    this.#peers.delete(peerId)
+    const same = this.#byFingerprint.get(fingerprint)
+    same?.delete(peerId)
+    if (same?.size === 0) this.#byFingerprint.delete(fingerprint)
+    return peer
+  }
+
+  /** The peer, if requests can be sent to it. */
+  get(peerId: PeerId): KnownPeer | undefined {
+    const entry = this.#peers.get(peerId)
+    return entry?.ready && this.#admits(peerId) ? entry.peer : undefined
+  }
+
+  /** Whether a peer that is known and admitted told this certificate. */
+  hasFingerprint(fingerprint: string): boolean {
+    return [...(this.#byFingerprint.get(fingerprint) ?? [])].some(this.#admits)
+  }
+
+  /** Peers that requests can be sent to. */
+  list(): readonly KnownPeer[] {
+    return [...this.#peers.keys()].map((peerId) => this.get(peerId)).filter((peer) => peer !== undefined)
+  }
+
+  /** Waits until requests can be sent to a peer. Rejects with the signal's reason. */
+  async waitFor(peerId: PeerId, signal: AbortSignal): Promise<KnownPeer> {
+    signal.throwIfAborted()
+    const known = this.get(peerId)
+    if (known !== undefined) return known
+    const waiting = this.#waiting.get(peerId) ?? Promise.withResolvers<KnownPeer>()
+    this.#waiting.set(peerId, waiting)
+    const aborted = Promise.withResolvers<never>()
+    const onAbort = () => aborted.reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      return await Promise.race([waiting.promise, aborted.promise])
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+}

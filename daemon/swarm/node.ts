@@ -1,0 +1,138 @@
+import { noise } from '@chainsafe/libp2p-noise'
+import { type Identify, identify } from '@libp2p/identify'
+import type { ConnectionGater, Libp2p, PrivateKey, ServiceMap } from '@libp2p/interface'
+import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { mdns } from '@libp2p/mdns'
+import { type Ping, ping } from '@libp2p/ping'
+import { preSharedKey } from '@libp2p/pnet'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import type { LevelDatastore } from 'datastore-level'
+import { createLibp2p } from 'libp2p'
+import type { Logger } from 'pino'
+import type { Config, ListenAddress } from '../../config/schema.ts'
+import { libp2pLogger } from './libp2p-log.ts'
+
+interface Services extends ServiceMap {
+  identify: Identify
+  ping: Ping
+  dht: KadDHT
+}
+
+export type Node = Libp2p<Services>
+
+interface NodeOptions {
+  readonly config: Config['swarm']
+  readonly privateKey: PrivateKey
+  readonly datastore: LevelDatastore
+  readonly swarmKey: Uint8Array | undefined
+  readonly gater: ConnectionGater
+  readonly log: Logger
+}
+
+/** A protocol of our own keeps us out of the public IPFS DHT and its nodes out of ours. */
+const DHT_PROTOCOL = '/layerd/kad/1.0.0'
+
+/** Found only by other layerds, not by every libp2p application in the room. */
+const MDNS_SERVICE_TAG = '_layerd._udp.local'
+
+const HOUR_MS = 3600_000
+
+/** Peers that were not seen for this long are forgotten; until then they are dialled after a restart. */
+const MAX_PEER_AGE_MS = 30 * 24 * HOUR_MS
+
+/** Inbound connections per second and IP: hundreds of nodes behind one NAT, or in containers on one host, start at once. */
+const INBOUND_PER_SECOND = 500
+
+/** Handshakes that may be under way at the same time; libp2p's 10 refuses peers when a fleet starts at once. */
+const MAX_INBOUND_HANDSHAKES = 256
+
+/** One unresponsive peer holds up each exhaustive lookup for this long at most (libp2p's default is 5 s and more). */
+const DHT_REQUEST_TIMEOUT = { minTimeout: 500, maxTimeout: 3000 }
+
+/** Until a dialled address answers: a LAN or a data centre, not the planet. */
+const DIAL_TIMEOUT_MS = 3000
+
+/** Receive window of a stream; the read buffer is larger, because libp2p resets a paused stream that overflows it. */
+const STREAM_WINDOW_BYTES = 2 * 2 ** 20
+const STREAM_BUFFER_BYTES = 8 * 2 ** 20
+
+/**
+ * Creates the libp2p node, not started. It listens at `config.listen` and speaks TCP, noise and yamux, with the swarm's own
+ * DHT in server mode.
+ * @throws {Error} where `swarm.announce` has an entry that is not a multiaddr
+ */
+export async function createNode({ config, privateKey, datastore, swarmKey, gater, log }: NodeOptions): Promise<Node> {
+  return await createLibp2p<Services>({
+    start: false,
+    privateKey,
+    datastore,
+    addresses: {
+      listen: [listenMultiaddr(config.listen).toString()],
+      announce: config.announce.map((text) => parseAnnounce(text).toString()),
+    },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [
+      yamux({
+        streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES, maxReadBufferLength: STREAM_BUFFER_BYTES },
+      }),
+    ],
+    ...(swarmKey === undefined ? {} : { connectionProtector: preSharedKey({ psk: swarmKey }) }),
+    connectionGater: gater,
+    connectionManager: {
+      inboundConnectionThreshold: INBOUND_PER_SECOND,
+      maxIncomingPendingConnections: MAX_INBOUND_HANDSHAKES,
+      dialTimeout: DIAL_TIMEOUT_MS,
+      addressDialTimeout: DIAL_TIMEOUT_MS,
+      // discovery/dialer.ts keeps peers connected; libp2p's own loop gives up after five failures
+      reconnectRetries: 0,
+    },
+    // a busy node answers pings late, and a connection that carries transfers is not to be cut for that
+    connectionMonitor: { abortConnectionOnPingFailure: false },
+    // addresses would vanish after an hour, even of connected peers
+    peerStore: { maxAddressAge: Number.POSITIVE_INFINITY, maxPeerAge: MAX_PEER_AGE_MS },
+    peerDiscovery: config.mdns ? [mdns({ serviceTag: MDNS_SERVICE_TAG })] : [],
+    services: {
+      identify: identify(),
+      ping: ping(),
+      dht: kadDHT({
+        protocol: DHT_PROTOCOL,
+        clientMode: false,
+        // the mappers of libp2p drop DNS names and either public or private addresses
+        peerInfoMapper: passthroughMapper,
+        initialQuerySelfInterval: 10,
+        // a node that is alone answers at once instead of waiting for company
+        allowQueryWithZeroPeers: true,
+        networkDialTimeout: DHT_REQUEST_TIMEOUT,
+        // router/advertiser.ts provides again in time and at its own pace; the library only cleans up
+        reprovide: { threshold: 0, concurrency: 1 },
+      }),
+    },
+    logger: libp2pLogger(log),
+  })
+}
+
+/** A listen address of the configuration as a multiaddr: IPv4, IPv6 or a name. */
+function listenMultiaddr({ host, port }: ListenAddress): Multiaddr {
+  const address = host === 'localhost' ? '127.0.0.1' : host
+  return multiaddr(`/${address.includes(':') ? 'ip6' : 'ip4'}/${address}/tcp/${port}`)
+}
+
+function parseAnnounce(text: string): Multiaddr {
+  try {
+    return multiaddr(text)
+  } catch (cause) {
+    throw new Error(`swarm.announce: "${text}" is not a multiaddr such as /ip4/203.0.113.5/tcp/4050`, { cause })
+  }
+}
+
+/** Starts the node. @throws {Error} that names the option, where the address can't be used */
+export async function startNode(node: Node, { host, port }: ListenAddress): Promise<void> {
+  try {
+    await node.start()
+  } catch (cause) {
+    throw new Error(`swarm.listen: can't listen on ${host}:${port}: ${(cause as Error).message}`, { cause })
+  }
+}

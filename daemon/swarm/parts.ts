@@ -1,0 +1,167 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
+import { LevelDatastore } from 'datastore-level'
+import type { Bans } from './bans.ts'
+import { parseSeed } from './discovery/addresses.ts'
+import { Discovery } from './discovery/discovery.ts'
+import { type Admission, createAdmission, createGater } from './gater.ts'
+import { sayHello } from './hello/client.ts'
+import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
+import { helloServer } from './hello/server.ts'
+import { loadIdentity } from './identity.ts'
+import { KnownPeers } from './known-peers.ts'
+import { createNode, type Node, startNode } from './node.ts'
+import type { PeerId } from './ports.ts'
+import { Advertiser } from './router/advertiser.ts'
+import { ProviderRecords } from './router/records.ts'
+import type { Reputation } from './router/reputation.ts'
+import { Shutdown } from './shutdown.ts'
+import type { SwarmOptions } from './swarm.ts'
+import { loadSwarmKey } from './swarm-key.ts'
+import { createCertificate } from './transfer/certificate.ts'
+import { TransferClient } from './transfer/client.ts'
+import { transferDeadlines } from './transfer/constants.ts'
+import { TransferServer } from './transfer/server.ts'
+
+/** What runs between start and stop. */
+export interface Parts {
+  readonly node: Node
+  readonly admission: Admission
+  readonly known: KnownPeers
+  readonly client: TransferClient
+  readonly advertiser: Advertiser
+  /** `host:port` of the transfer server. */
+  readonly transferAddress: string
+  /** Round-trip time in ms of a peer's fastest connection, once libp2p has measured one. */
+  rttOf(peer: PeerId): number | undefined
+  /** Ends everything that goes on with a peer. */
+  cut(peer: PeerId): void
+  /** Bounded, see {@link Shutdown}. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts everything in order: files, transfer server, libp2p, discovery, announcing. What was started is stopped again where
+ * a later step fails.
+ */
+export async function startParts(options: SwarmOptions, bans: Bans, reputation: Reputation): Promise<Parts> {
+  const shutdown = new Shutdown(options.log)
+  try {
+    return await assemble(options, bans, reputation, shutdown)
+  } catch (error) {
+    await shutdown.run()
+    throw error
+  }
+}
+
+async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputation, shutdown: Shutdown): Promise<Parts> {
+  const { config, dataDir, content, held, log, onServed = () => {}, deadlines = transferDeadlines } = options
+  const seeds = config.seeds.map(parseSeed)
+  const swarmKey = config.swarmKey === undefined ? undefined : await loadSwarmKey(config.swarmKey)
+  const privateKey = await loadIdentity(join(dataDir, 'key'))
+  const certificate = createCertificate()
+  const self = peerIdFromPrivateKey(privateKey).toString()
+  const admission = createAdmission(self, config.allowedPeers, bans)
+  const admits = (peer: PeerId) => admission.allows(peer)
+  const known = new KnownPeers(admits)
+
+  const datastore = await openDatastore(join(dataDir, 'dht'))
+  shutdown.add('DHT records', () => datastore.close())
+
+  const server = new TransferServer({
+    certificate,
+    content,
+    admits: (fingerprint) => known.hasFingerprint(fingerprint),
+    uploads: config.uploads,
+    deadlines,
+    onServed,
+    log,
+  })
+  const port = await server.start(config.transferListen)
+  shutdown.add('transfer server', () => server.stop())
+
+  const gater = createGater(self, admission, (address) => discovery.foundSelf(address))
+  const node = await createNode({ config, privateKey, datastore, swarmKey, gater, log })
+  shutdown.add('libp2p', async () => node.stop())
+  const discovery = new Discovery({ node, seeds, admits, log })
+
+  const client = new TransferClient({
+    certificate,
+    locate: async (peer, signal) => {
+      if (!admits(peer)) throw new Error('it is banned or not allowed')
+      const ready = known.get(peer)
+      if (ready !== undefined) return ready
+      await node.dial(peerIdFromString(peer), { signal })
+      return await known.waitFor(peer, signal)
+    },
+    deadlines,
+    onBroken: (peer) => reputation.failed(peer),
+  })
+  shutdown.add('transfer client', () => client.stop())
+
+  const advertiser = new Advertiser({
+    records: new ProviderRecords(node, datastore),
+    held,
+    isAlone: () => node.getConnections().length === 0,
+    log,
+  })
+
+  const stopped = new AbortController()
+  shutdown.add('hello', () => stopped.abort())
+  const hello = { port, fingerprint: certificate.fingerprint }
+  await node.handle(HELLO_PROTOCOL, helloServer(hello, known, log), { maxInboundStreams: MAX_HELLO_STREAMS })
+  node.addEventListener('connection:open', ({ detail: connection }) => {
+    if (connection.direction === 'outbound') void sayHello(connection, hello, known, log, stopped.signal)
+  })
+  node.addEventListener('peer:connect', ({ detail }) => {
+    reputation.forgive(detail.toString())
+    if (node.getPeers().length === 1) advertiser.joined()
+  })
+  node.addEventListener('peer:disconnect', ({ detail }) => {
+    known.delete(detail.toString())
+    client.release(detail.toString())
+  })
+  await startNode(node, config.listen)
+  shutdown.add('discovery', () => discovery.stop())
+  await discovery.start()
+  shutdown.add('announcing', () => advertiser.stop())
+  advertiser.start()
+
+  return {
+    node,
+    admission,
+    known,
+    client,
+    advertiser,
+    transferAddress: hostPort(config.transferListen.host, port),
+    rttOf: (peer) => fastest(node.getConnections(peerIdFromString(peer)).map(({ rtt }) => rtt)),
+    cut: (peer) => {
+      const fingerprint = known.delete(peer)?.fingerprint
+      if (fingerprint !== undefined) server.cut(fingerprint)
+      client.cut(peer)
+      node.hangUp(peerIdFromString(peer)).catch((error) => log.debug({ peer, err: error }, 'hanging up failed'))
+    },
+    stop: () => shutdown.run(),
+  }
+}
+
+async function openDatastore(folder: string): Promise<LevelDatastore> {
+  await mkdir(folder, { recursive: true })
+  const datastore = new LevelDatastore(folder)
+  try {
+    await datastore.open()
+  } catch (cause) {
+    throw new Error(`the DHT records in ${folder} can't be opened: ${(cause as Error).message}`, { cause })
+  }
+  return datastore
+}
+
+function fastest(rtts: readonly (number | undefined)[]): number | undefined {
+  const measured = rtts.filter((rtt) => rtt !== undefined)
+  return measured.length === 0 ? undefined : Math.min(...measured)
+}
+
+function hostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}

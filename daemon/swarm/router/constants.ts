@@ -1,0 +1,38 @@
+/** Blobs that wait to be announced, of either kind; what falls out is announced with the next round over all that is held. */
+export const MAX_QUEUED = 65_536
+
+/** Announcing one blob asks all near peers twice; a peer that does not answer holds it up for up to 2 x 3 s. */
+export const PROVIDE_DEADLINE_MS = 10_000
+
+/** Fresh blobs announced at the same time, so that one dead peer does not hold up all layers of an image. */
+export const PARALLEL_FRESH = 4
+
+/** Background announcing takes one part of the time in this many: a tenth of a core at most. */
+export const BACKGROUND_SHARE = 10
+
+/** Longest pause of background announcing, for when a dead peer made one slow without costing CPU. */
+export const LONGEST_PAUSE_MS = 1000
+
+/** The routing table fills a moment after the first connection; an announcement that reached nobody is repeated. */
+export const FIRST_RETRY_MS = 100
+export const MAX_ATTEMPTS = 6
+
+/** Records live for 48 h; each is announced four times in that time. */
+export const REFRESH_MS = 12 * 3600_000
+
+/** A link that comes and goes does not start a new round each time. */
+export const REPEAT_AFTER_MS = 5 * 60_000
+
+/** A lookup ends by itself after this, whatever the caller's signal does. */
+export const LOOKUP_DEADLINE_MS = 10_000
+
+/** A peer that does not have a blob which it announced is not named again for it for this long: records can't be recalled. */
+export const ABSENT_MS = 30_000
+
+/** A peer that failed is named last for this long. */
+export const FAILED_MS = 5000
+
+/** Bounds of what is remembered of peers. */
+export const MAX_REMEMBERED = 8192
+
+export const WITHDRAW_DEADLINE_MS = 1000

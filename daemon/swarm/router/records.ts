@@ -1,0 +1,56 @@
+import { setMaxListeners } from 'node:events'
+import type { LevelDatastore } from 'datastore-level'
+import { base32 } from 'multiformats/bases/base32'
+import { CID } from 'multiformats/cid'
+import * as raw from 'multiformats/codecs/raw'
+import { decode } from 'multiformats/hashes/digest'
+import type { Digest } from '../../../proxy/oci/digest.ts'
+import type { Node } from '../node.ts'
+import { keyOf } from './cid.ts'
+
+/** Where kad-dht keeps provider records: `/dht/provider/<multihash in base32>/<PeerId>`. */
+const PROVIDER_PREFIX = '/dht/provider/'
+
+/** This node's provider records, at peers and in its own datastore. */
+export class ProviderRecords {
+  readonly #node: Node
+  readonly #datastore: LevelDatastore
+
+  constructor(node: Node, datastore: LevelDatastore) {
+    this.#node = node
+    this.#datastore = datastore
+  }
+
+  /** Announces a blob: writes the local record and sends it to the nearest peers. Gives how many took it. */
+  async provide(digest: Digest, signal: AbortSignal): Promise<number> {
+    // each request of the query listens to it
+    setMaxListeners(0, signal)
+    let reached = 0
+    for await (const event of this.#node.services.dht.provide(keyOf(digest), { signal })) {
+      if (event.name === 'PEER_RESPONSE' && event.messageName === 'ADD_PROVIDER') reached++
+    }
+    return reached
+  }
+
+  /** Removes the local record, so that it is neither told to peers nor announced again. */
+  async remove(digest: Digest, signal: AbortSignal): Promise<void> {
+    await this.#node.services.dht.cancelReprovide(keyOf(digest), { signal })
+  }
+
+  /** Removes local records of all other blobs. */
+  async retain(held: AsyncIterable<Digest>, signal: AbortSignal): Promise<void> {
+    const keep = new Set<string>()
+    for await (const digest of held) {
+      signal.throwIfAborted()
+      keep.add(base32.baseEncode(keyOf(digest).multihash.bytes))
+    }
+    const own = `/${this.#node.peerId}`
+    for await (const key of this.#datastore.db.keys({ gt: PROVIDER_PREFIX, lt: `${PROVIDER_PREFIX}~` })) {
+      signal.throwIfAborted()
+      const multihash = key.slice(PROVIDER_PREFIX.length, -own.length)
+      if (!key.endsWith(own) || keep.has(multihash)) continue
+      const cid = CID.createV1(raw.code, decode(base32.baseDecode(multihash)))
+      await this.#node.services.dht.cancelReprovide(cid, { signal })
+    }
+  }
+}

@@ -1,0 +1,143 @@
+import type { Logger } from 'pino'
+import type { Config } from '../../config/schema.ts'
+import type { Digest } from '../../proxy/oci/digest.ts'
+import { Bans } from './bans.ts'
+import { type Parts, startParts } from './parts.ts'
+import {
+  type PeerBody,
+  PeerError,
+  type PeerId,
+  type SharedContent,
+  type Swarm,
+  type SwarmStatus,
+  type TagConfirmation,
+} from './ports.ts'
+import { findProviders } from './router/lookup.ts'
+import { Reputation } from './router/reputation.ts'
+import { MAX_TAG_PEERS, type TransferDeadlines } from './transfer/constants.ts'
+
+export interface SwarmOptions {
+  readonly config: Config['swarm']
+  /** Holds the identity (`key`) and the DHT's records (`dht/`). */
+  readonly dataDir: string
+  readonly content: SharedContent
+  /** Digests of complete blobs that may be shared, newest first. Asked for again whenever all are announced anew. */
+  readonly held: () => AsyncIterable<Digest>
+  readonly log: Logger
+  /** Bytes of blobs that went to a peer, as they go. */
+  readonly onServed?: (bytes: number) => void
+  readonly onBan?: (peer: PeerId, reason: string) => void
+  /** For tests; see {@link TransferDeadlines}. */
+  readonly deadlines?: TransferDeadlines
+}
+
+/** Creates the node's part in the swarm; nothing runs before `start`. */
+export function createSwarm(options: SwarmOptions): Swarm {
+  return new RunningSwarm(options)
+}
+
+class RunningSwarm implements Swarm {
+  readonly #options: SwarmOptions
+  readonly #bans = new Bans()
+  readonly #reputation = new Reputation()
+  #parts: Parts | undefined
+
+  constructor(options: SwarmOptions) {
+    this.#options = options
+  }
+
+  async start(): Promise<void> {
+    if (this.#parts !== undefined) throw new Error('the swarm was started already')
+    this.#parts = await startParts(this.#options, this.#bans, this.#reputation)
+  }
+
+  async stop(): Promise<void> {
+    const parts = this.#parts
+    this.#parts = undefined
+    await parts?.stop()
+  }
+
+  async *providers(digest: Digest, signal: AbortSignal): AsyncGenerator<PeerId, void> {
+    const parts = this.#parts
+    if (parts === undefined) return
+    const { node, admission } = parts
+    const admits = (peer: PeerId) => admission.allows(peer)
+    yield* findProviders({ node, reputation: this.#reputation, admits, log: this.#options.log }, digest, signal)
+  }
+
+  async open(peer: PeerId, digest: Digest, offset: number, signal: AbortSignal): Promise<PeerBody> {
+    return await this.#ask(peer, digest, ({ client }) => client.open(peer, digest, offset, signal))
+  }
+
+  async stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<Omit<PeerBody, 'body'>> {
+    return await this.#ask(peer, digest, ({ client }) => client.stat(peer, digest, signal))
+  }
+
+  async tags(reference: string, signal: AbortSignal): Promise<readonly TagConfirmation[]> {
+    const parts = this.#parts
+    if (parts === undefined) return []
+    const nearest = parts.known
+      .list()
+      .map(({ peerId }) => ({ peerId, rtt: parts.rttOf(peerId) ?? Number.POSITIVE_INFINITY }))
+      .sort((a, b) => (a.rtt < b.rtt ? -1 : 1))
+      .slice(0, MAX_TAG_PEERS)
+    const answers = await Promise.all(
+      nearest.map(({ peerId }) =>
+        parts.client.tag(peerId, reference, signal).catch((error: PeerError) => {
+          if (error.code === 'failed') this.#reputation.failed(peerId)
+          return undefined
+        }),
+      ),
+    )
+    return answers.filter((answer) => answer !== undefined)
+  }
+
+  advertise(digest: Digest, priority: boolean): void {
+    this.#parts?.advertiser.advertise(digest, priority)
+  }
+
+  async withdraw(digest: Digest): Promise<void> {
+    await this.#parts?.advertiser.withdraw(digest)
+  }
+
+  ban(peer: PeerId, reason: string): void {
+    this.#bans.add(peer, reason)
+    this.#options.log.warn({ peer, reason }, 'a peer is left alone for a time')
+    this.#options.onBan?.(peer, reason)
+    this.#parts?.cut(peer)
+  }
+
+  status(): SwarmStatus {
+    const parts = this.#parts
+    if (parts === undefined) throw new Error('the swarm is not running')
+    const { node, known, advertiser } = parts
+    const addressOf = new Map(node.getConnections().map(({ remotePeer, remoteAddr }) => [`${remotePeer}`, remoteAddr]))
+    return {
+      peerId: node.peerId.toString(),
+      multiaddrs: node.getMultiaddrs().map(String),
+      transfer: parts.transferAddress,
+      peers: [...addressOf].map(([peerId, address]) => ({
+        peerId,
+        address: address.toString(),
+        transfer: known.get(peerId) !== undefined,
+        rttMs: parts.rttOf(peerId),
+      })),
+      banned: this.#bans.list(),
+      provided: advertiser.provided,
+      provideQueue: advertiser.queued,
+    }
+  }
+
+  /** Runs a request, and takes note of a peer that does not have the blob or fails. */
+  async #ask<T>(peer: PeerId, digest: Digest, request: (parts: Parts) => Promise<T>): Promise<T> {
+    const parts = this.#parts
+    if (parts === undefined) throw new PeerError('failed', peer, 'the swarm is not running')
+    try {
+      return await request(parts)
+    } catch (error) {
+      if (error instanceof PeerError && error.code === 'absent') this.#reputation.absent(peer, digest)
+      if (error instanceof PeerError && error.code === 'failed') this.#reputation.failed(peer)
+      throw error
+    }
+  }
+}

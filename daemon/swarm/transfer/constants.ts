@@ -1,0 +1,45 @@
+/** Deadlines of one transfer, in ms. Each step has its own, so that a peer that dies at any point costs no more than that. */
+export interface TransferDeadlines {
+  /** Until a connection to a peer stands, libp2p dial and TLS included: a peer on the LAN answers in milliseconds. */
+  readonly connect: number
+  /** Until the headers are there: the peer opens a file, behind others if its disk is busy. */
+  readonly headers: number
+  /** Longest silence within a body, for the receiver, and longest time that a receiver may take nothing, for the sender. */
+  readonly idle: number
+}
+
+export const transferDeadlines: TransferDeadlines = { connect: 1500, headers: 5000, idle: 10_000 }
+
+/** A path has a digest or an encoded reference; names in references have up to 255 characters, each encoded in up to three. */
+export const MAX_URL_BYTES = 2048
+
+/** What we send has about 200 bytes of headers. */
+export const MAX_HEADER_BYTES = 4096
+
+/** Parallel requests to one peer; as many uploads as a peer offers by default. */
+export const MAX_SOCKETS_PER_PEER = 32
+
+/** Idle connections kept to one peer: a pull asks for several layers at once, and the next pull comes soon or not at all. */
+export const MAX_IDLE_SOCKETS_PER_PEER = 4
+
+/** How long an idle connection is kept by the client; the server's is longer, so that a request never meets its close. */
+export const CLIENT_KEEP_ALIVE_MS = 15_000
+export const SERVER_KEEP_ALIVE_MS = 30_000
+
+/** Connections of all peers together; beyond it the server accepts no more. */
+export const MAX_CONNECTIONS = 4096
+
+/** A tag answer has about 150 bytes. */
+export const MAX_TAG_BYTES = 1024
+
+/** Peers that are asked for one tag. */
+export const MAX_TAG_PEERS = 32
+
+/** A clock that is wrong by more than this can't be told from a lie that would win over every honest answer. */
+export const MAX_CLOCK_SKEW_MS = 5 * 60_000
+
+/** When all uploads are taken: the time in seconds after which one is likely to be free. */
+export const RETRY_AFTER_SECONDS = 1
+
+/** Says whether a blob is `public` or `private` content; lower case, as Node gives header names. */
+export const ACCESS_HEADER = 'layerd-access'

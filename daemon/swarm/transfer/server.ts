@@ -1,0 +1,201 @@
+import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Logger } from 'pino'
+import type { ListenAddress } from '../../../config/schema.ts'
+import type { Digest } from '../../../proxy/oci/digest.ts'
+import { OciError } from '../../../proxy/oci/errors.ts'
+import { type ByteRange, parseRange, resolveRange } from '../../../proxy/oci/range.ts'
+import type { SharedBlob, SharedContent } from '../ports.ts'
+import { fingerprintOf, type TransferCertificate } from './certificate.ts'
+import {
+  ACCESS_HEADER,
+  MAX_CONNECTIONS,
+  MAX_HEADER_BYTES,
+  RETRY_AFTER_SECONDS,
+  SERVER_KEEP_ALIVE_MS,
+  type TransferDeadlines,
+} from './constants.ts'
+import { encodeConfirmation, parsePath } from './messages.ts'
+
+interface TransferServerOptions {
+  readonly certificate: TransferCertificate
+  readonly content: SharedContent
+  /** Whether a known peer that is not banned told this certificate. */
+  readonly admits: (fingerprint: string) => boolean
+  /** Blob bodies sent at the same time. */
+  readonly uploads: number
+  readonly deadlines: TransferDeadlines
+  readonly onServed: (bytes: number) => void
+  readonly log: Logger
+}
+
+/**
+ * The HTTPS server that blobs leave by. A socket lives only if its client certificate is one that a known peer told over
+ * libp2p, and each request asks again, because peers leave and are banned while their sockets stay open.
+ */
+export class TransferServer {
+  readonly #options: TransferServerOptions
+  readonly #server: Server
+  readonly #fingerprints = new Map<object, { readonly socket: TLSSocket; readonly fingerprint: string }>()
+  #uploading = 0
+
+  constructor(options: TransferServerOptions) {
+    this.#options = options
+    const { key, cert } = options.certificate
+    this.#server = createServer(
+      {
+        key,
+        cert,
+        minVersion: 'TLSv1.3',
+        requestCert: true,
+        // self-signed by design: #authenticate compares fingerprints
+        rejectUnauthorized: false,
+        handshakeTimeout: options.deadlines.headers,
+        headersTimeout: options.deadlines.headers,
+        requestTimeout: options.deadlines.headers,
+        // a slow handshake must not be found later than the deadline by more than this
+        connectionsCheckingInterval: 1000,
+        keepAliveTimeout: SERVER_KEEP_ALIVE_MS,
+        maxHeaderSize: MAX_HEADER_BYTES,
+        noDelay: true,
+      },
+      (request, response) => void this.#serve(request, response),
+    )
+    this.#server.maxConnections = MAX_CONNECTIONS
+    this.#server.on('secureConnection', (socket) => this.#authenticate(socket))
+  }
+
+  /** Listens, and gives the port. @throws {Error} that names the option, where the address can't be used */
+  async start({ host, port }: ListenAddress): Promise<number> {
+    try {
+      this.#server.listen({ host, port, exclusive: true })
+      await once(this.#server, 'listening')
+    } catch (cause) {
+      throw new Error(`swarm.transferListen: can't listen on ${host}:${port}: ${(cause as Error).message}`, { cause })
+    }
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** Cuts running transfers: peers go on elsewhere. */
+  async stop(): Promise<void> {
+    if (!this.#server.listening) return
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    this.#server.closeAllConnections()
+    await closed
+  }
+
+  /** Cuts the connections of a peer. */
+  cut(fingerprint: string): void {
+    for (const entry of this.#fingerprints.values()) if (entry.fingerprint === fingerprint) entry.socket.destroy()
+  }
+
+  #authenticate(socket: TLSSocket): void {
+    const certificate = socket.getPeerX509Certificate()
+    const fingerprint = certificate === undefined ? undefined : fingerprintOf(certificate.raw)
+    if (fingerprint === undefined || !this.#options.admits(fingerprint)) {
+      this.#options.log.debug({ address: socket.remoteAddress }, 'a stranger came to the transfer server')
+      socket.destroy()
+      return
+    }
+    this.#fingerprints.set(socket, { socket, fingerprint })
+    socket.once('close', () => this.#fingerprints.delete(socket))
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // no handler: Node then destroys the socket; it counts only time in which nothing was sent
+    response.setTimeout(this.#options.deadlines.idle)
+    try {
+      await this.#answer(request, response)
+    } catch (error) {
+      if (response.headersSent || response.destroyed) response.destroy()
+      else finish(response, 500)
+      this.#options.log.debug({ path: request.url, err: error }, 'a transfer to a peer ended early')
+    }
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const fingerprint = this.#fingerprints.get(request.socket)?.fingerprint
+    if (fingerprint === undefined || !this.#options.admits(fingerprint)) {
+      return finish(response, 403, { Connection: 'close' })
+    }
+    if (request.method !== 'GET' && request.method !== 'HEAD') return finish(response, 405, { Allow: 'GET, HEAD' })
+    const asked = parsePath(request.url ?? '')
+    if (asked === undefined) return finish(response, 404)
+    if (asked.kind === 'tag') return await this.#answerTag(asked.reference, response)
+    if (request.method === 'HEAD') return await this.#answerBlob(asked.digest, request, response)
+    if (this.#uploading >= this.#options.uploads) {
+      return finish(response, 503, { 'Retry-After': String(RETRY_AFTER_SECONDS) })
+    }
+    this.#uploading++
+    try {
+      await this.#answerBlob(asked.digest, request, response)
+    } finally {
+      this.#uploading--
+    }
+  }
+
+  async #answerTag(reference: string, response: ServerResponse): Promise<void> {
+    const confirmation = await this.#options.content.tag(reference)
+    if (confirmation === undefined) return finish(response, 404)
+    const body = encodeConfirmation(confirmation)
+    response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
+    response.end(body)
+  }
+
+  async #answerBlob(digest: Digest, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const blob = await this.#options.content.open(digest)
+    if (blob === undefined) return finish(response, 404)
+    try {
+      const range = rangeOf(request, blob.size)
+      response.writeHead(range === undefined ? 200 : 206, {
+        'Content-Type': blob.mediaType ?? 'application/octet-stream',
+        'Content-Length': range === undefined ? blob.size : range.end - range.start + 1,
+        'Accept-Ranges': 'bytes',
+        [ACCESS_HEADER]: blob.access,
+        ...(range === undefined ? {} : { 'Content-Range': `bytes ${range.start}-${range.end}/${blob.size}` }),
+      })
+      if (request.method === 'GET' && blob.size > 0) {
+        await this.#send(blob, range ?? { start: 0, end: blob.size - 1 }, response)
+      }
+      response.end()
+    } catch (error) {
+      if (!(error instanceof OciError)) throw error
+      finish(response, 416, { ...error.headers })
+    } finally {
+      await blob.close()
+    }
+  }
+
+  /** One chunk at a time: the blob uses a chunk's memory again as soon as the next one is asked for. */
+  async #send(blob: SharedBlob, { start, end }: ByteRange, response: ServerResponse): Promise<void> {
+    const gone = new AbortController()
+    let written = Promise.withResolvers<void>()
+    response.once('close', () => {
+      const reason = new Error('the peer closed the connection')
+      gone.abort(reason)
+      written.reject(reason)
+    })
+    written.promise.catch(() => {})
+    for await (const chunk of blob.read(start, end, gone.signal)) {
+      gone.signal.throwIfAborted()
+      written = Promise.withResolvers()
+      response.write(chunk, (error) => (error ? written.reject(error) : written.resolve()))
+      await written.promise
+      this.#options.onServed(chunk.byteLength)
+    }
+  }
+}
+
+function rangeOf(request: IncomingMessage, size: number): ByteRange | undefined {
+  const spec = parseRange(request.headers.range)
+  return spec === undefined ? undefined : resolveRange(spec, size)
+}
+
+function finish(response: ServerResponse, status: number, headers: Record<string, string> = {}): void {
+  response.writeHead(status, { 'Content-Length': 0, ...headers })
+  response.end()
+}

@@ -1,0 +1,56 @@
+import type { Hash } from 'node:crypto'
+import { algorithmOf, createDigestHash, type Digest, finishDigest } from '../../proxy/oci/digest.ts'
+import { releasableBytes } from './chunk.ts'
+
+export class DigestMismatch extends Error {
+  constructor(digest: Digest, actual: Digest) {
+    super(`expected ${digest}, received bytes that have ${actual}`)
+    this.name = 'DigestMismatch'
+  }
+}
+
+/** A prefix of a blob that was hashed already. */
+export interface HashedPrefix {
+  /** Bytes. */
+  readonly length: number
+  readonly hash: Hash
+}
+
+/**
+ * Passes a blob's bytes on as they arrive, but the last chunk only after the digest is proven.
+ * For content that can't be staged in the store; memory is bounded by two chunks.
+ * @param body the bytes after `prefix`, to the end of the blob; each valid until the next is asked for
+ * @param size of the whole blob in bytes, if known
+ * @throws {DigestMismatch}
+ */
+export async function* prove(
+  body: AsyncIterable<Uint8Array>,
+  digest: Digest,
+  size: number | undefined,
+  prefix: HashedPrefix = { length: 0, hash: createDigestHash(algorithmOf(digest)) },
+): AsyncGenerator<Uint8Array, void, void> {
+  const { hash } = prefix
+  let received = prefix.length
+  let released = prefix.length
+  /** Copies of what was received and not released yet. */
+  const withheld: Uint8Array[] = []
+  for await (const chunk of body) {
+    hash.update(chunk)
+    received += chunk.length
+    const limit = releasableBytes(received, size)
+    while (withheld[0] !== undefined && released + withheld[0].length <= limit) {
+      released += withheld[0].length
+      yield withheld[0]
+      withheld.shift()
+    }
+    if (withheld.length === 0 && received <= limit) {
+      released += chunk.length
+      yield chunk
+    } else {
+      withheld.push(Uint8Array.from(chunk))
+    }
+  }
+  const actual = finishDigest(algorithmOf(digest), hash)
+  if (actual !== digest) throw new DigestMismatch(digest, actual)
+  yield* withheld
+}

@@ -1,0 +1,130 @@
+import Router from '@koa/router'
+import Koa from 'koa'
+import { OciError } from './oci/errors.ts'
+import { repositoryText } from './oci/name.ts'
+import type { ContentOrigin, ContentSource, ListSource, TagResolver } from './ports.ts'
+import { blobRoute } from './routes/blobs.ts'
+import type { RegistryContext, RegistryState, RequestFacts } from './routes/context.ts'
+import { referrersRoute, tagListRoute } from './routes/lists.ts'
+import { manifestRoute } from './routes/manifests.ts'
+
+/** What happened to one request, when its response is over. */
+export interface RequestOutcome {
+  readonly method: string
+  /** Where the request was for a resource of the API. */
+  readonly repository?: string
+  readonly reference?: string | undefined
+  /** Otherwise. */
+  readonly path?: string
+  readonly source?: ContentOrigin | undefined
+  /** Bytes of the body that the client was given. */
+  readonly bytes: number
+  readonly ms: number
+  readonly status: number
+  /** Whether the client got the whole response. */
+  readonly complete: boolean
+}
+
+export interface RegistryOptions {
+  readonly content: ContentSource
+  readonly tags: TagResolver
+  readonly lists: ListSource
+  /** The closed list of registries, by the name in references. */
+  readonly registries: ReadonlySet<string>
+  readonly onRequest: (outcome: RequestOutcome) => void
+  /** An error that is a mistake of layerd's own. */
+  readonly onError: (error: unknown, path: string) => void
+  /** Bytes of bodies given to clients, as they leave. */
+  readonly onServed: (bytes: number) => void
+}
+
+/** No name, tag or digest that the API allows makes a longer URL. */
+const maxUrlLength = 4096
+
+/** The registry API, pull side (distribution-spec 1.1). */
+export function createRegistryApp(options: RegistryOptions): Koa<RegistryState> {
+  const router = new Router<RegistryState>()
+  router.get(/^\/v2\/?$/, ping)
+  router.get(/^\/v2\/(.+)\/manifests\/([^/]+)$/, manifestRoute(options))
+  router.get(/^\/v2\/(.+)\/blobs\/([^/]+)$/, blobRoute(options))
+  router.get(/^\/v2\/(.+)\/tags\/list$/, tagListRoute(options))
+  router.get(/^\/v2\/(.+)\/referrers\/([^/]+)$/, referrersRoute(options))
+
+  const app = new Koa<RegistryState>()
+  app.silent = true
+  app.use(reportRequests(options.onRequest))
+  app.use(answerErrors(options.onError))
+  app.use(router.routes())
+  app.use(refuseTheRest)
+  return app
+}
+
+/** docker2aci takes a registry without an API version header for one that speaks only v1. */
+function ping(ctx: RegistryContext): void {
+  ctx.type = 'application/json'
+  ctx.body = '{}'
+}
+
+function reportRequests(onRequest: RegistryOptions['onRequest']) {
+  return async (ctx: RegistryContext, next: () => Promise<unknown>): Promise<void> => {
+    const started = performance.now()
+    const gone = new AbortController()
+    const facts: RequestFacts = { bytes: 0 }
+    ctx.state = { facts, signal: gone.signal }
+    ctx.res.once('close', () => {
+      const complete = ctx.res.writableFinished
+      if (!complete) gone.abort(new Error('the client closed the connection'))
+      const { repository, reference, source, bytes } = facts
+      onRequest({
+        method: ctx.method,
+        ...(repository === undefined ? { path: ctx.path } : { repository: repositoryText(repository), reference }),
+        source,
+        bytes,
+        ms: Math.round((performance.now() - started) * 10) / 10,
+        status: ctx.res.statusCode,
+        complete,
+      })
+    })
+    await next()
+  }
+}
+
+/** Headers that describe content, which an error must not carry. */
+const contentHeaders = ['Content-Length', 'Content-Range', 'ETag', 'Accept-Ranges', 'Docker-Content-Digest', 'Warning']
+
+function answerErrors(onError: RegistryOptions['onError']) {
+  return async (ctx: RegistryContext, next: () => Promise<unknown>): Promise<void> => {
+    ctx.set('Docker-Distribution-API-Version', 'registry/2.0')
+    try {
+      if (ctx.url.length > maxUrlLength) {
+        throw new OciError(
+          'URI_TOO_LONG',
+          `the URL has ${ctx.url.length} characters; at most ${maxUrlLength} are allowed`,
+        )
+      }
+      await next()
+    } catch (error) {
+      if (ctx.respond === false) return
+      const known =
+        error instanceof OciError ? error : new OciError('UNKNOWN', 'an error inside layerd; its log says more')
+      if (known !== error && !ctx.state.signal.aborted) onError(error, ctx.path)
+      for (const name of contentHeaders) ctx.remove(name)
+      ctx.status = known.status
+      ctx.body = known.body()
+      ctx.type = 'application/json'
+      ctx.set(known.headers)
+    }
+  }
+}
+
+/** Whatever is no route: a method that a mirror does not offer, or a path that is not in the API. */
+function refuseTheRest(ctx: RegistryContext): void {
+  if (ctx.path.startsWith('/v2/') && ctx.method !== 'GET' && ctx.method !== 'HEAD') {
+    throw new OciError('UNSUPPORTED', `${ctx.method} is not allowed: this mirror is for pulling`, {
+      headers: { Allow: 'GET, HEAD' },
+    })
+  }
+  throw new OciError('UNSUPPORTED', 'no such resource in the registry API; images are found below /v2/', {
+    status: 404,
+  })
+}

@@ -1,0 +1,44 @@
+import { OciError } from '../oci/errors.ts'
+import {
+  canonicalRegistry,
+  canonicalRepository,
+  isRegistryName,
+  parseRepositoryName,
+  type Repository,
+} from '../oci/name.ts'
+
+/** What a bare name means, as Docker Engine sends it to its mirrors. */
+const defaultRegistry = 'docker.io'
+
+/**
+ * The repository that a request means. Three ways of addressing are known, and the first two may come together:
+ * `?ns=<registry>` (distribution-spec, "Registry Proxying"), `/v2/<registry>/<name>/…`, and the bare name for docker.io.
+ * @param path what stands between `/v2/` and the resource, not decoded
+ * @param namespace the `ns` parameter, if there is one
+ * @param known the closed list of registries; a name outside it is refused, as it would be an address to dial
+ * @throws {OciError} NAME_INVALID, NAME_UNKNOWN
+ */
+export function parseRepository(path: string, namespace: string | undefined, known: ReadonlySet<string>): Repository {
+  if (path.includes('%')) {
+    throw new OciError(
+      'NAME_INVALID',
+      'percent-encoding is not part of a repository name; write its slashes as they are',
+    )
+  }
+  const slash = path.indexOf('/')
+  const host = slash === -1 ? '' : path.slice(0, slash).toLowerCase()
+  const prefix = isRegistryName(host) ? canonicalRegistry(host) : undefined
+  const registry = namespace === undefined ? (prefix ?? defaultRegistry) : canonicalRegistry(namespace)
+  if (prefix !== undefined && prefix !== registry) {
+    throw new OciError('NAME_INVALID', `the path names the registry ${prefix}, but ns names ${registry.slice(0, 255)}`)
+  }
+  if (!known.has(registry)) {
+    const shown = isRegistryName(registry) ? `the registry ${registry}` : 'the registry named by ns'
+    throw new OciError(
+      'NAME_UNKNOWN',
+      `${shown} is not in this node's list: add it to "registries" in its configuration`,
+    )
+  }
+  const name = parseRepositoryName(prefix === undefined ? path : path.slice(slash + 1))
+  return { registry, name: canonicalRepository(registry, name) }
+}

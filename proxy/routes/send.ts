@@ -1,0 +1,59 @@
+import type { ServerResponse } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { RegistryContext } from './context.ts'
+
+/**
+ * How long the first byte of a body is waited for before the headers are sent without it, in ms. Until then a failure can
+ * still be an error status, after which clients go on to their next mirror; containerd gives up after 30 s without headers.
+ */
+const headersPatience = 5_000
+
+/**
+ * Sends a body with backpressure. The memory of a chunk is given back (the next one asked for) when the kernel has it.
+ * Where the body fails, the connection is cut: a client must never take a part for the whole.
+ */
+export async function sendBody(
+  ctx: RegistryContext,
+  body: AsyncIterable<Uint8Array>,
+  onServed: (bytes: number) => void,
+): Promise<void> {
+  const { res } = ctx
+  const chunks = body[Symbol.asyncIterator]()
+  const first = chunks.next()
+  const patience = new AbortController()
+  const tooLate = delay(headersPatience, true, { signal: patience.signal })
+  const isLate = await Promise.race([first.then(() => false), tooLate]).finally(() => {
+    tooLate.catch(() => {})
+    patience.abort()
+  })
+  // From here on the response is ours: Koa must not end it, and an error can't become a status any more.
+  ctx.respond = false
+  if (isLate) res.flushHeaders()
+  try {
+    for (let next = await first; next.done !== true; next = await chunks.next()) {
+      await write(res, next.value)
+      ctx.state.facts.bytes += next.value.length
+      onServed(next.value.length)
+    }
+    res.end()
+  } catch (error) {
+    res.destroy(error instanceof Error ? error : new Error(String(error)))
+    throw error
+  } finally {
+    await chunks.return?.()
+  }
+}
+
+function write(res: ServerResponse, chunk: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // The callback of a write is lost when the socket is destroyed before it, hence the listener.
+    const onClose = () => reject(new Error('the client closed the connection'))
+    if (res.destroyed) return onClose()
+    res.once('close', onClose)
+    res.write(chunk, (error) => {
+      res.off('close', onClose)
+      if (error) reject(error)
+      else resolve()
+    })
+  })
+}

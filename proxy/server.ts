@@ -1,0 +1,77 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { OciError } from './oci/errors.ts'
+
+export interface RunningServer {
+  /** `host:port` that is really listened on. */
+  readonly address: string
+  /** Takes no more requests, lets running responses finish for so many ms, then cuts them. */
+  stop(deadline: number): Promise<void>
+}
+
+interface ListenOptions {
+  readonly host: string
+  readonly port: number
+  /** Names the option in error messages, such as `registry.listen`. */
+  readonly option: string
+}
+
+/** A connection on which nothing moves for so long, in ms, is dead. */
+const idleTimeout = 300_000
+
+/** Headers must be complete within this many ms: a slow one is broken or hostile. */
+const headersTimeout = 20_000
+
+/** Bytes of a request's line and headers; tokens of cloud registries take several KiB. */
+const maxHeaderSize = 32 * 1024
+
+/** Starts an HTTP server. @throws Error that names the option to change, where the address can't be had */
+export async function listen(handler: RequestListener, { host, port, option }: ListenOptions): Promise<RunningServer> {
+  const server = createServer({ maxHeaderSize, headersTimeout, requestTimeout: idleTimeout, noDelay: true }, handler)
+  server.timeout = idleTimeout
+  server.on('clientError', answerBadRequest)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port, option)))
+    server.listen(port, host, resolve)
+  })
+  const { address, port: actual, family } = server.address() as AddressInfo
+  return {
+    address: family === 'IPv6' ? `[${address}]:${actual}` : `${address}:${actual}`,
+    stop: (deadline) => stop(server, deadline),
+  }
+}
+
+async function stop(server: Server, deadline: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const timer = setTimeout(() => server.closeAllConnections(), deadline)
+  await closed
+  clearTimeout(timer)
+}
+
+function explain(error: NodeJS.ErrnoException, host: string, port: number, option: string): Error {
+  const reasons: Record<string, string> = {
+    EADDRINUSE: 'another program listens there',
+    EACCES: 'this user may not listen there',
+    EADDRNOTAVAIL: 'this machine has no such address',
+  }
+  const reason = reasons[error.code ?? ''] ?? error.message
+  return new Error(`can't listen on ${host}:${port} (${option}): ${reason}`, { cause: error })
+}
+
+/** Requests that Node's parser refuses never reach Koa; they get an answer that says why all the same. */
+function answerBadRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
+  const status = tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request'
+  const message = tooLarge
+    ? `URL and headers together have more than ${maxHeaderSize} bytes`
+    : 'this is not an HTTP/1.1 request that can be read'
+  const body = new OciError('UNKNOWN', message).body()
+  const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}`
+  socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`)
+}

@@ -1,0 +1,84 @@
+import { UpstreamError, type UpstreamErrorCode } from './types.ts'
+
+interface TransientErrorOptions {
+  readonly cause?: unknown
+  /** How long upstream asked to be left alone, in ms. */
+  readonly retryAfter?: number | undefined
+}
+
+/** A failure that may pass: the request is worth another attempt. */
+export class TransientError extends UpstreamError {
+  readonly retryAfter: number | undefined
+
+  constructor(code: UpstreamErrorCode, message: string, options: TransientErrorOptions = {}) {
+    super(code, message, { cause: options.cause })
+    this.retryAfter = options.retryAfter
+  }
+}
+
+/** The error for a caller whose signal was aborted. */
+export function abortedError(signal: AbortSignal): UpstreamError {
+  return new UpstreamError('aborted', 'the request was given up', { cause: signal.reason })
+}
+
+/** Node's codes for certificates that don't prove the host. Another attempt gets the same certificate. */
+const certificateCodes: ReadonlySet<string> = new Set([
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+])
+
+const reasonOfCode: Readonly<Record<string, string>> = {
+  EAI_AGAIN: 'its name cannot be resolved now (DNS)',
+  ECONNREFUSED: 'it refuses connections',
+  ECONNRESET: 'it closed the connection',
+  EHOSTUNREACH: 'there is no route to it',
+  ENETUNREACH: 'there is no network',
+  ENOTFOUND: 'its name is not known (DNS)',
+  ETIMEDOUT: 'no connection in time',
+  UND_ERR_BODY_TIMEOUT: 'it stopped sending',
+  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
+  UND_ERR_HEADERS_TIMEOUT: 'no answer in time',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'it sent another length than it announced',
+  UND_ERR_SOCKET: 'it closed the connection',
+}
+
+/** What went wrong on the wire, for a person; the host is named by the caller. */
+export function reasonOf(error: unknown): string {
+  const code = codeOf(error)
+  if (code === undefined) return 'the connection failed'
+  if (certificateCodes.has(code)) {
+    return `its certificate is not trusted (${code}); set "ca" (or "insecure") for this registry if it is meant to be`
+  }
+  return reasonOfCode[code] ?? `the connection failed (${code})`
+}
+
+/**
+ * What a request that got no answer at all throws. A host whose certificate is wrong has not answered either: whoever did
+ * (a captive portal, say) is not upstream.
+ * @param who the host as a person knows it, such as `docker.io` or `the token service of docker.io`
+ */
+export function noAnswerError(error: unknown, who: string): UpstreamError {
+  const code = codeOf(error)
+  if (code?.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW') {
+    return new UpstreamError('broken', `${who} does not answer in HTTP/1.1 (${code}); check its endpoint`, {
+      cause: error,
+    })
+  }
+  const message = `${who} cannot be reached: ${reasonOf(error)}`
+  return code !== undefined && certificateCodes.has(code)
+    ? new UpstreamError('unreachable', message, { cause: error })
+    : new TransientError('unreachable', message, { cause: error })
+}
+
+function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  if ('code' in error && typeof error.code === 'string') return error.code
+  // Happy eyeballs: one error for each address tried.
+  return error instanceof AggregateError ? codeOf(error.errors[0]) : codeOf(error.cause)
+}

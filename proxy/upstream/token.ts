@@ -1,0 +1,117 @@
+import { statusError } from './answers.ts'
+import type { Challenge } from './challenge.ts'
+import type { Credentials } from './docker-config.ts'
+import { noAnswerError } from './errors.ts'
+import { exchange, type HttpRequest, type HttpResponse, readAll } from './exchange.ts'
+import { checkRealm } from './realm.ts'
+import type { Registry } from './registry.ts'
+import { UpstreamError } from './types.ts'
+
+export interface Token {
+  readonly value: string
+  /** Until when it may be used, in ms since the epoch. */
+  readonly expiresAt: number
+}
+
+interface TokenRequest {
+  /** A Bearer challenge of the registry. */
+  readonly challenge: Challenge
+  /** Asked for where the challenge names none. */
+  readonly scope: string
+  readonly credentials: Credentials | undefined
+  readonly headers: Readonly<Record<string, string>>
+  readonly now: () => number
+  readonly signal: AbortSignal
+}
+
+/** distribution, "Token Authentication": a token without `expires_in` lives for 60 s. */
+const defaultLifetime = 60_000
+
+/** Credentials that were withdrawn open nothing for longer than this, in ms. */
+const maxLifetime = 3_600_000
+
+/** A token is not used in its last moments, in ms: the request has a way to go. */
+const lifetimeSlack = 10_000
+
+/** Larger ones don't fit into a request's headers anyway. */
+const maxTokenBytes = 64 * 1024
+
+const clientId = 'layerd'
+
+/**
+ * Gets a token from the token service that a challenge names (distribution, "Token Authentication" and "OAuth2 Token
+ * Authentication"). Redirects are not followed: they would carry credentials to hosts that nobody checked.
+ * @throws {UpstreamError}
+ */
+export async function requestToken(registry: Registry, request: TokenRequest): Promise<Token> {
+  const { challenge, now, signal } = request
+  const realm = checkRealm(challenge.params.get('realm'), registry.name, registry.endpoint, registry.authRealms)
+  const scope = challenge.params.get('scope') ?? request.scope
+  const who = `the token service of ${registry.name}`
+  const requestedAt = now()
+  const { responseTimeout, idleTimeout } = registry
+  const message = tokenMessage(realm, scope, request)
+  const response = await exchange(registry.agent, { ...message, responseTimeout, idleTimeout, signal }).catch(
+    (error: unknown) => {
+      throw noAnswerError(error, who)
+    },
+  )
+  if (response.status !== 200) throw await statusError(response, who, `a token for ${scope}`, now())
+  const token = parseToken(await textOf(response), requestedAt)
+  if (token === undefined) throw new UpstreamError('broken', `${who} answered without a token that can be used`)
+  return token
+}
+
+function tokenMessage(
+  realm: URL,
+  scope: string,
+  { challenge, credentials, headers }: TokenRequest,
+): Pick<HttpRequest, 'method' | 'url' | 'headers' | 'body'> {
+  const fields = new URLSearchParams({ service: challenge.params.get('service') ?? '', scope })
+  if (credentials?.kind === 'identity-token') {
+    fields.set('grant_type', 'refresh_token')
+    fields.set('client_id', clientId)
+    fields.set('refresh_token', credentials.token)
+    const form = { 'content-type': 'application/x-www-form-urlencoded' }
+    return { method: 'POST', url: realm, headers: { ...headers, ...form }, body: fields.toString() }
+  }
+  const url = new URL(realm)
+  for (const [name, value] of fields) url.searchParams.set(name, value)
+  const authorization = credentials === undefined ? {} : { authorization: basicAuthorization(credentials) }
+  return { method: 'GET', url, headers: { ...headers, ...authorization } }
+}
+
+/** The `Authorization` of RFC 7617. */
+export function basicAuthorization(credentials: Extract<Credentials, { kind: 'password' }>): string {
+  return `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`
+}
+
+async function textOf(response: HttpResponse): Promise<string> {
+  try {
+    return (await readAll(response.body, maxTokenBytes))?.toString('utf8') ?? ''
+  } catch {
+    return ''
+  }
+}
+
+/**
+ * Reads a token service's answer.
+ * @param requestedAt in ms since the epoch
+ * @returns undefined where it holds no token that fits into a header
+ */
+export function parseToken(text: string, requestedAt: number): Token | undefined {
+  let answer: Record<string, unknown>
+  try {
+    answer = (JSON.parse(text) ?? {}) as Record<string, unknown>
+  } catch {
+    return undefined
+  }
+  const value = [answer.token, answer.access_token].find((one) => typeof one === 'string' && one !== '')
+  if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) return undefined
+  const { expires_in: expiresIn, issued_at: issuedAt } = answer
+  const lifetime = typeof expiresIn === 'number' && expiresIn > 0 ? expiresIn * 1000 : defaultLifetime
+  // A service may hand out a token that it issued some time ago. Clocks differ, so an age that can't be is ignored.
+  const age = typeof issuedAt === 'string' ? requestedAt - Date.parse(issuedAt) : 0
+  const left = age > 0 && age < lifetime ? lifetime - age : lifetime
+  return { value, expiresAt: requestedAt + Math.min(left - Math.min(lifetimeSlack, left / 5), maxLifetime) }
+}

@@ -1,0 +1,68 @@
+import { mkdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { buildImages, type Fixtures } from '../fixtures/images/images.ts'
+import { pushLayout } from '../fixtures/images/push.ts'
+import type { ClientEnvironment } from './clients/client.ts'
+import { waitFor } from './exec.ts'
+import type { Jail } from './jail.ts'
+import { type LayerdNode, type NodeOptions, startNode } from './node.ts'
+import { Upstream } from './upstream.ts'
+
+const CLIENT_LOG_CHARACTERS = 3_000
+const JOIN_DEADLINE_MS = 20_000
+
+/** An upstream registry that holds the fixture images, and nodes around it. */
+export class Story {
+  readonly jail: Jail
+  readonly upstream: Upstream
+  readonly images: Fixtures
+  readonly #nodes: LayerdNode[] = []
+
+  private constructor(jail: Jail, upstream: Upstream, images: Fixtures) {
+    this.jail = jail
+    this.upstream = upstream
+    this.images = images
+  }
+
+  /** Builds the images and starts a registry that holds them. */
+  static async begin(jail: Jail): Promise<Story> {
+    const upstream = await Upstream.start(jail)
+    const images = buildImages(join(jail.work, 'images'), await readFile(join(jail.tools.bookworm, 'bin/busybox')))
+    await pushLayout(images.layout, upstream.url)
+    await rm(images.layout, { recursive: true }) // the registry has a copy
+    return new Story(jail, upstream, images)
+  }
+
+  /** Starts a node; with a seed, waits until both have met. */
+  async node(name: string, options: Pick<NodeOptions, 'seed' | 'args'> = {}): Promise<LayerdNode> {
+    const node = await startNode({ ...options, jail: this.jail, name, upstream: this.upstream.url })
+    this.#nodes.push(node)
+    if (options.seed) await waitFor(`${name} to join`, async () => (await node.peers()) > 0, JOIN_DEADLINE_MS)
+    return node
+  }
+
+  /** Gives a client an empty folder and the node as its mirror; the folder is gone afterwards. */
+  async at<T>(node: LayerdNode, work: (environment: ClientEnvironment) => Promise<T>): Promise<T> {
+    const folder = join(this.jail.work, 'client')
+    await mkdir(folder, { recursive: true })
+    const { tools, cgroup } = this.jail
+    try {
+      return await work({ tools, cgroup, folder, mirror: node.address, prefix: node.prefix })
+    } catch (error) {
+      const log = await readFile(join(folder, 'log'), 'utf8').catch(() => '')
+      if (log) console.error(`the client's daemon said:\n${log.slice(-CLIENT_LOG_CHARACTERS)}`)
+      throw error
+    } finally {
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+    }
+  }
+
+  /** Prints what the nodes have said last, to explain a failure. */
+  async showLogs(): Promise<void> {
+    for (const node of this.#nodes) console.error(`${node.name} said:\n${await node.log()}`)
+  }
+
+  async end(): Promise<void> {
+    await Promise.all([...this.#nodes.map((node) => node.stop()), this.upstream.stop()])
+  }
+}

@@ -1,0 +1,180 @@
+import { spawn } from 'node:child_process'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { defaultDocument } from '../../../config/document.ts'
+import { flagOptions, flagText } from '../../../config/flags.ts'
+import { usageHint } from '../../../daemon/cli/serve.ts'
+
+const bin = join(import.meta.dirname, '../../../daemon/cli/bin.ts')
+
+interface Outcome {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the CLI as a process of its own, with no LAYERD_ variables but the given ones. */
+async function layerd(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Outcome> {
+  const child = spawn(process.execPath, [bin, ...args], {
+    env: { PATH: process.env.PATH, HOME: '/home/test', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const exited = new Promise<number | null>((resolve) => child.once('close', resolve))
+  const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), exited])
+  return { code, stdout, stderr }
+}
+
+/** What the admin address of a node answers, for the time of a test. */
+async function admin<T>(listener: RequestListener, use: (address: string) => Promise<T>): Promise<T> {
+  const server = createServer(listener)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  try {
+    return await use(`127.0.0.1:${(server.address() as AddressInfo).port}`)
+  } finally {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  }
+}
+
+test('--help names the commands and where options are', async () => {
+  const { code, stdout } = await layerd(['--help'])
+  expect(code).toBe(0)
+  for (const part of ['serve', 'config', 'status', 'version', 'config/default.yaml', 'LAYERD_']) {
+    expect(stdout).toContain(part)
+  }
+})
+
+test('serve --help has every flag, and defaults', async () => {
+  const { code, stdout } = await layerd(['serve', '--help'])
+  expect(code).toBe(0)
+  for (const flag of flagOptions) expect(stdout).toContain(flagText(flag))
+  for (const part of ['--config', '127.0.0.1:5050', '50 GiB', 'config/default.yaml', 'LAYERD_']) {
+    expect(stdout).toContain(part)
+  }
+})
+
+test('version and --version', async () => {
+  const { version } = (await import('../../../package.json', { with: { type: 'json' } })).default
+  expect(await layerd(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+  const { code, stdout } = await layerd(['version'])
+  expect(code).toBe(0)
+  expect(stdout).toContain(`layerd ${version} (Node.js ${process.versions.node}`)
+})
+
+test.each([
+  ['no command', [], /Usage: layerd/],
+  ['an unknown command', ['sreve'], /unknown command 'sreve'[\s\S]*serve/],
+  ['an unknown flag', ['serve', '--lisen', 'x'], /unknown option '--lisen'[\s\S]*--listen/],
+  ['a flag without its value', ['serve', '--listen'], /argument missing/],
+  ['an argument too many', ['config', 'extra'], /too many arguments/],
+  ['a wrong value', ['serve', '--listen', 'here'], /--listen: registry.listen: expected host:port/],
+  ['a file that is not there', ['serve', '--config', '/no/such'], /\/no\/such: there is no such file/],
+] as const)('%s exits with 2 and says why', async (_what, args, expected) => {
+  const { code, stdout, stderr } = await layerd(args)
+  expect(code).toBe(2)
+  expect(stdout).toBe('')
+  expect(stderr).toMatch(expected)
+  expect(stderr).not.toMatch(/\n\s+at /)
+})
+
+test('config prints the effective configuration with secrets hidden', async () => {
+  const { code, stdout } = await layerd(['config', '--no-mdns', '--seed', 'a.b:1', '--seed', 'c.d:2'], {
+    LAYERD_REGISTRIES: 'a.b=http://c',
+    LAYERD_REGISTRIES_A_B_USERNAME: 'me',
+    LAYERD_REGISTRIES_A_B_PASSWORD: 'hunter2',
+  })
+  expect(code).toBe(0)
+  expect(stdout).not.toContain('hunter2')
+  expect(parse(stdout)).toMatchObject({
+    dataDir: '/home/test/.local/share/layerd',
+    swarm: { mdns: false, seeds: ['a.b:1', 'c.d:2'] },
+    registries: { 'a.b': { endpoint: 'http://c', username: 'me', password: '***' } },
+  })
+})
+
+test('mDNS stays as configured where --no-mdns is absent', async () => {
+  const { stdout } = await layerd(['config'], { LAYERD_SWARM_MDNS: 'false' })
+  expect(parse(stdout).swarm.mdns).toBe(false)
+})
+
+test('config --defaults prints config/default.yaml, whatever is configured', async () => {
+  const { code, stdout } = await layerd(['config', '--defaults'], { LAYERD_LOG_LEVEL: 'wrong' })
+  expect({ code, stdout }).toEqual({ code: 0, stdout: defaultDocument() })
+})
+
+const status = {
+  version: '0.1.0',
+  peerId: '12D3KooWA',
+  multiaddrs: ['/ip4/10.0.0.1/tcp/4050/p2p/12D3KooWA'],
+  transfer: '0.0.0.0:4051',
+  peers: [{ peerId: '12D3KooWB', address: '/ip4/10.0.0.2/tcp/4050', transfer: true, rttMs: 0.42 }],
+  banned: [{ peerId: '12D3KooWC', until: 1_800_000_000_000, reason: 'wrong bytes' }],
+  store: { bytes: 3 * 2 ** 29, maxBytes: 50 * 2 ** 30, blobs: 12 },
+  counters: { fetchedBytes: { upstream: 100, peer: 2 ** 21 }, servedBytes: { client: 0, peer: 1536 } },
+  uptimeSeconds: 93_784,
+}
+
+const answers: RequestListener = (request, response) => {
+  response.statusCode = request.url === '/api/v1/status' ? 200 : 404
+  response.end(JSON.stringify(status))
+}
+
+test('status prints a summary, and JSON if asked', async () => {
+  await admin(answers, async (address) => {
+    const { code, stdout } = await layerd(['status'], { LAYERD_ADMIN_LISTEN: address })
+    expect(code).toBe(0)
+    expect(stdout.split('\n')).toEqual([
+      'layerd 0.1.0, up 1d 2h',
+      'PeerId     12D3KooWA',
+      'address    /ip4/10.0.0.1/tcp/4050/p2p/12D3KooWA',
+      'transfer   0.0.0.0:4051',
+      'store      12 blobs, 1.5 GiB of 50 GiB (3 %)',
+      'fetched    100 B from upstream, 2.0 MiB from peers',
+      'served     0 B to clients, 1.5 KiB to peers',
+      'peers      1',
+      '  12D3KooWB  /ip4/10.0.0.2/tcp/4050, 0.4 ms',
+      'banned     1',
+      '  12D3KooWC  until 2027-01-15T08:00:00.000Z: wrong bytes',
+      '',
+    ])
+    const json = await layerd(['status', '--admin', address, '--json'], { LAYERD_LOG_LEVEL: 'wrong' })
+    expect({ code: json.code, answer: JSON.parse(json.stdout) }).toEqual({ code: 0, answer: status })
+  })
+})
+
+test.each([
+  [
+    'another server',
+    ((_, response) => response.writeHead(404).end()) as RequestListener,
+    /answers 404: is it the admin/,
+  ],
+  ['no JSON', ((_, response) => response.end('<html>')) as RequestListener, /does not answer in JSON/],
+  [
+    'another form',
+    ((_, response) => response.end('{}')) as RequestListener,
+    /in a form that this version does not know/,
+  ],
+] as const)('status at %s exits with 1 and says so', async (_what, listener, expected) => {
+  const { code, stderr } = await admin(listener, (address) => layerd(['status', '--admin', address]))
+  expect(code).toBe(1)
+  expect(stderr).toMatch(expected)
+})
+
+test('status where nothing listens exits with 1 and says so', async () => {
+  const address = await admin(answers, async (taken) => taken)
+  const { code, stderr } = await layerd(['status', '--admin', address])
+  expect(code).toBe(1)
+  expect(stderr).toBe(
+    `layerd: no node runs on ${address} (nothing listens there). "layerd serve" starts one; --admin asks another address\n`,
+  )
+})
+
+test('the hint for clients names an address that they can reach', () => {
+  expect(usageHint('0.0.0.0:5050')).toContain('docker pull 127.0.0.1:5050/docker.io/library/alpine')
+  expect(usageHint('[::]:1').split('\n')).toHaveLength(4)
+  expect(usageHint('[::1]:1')).toContain('"http://[::1]:1"')
+})

@@ -1,0 +1,121 @@
+import { describe, expect, test } from 'vitest'
+import { wellKnownRegistries } from '../../../config/registries.ts'
+import { configSchema } from '../../../config/schema.ts'
+import { home, load, problems } from './load.ts'
+
+const names = (given: Parameters<typeof load>[0]) => Object.keys(load(given).registries)
+const wellKnown = Object.keys(wellKnownRegistries)
+
+test('nothing given gives the defaults, with absolute paths', () => {
+  const defaults = configSchema.parse({})
+  expect(load({})).toEqual({
+    ...defaults,
+    dataDir: `${home}/.local/share/layerd`,
+    upstream: { ...defaults.upstream, dockerConfig: `${home}/.docker/config.json` },
+  })
+})
+
+describe('strength', () => {
+  const yaml = 'store: { maxSize: 1 GiB }\nlog: { level: warn }\nregistry: { shutdownTimeout: 1s }\n'
+  const env = { LAYERD_STORE_MAX_SIZE: '2GiB', LAYERD_LOG_LEVEL: 'debug' }
+
+  test('flags over variables over the file over defaults', () => {
+    const config = load({ yaml, env, flags: { maxSize: '3GiB' } })
+    expect(config.store.maxSize).toBe(3 * 2 ** 30)
+    expect(config.log.level).toBe('debug')
+    expect(config.registry.shutdownTimeout).toBe(1000)
+    expect(config.tags.freshFor).toBe(10_000)
+  })
+
+  test('lists are replaced, not joined', () => {
+    const config = load({ yaml: 'swarm: { seeds: [a.example:1] }', flags: { seed: ['b.example:2', 'c.example:3'] } })
+    expect(config.swarm.seeds).toEqual(['b.example:2', 'c.example:3'])
+  })
+
+  test('LAYERD_CONFIG names the file, and --config another one', () => {
+    const files = { 'a.yaml': 'swarm: { uploads: 7 }' }
+    expect(load({ files, env: { LAYERD_CONFIG: 'a.yaml' } }).swarm.uploads).toBe(7)
+    expect(load({ files, env: { LAYERD_CONFIG: 'a.yaml' }, yaml: 'swarm: { uploads: 8 }' }).swarm.uploads).toBe(8)
+  })
+})
+
+describe('registries', () => {
+  test('a list in the file replaces the well-known one', () => {
+    expect(names({ yaml: 'registries: { ghcr.io: , my.example: { insecure: true } }' })).toEqual([
+      'ghcr.io',
+      'my.example',
+    ])
+    expect(names({ yaml: 'registries: {}' })).toEqual([])
+    expect(names({ yaml: 'registries:' })).toEqual(wellKnown)
+  })
+
+  test('an entry without an endpoint has the well-known one, or https and its name', () => {
+    const { registries } = load({ yaml: 'registries: { docker.io: , "my.example:5000": }' })
+    expect(registries['docker.io']?.endpoint).toBe('https://registry-1.docker.io')
+    expect(registries['my.example:5000']?.endpoint).toBe('https://my.example:5000')
+  })
+
+  test('a list in a variable replaces it too, and keeps what the file says about its entries', () => {
+    const yaml = 'registries: { ghcr.io: { username: me, password: secret }, quay.io: {} }'
+    const { registries } = load({ yaml, env: { LAYERD_REGISTRIES: 'ghcr.io=http://127.0.0.1:1, a.b = https://c' } })
+    expect(Object.keys(registries)).toEqual(['ghcr.io', 'a.b'])
+    expect(registries['ghcr.io']).toMatchObject({ endpoint: 'http://127.0.0.1:1', username: 'me', password: 'secret' })
+  })
+
+  test('--registry adds to the list and changes endpoints', () => {
+    const flags = { registry: ['docker.io=http://127.0.0.1:5001', 'a.b=https://c'] }
+    const { registries } = load({ flags })
+    expect(Object.keys(registries)).toEqual([...wellKnown, 'a.b'])
+    expect(registries['docker.io']?.endpoint).toBe('http://127.0.0.1:5001')
+    expect(names({ flags, yaml: 'registries: { ghcr.io: }' })).toEqual(['ghcr.io', 'docker.io', 'a.b'])
+  })
+
+  test('each option of an entry has a variable', () => {
+    const { registries } = load({
+      env: {
+        LAYERD_REGISTRIES_GHCR_IO_USERNAME: 'me',
+        LAYERD_REGISTRIES_GHCR_IO_PASSWORD: '12,34',
+        LAYERD_REGISTRIES_GHCR_IO_AUTH_REALMS: 'https://a.b/token, https://c.d',
+        LAYERD_REGISTRIES_X_EXAMPLE_5000_INSECURE: '1',
+      },
+      flags: { registry: ['x.example:5000=https://x.example:5000'] },
+    })
+    expect(registries['ghcr.io']).toMatchObject({
+      username: 'me',
+      password: '12,34',
+      authRealms: ['https://a.b/token', 'https://c.d'],
+    })
+    expect(registries['x.example:5000']?.insecure).toBe(true)
+  })
+
+  test('a variable of a registry that is not on the list is refused', () => {
+    const env = { LAYERD_REGISTRIES_QUAY_IO_PASSWORD: 'hunter2' }
+    const [problem, ...others] = problems({ yaml: 'registries: { ghcr.io: }', env })
+    expect(problem).toMatch(/^LAYERD_REGISTRIES_QUAY_IO_PASSWORD\|\|there is no variable of this name/)
+    expect(problem).not.toContain('hunter2')
+    expect(others).toEqual([])
+  })
+})
+
+describe('paths', () => {
+  test('are relative to the file or to the working directory, and ~ is the home directory', () => {
+    const config = load({ yaml: 'dataDir: data\nupstream: { dockerConfig: ~/d.json }' })
+    expect(config.dataDir).toMatch(/^\/.*layerd-config-\w+\/data$/)
+    expect(config.upstream.dockerConfig).toBe(`${home}/d.json`)
+    expect(load({ env: { LAYERD_DATA_DIR: '~' } }).dataDir).toBe(home)
+    expect(load({ flags: { dataDir: '../x' } }).dataDir).toMatch(/^\/.*\/x$/)
+  })
+
+  test('a home directory that is not known is a problem', () => {
+    expect(problems({ home: '', yaml: 'dataDir: /data\nupstream: { dockerConfig: /d }' })).toEqual([])
+    expect(problems({ home: '', env: { LAYERD_DATA_DIR: '/data' } })).toEqual([
+      'default|upstream.dockerConfig|expected an absolute path (the home directory that "~" stands for is not known), got "~/.docker/config.json"',
+    ])
+    expect(problems({ flags: { dataDir: '~bob/x' } })[0]).toMatch(/^--data-dir\|dataDir\|expected an absolute path/)
+  })
+})
+
+test('a section without options says nothing', () => {
+  expect(load({ yaml: 'swarm:\nstore:\n  # maxSize: 1 GiB\nlog: { level: }\n' })).toEqual(load({}))
+  expect(load({ yaml: '' })).toEqual(load({ yaml: '# nothing\n' }))
+})

@@ -1,0 +1,36 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { manifestMediaType } from '../../../proxy/oci/manifest.ts'
+
+const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
+const ociIndex = 'application/vnd.oci.image.index.v1+json'
+const dockerManifest = 'application/vnd.docker.distribution.manifest.v2+json'
+const dockerList = 'application/vnd.docker.distribution.manifest.list.v2+json'
+
+const typeOf = (manifest: unknown, claimed?: string) => manifestMediaType(Buffer.from(JSON.stringify(manifest)), claimed)
+
+describe('media type of a manifest', () => {
+  it('is what the manifest says, whatever its sender says', () => {
+    expect(typeOf({ schemaVersion: 2, mediaType: dockerManifest, layers: [] }, ociIndex)).toBe(dockerManifest)
+    expect(typeOf({ mediaType: 'application/vnd.example+json' })).toBe('application/vnd.example+json')
+  })
+
+  it('is what its sender says, where that fits', () => {
+    expect(typeOf({ schemaVersion: 2, layers: [] }, dockerManifest)).toBe(dockerManifest)
+    expect(typeOf({ schemaVersion: 2, manifests: [] }, `${dockerList}; charset=utf-8`)).toBe(dockerList)
+  })
+
+  it('is found out otherwise', () => {
+    expect(typeOf({ schemaVersion: 2, layers: [] }, ociIndex)).toBe(ociManifest)
+    expect(typeOf({ schemaVersion: 2, manifests: [] }, ociManifest)).toBe(ociIndex)
+    expect(typeOf({ schemaVersion: 2, layers: [] }, 'text/html')).toBe(ociManifest)
+    expect(typeOf({ schemaVersion: 1, fsLayers: [] })).toBe('application/vnd.docker.distribution.manifest.v1+prettyjws')
+  })
+
+  it('does not exist for what is no JSON object, and no header can be smuggled in', () => {
+    expect(manifestMediaType(Buffer.from('<html>'), ociManifest)).toBeUndefined()
+    expect(typeOf([])).toBeUndefined()
+    expect(typeOf({ mediaType: 'a/b\r\nX-Evil: 1', layers: [] })).toBe(ociManifest)
+    fc.assert(fc.property(fc.json(), (json) => void manifestMediaType(Buffer.from(json), undefined)))
+  })
+})

@@ -1,0 +1,66 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createDigestHash, digestOf } from '../../../proxy/oci/digest.ts'
+import { chunkBytes, lastChunkStart, releasableBytes } from '../../../daemon/verify/chunk.ts'
+import { DigestMismatch, prove } from '../../../daemon/verify/prove.ts'
+import { collect, piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
+
+const bytes = pseudoRandomBytes(2 * chunkBytes + 12_345)
+
+async function take(body: AsyncIterable<Uint8Array>): Promise<{ bytes: Buffer; error?: unknown }> {
+  const pieces: Uint8Array[] = []
+  try {
+    for await (const chunk of body) pieces.push(Uint8Array.from(chunk))
+    return { bytes: Buffer.concat(pieces) }
+  } catch (error) {
+    return { bytes: Buffer.concat(pieces), error }
+  }
+}
+
+describe('what may be released', () => {
+  it('is never all of an unproven blob', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 2 ** 40 }), (size) => {
+        expect(lastChunkStart(size)).toBeLessThan(size)
+        expect(size - lastChunkStart(size)).toBeLessThanOrEqual(chunkBytes)
+        expect(lastChunkStart(size) % chunkBytes).toBe(0)
+        expect(releasableBytes(size, size)).toBeLessThan(size)
+        expect(releasableBytes(size, undefined)).toBeLessThan(size)
+      }),
+    )
+    expect(lastChunkStart(0)).toBe(0)
+  })
+})
+
+describe('prove', () => {
+  it.each([0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, 2 * chunkBytes, bytes.length])(
+    'passes %i right bytes on unchanged',
+    async (length) => {
+      const blob = bytes.subarray(0, length)
+      for (const size of [length, undefined]) {
+        expect(blob.equals(await collect(prove(piecesOf(blob, 70_001), digestOf(blob), size)))).toBe(true)
+      }
+    },
+  )
+
+  it('goes on after a prefix that was hashed before', async () => {
+    const prefix = { length: 1_000_000, hash: createDigestHash('sha256').update(bytes.subarray(0, 1_000_000)) }
+    const rest = prove(piecesOf(bytes.subarray(1_000_000), 65_536), digestOf(bytes), bytes.length, prefix)
+    expect(bytes.subarray(1_000_000).equals(await collect(rest))).toBe(true)
+  })
+
+  it.each([0, chunkBytes, bytes.length - 1])('withholds the last chunk when byte %i is wrong', async (position) => {
+    const wrong = Buffer.from(bytes)
+    wrong[position] = (wrong[position] ?? 0) ^ 1
+    for (const size of [bytes.length, undefined]) {
+      const taken = await take(prove(piecesOf(wrong, 65_536), digestOf(bytes), size))
+      expect(taken.error).toBeInstanceOf(DigestMismatch)
+      expect(taken.bytes.length).toBeLessThanOrEqual(lastChunkStart(bytes.length))
+    }
+  })
+
+  it('does not take a short body for a whole one', async () => {
+    const taken = await take(prove(piecesOf(bytes.subarray(0, -1), 65_536), digestOf(bytes), bytes.length))
+    expect(taken.error).toBeInstanceOf(DigestMismatch)
+  })
+})

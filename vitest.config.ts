@@ -1,0 +1,20 @@
+import { defineConfig } from 'vitest/config'
+
+const project = (name: string, test: object) => ({
+  extends: true as const,
+  test: { name, include: [`test/${name}/**/*.test.ts`], ...test },
+})
+
+export default defineConfig({
+  test: {
+    projects: [
+      project('unit', { testTimeout: 15_000 }),
+      // The suites that every implementation of a port passes, with real files and sockets.
+      project('conformance', { testTimeout: 30_000, hookTimeout: 30_000 }),
+      // Several nodes in one process each: more than two files at a time measure the machine rather than the code.
+      project('integration', { testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 2 }),
+      // Real clients, which share the machine's network and package cache: one file after the other.
+      project('e2e', { testTimeout: 300_000, hookTimeout: 900_000, fileParallelism: false }),
+    ],
+  },
+})
