@@ -13,8 +13,6 @@ export default defineConfig({
       project('conformance', { testTimeout: 30_000, hookTimeout: 30_000 }),
       // Several nodes in one process each: more than two files at a time measure the machine rather than the code.
       project('integration', { testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 2 }),
-      // Real clients, which share the machine's network and package cache: one file after the other.
-      project('e2e', { testTimeout: 300_000, hookTimeout: 900_000, fileParallelism: false }),
     ],
   },
 })

@@ -84,7 +84,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       onFetched: (origin, bytes) => metrics.fetched(origin, bytes),
       logger,
     })
-    const tags = new Tags({ metadata, swarm, upstream, access, freshFor: config.tags.freshFor })
+    const tags = new Tags({ metadata, swarm, upstream, access, ...config.tags })
 
     await swarm.start()
     lifecycle.onStop(() => swarm.stop())

@@ -57,6 +57,7 @@ export class Session {
         this.#checkSize(opened.size, position)
         this.#options.onOpen(source, opened)
         for await (const chunk of opened.body) {
+          signal.throwIfAborted()
           position += chunk.length
           this.#used.add(source)
           this.#options.onBytes(source, chunk.length)

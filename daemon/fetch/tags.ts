@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { ResolvedTag, TagRequest, TagResolver } from '../../proxy/ports.ts'
 import type { Upstream } from '../../proxy/upstream/types.ts'
@@ -13,6 +14,8 @@ interface TagsOptions {
   readonly access: Pick<AccessControl, 'identityOf' | 'accepted'>
   /** How long a confirmed tag is answered without asking upstream again, in ms. */
   readonly freshFor: number
+  /** How long upstream may take before what was last confirmed is used instead, in ms. */
+  readonly patience: number
   readonly now?: () => number
 }
 
@@ -42,13 +45,29 @@ export class Tags implements TagResolver {
     const known = await this.#options.metadata.tag(reference)
     const mine = known !== undefined && (known.public || known.identity === identity) ? known : undefined
     if (mine !== undefined && this.#isFresh(mine)) return fresh(mine)
+    const asking = this.#ask(request, reference, identity)
+    const lastConfirmed = () => this.#lastConfirmed(reference, known, request.signal)
     try {
-      return fresh(await this.#ask(request, reference, identity))
+      const answer = await this.#wait(asking, request.signal)
+      if (answer !== undefined) return fresh(answer)
+      return (await lastConfirmed()) ?? fresh(await asking)
     } catch (error) {
       request.signal.throwIfAborted()
-      const last = isOffline(error) ? await this.#lastConfirmed(reference, known, request.signal) : undefined
+      const last = isOffline(error) ? await lastConfirmed() : undefined
       if (last === undefined) throw toOciError(error, 'manifest', reference)
       return last
+    }
+  }
+
+  /** Upstream's answer, or undefined where it lets us wait: a registry that hangs is as good as none. */
+  async #wait(asking: Promise<TagRecord>, signal: AbortSignal): Promise<TagRecord | undefined> {
+    const answered = new AbortController()
+    const patience = delay(this.#options.patience, undefined, { signal: AbortSignal.any([signal, answered.signal]) })
+    try {
+      return await Promise.race([asking, patience])
+    } finally {
+      patience.catch(() => {})
+      answered.abort()
     }
   }
 
@@ -62,6 +81,8 @@ export class Tags implements TagResolver {
     const running = this.#asking.get(key)
     if (running !== undefined) return running
     const asking = this.#askUpstream(request, reference, identity).finally(() => this.#asking.delete(key))
+    // Where nobody waits for it any more, its failure is nobody's.
+    asking.catch(() => {})
     this.#asking.set(key, asking)
     return asking
   }

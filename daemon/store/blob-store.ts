@@ -1,9 +1,7 @@
-import { randomUUID } from 'node:crypto'
-import { constants, type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
-import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
+import type { Digest } from '../../proxy/oci/digest.ts'
+import { BlobFiles } from './blob-files.ts'
 import { BlobIndex } from './blob-index.ts'
-import { isDiskFull, StoreError } from './errors.ts'
+import { StoreError } from './errors.ts'
 import type { BlobRecord, Metadata } from './metadata.ts'
 import { readBytes } from './read.ts'
 import { StagedBlob } from './staged-blob.ts'
@@ -57,8 +55,7 @@ const accessFlushInterval = 10_000
  * right and durable, so a crash at any moment leaves nothing that must be mended.
  */
 export class BlobStore {
-  readonly #blobsDir: string
-  readonly #stagingDir: string
+  readonly #files: BlobFiles
   readonly #metadata: Metadata
   readonly #index: BlobIndex
   readonly #events: BlobStoreEvents
@@ -71,8 +68,7 @@ export class BlobStore {
   #evicting: Promise<unknown> = Promise.resolve()
 
   private constructor(options: BlobStoreOptions) {
-    this.#blobsDir = join(options.dataDir, 'blobs')
-    this.#stagingDir = join(options.dataDir, 'staging')
+    this.#files = new BlobFiles(options.dataDir)
     this.#metadata = options.metadata
     this.#index = new BlobIndex(options.maxBytes)
     this.#events = options.events
@@ -84,9 +80,7 @@ export class BlobStore {
   /** Opens the store, removes what an earlier process left unfinished, and evicts what a smaller quota no longer allows. */
   static async open(options: BlobStoreOptions): Promise<BlobStore> {
     const store = new BlobStore(options)
-    await rm(store.#stagingDir, { recursive: true, force: true })
-    await mkdir(store.#stagingDir, { recursive: true, mode: 0o700 })
-    for (const algorithm of ['sha256', 'sha512']) await mkdir(join(store.#blobsDir, algorithm), { recursive: true })
+    await store.#files.prepare()
     await store.#reconcile()
     await store.#makeRoom(0).catch(() => {})
     return store
@@ -120,7 +114,7 @@ export class BlobStore {
   async openUntouched(digest: Digest): Promise<StoredBlob | undefined> {
     const record = this.#index.pin(digest)
     if (record === undefined) return undefined
-    const file = await this.#openChecked(digest, record)
+    const file = await this.#files.open(digest, record.size)
     if (file === undefined) {
       this.#index.unpin(digest)
       await this.remove(digest)
@@ -152,19 +146,13 @@ export class BlobStore {
       reserved += bytes
     }
     await reserve(size ?? 0)
-    const path = join(this.#stagingDir, randomUUID())
-    let file: FileHandle
-    try {
-      file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o644)
-    } catch (error) {
+    const staged = await this.#files.stage().catch((error: unknown) => {
       this.#index.release(reserved)
-      if (isDiskFull(error))
-        throw new StoreError('no-space', 'the disk of the data directory is full', { cause: error })
       throw error
-    }
+    })
     const blob = new StagedBlob({
       digest,
-      file,
+      file: staged.file,
       onProgress,
       reserve: async (bytes) => {
         written += bytes
@@ -179,12 +167,12 @@ export class BlobStore {
       blob,
       commit: async (facts) => {
         await blob.sync()
-        await this.#putInPlace(digest, path, blob.readable, facts)
+        await this.#putInPlace(digest, staged.path, blob.readable, facts)
         release()
       },
       abort: async () => {
         release()
-        await unlink(path).catch(ignoreAbsent)
+        await this.#files.unlinkStaged(staged.path)
       },
     }
   }
@@ -223,34 +211,14 @@ export class BlobStore {
     this.#index.remove(digest)
     this.#accessed.delete(digest)
     // The file goes first: a record without a file is noticed when it is opened, a file without a record is adopted.
-    await unlink(this.#pathOf(digest)).catch(ignoreAbsent)
+    await this.#files.unlink(digest)
     await this.#metadata.deleteBlob(digest)
-  }
-
-  #pathOf(digest: Digest): string {
-    return join(this.#blobsDir, algorithmOf(digest), hexOf(digest))
-  }
-
-  async #openChecked(digest: Digest, record: BlobRecord): Promise<FileHandle | undefined> {
-    let file: FileHandle
-    try {
-      file = await open(this.#pathOf(digest), 'r')
-    } catch (error) {
-      ignoreAbsent(error)
-      return undefined
-    }
-    const { size } = await file.stat()
-    if (size === record.size) return file
-    await file.close()
-    return undefined
   }
 
   async #putInPlace(digest: Digest, path: string, size: number, facts: BlobFacts): Promise<void> {
     await this.#removals.get(digest)
-    const place = this.#pathOf(digest)
     const now = this.#now()
-    await rename(path, place)
-    await syncFolder(join(this.#blobsDir, algorithmOf(digest)))
+    await this.#files.place(path, digest)
     const before = this.#index.get(digest)
     const record: BlobRecord = {
       size,
@@ -284,13 +252,7 @@ export class BlobStore {
 
   /** Brings index, metadata and files together at start. */
   async #reconcile(): Promise<void> {
-    const files = new Set<Digest>()
-    for (const algorithm of ['sha256', 'sha512']) {
-      for (const name of await readdir(join(this.#blobsDir, algorithm))) {
-        const digest = digestFrom(algorithm, name)
-        if (digest !== undefined) files.add(digest)
-      }
-    }
+    const files = await this.#files.list()
     const records: [Digest, BlobRecord][] = []
     for await (const [digest, record] of this.#metadata.blobs()) {
       if (files.delete(digest)) records.push([digest, record])
@@ -300,8 +262,8 @@ export class BlobStore {
     for (const [digest, record] of records) this.#index.add(digest, record)
     // A file without a record: the process died between rename and record. The bytes are right, who may have them is not known.
     for (const digest of files) {
-      const { size, mtimeMs } = await stat(this.#pathOf(digest))
-      const record = { size, public: false, repositories: [], createdAt: mtimeMs, lastAccess: mtimeMs }
+      const { size, modifiedAt } = await this.#files.stat(digest)
+      const record = { size, public: false, repositories: [], createdAt: modifiedAt, lastAccess: modifiedAt }
       await this.#metadata.putBlob(digest, record)
       this.#index.add(digest, record)
     }
@@ -315,19 +277,5 @@ export class BlobStore {
     }
     this.#accessed.clear()
     if (changed.size > 0) await this.#metadata.putBlobs(changed)
-  }
-}
-
-function ignoreAbsent(error: unknown): void {
-  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-}
-
-/** A rename is durable only when its folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
   }
 }

@@ -1,23 +1,23 @@
 import { noise } from '@chainsafe/libp2p-noise'
 import { type Identify, identify } from '@libp2p/identify'
 import type { ConnectionGater, Libp2p, PrivateKey, ServiceMap } from '@libp2p/interface'
-import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
 import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
-import type { LevelDatastore } from 'datastore-level'
 import { createLibp2p } from 'libp2p'
 import type { Logger } from 'pino'
 import type { Config, ListenAddress } from '../../config/schema.ts'
+import type { SwarmDatastore } from './datastore.ts'
+import { createDht, type Dht } from './dht.ts'
 import { libp2pLogger } from './libp2p-log.ts'
 
 interface Services extends ServiceMap {
   identify: Identify
   ping: Ping
-  dht: KadDHT
+  dht: Dht
 }
 
 export type Node = Libp2p<Services>
@@ -25,14 +25,11 @@ export type Node = Libp2p<Services>
 interface NodeOptions {
   readonly config: Config['swarm']
   readonly privateKey: PrivateKey
-  readonly datastore: LevelDatastore
+  readonly datastore: SwarmDatastore
   readonly swarmKey: Uint8Array | undefined
   readonly gater: ConnectionGater
   readonly log: Logger
 }
-
-/** A protocol of our own keeps us out of the public IPFS DHT and its nodes out of ours. */
-const DHT_PROTOCOL = '/layerd/kad/1.0.0'
 
 /** Found only by other layerds, not by every libp2p application in the room. */
 const MDNS_SERVICE_TAG = '_layerd._udp.local'
@@ -47,9 +44,6 @@ const INBOUND_PER_SECOND = 500
 
 /** Handshakes that may be under way at the same time; libp2p's 10 refuses peers when a fleet starts at once. */
 const MAX_INBOUND_HANDSHAKES = 256
-
-/** One unresponsive peer holds up each exhaustive lookup for this long at most (libp2p's default is 5 s and more). */
-const DHT_REQUEST_TIMEOUT = { minTimeout: 500, maxTimeout: 3000 }
 
 /** Until a dialled address answers: a LAN or a data centre, not the planet. */
 const DIAL_TIMEOUT_MS = 3000
@@ -97,18 +91,7 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
     services: {
       identify: identify(),
       ping: ping(),
-      dht: kadDHT({
-        protocol: DHT_PROTOCOL,
-        clientMode: false,
-        // the mappers of libp2p drop DNS names and either public or private addresses
-        peerInfoMapper: passthroughMapper,
-        initialQuerySelfInterval: 10,
-        // a node that is alone answers at once instead of waiting for company
-        allowQueryWithZeroPeers: true,
-        networkDialTimeout: DHT_REQUEST_TIMEOUT,
-        // router/advertiser.ts provides again in time and at its own pace; the library only cleans up
-        reprovide: { threshold: 0, concurrency: 1 },
-      }),
+      dht: createDht,
     },
     logger: libp2pLogger(log),
   })

@@ -1,8 +1,7 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
-import { LevelDatastore } from 'datastore-level'
 import type { Bans } from './bans.ts'
+import { SwarmDatastore } from './datastore.ts'
 import { parseSeed } from './discovery/addresses.ts'
 import { Discovery } from './discovery/discovery.ts'
 import { type Admission, createAdmission, createGater } from './gater.ts'
@@ -66,7 +65,8 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const admits = (peer: PeerId) => admission.allows(peer)
   const known = new KnownPeers(admits)
 
-  const datastore = await openDatastore(join(dataDir, 'dht'))
+  const datastore = new SwarmDatastore(join(dataDir, 'dht'))
+  await datastore.open()
   shutdown.add('DHT records', () => datastore.close())
 
   const server = new TransferServer({
@@ -144,17 +144,6 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
     },
     stop: () => shutdown.run(),
   }
-}
-
-async function openDatastore(folder: string): Promise<LevelDatastore> {
-  await mkdir(folder, { recursive: true })
-  const datastore = new LevelDatastore(folder)
-  try {
-    await datastore.open()
-  } catch (cause) {
-    throw new Error(`the DHT records in ${folder} can't be opened: ${(cause as Error).message}`, { cause })
-  }
-  return datastore
 }
 
 function fastest(rtts: readonly (number | undefined)[]): number | undefined {

@@ -18,7 +18,7 @@ import { abortedError, reasonOf } from './errors.ts'
 import { readAll } from './exchange.ts'
 import { createRegistry, type Registry, type UpstreamLogger } from './registry.ts'
 import { systemTiming, type Timing } from './retry.ts'
-import { type RegistryResponse, Sender } from './send.ts'
+import { isRefusedElsewhere, type RegistryResponse, Sender } from './send.ts'
 import {
   type Upstream,
   type UpstreamBody,
@@ -170,10 +170,10 @@ class RegistryClient implements Upstream {
       method: 'HEAD',
       findDefect: (answer) => defectOf(answer, digest),
     })
-    const { status, elsewhere } = response
+    const { status } = response
     if (status === 200) return response
     // A URL that was signed for GET is not good for HEAD.
-    if (headRefused.has(status) || (elsewhere && status === 403)) return undefined
+    if (headRefused.has(status) || isRefusedElsewhere(response)) return undefined
     throw await statusError(response, registry.name, what, this.#context.timing.now())
   }
 

@@ -1,3 +1,4 @@
+import { errors } from 'undici'
 import { UpstreamError, type UpstreamErrorCode } from './types.ts'
 
 interface TransientErrorOptions {
@@ -65,10 +66,8 @@ export function reasonOf(error: unknown): string {
  */
 export function noAnswerError(error: unknown, who: string): UpstreamError {
   const code = codeOf(error)
-  if (code?.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW') {
-    return new UpstreamError('broken', `${who} does not answer in HTTP/1.1 (${code}); check its endpoint`, {
-      cause: error,
-    })
+  if (error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError) {
+    return new UpstreamError('broken', `${who} does not answer in HTTP/1.1; check its endpoint`, { cause: error })
   }
   const message = `${who} cannot be reached: ${reasonOf(error)}`
   return code !== undefined && certificateCodes.has(code)

@@ -37,7 +37,7 @@ export interface HttpRequest {
 }
 
 /** A response body: iterate it once, or cancel it. Chunks are the socket's own memory, not copies. */
-export interface HttpBody extends AsyncIterable<Uint8Array> {
+interface HttpBody extends AsyncIterable<Uint8Array> {
   /** Drops what is left, and the connection with it. Does nothing when all was received. */
   cancel(): void
 }

@@ -53,6 +53,7 @@ export function createRegistry(
       connections: maxSockets,
       pipelining: 1,
       keepAliveTimeout: keepAlive,
+      keepAliveMaxTimeout: keepAlive,
       // One socket for each transfer carries more than streams in one socket do.
       allowH2: false,
     }),

@@ -110,7 +110,7 @@ export class Sender {
     if (isTransient(status) || (status === 401 && !elsewhere)) {
       throw await statusError(response, registry.name, what, this.#timing.now())
     }
-    if (elsewhere && method === 'GET' && status >= 400 && status <= 403) {
+    if (method === 'GET' && isRefusedElsewhere(response)) {
       // A signed URL that expired, most likely: the registry signs another one.
       response.body.cancel()
       throw new TransientError('broken', `the host that ${registry.name} sent us to for ${what} answered ${status}`)
@@ -120,6 +120,11 @@ export class Sender {
     response.body.cancel()
     throw new TransientError('broken', `${registry.name} answered with ${defect} for ${what}`)
   }
+}
+
+/** Whether the host that the registry sent us to does not let us in, as with a signed URL that is not good (any more). */
+export function isRefusedElsewhere({ elsewhere, status }: RegistryResponse): boolean {
+  return elsewhere && status >= 400 && status <= 403
 }
 
 /** One request to the registry, and on to where it sends us. The grant is for the registry's own origin only. */

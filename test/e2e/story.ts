@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { buildImages, type Fixtures } from '../fixtures/images/images.ts'
 import { pushLayout } from '../fixtures/images/push.ts'
 import type { ClientEnvironment } from './clients/client.ts'
-import { waitFor } from './exec.ts'
+import { run, waitFor } from './exec.ts'
 import type { Jail } from './jail.ts'
 import { type LayerdNode, type NodeOptions, startNode } from './node.ts'
 import { Upstream } from './upstream.ts'
@@ -17,6 +17,7 @@ export class Story {
   readonly upstream: Upstream
   readonly images: Fixtures
   readonly #nodes: LayerdNode[] = []
+  #clients = 0
 
   private constructor(jail: Jail, upstream: Upstream, images: Fixtures) {
     this.jail = jail
@@ -43,7 +44,7 @@ export class Story {
 
   /** Gives a client an empty folder and the node as its mirror; the folder is gone afterwards. */
   async at<T>(node: LayerdNode, work: (environment: ClientEnvironment) => Promise<T>): Promise<T> {
-    const folder = join(this.jail.work, 'client')
+    const folder = join(this.jail.work, `client-${++this.#clients}`)
     await mkdir(folder, { recursive: true })
     const { tools, cgroup } = this.jail
     try {
@@ -53,7 +54,8 @@ export class Story {
       if (log) console.error(`the client's daemon said:\n${log.slice(-CLIENT_LOG_CHARACTERS)}`)
       throw error
     } finally {
-      await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+      await unmountBelow(folder)
+      await rm(folder, { recursive: true, force: true })
     }
   }
 
@@ -65,4 +67,10 @@ export class Story {
   async end(): Promise<void> {
     await Promise.all([...this.#nodes.map((node) => node.stop()), this.upstream.stop()])
   }
+}
+
+/** Docker and podman leave some folders mounted, each its own. The last mount is on top. */
+async function unmountBelow(folder: string): Promise<void> {
+  const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').map((line) => line.split(' ')[4] ?? '')
+  for (const mount of mounts.filter((path) => path.startsWith(`${folder}/`)).reverse()) await run('umount', [mount])
 }

@@ -10,7 +10,7 @@ import { Story } from './story.ts'
 // Worse than an upstream that is off is one that takes connections and then says nothing.
 
 /** containerd gives up on a mirror that has sent no headers by then. */
-const PATIENCE_MS = 30_000
+const PATIENCE_MS = 15_000
 const here = jail()
 let story: Story | undefined
 let b: LayerdNode | undefined

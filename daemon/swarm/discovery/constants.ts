@@ -27,6 +27,11 @@ export const LOST_RETRY_MS = 300
 /** How often a seed that is connected is looked at again: its name may have new addresses. */
 export const SEED_CHECK_MS = 15_000
 
+/** Pauses before the walks that follow the first connection; the routing table fills a moment after it. */
+export const WALKS_AFTER_JOIN_MS: readonly number[] = [50, 250, 1000, 4000]
+export const WALK_INTERVAL_MS = 60_000
+export const WALK_DEADLINE_MS = 5000
+
 /** Half to one and a half of a pause, so that a fleet does not move in step. */
 export function jitter(ms: number): number {
   return ms * (0.5 + Math.random())

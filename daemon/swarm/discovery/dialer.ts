@@ -38,6 +38,11 @@ export class Dialer {
     this.#options = options
   }
 
+  /** Whether a peer is neither connected nor about to be. */
+  isNew(peer: PeerId): boolean {
+    return !this.#wanted.has(peer) && !this.#options.isConnected(peer)
+  }
+
   /** A peer that exists, as mDNS, the DHT or an earlier run say. */
   discovered(peer: PeerId): void {
     this.#want(peer, 0)
@@ -59,8 +64,8 @@ export class Dialer {
   }
 
   #want(peer: PeerId, delayMs: number): void {
-    const { isConnected, connectionCount, admits } = this.#options
-    if (this.#stopped.signal.aborted || this.#wanted.has(peer) || isConnected(peer) || !admits(peer)) return
+    const { connectionCount, admits } = this.#options
+    if (this.#stopped.signal.aborted || !this.isNew(peer) || !admits(peer)) return
     if (connectionCount() >= MESH_CONNECTIONS) return
     for (const oldest of this.#wanted.keys()) {
       if (this.#wanted.size < MAX_WANTED) break

@@ -1,12 +1,14 @@
+import { setMaxListeners } from 'node:events'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
 import { placeOf, type Seed } from './addresses.ts'
-import { MAX_REMEMBERED } from './constants.ts'
+import { MAX_REMEMBERED, MESH_CONNECTIONS } from './constants.ts'
 import { Dialer } from './dialer.ts'
 import { Seeds } from './seeds.ts'
+import { Walk } from './walk.ts'
 
 interface DiscoveryOptions {
   readonly node: Node
@@ -20,6 +22,7 @@ export class Discovery {
   readonly #node: Node
   readonly #dialer: Dialer
   readonly #seeds: Seeds
+  readonly #walk: Walk
   /** Addresses that turned out to be our own; at most as many as seeds have. */
   readonly #own = new Set<string>()
 
@@ -42,10 +45,16 @@ export class Discovery {
       isSelf: (address) => this.#isSelf(address),
       log,
     })
+    this.#walk = new Walk({
+      walk: (signal) => this.#meetNeighbours(signal),
+      isNeeded: () => connectionCount() > 0 && connectionCount() < MESH_CONNECTIONS,
+      log,
+    })
   }
 
   async start(): Promise<void> {
     this.#node.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
+      if (!this.#dialer.isNew(id.toString())) return
       // libp2p stores the addresses too, but perhaps after we dial
       this.#node.peerStore
         .merge(id, { multiaddrs })
@@ -57,19 +66,30 @@ export class Discovery {
       this.#dialer.lost(detail.toString())
       this.#seeds.lost(detail.toString())
     })
+    this.#node.addEventListener('peer:identify', () => {
+      if (this.#node.getPeers().length === 1) this.#walk.joined()
+    })
     this.#seeds.start()
+    this.#walk.start()
     for (const { id } of await this.#node.peerStore.all({ limit: MAX_REMEMBERED })) {
       this.#dialer.discovered(id.toString())
     }
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#dialer.stop(), this.#seeds.stop()])
+    await Promise.all([this.#dialer.stop(), this.#seeds.stop(), this.#walk.stop()])
   }
 
   /** Takes note of an address that led back to this node. */
   foundSelf(address: Multiaddr): void {
     this.#own.add(placeOf(address))
+  }
+
+  /** Each answer's peers are reported by libp2p as discovered. */
+  async #meetNeighbours(signal: AbortSignal): Promise<void> {
+    setMaxListeners(0, signal)
+    const own = this.#node.peerId.toMultihash().bytes
+    for await (const _ of this.#node.services.dht.getClosestPeers(own, { signal })) signal.throwIfAborted()
   }
 
   #isSelf(address: Multiaddr): boolean {

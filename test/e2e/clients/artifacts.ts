@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Attached, FixtureImage } from '../../fixtures/images/images.ts'
+import { sha256 } from '../../fixtures/images/layers.ts'
 import { run } from '../exec.ts'
 import type { ClientEnvironment } from './client.ts'
 
@@ -9,7 +10,7 @@ import type { ClientEnvironment } from './client.ts'
 /** Fetches the manifest of an artifact by its tag and gives its digest. */
 export async function artifactDigest(environment: ClientEnvironment, artifact: Attached): Promise<string> {
   const name = `${repositoryOf(environment, artifact)}:${artifact.tag}`
-  return JSON.parse(await oras(environment, 'manifest', 'fetch', '--plain-http', '--descriptor', name)).digest
+  return sha256(Buffer.from(await oras(environment, 'manifest', 'fetch', '--plain-http', name)))
 }
 
 /** Pulls an artifact by its tag and gives the content of the file in it. */

@@ -22,7 +22,7 @@ export const podman: Client = {
         return digests.map((it: string) => it.slice(it.indexOf('@') + 1))
       },
       run: (image) => call('run', ...flags, reference(image), ...PRINT_MARKS),
-      stop: () => unmountStorage(environment),
+      stop: async () => {},
     }
   },
 }
@@ -45,7 +45,7 @@ export const buildah: Client = {
         await call('rm', container)
         return output
       },
-      stop: () => unmountStorage(environment),
+      stop: async () => {},
     }
   },
 }
@@ -143,9 +143,4 @@ runc = ["${tools.bookworm}/usr/sbin/runc"]
     CONTAINERS_REGISTRIES_CONF: join(folder, 'registries.conf'),
   }
   return (...args: string[]) => run(join(tools.bookworm, 'usr/bin', program), args, { env })
-}
-
-/** The storage library keeps its folder mounted upon itself. */
-async function unmountStorage({ folder }: ClientEnvironment): Promise<void> {
-  await run('umount', [join(folder, 'root/overlay')]).catch(() => {})
 }

@@ -1,4 +1,4 @@
-import { rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Daemon, run } from '../exec.ts'
 import { type Client, PRINT_MARKS, pathWith } from './client.ts'
@@ -41,12 +41,7 @@ export function docker(generation: '20.10' | '28', store: ImageStore): Client {
           return digests.map((it: string) => it.slice(it.indexOf('@') + 1))
         },
         run: ({ repository, tag }) => call('run', '--rm', '--network', 'none', `${repository}:${tag}`, ...PRINT_MARKS),
-        async stop() {
-          await daemon.stop()
-          // Docker leaves its network namespace mounted.
-          await run('umount', [join(folder, 'exec/netns/default')]).catch(() => {})
-          await rm(join(folder, 'data'), { recursive: true, force: true })
-        },
+        stop: () => daemon.stop(),
       }
     },
   }

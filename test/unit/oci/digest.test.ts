@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { algorithmOf, digestFrom, digestOf, hexOf, isDigest, parseDigest } from '../../../proxy/oci/digest.ts'
 
 const hexDigit = fc.constantFrom(...'0123456789abcdef')
-const hex = (length: number) => fc.array(hexDigit, { minLength: length, maxLength: length }).map((digits) => digits.join(''))
+const hex = (length: number) =>
+  fc.array(hexDigit, { minLength: length, maxLength: length }).map((digits) => digits.join(''))
 
 describe('digest', () => {
   it('takes every sha256 and sha512 digest apart and puts it together again', () => {
@@ -21,7 +22,8 @@ describe('digest', () => {
   it('takes nothing else', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
-        if (!isDigest(text)) expect(() => parseDigest(text)).toThrow(expect.objectContaining({ code: 'DIGEST_INVALID' }))
+        if (!isDigest(text))
+          expect(() => parseDigest(text)).toThrow(expect.objectContaining({ code: 'DIGEST_INVALID' }))
         else expect(text).toMatch(/^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$/)
       }),
     )

@@ -7,7 +7,8 @@ const ociIndex = 'application/vnd.oci.image.index.v1+json'
 const dockerManifest = 'application/vnd.docker.distribution.manifest.v2+json'
 const dockerList = 'application/vnd.docker.distribution.manifest.list.v2+json'
 
-const typeOf = (manifest: unknown, claimed?: string) => manifestMediaType(Buffer.from(JSON.stringify(manifest)), claimed)
+const typeOf = (manifest: unknown, claimed?: string) =>
+  manifestMediaType(Buffer.from(JSON.stringify(manifest)), claimed)
 
 describe('media type of a manifest', () => {
   it('is what the manifest says, whatever its sender says', () => {

@@ -54,19 +54,32 @@ describe('tag', () => {
 })
 
 describe('registry name', () => {
-  it.each(['docker.io', 'localhost', 'localhost:5000', 'registry:5000', 'a-b.example.com:443', '127.0.0.1:5000', '[::1]:80'])(
-    'knows %s',
-    (name) => {
-      expect(isRegistryName(name)).toBe(true)
-    },
-  )
+  it.each([
+    'docker.io',
+    'localhost',
+    'localhost:5000',
+    'registry:5000',
+    'a-b.example.com:443',
+    '127.0.0.1:5000',
+    '[::1]:80',
+  ])('knows %s', (name) => {
+    expect(isRegistryName(name)).toBe(true)
+  })
 
-  it.each(['', 'library', 'foo_bar', 'foo.', '.foo', 'docker.io/x', 'a..b', 'docker.io:', 'docker.io:123456', 'http://x.y'])(
-    'does not take %j for one',
-    (name) => {
-      expect(isRegistryName(name)).toBe(false)
-    },
-  )
+  it.each([
+    '',
+    'library',
+    'foo_bar',
+    'foo.',
+    '.foo',
+    'docker.io/x',
+    'a..b',
+    'docker.io:',
+    'docker.io:123456',
+    'http://x.y',
+  ])('does not take %j for one', (name) => {
+    expect(isRegistryName(name)).toBe(false)
+  })
 
   it('has one name for Docker Hub', () => {
     expect(['docker.io', 'index.docker.io', 'registry-1.docker.io', 'Docker.IO'].map(canonicalRegistry)).toEqual(

@@ -1,7 +1,7 @@
 import { appendFile, mkdir, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { BlobStore } from '../../../daemon/store/blob-store.ts'
+import { BlobStore, type StoredBlob } from '../../../daemon/store/blob-store.ts'
 import { Metadata } from '../../../daemon/store/metadata.ts'
 import { scrubOnce } from '../../../daemon/store/scrub.ts'
 import { algorithmOf, type Digest, digestOf, hexOf } from '../../../proxy/oci/digest.ts'
@@ -37,7 +37,12 @@ async function openStore(dataDir: string, maxBytes = 100_000_000) {
   return { store, metadata, stored, removing, close }
 }
 
-async function put(store: BlobStore, bytes: Uint8Array, digest = digestOf(bytes), size: number | undefined = bytes.length) {
+async function put(
+  store: BlobStore,
+  bytes: Uint8Array,
+  digest = digestOf(bytes),
+  size: number | undefined = bytes.length,
+) {
   const staging = await store.stage(digest, size, () => {})
   try {
     for await (const piece of piecesOf(bytes, 100_000)) await staging.blob.write(piece)
@@ -83,15 +88,15 @@ describe('BlobStore', () => {
   it('gives any range', async () => {
     const { store } = await openStore(await tempDir())
     const bytes = pseudoRandomBytes(1_500_000)
-    const blob = await store.openBlob(await put(store, bytes))
-    onTestFinished(() => blob?.close())
+    const blob = (await store.openBlob(await put(store, bytes))) as StoredBlob
+    onTestFinished(() => blob.close())
     for (const [start, end] of [
       [0, 0],
       [524_287, 524_288],
       [1_499_999, 1_499_999],
       [3, 1_400_000],
     ] as const) {
-      expect(bytes.subarray(start, end + 1).equals(await collect(blob!.read(start, end, signal)))).toBe(true)
+      expect(bytes.subarray(start, end + 1).equals(await collect(blob.read(start, end, signal)))).toBe(true)
     }
   })
 
@@ -132,7 +137,9 @@ describe('BlobStore', () => {
   it('refuses a data directory that is in use, and says so', async () => {
     const dataDir = await tempDir()
     await openStore(dataDir)
-    await expect(Metadata.open(join(dataDir, 'meta'))).rejects.toThrow(/another layerd is running on this data directory/)
+    await expect(Metadata.open(join(dataDir, 'meta'))).rejects.toThrow(
+      /another layerd is running on this data directory/,
+    )
   })
 
   it('removes what a crash left in staging, and adopts a blob whose record was lost, for nobody but who upstream lets have it', async () => {
@@ -156,10 +163,10 @@ describe('BlobStore', () => {
     const { store, removing } = await openStore(dataDir)
     const digests: Digest[] = []
     for (let seed = 0; seed < 3; seed++) digests.push(await put(store, pseudoRandomBytes(1000, seed)))
-    const [gone, short, long] = digests.map((digest) => join(dataDir, 'blobs', 'sha256', hexOf(digest)))
-    await rename(gone!, join(dataDir, 'elsewhere'))
-    await truncate(short!, 999)
-    await appendFile(long!, 'x')
+    const [gone = '', short = '', long = ''] = digests.map((digest) => join(dataDir, 'blobs', 'sha256', hexOf(digest)))
+    await rename(gone, join(dataDir, 'elsewhere'))
+    await truncate(short, 999)
+    await appendFile(long, 'x')
     for (const digest of digests) expect(await get(store, digest)).toBeUndefined()
     expect(removing).toEqual(digests)
     expect(store.usage).toMatchObject({ bytes: 0, blobs: 0 })

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createDigestHash, digestOf } from '../../../proxy/oci/digest.ts'
 import { chunkBytes, lastChunkStart, releasableBytes } from '../../../daemon/verify/chunk.ts'
 import { DigestMismatch, prove } from '../../../daemon/verify/prove.ts'
+import { createDigestHash, digestOf } from '../../../proxy/oci/digest.ts'
 import { collect, piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
 
 const bytes = pseudoRandomBytes(2 * chunkBytes + 12_345)

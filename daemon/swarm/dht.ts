@@ -1,0 +1,37 @@
+import type { PeerInfo } from '@libp2p/interface'
+import { type KadDHT, type KadDHTComponents, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+
+export type Dht = KadDHT
+
+/** A protocol of our own keeps us out of the public IPFS DHT and its nodes out of ours. */
+const DHT_PROTOCOL = '/layerd/kad/1.0.0'
+
+/** One unresponsive peer holds up each exhaustive lookup for this long at most (libp2p's default is 5 s and more). */
+const REQUEST_TIMEOUT = { minTimeout: 500, maxTimeout: 3000 }
+
+const create = kadDHT({
+  protocol: DHT_PROTOCOL,
+  clientMode: false,
+  // the mappers of libp2p drop DNS names and either public or private addresses
+  peerInfoMapper: passthroughMapper,
+  initialQuerySelfInterval: 10,
+  // a node that is alone answers at once instead of waiting for company
+  allowQueryWithZeroPeers: true,
+  networkDialTimeout: REQUEST_TIMEOUT,
+  // router/advertiser.ts provides again in time and at its own pace; the library only cleans up
+  reprovide: { threshold: 0, concurrency: 1 },
+})
+
+/**
+ * The DHT as a libp2p service. Each of its answers names up to 20 peers, and libp2p writes each of them to the peer store
+ * again; in a small swarm nearly all of them are connected, and most of a lookup's CPU time went there. So those that are
+ * connected are not reported.
+ */
+export function createDht(components: KadDHTComponents): Dht {
+  const dht = create(components)
+  const dispatch = dht.dispatchEvent
+  return Object.assign(dht, {
+    dispatchEvent: (event: CustomEvent<PeerInfo>): boolean =>
+      components.connectionManager.getConnections(event.detail.id).length > 0 || dispatch.call(dht, event),
+  })
+}

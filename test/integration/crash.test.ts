@@ -1,0 +1,79 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { digestOf } from '../../proxy/oci/digest.ts'
+import { pseudoRandomBytes } from '../fixtures/bytes.ts'
+import { ask } from '../fixtures/client.ts'
+import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
+import { spawnNode } from '../fixtures/process.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
+
+const kills = 8
+
+describe('kill -9', () => {
+  it('at any moment of a pull leaves nothing wrong, and nothing that needs a person', async () => {
+    const upstream = await FakeUpstream.start()
+    onTestFinished(() => upstream.close())
+    upstream.inject('GET', faults.slow(40 * chunkBytes))
+    const dataDir = await tempDir()
+    const args = ['--registry', `docker.io=${upstream.url}`]
+    const moments: number[] = []
+    for (let round = 0; round < kills; round++) {
+      const layers = Array.from({ length: 4 }, (_, index) =>
+        pseudoRandomBytes(3 * chunkBytes + index, `${round} ${index}`),
+      )
+      const digests = layers.map((layer) => upstream.addBlob(layer))
+      const node = await spawnNode(dataDir, args)
+      const pulls = digests.map((digest) => ask(node.url, `/v2/app/blobs/${digest}`).catch(() => undefined))
+      const moment = Math.random() * 500
+      moments.push(Math.round(moment))
+      await delay(moment)
+      await node.kill()
+      for (const got of await Promise.all(pulls)) {
+        if (got?.complete) expect(digests).toContain(digestOf(got.body))
+      }
+      // Every file that has the name of a blob is that blob, before anybody has had a look at it.
+      for (const name of await readdir(join(dataDir, 'blobs', 'sha256'))) {
+        const bytes = await readFile(join(dataDir, 'blobs', 'sha256', name))
+        expect(digestOf(bytes), `killed after ${moments} ms`).toBe(`sha256:${name}`)
+      }
+      const again = await spawnNode(dataDir, args)
+      expect(await readdir(join(dataDir, 'staging'))).toEqual([])
+      for (const digest of digests) {
+        const got = await ask(again.url, `/v2/app/blobs/${digest}`)
+        expect([got.status, got.complete, digestOf(got.body)], `killed after ${moments} ms`).toEqual([
+          200,
+          true,
+          digest,
+        ])
+      }
+      await again.kill()
+    }
+  })
+})
+
+describe('a full disk', () => {
+  it('turns caching off for the blob that does not fit, not the pull', async () => {
+    const upstream = await FakeUpstream.start()
+    onTestFinished(() => upstream.close())
+    const [small, large] = [pseudoRandomBytes(chunkBytes, 'small'), pseudoRandomBytes(12 * chunkBytes, 'large')]
+    const digests = [small, large, small].map((layer) => upstream.addBlob(layer))
+    const dataDir = await tempDir()
+    // A file system of 8 MiB that only this process sees, and that is gone with it.
+    const unshare = process.getuid?.() === 0 ? ['unshare', '-m'] : ['unshare', '-rm']
+    const mount = `mount -t tmpfs -o size=8m tmpfs ${dataDir} && exec "$@"`
+    const node = await spawnNode(
+      dataDir,
+      ['--registry', `docker.io=${upstream.url}`],
+      [...unshare, 'sh', '-c', mount, 'sh'],
+    )
+    for (const digest of digests) {
+      const got = await ask(node.url, `/v2/app/blobs/${digest}`)
+      expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, digest])
+    }
+    const status = await (await fetch(`${node.admin}/api/v1/status`)).json()
+    expect(status).toMatchObject({ store: { blobs: 1, bytes: chunkBytes } })
+  })
+})

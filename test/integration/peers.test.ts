@@ -1,0 +1,239 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { digestOf } from '../../proxy/oci/digest.ts'
+import { pseudoRandomBytes } from '../fixtures/bytes.ts'
+import { ask } from '../fixtures/client.ts'
+import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
+import { startTestNode, type TestNode, type TestNodeOptions, until, untilConnected } from '../fixtures/node.ts'
+import { TestSwarm } from '../fixtures/swarm.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
+
+const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
+const layer = pseudoRandomBytes(4 * chunkBytes + 1)
+const basic = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString('base64')}` })
+
+async function startUpstream(): Promise<FakeUpstream> {
+  const upstream = await FakeUpstream.start()
+  onTestFinished(() => upstream.close())
+  return upstream
+}
+
+/** Two nodes that know each other, and an upstream with an image. */
+async function setUp(config: TestNodeOptions['config'] = {}) {
+  const upstream = await startUpstream()
+  const registries = { 'docker.io': upstream.url }
+  const a = await startTestNode({ registries, config })
+  const b = await startTestNode({ registries, config, seeds: [a] })
+  await untilConnected(a, b)
+  const blob = upstream.addBlob(layer)
+  const manifest = upstream.addManifest({ schemaVersion: 2, mediaType: ociManifest, layers: [{ digest: blob }] })
+  upstream.tag('library/app', 'latest', manifest)
+  return { upstream, a, b, blob, manifest }
+}
+
+/** Waits until a node has put so many blobs into its store and announced them. */
+async function untilAnnounced(node: TestNode, blobs: number): Promise<void> {
+  await until(async () => {
+    const { store, provided, provideQueue } = await node.status()
+    return store.blobs >= blobs && provided >= blobs && provideQueue === 0
+  })
+}
+
+describe('a node without upstream', () => {
+  it('has from its peer what the peer had from upstream: tag, manifest and blob', async () => {
+    const { upstream, a, b, blob, manifest } = await setUp()
+    await ask(a.url, '/v2/app/manifests/latest')
+    await ask(a.url, `/v2/app/blobs/${blob}`)
+    await untilAnnounced(a, 2)
+    await upstream.close()
+    const byTag = await ask(b.url, '/v2/app/manifests/latest')
+    expect(byTag).toMatchObject({
+      status: 200,
+      headers: {
+        'docker-content-digest': manifest,
+        'content-type': ociManifest,
+        warning: expect.stringMatching(/^299 - "docker.io can't be asked; latest was last confirmed there at 20/),
+      },
+    })
+    const got = await ask(b.url, `/v2/app/blobs/${blob}`)
+    expect(digestOf(got.body)).toBe(blob)
+    expect(await b.metric('layerd_fetched_bytes_total{source="upstream"}')).toBe(0)
+    expect(await b.metric('layerd_fetched_bytes_total{source="peer"}')).toBe(layer.length + byTag.body.length)
+    expect(await a.metric('layerd_served_bytes_total{to="peer"}')).toBe(layer.length + byTag.body.length)
+    expect(await ask(b.url, '/v2/app/manifests/latest', { method: 'HEAD' })).toMatchObject({ status: 200 })
+  })
+
+  it('says so when nobody has it, and quickly', async () => {
+    const { upstream, b, blob } = await setUp()
+    await upstream.close()
+    const started = performance.now()
+    for (const path of ['/v2/app/manifests/latest', `/v2/app/blobs/${blob}`, '/v2/app/tags/list']) {
+      const got = await ask(b.url, path)
+      expect(got.status).toBe(503)
+      expect(JSON.parse(got.body.toString()).errors[0].message).toMatch(/docker.io/)
+    }
+    expect(performance.now() - started).toBeLessThan(5000)
+  })
+
+  it('waits for an upstream that hangs no longer than it has to', async () => {
+    const { upstream, a, b, manifest } = await setUp({ tags: { freshFor: '0ms', patience: '200ms' } })
+    await ask(a.url, '/v2/app/manifests/latest')
+    await untilAnnounced(a, 1)
+    upstream.inject('/v2/', faults.hang())
+    for (const node of [a, b]) {
+      const started = performance.now()
+      const got = await ask(node.url, '/v2/app/manifests/latest')
+      expect(got.headers).toMatchObject({ 'docker-content-digest': manifest, warning: expect.stringMatching(/^299/) })
+      expect(performance.now() - started).toBeLessThan(3000)
+    }
+  })
+
+  it('does not prefer an old tag to what upstream says', async () => {
+    const { upstream, a, b } = await setUp()
+    await ask(a.url, '/v2/app/manifests/latest')
+    await untilAnnounced(a, 1)
+    const moved = upstream.addManifest({ schemaVersion: 2, mediaType: ociManifest, layers: [] })
+    upstream.tag('library/app', 'latest', moved)
+    const got = await ask(b.url, '/v2/app/manifests/latest')
+    expect(got.headers).toMatchObject({ 'docker-content-digest': moved })
+    expect(got.headers.warning).toBeUndefined()
+  })
+
+  it('tells what a peer has by HEAD', async () => {
+    const { upstream, a, b, blob } = await setUp()
+    await ask(a.url, `/v2/app/blobs/${blob}`)
+    await untilAnnounced(a, 1)
+    await upstream.close()
+    const head = await ask(b.url, `/v2/app/blobs/${blob}`, { method: 'HEAD' })
+    expect(head).toMatchObject({ status: 200, headers: { 'content-length': String(layer.length) } })
+  })
+})
+
+describe('a peer that fails', () => {
+  /** A node, and a peer of it that holds what the test says. */
+  async function withPeer() {
+    const upstream = await startUpstream()
+    const node = await startTestNode({ registries: { 'docker.io': upstream.url } })
+    const swarm = new TestSwarm()
+    onTestFinished(() => swarm.close())
+    const { multiaddrs } = await node.status()
+    const peer = await swarm.node({ config: { seeds: multiaddrs } })
+    await until(async () => (await node.status()).peers.some(({ transfer }) => transfer))
+    const blob = upstream.addBlob(layer)
+    return { upstream, node, peer, blob, path: `/v2/app/blobs/${blob}` }
+  }
+
+  it('by wrong bytes is banned, its bytes reach nobody whole, and the blob is had from upstream', async () => {
+    const { upstream, node, peer, blob, path } = await withPeer()
+    const wrong = Buffer.from(layer)
+    wrong[chunkBytes + 5] = (wrong[chunkBytes + 5] ?? 0) ^ 1
+    peer.content.blobs.set(blob, wrong)
+    peer.swarm.advertise(blob, true)
+    await until(() => peer.status().provided === 1)
+    const first = await ask(node.url, path)
+    expect(first.complete && digestOf(first.body) !== blob).toBe(false)
+    await until(async () => (await node.status()).banned.length === 1)
+    expect((await node.status()).banned).toMatchObject([
+      { peerId: peer.peerId(), reason: expect.stringMatching(/wrong bytes/) },
+    ])
+    const second = await ask(node.url, path)
+    expect([second.status, second.complete, digestOf(second.body)]).toEqual([200, true, blob])
+    expect(upstream.seen('GET')).toHaveLength(1)
+  })
+
+  it('by dying in the middle of a blob costs nothing that had come already', async () => {
+    const { upstream, node, peer, path } = await withPeer()
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+    onTestFinished(() => openGate())
+    const blob = peer.content.add(layer)
+    const read = peer.content.open.bind(peer.content)
+    peer.content.open = async (digest) => {
+      const shared = await read(digest)
+      return (
+        shared && {
+          ...shared,
+          async *read(start: number, end: number, signal: AbortSignal) {
+            let sent = 0
+            for await (const chunk of shared.read(start, end, signal)) {
+              if (sent >= 2 * chunkBytes) await gate
+              sent += chunk.length
+              yield chunk
+            }
+          },
+        }
+      )
+    }
+    peer.swarm.advertise(blob, true)
+    await until(() => peer.status().provided === 1)
+    const running = ask(node.url, path)
+    await until(async () => (await node.metric('layerd_fetched_bytes_total{source="peer"}')) >= 2 * chunkBytes)
+    await peer.stop()
+    const got = await running
+    expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, blob])
+    const [rest] = upstream.seen('GET')
+    expect(rest?.headers.range).toMatch(/^bytes=[1-9]\d*-$/)
+    const fromUpstream = await node.metric('layerd_fetched_bytes_total{source="upstream"}')
+    expect(fromUpstream).toBeLessThanOrEqual(layer.length - 2 * chunkBytes)
+  })
+
+  it('by not having what it announced is passed over', async () => {
+    const { node, peer, blob, path } = await withPeer()
+    peer.swarm.advertise(blob, true)
+    await until(() => peer.status().provided === 1)
+    expect(await ask(node.url, path)).toMatchObject({ status: 200, complete: true })
+  })
+})
+
+describe('private content', () => {
+  async function privateUpstream(config: TestNodeOptions['config'] = {}) {
+    const parts = await setUp(config)
+    parts.upstream.requireBasic('me', 'secret')
+    const pull = (node: TestNode, headers = {}) => ask(node.url, `/v2/app/blobs/${parts.blob}`, { headers })
+    return { ...parts, pull }
+  }
+
+  it('is had with the client’s own credentials, and from the cache by nobody else', async () => {
+    const { upstream, a, pull } = await privateUpstream()
+    const refused = await pull(a)
+    expect(refused).toMatchObject({ status: 401, headers: { 'www-authenticate': expect.stringMatching(/^Basic/) } })
+    expect(await pull(a, basic('me:secret'))).toMatchObject({ status: 200, complete: true })
+    await until(async () => (await a.status()).store.blobs === 1)
+    expect(await pull(a)).toMatchObject({ status: 401 })
+    expect(await pull(a, basic('me:wrong'))).toMatchObject({ status: 401 })
+    const requests = upstream.seen('GET').length
+    expect(await pull(a, basic('me:secret'))).toMatchObject({ status: 200, complete: true })
+    expect(upstream.seen('GET')).toHaveLength(requests)
+  })
+
+  it('is had again from the cache by who had it before, while upstream can not be asked', async () => {
+    const { upstream, a, pull } = await privateUpstream({ access: { freshFor: '1ms' } })
+    await pull(a, basic('me:secret'))
+    await until(async () => (await a.status()).store.blobs === 1)
+    await upstream.close()
+    expect(await pull(a, basic('me:secret'))).toMatchObject({ status: 200, complete: true })
+    expect(await pull(a, basic('me:wrong'))).toMatchObject({ status: 503 })
+  })
+
+  it('does not leave a node of an open swarm', async () => {
+    const { upstream, a, b, pull } = await privateUpstream()
+    await pull(a, basic('me:secret'))
+    await until(async () => (await a.status()).store.blobs === 1)
+    await upstream.close()
+    expect(await pull(b, basic('me:secret'))).toMatchObject({ status: 503 })
+    expect((await a.status()).provided).toBe(0)
+  })
+
+  it('moves within a closed swarm, to those whom upstream lets have it', async () => {
+    const keyFile = join(await tempDir(), 'swarm.key')
+    await writeFile(keyFile, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
+    const { upstream, a, b, pull } = await privateUpstream({ swarm: { swarmKey: keyFile } })
+    await pull(a, basic('me:secret'))
+    await untilAnnounced(a, 1)
+    expect(await pull(b)).toMatchObject({ status: 401 })
+    upstream.inject('GET /v2/library/app/blobs', faults.status(500))
+    expect(await pull(b, basic('me:secret'))).toMatchObject({ status: 200, complete: true })
+    expect(await b.metric('layerd_fetched_bytes_total{source="peer"}')).toBe(layer.length)
+  })
+})

@@ -1,0 +1,340 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { expect, test } from 'vitest'
+import { digestOf } from '../../proxy/oci/digest.ts'
+import { TestClient } from '../fixtures/fake-upstream/client.ts'
+import { signatureSecret } from '../fixtures/fake-upstream/faults.ts'
+import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
+
+const bytes = randomBytes(300_000)
+const digest = digestOf(bytes)
+
+async function fakeWithBlob(): Promise<FakeUpstream> {
+  const fake = await FakeUpstream.start()
+  fake.addBlob(bytes)
+  return fake
+}
+
+const passing: readonly [what: string, fault: faults.Fault, times: number, requests: number][] = [
+  ['503', faults.status(503), 2, 3],
+  ['500', faults.status(500), 1, 2],
+  ['429 with Retry-After in seconds', faults.rateLimit('0'), 1, 2],
+  ['429 with a date that has passed', faults.rateLimit('Thu, 01 Jan 2026 00:00:00 GMT'), 1, 2],
+  ['429 that says no time', faults.rateLimit(), 1, 2],
+  ['a connection that is closed before any answer', faults.reset(), 1, 2],
+  ['headers that do not come', faults.hang(), 1, 2],
+  ['an HTML page', faults.html(), 1, 2],
+  ['a body that is cut off', faults.truncate(100_000), 1, 2],
+  ['a body that is cut off at its start', faults.truncate(0), 1, 2],
+  ['a body that is cut off three times', faults.truncate(70_000), 3, 4],
+  ['a body that stands still', faults.hangAfter(100_000), 1, 2],
+  ['a body that is cut off without an announced length', combined(faults.chunked(), faults.truncate(100_000)), 1, 2],
+  ['a server that ignores ranges', combined(faults.ignoreRange(), faults.truncate(100_000)), 1, 2],
+  ['no length', faults.chunked(), 1, 1],
+]
+
+function combined(...all: faults.Fault[]): faults.Fault {
+  return (answer, request) => {
+    for (const fault of all) fault(answer, request)
+  }
+}
+
+test.each(passing)('%s passes', async (_what, fault, times, requests) => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', fault, times)
+  await using client = new TestClient(fake)
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
+  expect(fake.seen('/blobs/')).toHaveLength(requests)
+})
+
+test('a transfer that broke is gone on with where it broke', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.truncate(100_000), 1)
+  await using client = new TestClient(fake)
+  await client.pull(digest)
+  const [first, second] = fake.seen('/blobs/')
+  expect(first?.headers.range).toBeUndefined()
+  expect(second?.headers.range).toMatch(/^bytes=\d+-$/)
+  expect(Number(/\d+/.exec(second?.headers.range ?? '')?.[0])).toBeGreaterThan(0)
+})
+
+test('a server that ignores ranges for a resumed transfer is read from the start, and the rest given', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.truncate(100_000), 1)
+  fake.inject('/blobs/', faults.ignoreRange())
+  await using client = new TestClient(fake)
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
+})
+
+test('a body that is longer than announced ends where it was to end, and nothing of it gets into the next', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.wrongLength(-10), 1)
+  await using client = new TestClient(fake)
+  expect((await client.pull(digest)).equals(bytes.subarray(0, -10))).toBe(true)
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
+})
+
+test('content from an offset on', async () => {
+  await using fake = await fakeWithBlob()
+  await using client = new TestClient(fake)
+  expect((await client.pull(digest, { offset: 123_456 })).equals(bytes.subarray(123_456))).toBe(true)
+  expect(await client.open(digest, { offset: 123_456 })).toMatchObject({ size: bytes.length })
+  expect(fake.requests[0]?.headers.range).toBe('bytes=123456-')
+  fake.inject('/blobs/', faults.ignoreRange())
+  expect((await client.pull(digest, { offset: 123_456 })).equals(bytes.subarray(123_456))).toBe(true)
+})
+
+test('a server that gives less than the range asked for is asked for the rest', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', (answer, { headers }) => {
+    const start = Number(/\d+/.exec(headers.range ?? '')?.[0])
+    const part = bytes.subarray(start, start + 80_000)
+    const range = `bytes ${start}-${start + part.length - 1}/${bytes.length}`
+    Object.assign(answer, { status: 206, body: part, headers: { 'content-range': range } })
+  })
+  await using client = new TestClient(fake, { upstream: { attempts: 5 } })
+  expect((await client.pull(digest, { offset: 1 })).equals(bytes.subarray(1))).toBe(true)
+  expect(fake.requests).toHaveLength(4)
+})
+
+test('content from its end on is nothing, and from beyond it an error', async () => {
+  await using fake = await fakeWithBlob()
+  await using client = new TestClient(fake)
+  expect(await client.pull(digest, { offset: bytes.length })).toHaveLength(0)
+  await expect(client.pull(digest, { offset: bytes.length + 1 })).rejects.toMatchObject({ code: 'broken' })
+})
+
+const lasting: readonly [what: string, fault: faults.Fault, code: string, requests: number][] = [
+  ['404', faults.status(404), 'not-found', 1],
+  ['403', faults.status(403), 'denied', 1],
+  ['400', faults.status(400), 'broken', 1],
+  ['503', faults.status(503), 'broken', 3],
+  ['429', faults.rateLimit('0'), 'rate-limited', 3],
+  ['429 for a minute', faults.rateLimit('60'), 'rate-limited', 1],
+  ['HTML', faults.html(), 'broken', 3],
+  ['nothing at all', faults.hang(), 'unreachable', 3],
+  ['closed connections', faults.reset(), 'unreachable', 3],
+  ['other content', faults.headers({ 'docker-content-digest': `sha256:${'0'.repeat(64)}` }), 'broken', 3],
+  ['204', faults.status(204), 'broken', 3],
+  ['a redirect without an address', faults.status(307), 'broken', 1],
+  ['a redirect to another protocol', faults.status(307, { location: 'file:///etc/passwd' }), 'broken', 1],
+]
+
+test.each(lasting)('%s that lasts is told', async (_what, fault, code, requests) => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', fault)
+  await using client = new TestClient(fake, { upstream: { attempts: 3, responseTimeout: '100ms' } })
+  await expect(client.open(digest)).rejects.toMatchObject({ code, message: expect.stringContaining(fake.host) })
+  expect(fake.seen('/blobs/')).toHaveLength(requests)
+})
+
+test.each([
+  ['cut off', faults.truncate(10_000)],
+  ['cut off at its start', faults.truncate(0)],
+  ['standing still', faults.hangAfter(10_000)],
+  ['shorter than announced', faults.wrongLength(10)],
+])('a body that is %s each time is given up', async (_what, fault) => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', fault)
+  await using client = new TestClient(fake, { upstream: { attempts: 3, idleTimeout: '100ms' } })
+  await expect(client.pull(digest)).rejects.toMatchObject({ code: 'broken' })
+  expect(fake.seen('/blobs/').length).toBeLessThanOrEqual(3)
+})
+
+test('wrong ranges and sizes are not mixed with what was received', async () => {
+  await using fake = await fakeWithBlob()
+  await using client = new TestClient(fake, { upstream: { attempts: 2 } })
+  fake.inject('/blobs/', faults.truncate(100_000), 1)
+  fake.inject('/blobs/', faults.headers({ 'content-range': `bytes 5-${bytes.length - 1}/${bytes.length}` }))
+  await expect(client.pull(digest)).rejects.toMatchObject({ code: 'broken' })
+  fake.heal()
+  fake.inject('/blobs/', faults.truncate(100_000), 1)
+  fake.inject('/blobs/', (answer, { headers }) => {
+    if (headers.range !== undefined) answer.body = Buffer.concat([bytes, bytes])
+  })
+  await expect(client.pull(digest)).rejects.toMatchObject({
+    code: 'broken',
+    message: expect.stringContaining('600000'),
+  })
+})
+
+test('a slow transfer that does not stand still is waited for', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.slow(600_000))
+  await using client = new TestClient(fake, { upstream: { idleTimeout: '200ms' } })
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
+  expect(fake.requests).toHaveLength(1)
+})
+
+test('a redirect is followed without Authorization, and a resumed transfer begins at the registry again', async () => {
+  await using fake = await fakeWithBlob()
+  fake.requireBearer()
+  const cdn = await fake.cdn()
+  fake.inject(/GET .*\/blobs\//, (answer, request) => {
+    if (request.server === 'registry') faults.redirect(cdn)(answer, request)
+    else if (request.headers.range === undefined) faults.truncate(100_000)(answer, request)
+  })
+  await using client = new TestClient(fake)
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
+  const atCdn = fake.requests.filter(({ server }) => server === 'cdn')
+  expect(atCdn).toHaveLength(2)
+  expect(atCdn.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined])
+  expect(fake.seen('/blobs/').map(({ server }) => server)).toEqual(['registry', 'registry', 'cdn', 'registry', 'cdn'])
+})
+
+test('a signed URL that was refused is asked for again, and never told', async () => {
+  await using fake = await fakeWithBlob()
+  const cdn = await fake.cdn()
+  let refusals = 1
+  fake.inject('/blobs/', (answer, request) => {
+    if (request.server === 'registry') faults.redirect(cdn)(answer, request)
+    else if (refusals-- > 0) faults.status(403)(answer, request)
+  })
+  await using client = new TestClient(fake)
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
+  refusals = Number.POSITIVE_INFINITY
+  await expect(client.open(digest)).rejects.toMatchObject({
+    code: 'broken',
+    message: expect.not.stringContaining(signatureSecret),
+  })
+})
+
+test("upstream's own words are told, without secrets and in one line", async () => {
+  await using fake = await fakeWithBlob()
+  const message = `ask\n${fake.url}/plan?key=hidden1 with Bearer hidden2 or basic aGlkZGVuMw== ${'x'.repeat(1_000)}`
+  fake.inject('/blobs/', (answer) => {
+    answer.status = 403
+    answer.headers = { 'content-type': 'application/json' }
+    answer.body = Buffer.from(JSON.stringify({ errors: [{ code: 'DENIED', message }] }))
+  })
+  await using client = new TestClient(fake)
+  const failure = await client.open(digest).catch((error: Error) => error)
+  expect(failure).toMatchObject({
+    code: 'denied',
+    message: expect.stringContaining(`DENIED: ask ${fake.url}/plan with`),
+  })
+  expect(String((failure as Error).message)).not.toMatch(/hidden|aGlkZGVu|\n|x{300}/)
+})
+
+test('redirects that go round are ended', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.redirect(fake.url))
+  await using client = new TestClient(fake)
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'broken' })
+  expect(fake.requests).toHaveLength(6)
+})
+
+test('a redirect to a host that is gone does not mean that the registry is', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.redirect(`http://127.0.0.1:${await closedPort()}`))
+  await using client = new TestClient(fake)
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'broken' })
+  fake.heal()
+  expect(await client.stat('blob', digest)).toMatchObject({ size: bytes.length })
+})
+
+test('a registry that is gone is asked again only after a time, by one request', async () => {
+  const port = await closedPort()
+  let now = Date.now()
+  const timing = { now: () => now, random: () => 0, sleep: () => Promise.resolve() }
+  const host = `127.0.0.1:${port}`
+  await using client = new TestClient({ url: `http://${host}`, host }, { timing, upstream: { offlineFor: '5s' } })
+  await expect(client.open(digest)).rejects.toMatchObject({
+    code: 'unreachable',
+    message: expect.stringMatching(/refuses/),
+  })
+  await using fake = await FakeUpstream.start({ port })
+  fake.addBlob(bytes)
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
+  expect(fake.requests).toHaveLength(0)
+  now += 5_000
+  const outcomes = await Promise.allSettled([client.open(digest), client.open(digest), client.open(digest)])
+  expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected'])
+  expect(await client.stat('blob', digest)).toMatchObject({ size: bytes.length })
+})
+
+test('a name that does not resolve is told as such', async () => {
+  const client = new TestClient(
+    { url: 'http://registry.invalid', host: 'registry.invalid' },
+    { upstream: { attempts: 1 } },
+  )
+  await using _ = client
+  await expect(client.open(digest)).rejects.toMatchObject({
+    code: 'unreachable',
+    message: expect.stringMatching(/DNS/),
+  })
+})
+
+test('something else than HTTP is told as such', async () => {
+  const server = createServer((socket) => socket.on('data', () => socket.end('SSH-2.0-OpenSSH_9.2\r\n')))
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as { port: number }
+  const client = new TestClient({ url: `http://127.0.0.1:${port}`, host: `127.0.0.1:${port}` })
+  await using _ = client
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'broken', message: expect.stringMatching(/HTTP/) })
+  server.close()
+})
+
+test.each([
+  ['before the answer', faults.hang()],
+  ['within the body', faults.hangAfter(1_000)],
+])('a caller that gives up %s ends the connection', async (_what, fault) => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', fault)
+  await using client = new TestClient(fake, { upstream: { responseTimeout: '30s', idleTimeout: '30s' } })
+  const caller = new AbortController()
+  const pulling = client.open(digest, { signal: caller.signal }).then(async ({ body }) => {
+    for await (const _ of body) caller.abort()
+  })
+  await fake.waitForRequest('/blobs/')
+  caller.abort()
+  await expect(pulling).rejects.toMatchObject({ code: 'aborted' })
+  await fake.waitForSockets(0)
+})
+
+test('a caller that stops reading ends the connection', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.hangAfter(200_000))
+  await using client = new TestClient(fake, { upstream: { idleTimeout: '30s' } })
+  for await (const chunk of (await client.open(digest)).body) if (chunk.length > 0) break
+  await fake.waitForSockets(0)
+})
+
+test('close ends what is under way', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.hang())
+  await using client = new TestClient(fake, { upstream: { responseTimeout: '30s' } })
+  const opening = client.open(digest)
+  opening.catch(() => undefined)
+  await fake.waitForRequest('/blobs/')
+  await client.upstream.close()
+  await expect(opening).rejects.toMatchObject({ code: 'aborted' })
+  await fake.waitForSockets(0)
+})
+
+test('a reader that is slow is waited for, without time-out, and without the body piling up meanwhile', async () => {
+  const large = randomBytes(48_000_000)
+  await using fake = await FakeUpstream.start()
+  const largeDigest = fake.addBlob(large)
+  await using client = new TestClient(fake, { upstream: { idleTimeout: '50ms' } })
+  let received = 0
+  let pauses = 2
+  for await (const chunk of (await client.open(largeDigest)).body) {
+    received += chunk.length
+    // Nothing can be waited for here: the point is that time passes.
+    if (pauses-- > 0) await new Promise((resolve) => setTimeout(resolve, 300))
+    if (pauses === 0) expect(fake.bytesSent).toBeLessThan(large.length / 2)
+  }
+  expect(received).toBe(large.length)
+  expect(fake.requests).toHaveLength(1)
+})
+
+async function closedPort(): Promise<number> {
+  const server = createServer()
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}

@@ -1,0 +1,66 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { TestClient } from '../fixtures/fake-upstream/client.ts'
+import { selfSigned as tls } from '../fixtures/fake-upstream/tls.ts'
+import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
+
+const bytes = Buffer.from('the bytes of a layer')
+
+let folder: string
+let ca: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'layerd-tls-'))
+  ca = join(folder, 'ca.pem')
+  await writeFile(ca, tls.cert)
+})
+
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+test.each([
+  ['a configured CA', () => ({ ca })],
+  ['insecure', () => ({ insecure: true })],
+])('a certificate of its own is taken with %s', async (_what, registry) => {
+  await using fake = await FakeUpstream.start({ tls })
+  await using client = new TestClient(fake, { registry: registry() })
+  expect(await client.pull(fake.addBlob(bytes))).toEqual(bytes)
+})
+
+test('a certificate that nobody vouches for is refused, once, with what to do', async () => {
+  await using fake = await FakeUpstream.start({ tls })
+  await using client = new TestClient(fake)
+  await expect(client.open(fake.addBlob(bytes))).rejects.toMatchObject({
+    code: 'unreachable',
+    message: expect.stringMatching(/certificate.*"ca"/),
+  })
+  expect(fake.requests).toHaveLength(0)
+})
+
+test('a redirect that gives up encryption is not followed', async () => {
+  await using fake = await FakeUpstream.start({ tls })
+  const digest = fake.addBlob(bytes)
+  fake.inject('/blobs/', faults.redirect(await fake.cdn()))
+  await using client = new TestClient(fake, { registry: { ca } })
+  await expect(client.open(digest)).rejects.toMatchObject({
+    code: 'broken',
+    message: expect.stringMatching(/encryption/),
+  })
+  expect(fake.requests.filter(({ server }) => server === 'cdn')).toHaveLength(0)
+})
+
+test('a token service without encryption gets nothing', async () => {
+  await using fake = await FakeUpstream.start({ tls })
+  const digest = fake.addBlob(bytes)
+  fake.requireBearer({ realm: `${await fake.cdn()}/token` })
+  await using client = new TestClient(fake, { registry: { ca, username: 'node', password: 'secret' } })
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'refused' })
+  expect(fake.seen('/token')).toHaveLength(0)
+})
+
+test('a CA file that is not there is told at once', () => {
+  const make = () =>
+    new TestClient({ url: 'https://127.0.0.1:1', host: '127.0.0.1:1' }, { registry: { ca: '/absent.pem' } })
+  expect(make).toThrow(/127\.0\.0\.1:1.*\/absent\.pem/)
+})

@@ -1,0 +1,126 @@
+import { describe, expect, it } from 'vitest'
+import { Session } from '../../../daemon/fetch/session.ts'
+import type { BlobSource } from '../../../daemon/fetch/source.ts'
+import { PeerError } from '../../../daemon/swarm/ports.ts'
+import { UpstreamError } from '../../../proxy/upstream/types.ts'
+import { collect, piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
+
+const bytes = pseudoRandomBytes(100_000)
+const signal = new AbortController().signal
+
+interface Behaviour {
+  /** Fails after so many bytes of each transfer. */
+  readonly diesAfter?: number
+  readonly refuses?: Error
+  readonly size?: number
+}
+
+function source(name: string, { diesAfter, refuses, size = bytes.length }: Behaviour = {}) {
+  const offsets: number[] = []
+  const made: BlobSource & { readonly offsets: readonly number[] } = {
+    origin: name === 'upstream' ? 'upstream' : 'peer',
+    name,
+    offsets,
+    open: async (offset) => {
+      offsets.push(offset)
+      if (refuses !== undefined) throw refuses
+      async function* body() {
+        yield* piecesOf(bytes.subarray(offset, diesAfter === undefined ? undefined : offset + diesAfter), 1000)
+        if (diesAfter !== undefined) throw new Error(`${name} died`)
+      }
+      return { size, mediaType: undefined, public: true, body: body() }
+    },
+  }
+  return made
+}
+
+function sessionOf(upstream: BlobSource, peers: readonly BlobSource[], lookup = 0, lookupTimeout = 50) {
+  const failures: string[] = []
+  const session = new Session({
+    peers: async function* () {
+      if (lookup > 0) await new Promise((resolve) => setTimeout(resolve, lookup))
+      yield* peers
+    },
+    upstream,
+    lookupTimeout,
+    onOpen: () => {},
+    onBytes: () => {},
+    onFailure: ({ name }) => failures.push(name),
+  })
+  return { session, failures }
+}
+
+const offline = new UpstreamError('unreachable', 'no route')
+
+describe('a session', () => {
+  it('takes the blob from the first peer, and leaves upstream alone', async () => {
+    const upstream = source('upstream')
+    const { session } = sessionOf(upstream, [source('a'), source('b')])
+    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    expect([...session.used].map(({ name }) => name)).toEqual(['a'])
+    expect(upstream.offsets).toEqual([])
+  })
+
+  it('goes on with the next source where one stopped', async () => {
+    const [a, b, upstream] = [
+      source('a', { diesAfter: 30_000 }),
+      source('b', { diesAfter: 20_500 }),
+      source('upstream'),
+    ]
+    const { session, failures } = sessionOf(upstream, [a, b])
+    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    expect([a.offsets, b.offsets, upstream.offsets]).toEqual([[0], [30_000], [50_500]])
+    expect(failures).toEqual(['a', 'b'])
+  })
+
+  it('asks upstream when no peer is found in time', async () => {
+    const peer = source('late')
+    const { session } = sessionOf(source('upstream'), [peer], 500)
+    const started = performance.now()
+    await collect(session.read(0, signal))
+    expect(performance.now() - started).toBeLessThan(400)
+    expect(peer.offsets).toEqual([])
+  })
+
+  it('waits for late peers when upstream can not be reached', async () => {
+    const { session } = sessionOf(source('upstream', { refuses: offline }), [source('late')], 200)
+    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+  })
+
+  it('asks busy peers again when nobody else has the blob', async () => {
+    let refusals = 2
+    const free = source('busy')
+    const busy: BlobSource = {
+      ...free,
+      open: (offset, openSignal) => {
+        if (refusals-- > 0) return Promise.reject(new PeerError('busy', 'busy', 'no upload is free'))
+        return free.open(offset, openSignal)
+      },
+    }
+    const { session, failures } = sessionOf(source('upstream', { refuses: offline }), [busy])
+    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    expect(failures).toEqual(['busy', 'upstream', 'busy'])
+  })
+
+  it('takes no rest from a source that says another size', async () => {
+    const odd = source('odd', { size: bytes.length + 1 })
+    const { session, failures } = sessionOf(source('upstream'), [source('a', { diesAfter: 1000 }), odd])
+    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    expect(failures).toEqual(['a', 'odd'])
+  })
+
+  it('gives upstream’s reason when nobody has the blob', async () => {
+    const peer = source('a', { refuses: new PeerError('absent', 'a', 'gone') })
+    const { session } = sessionOf(source('upstream', { refuses: offline }), [peer])
+    await expect(collect(session.read(0, signal))).rejects.toBe(offline)
+  })
+
+  it('ends with its signal', async () => {
+    const gone = new AbortController()
+    const { session } = sessionOf(source('upstream'), [source('a')])
+    const reading = session.read(0, gone.signal)
+    await reading.next()
+    gone.abort(new Error('enough'))
+    await expect(collect(reading)).rejects.toThrow('enough')
+  })
+})

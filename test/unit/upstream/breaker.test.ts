@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest'
+import { Breaker } from '../../../proxy/upstream/breaker.ts'
+
+function brokenSince(offlineFor: number) {
+  const clock = { now: 1_000 }
+  const breaker = new Breaker(offlineFor, () => clock.now)
+  breaker.failed(clock.now)
+  return { clock, breaker }
+}
+
+test('a registry that was not asked yet is asked', () => {
+  expect(new Breaker(100, Date.now).admit()).toBe('pass')
+})
+
+test('a registry that was not reached is left alone for the time', () => {
+  const { clock, breaker } = brokenSince(100)
+  expect(breaker.admit()).toBe('refused')
+  clock.now += 99
+  expect(breaker.admit()).toBe('refused')
+})
+
+test('then one request may try, and the others wait for its result', () => {
+  const { clock, breaker } = brokenSince(100)
+  clock.now += 100
+  expect(breaker.admit()).toBe('probe')
+  expect(breaker.admit()).toBe('refused')
+  breaker.answered()
+  breaker.endProbe()
+  expect(breaker.admit()).toBe('pass')
+})
+
+test('a try that fails starts the time again', () => {
+  const { clock, breaker } = brokenSince(100)
+  clock.now += 100
+  breaker.admit()
+  breaker.failed(clock.now)
+  breaker.endProbe()
+  expect(breaker.admit()).toBe('refused')
+  clock.now += 100
+  expect(breaker.admit()).toBe('probe')
+})
+
+test('a try that was given up leaves the next one to another', () => {
+  const { clock, breaker } = brokenSince(100)
+  clock.now += 100
+  breaker.admit()
+  breaker.endProbe()
+  expect(breaker.admit()).toBe('probe')
+})
+
+test('one request that hangs while others are answered proves nothing', () => {
+  const clock = { now: 1_000 }
+  const breaker = new Breaker(100, () => clock.now)
+  const began = clock.now
+  clock.now += 50
+  breaker.answered()
+  clock.now += 50
+  breaker.failed(began)
+  expect(breaker.admit()).toBe('pass')
+})
