@@ -9,7 +9,7 @@ import { referrersRoute, tagListRoute } from './routes/lists.ts'
 import { manifestRoute } from './routes/manifests.ts'
 
 /** What happened to one request, when its response is over. */
-export interface RequestOutcome {
+interface RequestOutcome {
   readonly method: string
   /** Where the request was for a resource of the API. */
   readonly repository?: string

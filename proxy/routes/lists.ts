@@ -44,7 +44,7 @@ async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequ
 }
 
 /** Upstream's link to the next page, leading through this mirror: the path and `ns` of the request, the query of the link. */
-export function nextPage(link: string | undefined, ctx: Pick<RegistryContext, 'path' | 'query'>): string | undefined {
+function nextPage(link: string | undefined, ctx: Pick<RegistryContext, 'path' | 'query'>): string | undefined {
   const target = /<([^>]{1,4096})>\s*;[^,]*rel="?next"?/i.exec(link ?? '')?.[1]
   if (target === undefined || !URL.canParse(target, 'http://upstream')) return undefined
   const query = new URL(target, 'http://upstream').searchParams

@@ -17,7 +17,7 @@ type Suite = 'bookworm' | 'forky'
 /** What the tests need. bookworm has the old generation of clients, forky the new; no client is installed. */
 const PACKAGES: Readonly<Record<Suite, readonly string[]>> = {
   bookworm: [
-    ...['docker-registry', 'busybox-static', 'patchelf'],
+    ...['docker-registry', 'nginx', 'busybox-static', 'patchelf'],
     ...['docker.io', 'containerd', 'runc', 'podman', 'buildah', 'skopeo', 'conmon'],
     // Shared libraries that a small Debian machine lacks.
     ...['libdevmapper1.02.1', 'libgpgme11', 'libassuan0', 'libsubid4', 'libseccomp2', 'libglib2.0-0', 'libudev1'],

@@ -9,7 +9,7 @@ import { Story } from './story.ts'
 
 // Worse than an upstream that is off is one that takes connections and then says nothing.
 
-/** containerd gives up on a mirror that has sent no headers by then. */
+/** A whole pull in half the time after which containerd gives up on the first headers. */
 const PATIENCE_MS = 15_000
 const here = jail()
 let story: Story | undefined

@@ -36,6 +36,14 @@ test('an anonymous token is fetched once for a repository, and what it opens is 
   })
 })
 
+test('the scope that the registry names is the one asked for', async () => {
+  const { fake, digest } = await fakeWithBlob()
+  await using _ = fake
+  fake.requireBearer({ scope: 'repository:behind/app:pull' })
+  await using client = new TestClient(fake)
+  expect(await client.pull(digest)).toEqual(bytes)
+})
+
 test('fifty requests at once share one token', async () => {
   const { fake, digest } = await fakeWithBlob()
   await using _ = fake

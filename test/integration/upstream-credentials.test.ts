@@ -175,6 +175,18 @@ test("a helper's password that is rejected is asked for again", async () => {
   expect(await asked()).toHaveLength(2)
 })
 
+test("another helper's answer takes the place of the one before, when the file names it", async () => {
+  const { fake, digest } = await privateRegistry()
+  await using _ = fake
+  await installHelper('before', 'echo "credentials not found"')
+  await installHelper('after', `echo '{"Username":"user","Secret":"secret"}'`)
+  const dockerConfig = await writeConfig({ credsStore: 'before' })
+  await using client = new TestClient(fake, { dockerConfig })
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unauthorized' })
+  await writeConfig({ credsStore: 'after' })
+  expect(await client.pull(digest)).toEqual(bytes)
+})
+
 const failures: readonly [what: string, name: string, script: string, expected: RegExp][] = [
   ['is not installed', 'absent', '', /cannot be run/],
   ['would be a path', '../evil', '', /not the name/],

@@ -254,6 +254,32 @@ test('a registry that is gone is asked again only after a time, by one request',
   expect(await client.stat('blob', digest)).toMatchObject({ size: bytes.length })
 })
 
+test('a registry that is still gone is tried once by the one request', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.reset())
+  let now = Date.now()
+  const timing = { now: () => now, random: () => 0, sleep: () => Promise.resolve() }
+  await using client = new TestClient(fake, { timing, upstream: { attempts: 3, offlineFor: '5s' } })
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
+  expect(fake.requests).toHaveLength(3)
+  now += 5_000
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
+  expect(fake.requests).toHaveLength(4)
+})
+
+test('a request that hangs while others are answered does not stop the others', async () => {
+  await using fake = await fakeWithBlob()
+  fake.inject('/blobs/', faults.hang(), 1)
+  await using client = new TestClient(fake, { upstream: { attempts: 1 } })
+  const hanging = client.open(digest)
+  hanging.catch(() => undefined)
+  await fake.waitForRequest('/blobs/')
+  await client.pull(digest)
+  await expect(hanging).rejects.toMatchObject({ code: 'unreachable' })
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
+})
+
 test('a name that does not resolve is told as such', async () => {
   const client = new TestClient(
     { url: 'http://registry.invalid', host: 'registry.invalid' },
@@ -282,7 +308,7 @@ test.each([
 ])('a caller that gives up %s ends the connection', async (_what, fault) => {
   await using fake = await fakeWithBlob()
   fake.inject('/blobs/', fault)
-  await using client = new TestClient(fake, { upstream: { responseTimeout: '30s', idleTimeout: '30s' } })
+  await using client = new TestClient(fake, { upstream: { responseTimeout: '5m', idleTimeout: '5m' } })
   const caller = new AbortController()
   const pulling = client.open(digest, { signal: caller.signal }).then(async ({ body }) => {
     for await (const _ of body) caller.abort()
@@ -296,7 +322,7 @@ test.each([
 test('a caller that stops reading ends the connection', async () => {
   await using fake = await fakeWithBlob()
   fake.inject('/blobs/', faults.hangAfter(200_000))
-  await using client = new TestClient(fake, { upstream: { idleTimeout: '30s' } })
+  await using client = new TestClient(fake, { upstream: { idleTimeout: '5m' } })
   for await (const chunk of (await client.open(digest)).body) if (chunk.length > 0) break
   await fake.waitForSockets(0)
 })
@@ -304,7 +330,7 @@ test('a caller that stops reading ends the connection', async () => {
 test('close ends what is under way', async () => {
   await using fake = await fakeWithBlob()
   fake.inject('/blobs/', faults.hang())
-  await using client = new TestClient(fake, { upstream: { responseTimeout: '30s' } })
+  await using client = new TestClient(fake, { upstream: { responseTimeout: '5m' } })
   const opening = client.open(digest)
   opening.catch(() => undefined)
   await fake.waitForRequest('/blobs/')
