@@ -28,10 +28,10 @@ const create = kadDHT({
  * connected are not reported.
  */
 export function createDht(components: KadDHTComponents): Dht {
-  const dht = create(components)
+  // the class is an event target for libp2p's discovery, which its interface does not say
+  const dht = create(components) as Dht & EventTarget
   const dispatch = dht.dispatchEvent
-  return Object.assign(dht, {
-    dispatchEvent: (event: CustomEvent<PeerInfo>): boolean =>
-      components.connectionManager.getConnections(event.detail.id).length > 0 || dispatch.call(dht, event),
-  })
+  dht.dispatchEvent = (event: CustomEvent<PeerInfo>) =>
+    components.connectionManager.getConnections(event.detail.id).length > 0 || dispatch.call(dht, event)
+  return dht
 }

@@ -20,9 +20,12 @@ export class KnownPeers {
   readonly #byFingerprint = new Map<string, Set<PeerId>>()
   readonly #admits: (peer: PeerId) => boolean
 
+  readonly #onReady: (peer: PeerId) => void
+
   /** `admits` is asked at each use: a ban holds from the moment it is spoken. */
-  constructor(admits: (peer: PeerId) => boolean) {
+  constructor(admits: (peer: PeerId) => boolean, onReady: (peer: PeerId) => void) {
     this.#admits = admits
+    this.#onReady = onReady
   }
 
   add(peer: KnownPeer): void {
@@ -40,6 +43,7 @@ export class KnownPeers {
     entry.ready = true
     this.#waiting.get(peer.peerId)?.resolve(peer)
     this.#waiting.delete(peer.peerId)
+    this.#onReady(peer.peerId)
   }
 
   /** Forgets a peer, and gives what was known of it. */

@@ -4,6 +4,9 @@ import type { Bans } from './bans.ts'
 import { SwarmDatastore } from './datastore.ts'
 import { parseSeed } from './discovery/addresses.ts'
 import { Discovery } from './discovery/discovery.ts'
+import { FindClient } from './find/client.ts'
+import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
+import { findServer } from './find/server.ts'
 import { type Admission, createAdmission, createGater } from './gater.ts'
 import { sayHello } from './hello/client.ts'
 import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
@@ -29,6 +32,8 @@ export interface Parts {
   readonly admission: Admission
   readonly known: KnownPeers
   readonly client: TransferClient
+  readonly find: FindClient
+  readonly records: ProviderRecords
   readonly advertiser: Advertiser
   /** `host:port` of the transfer server. */
   readonly transferAddress: string
@@ -63,7 +68,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const self = peerIdFromPrivateKey(privateKey).toString()
   const admission = createAdmission(self, config.allowedPeers, bans)
   const admits = (peer: PeerId) => admission.allows(peer)
-  const known = new KnownPeers(admits)
+  const known = new KnownPeers(admits, (peer) => find.prepare(peer))
 
   const datastore = new SwarmDatastore(join(dataDir, 'dht'))
   await datastore.open()
@@ -100,8 +105,13 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   })
   shutdown.add('transfer client', () => client.stop())
 
+  const records = new ProviderRecords(node, datastore)
+  const find = new FindClient({
+    openStream: (peer, signal) => node.dialProtocol(peerIdFromString(peer), FIND_PROTOCOL, { signal }),
+    log,
+  })
   const advertiser = new Advertiser({
-    records: new ProviderRecords(node, datastore),
+    records,
     held,
     isAlone: () => node.getConnections().length === 0,
     log,
@@ -111,6 +121,13 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   shutdown.add('hello', () => stopped.abort())
   const hello = { port, fingerprint: certificate.fingerprint }
   await node.handle(HELLO_PROTOCOL, helloServer(hello, known, log), { maxInboundStreams: MAX_HELLO_STREAMS })
+  await node.handle(
+    FIND_PROTOCOL,
+    findServer((key, limit) => records.local(key, limit), log),
+    {
+      maxInboundStreams: MAX_FIND_STREAMS,
+    },
+  )
   node.addEventListener('connection:open', ({ detail: connection }) => {
     if (connection.direction === 'outbound') void sayHello(connection, hello, known, log, stopped.signal)
   })
@@ -121,6 +138,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   node.addEventListener('peer:disconnect', ({ detail }) => {
     known.delete(detail.toString())
     client.release(detail.toString())
+    find.forget(detail.toString())
   })
   await startNode(node, config.listen)
   shutdown.add('discovery', () => discovery.stop())
@@ -133,6 +151,8 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
     admission,
     known,
     client,
+    find,
+    records,
     advertiser,
     transferAddress: hostPort(config.transferListen.host, port),
     rttOf: (peer) => fastest(node.getConnections(peerIdFromString(peer)).map(({ rtt }) => rtt)),

@@ -60,9 +60,9 @@ class RunningSwarm implements Swarm {
   async *providers(digest: Digest, signal: AbortSignal): AsyncGenerator<PeerId, void> {
     const parts = this.#parts
     if (parts === undefined) return
-    const { node, admission } = parts
-    const admits = (peer: PeerId) => admission.allows(peer)
-    yield* findProviders({ node, reputation: this.#reputation, admits, log: this.#options.log }, digest, signal)
+    const admits = (peer: PeerId) => parts.admission.allows(peer)
+    const lookup = { ...parts, reputation: this.#reputation, admits, log: this.#options.log }
+    yield* findProviders(lookup, digest, signal)
   }
 
   async open(peer: PeerId, digest: Digest, offset: number, signal: AbortSignal): Promise<PeerBody> {

@@ -21,7 +21,7 @@ export async function startRegistry(tools: Tools, folder: string, remote?: strin
   const config = {
     version: '0.1',
     // Its log would be counted with the bytes that it sends.
-    log: { level: 'panic', accesslog: { disabled: true } },
+    log: { level: 'error', accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: join(folder, 'data') } },
     http: { addr: `127.0.0.1:${port}` },
     ...(remote && { proxy: { remoteurl: remote } }),

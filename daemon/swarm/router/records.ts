@@ -3,9 +3,11 @@ import type { LevelDatastore } from 'datastore-level'
 import { base32 } from 'multiformats/bases/base32'
 import { CID } from 'multiformats/cid'
 import * as raw from 'multiformats/codecs/raw'
-import { decode } from 'multiformats/hashes/digest'
+import { create, decode } from 'multiformats/hashes/digest'
+import { sha256 } from 'multiformats/hashes/sha2'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import type { Node } from '../node.ts'
+import type { PeerId } from '../ports.ts'
 import { keyOf } from './cid.ts'
 
 /** Where kad-dht keeps provider records: `/dht/provider/<multihash in base32>/<PeerId>`. */
@@ -30,6 +32,13 @@ export class ProviderRecords {
       if (event.name === 'PEER_RESPONSE' && event.messageName === 'ADD_PROVIDER') reached++
     }
     return reached
+  }
+
+  /** Providers that the local records name for a key, which is the hash in its CID. */
+  async local(key: Uint8Array, limit: number): Promise<readonly PeerId[]> {
+    const prefix = `${PROVIDER_PREFIX}${base32.baseEncode(create(sha256.code, key).bytes)}/`
+    const names = await this.#datastore.db.keys({ gt: prefix, lt: `${prefix}~`, limit }).all()
+    return names.map((name) => name.slice(prefix.length))
   }
 
   /** Removes the local record, so that it is neither told to peers nor announced again. */

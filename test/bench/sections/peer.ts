@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort, run } from '../../e2e/exec.ts'
 import { type Bench, megabytes, type Section } from '../bench.ts'
-import { Child } from '../child.ts'
+import { accepts, Child } from '../child.ts'
 import { curl } from '../curl.ts'
 import { type BenchImage, layerUrl, writeBlob } from '../image.ts'
 import type { Layerd } from '../layerd.ts'
@@ -38,7 +38,8 @@ export const peer: Section = {
     const port = await freePort()
     const file = join(layout, 'blobs/sha256', image.layer.digest.slice('sha256:'.length))
     const log = join(bench.folder, 'sender.log')
-    scope.use(new Child('HTTPS sender', log, process.execPath, [SENDER, file, String(port)]))
+    const sender = scope.use(new Child('HTTPS sender', log, process.execPath, [SENDER, file, String(port)]))
+    await sender.ready(() => accepts(port))
     const plain = async () => Number(await run(process.execPath, [RECEIVER, String(port), image.layer.digest])) / 1000
     await plain()
     const times = await interleave(runs, {

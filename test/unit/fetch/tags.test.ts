@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest'
+import { Tags } from '../../../daemon/fetch/tags.ts'
+import type { TagRecord } from '../../../daemon/store/metadata.ts'
+import type { TagConfirmation } from '../../../daemon/swarm/ports.ts'
+import { digestOf } from '../../../proxy/oci/digest.ts'
+import { UpstreamError, type UpstreamErrorCode } from '../../../proxy/upstream/types.ts'
+
+const [one, two, three] = ['1', '2', '3'].map((text) => digestOf(Buffer.from(text))) as [
+  ReturnType<typeof digestOf>,
+  ReturnType<typeof digestOf>,
+  ReturnType<typeof digestOf>,
+]
+const repository = { registry: 'docker.io', name: 'library/app' }
+const reference = 'docker.io/library/app:latest'
+
+function setUp({ own, peers = [] }: { own?: Partial<TagRecord>; peers?: readonly TagConfirmation[] } = {}) {
+  const now = 1_000_000
+  let asked = 0
+  let answer: () => Promise<typeof one> = async () => one
+  const records = new Map<string, TagRecord>()
+  if (own !== undefined)
+    records.set(reference, { digest: two, public: true, identity: 'node', confirmedAt: now, ...own })
+  const tags = new Tags({
+    metadata: { tag: async (key) => records.get(key), putTag: async (key, record) => void records.set(key, record) },
+    swarm: { tags: async () => peers },
+    upstream: {
+      resolveManifest: async () => {
+        asked++
+        return { digest: await answer(), mediaType: 'a/b', size: 5, access: 'public' as const }
+      },
+    },
+    access: {
+      identityOf: ({ authorization }) => (authorization === undefined ? 'node' : `client:${authorization}`),
+      accepted: async () => {},
+    },
+    freshFor: 1000,
+    patience: 50,
+    now: () => now,
+  })
+  const resolve = (authorization?: string, signal = new AbortController().signal) =>
+    tags.resolve({ repository, tag: 'latest', authorization, signal })
+  const fail = (code: UpstreamErrorCode) => {
+    answer = () => Promise.reject(new UpstreamError(code, 'no'))
+  }
+  const answerWith = (next: typeof answer) => {
+    answer = next
+  }
+  return { now, records, resolve, asked: () => asked, fail, answerWith }
+}
+
+describe('tags', () => {
+  it('asks upstream, and remembers the answer', async () => {
+    const { resolve, records, now } = setUp()
+    expect(await resolve()).toEqual({ digest: one, mediaType: 'a/b', size: 5 })
+    expect(records.get(reference)).toMatchObject({ digest: one, public: true, confirmedAt: now })
+  })
+
+  it('does not ask while a tag is fresh, unless it is private to somebody else', async () => {
+    const fresh = setUp({ own: {} })
+    expect(await fresh.resolve()).toMatchObject({ digest: two })
+    expect(fresh.asked()).toBe(0)
+    const foreign = setUp({ own: { public: false, identity: 'client:a' } })
+    expect(await foreign.resolve('a')).toMatchObject({ digest: two })
+    expect(await foreign.resolve('b')).toMatchObject({ digest: one })
+    expect(foreign.asked()).toBe(1)
+  })
+
+  it('does not trust a clock that was set back', async () => {
+    const { resolve } = setUp({ own: { confirmedAt: 1_000_001 } })
+    expect(await resolve()).toMatchObject({ digest: one })
+  })
+
+  it('asks once for all that ask at the same time', async () => {
+    const { resolve, asked } = setUp()
+    await Promise.all(Array.from({ length: 50 }, () => resolve()))
+    expect(asked()).toBe(1)
+  })
+
+  it.each(['unreachable', 'broken', 'rate-limited'] as const)(
+    'takes the newest of what is known while upstream is %s',
+    async (code) => {
+      const peers = [
+        { digest: one, confirmedAt: 10 },
+        { digest: three, confirmedAt: 30 },
+      ]
+      const { resolve, fail } = setUp({ own: { confirmedAt: 20 }, peers })
+      fail(code)
+      expect(await resolve()).toEqual({ digest: three, confirmedAt: 30 })
+      const alone = setUp({ own: { confirmedAt: 20 } })
+      alone.fail(code)
+      expect(await alone.resolve()).toEqual({ digest: two, confirmedAt: 20 })
+    },
+  )
+
+  it.each([
+    ['not-found', 404],
+    ['denied', 403],
+    ['unauthorized', 401],
+  ] as const)('believes upstream when it says %s', async (code, status) => {
+    const { resolve, fail } = setUp({ own: { confirmedAt: 20 }, peers: [{ digest: one, confirmedAt: 30 }] })
+    fail(code)
+    await expect(resolve()).rejects.toMatchObject({ status })
+  })
+
+  it('waits for an upstream that hangs only where nothing is known', async () => {
+    const hanging = Promise.withResolvers<typeof one>()
+    const known = setUp({ own: { confirmedAt: 20 } })
+    known.answerWith(() => hanging.promise)
+    expect(await known.resolve()).toEqual({ digest: two, confirmedAt: 20 })
+    const unknown = setUp()
+    unknown.answerWith(() => hanging.promise)
+    const waiting = unknown.resolve()
+    hanging.resolve(one)
+    expect(await waiting).toMatchObject({ digest: one })
+  })
+
+  it('ends with the client', async () => {
+    const gone = new AbortController()
+    const { resolve, answerWith } = setUp()
+    answerWith(() => new Promise(() => {}))
+    const waiting = resolve(undefined, gone.signal)
+    gone.abort(new Error('gone'))
+    await expect(waiting).rejects.toThrow('gone')
+  })
+})
