@@ -81,13 +81,16 @@ function reportRequests(onRequest: RegistryOptions['onRequest']) {
         source,
         bytes,
         ms: Math.round((performance.now() - started) * 10) / 10,
-        status: ctx.res.statusCode,
+        status: ctx.res.headersSent ? ctx.res.statusCode : clientGone,
         complete,
       })
     })
     await next()
   }
 }
+
+/** What logs say of a client that left before it got an answer, as nginx does. */
+const clientGone = 499
 
 /** Headers that describe content, which an error must not carry. */
 const contentHeaders = ['Content-Length', 'Content-Range', 'ETag', 'Accept-Ranges', 'Docker-Content-Digest', 'Warning']

@@ -14,6 +14,20 @@ export function storedContent(blob: StoredBlob): Content {
   }
 }
 
+/** Content whose failures while it is read are told as those of opening it. */
+export function explainedContent(content: Content, explain: (error: unknown) => unknown): Content {
+  return {
+    ...content,
+    async *read(start, end, signal) {
+      try {
+        yield* content.read(start, end, signal)
+      } catch (error) {
+        throw signal.aborted ? error : explain(error)
+      }
+    },
+  }
+}
+
 /** Reads a manifest whole (it is small, and its media type stands in it) and closes where it came from. */
 export async function manifestContent(content: Content, signal: AbortSignal): Promise<Content> {
   try {

@@ -5,7 +5,7 @@ import type { Upstream } from '../../proxy/upstream/types.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
 import type { AccessControl } from './access.ts'
-import { manifestContent, storedContent } from './content.ts'
+import { explainedContent, manifestContent, storedContent } from './content.ts'
 import { isOffline, messageOf, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
 import { Session } from './session.ts'
@@ -37,6 +37,7 @@ const statLookupLimit = 5_000
 export class Fetcher implements ContentSource {
   readonly #options: FetcherOptions
   readonly #flights = new Map<string, Flight>()
+  readonly #landings = new Set<Promise<void>>()
 
   constructor(options: FetcherOptions) {
     this.#options = options
@@ -48,7 +49,7 @@ export class Fetcher implements ContentSource {
 
   async open(request: ContentRequest): Promise<Content> {
     try {
-      const content = (await this.#held(request)) ?? (await this.#fly(request).open(request.signal))
+      const content = (await this.#held(request)) ?? (await this.#fetch(request))
       return request.kind === 'manifest' ? await manifestContent(content, request.signal) : content
     } catch (error) {
       throw this.#explain(error, request)
@@ -67,9 +68,10 @@ export class Fetcher implements ContentSource {
     }
   }
 
-  /** Ends all flights. */
-  close(): void {
+  /** Ends all flights, and waits until they have let go of the store. */
+  async close(): Promise<void> {
     for (const flight of this.#flights.values()) flight.abort(new Error('the node is stopping'))
+    await Promise.all(this.#landings)
   }
 
   /** From the store, if the asker may have it. */
@@ -83,6 +85,11 @@ export class Fetcher implements ContentSource {
     return blob && storedContent(blob)
   }
 
+  async #fetch(request: ContentRequest): Promise<Content> {
+    const content = await this.#fly(request).open(request.signal)
+    return explainedContent(content, (error) => this.#explain(error, request))
+  }
+
   /** The flight for the content, which is started if there is none. Private content has one for each asker. */
   #fly(request: ContentRequest): Flight {
     const key = `${request.digest} ${this.#options.access.identityOf(request)}`
@@ -91,7 +98,11 @@ export class Fetcher implements ContentSource {
     const flight = this.#newFlight(request)
     this.#flights.set(key, flight)
     this.#limitOrphans()
-    void flight.run().finally(() => this.#flights.delete(key))
+    const landing = flight.run().finally(() => {
+      this.#flights.delete(key)
+      this.#landings.delete(landing)
+    })
+    this.#landings.add(landing)
     return flight
   }
 

@@ -1,7 +1,7 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { Content, ContentInfo } from '../../proxy/ports.ts'
-import type { BlobFacts, Staging } from '../store/blob-store.ts'
-import { StoreError } from '../store/errors.ts'
+import type { Staging } from '../store/blob-store.ts'
+import { isUnstorable, StoreError } from '../store/errors.ts'
 import type { StagedBlob } from '../store/staged-blob.ts'
 import { releasableBytes } from '../verify/chunk.ts'
 import { type HashedPrefix, prove } from '../verify/prove.ts'
@@ -40,9 +40,13 @@ type State =
 
 /** One attempt to fill: wrong bytes end it, and the next one starts from nothing. */
 interface Attempt {
+  /** Known as soon as a source has answered. */
+  facts: Facts | undefined
   staged: StagedBlob | undefined
   state: State
 }
+
+const newAttempt = (): Attempt => ({ facts: undefined, staged: undefined, state: { name: 'filling' } })
 
 /** Attempts before wrong bytes are reported to the client: each one excludes those who sent them. */
 const maxAttempts = 4
@@ -56,8 +60,7 @@ export class Flight {
   readonly #changed = new Notifier()
   readonly #abort = new AbortController()
   readonly #files: StagedBlob[] = []
-  #attempt: Attempt = { staged: undefined, state: { name: 'filling' } }
-  #facts: Facts | undefined
+  #attempt = newAttempt()
   #clients = 0
   #landed = false
 
@@ -80,7 +83,7 @@ export class Flight {
         const mismatch = await this.#fill()
         if (mismatch === undefined) break
         if (attempt === maxAttempts) throw mismatch
-        this.#attempt = { staged: undefined, state: { name: 'filling' } }
+        this.#attempt = newAttempt()
         this.#changed.notify()
       }
     } catch (error) {
@@ -99,7 +102,7 @@ export class Flight {
       let closed = false
       return {
         ...facts,
-        read: (start, end, readSignal) => this.#read(start, end, readSignal),
+        read: (start, end, readSignal) => this.#read(facts, start, end, readSignal),
         close: async () => {
           if (closed) return
           closed = true
@@ -119,7 +122,7 @@ export class Flight {
 
   async #waitForFacts(signal: AbortSignal): Promise<Facts> {
     for (;;) {
-      if (this.#facts !== undefined) return this.#facts
+      if (this.#attempt.facts !== undefined) return this.#attempt.facts
       if (this.#attempt.state.name === 'failed') throw this.#attempt.state.error
       await this.#changed.next(signal)
     }
@@ -129,7 +132,7 @@ export class Flight {
   async #fill(): Promise<StoreError | undefined> {
     const attempt = this.#attempt
     const session = this.#options.session((facts) => {
-      this.#facts ??= facts
+      attempt.facts ??= facts
       this.#changed.notify()
     })
     let staging: Staging | undefined
@@ -144,11 +147,12 @@ export class Flight {
       staging ??= await this.#stage(attempt)
       await staging.blob.finish()
       this.#setState({ name: 'proven' })
-      await staging.commit(this.#blobFacts())
+      const { mediaType, public: isPublic = false } = attempt.facts ?? {}
+      await staging.commit({ mediaType, public: isPublic, repository: this.#options.repository })
       return undefined
     } catch (error) {
       await staging?.abort()
-      if (attempt.state.name === 'proven' || (error instanceof StoreError && error.code === 'no-space')) {
+      if (attempt.state.name === 'proven' || isUnstorable(error)) {
         this.#options.onUncached(error)
         if (attempt.state.name !== 'proven') this.#goUncached(attempt)
         return undefined
@@ -160,18 +164,10 @@ export class Flight {
   }
 
   async #stage(attempt: Attempt): Promise<Staging> {
-    const staging = await this.#options.stage(this.#facts?.size, () => this.#changed.notify())
+    const staging = await this.#options.stage(attempt.facts?.size, () => this.#changed.notify())
     this.#files.push(staging.blob)
     attempt.staged = staging.blob
     return staging
-  }
-
-  #blobFacts(): BlobFacts {
-    return {
-      mediaType: this.#facts?.mediaType,
-      public: this.#facts?.public === true,
-      repository: this.#options.repository,
-    }
   }
 
   #goUncached(attempt: Attempt): void {
@@ -185,14 +181,21 @@ export class Flight {
     this.#changed.notify()
   }
 
-  /** The bytes for one client, as they become releasable. */
-  async *#read(start: number, end: number | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+  /** The bytes for one client, who was told `facts`, as they become releasable. */
+  async *#read(
+    facts: Facts,
+    start: number,
+    end: number | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void, void> {
     let position = start
     let mine = this.#attempt
     for (;;) {
       if (mine !== this.#attempt) {
         // What this client has got may be wrong. It must see a broken body, not one that goes on with other bytes.
         if (position > start) throw new Error('the bytes received did not match the digest')
+        const { size } = await this.#waitForFacts(signal)
+        if (size !== facts.size) throw new Error('a source gave a wrong size')
         mine = this.#attempt
       }
       const { staged, state } = mine
@@ -203,14 +206,14 @@ export class Flight {
         state.name === 'proven' ? readable - 1 : Number.POSITIVE_INFINITY,
       )
       if (position > stop) return
-      const limit = state.name === 'filling' ? releasableBytes(readable, this.#facts?.size) : readable
+      const limit = state.name === 'filling' ? releasableBytes(readable, facts.size) : readable
       if (staged !== undefined && position < limit) {
         for await (const chunk of staged.read(position, Math.min(limit - 1, stop), signal)) {
           position += chunk.length
           yield chunk
         }
       } else if (state.name === 'uncached') {
-        yield* this.#passThrough(state.prefix(), position, stop, signal)
+        yield* this.#passThrough(facts.size, state.prefix(), position, stop, signal)
         return
       } else {
         await this.#changed.next(signal)
@@ -220,6 +223,7 @@ export class Flight {
 
   /** The bytes that the store had no room for, from a session of this client's own. */
   async *#passThrough(
+    size: number | undefined,
     prefix: HashedPrefix | undefined,
     start: number,
     stop: number,
@@ -227,7 +231,7 @@ export class Flight {
   ): AsyncGenerator<Uint8Array, void, void> {
     const session = this.#options.session(() => {})
     let position = prefix?.length ?? 0
-    const body = prove(session.read(position, signal), this.#options.digest, this.#facts?.size, prefix)
+    const body = prove(session.read(position, signal), this.#options.digest, size, prefix)
     for await (const chunk of body) {
       const from = Math.max(0, start - position)
       const to = Math.min(chunk.length, stop + 1 - position)

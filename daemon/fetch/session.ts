@@ -19,6 +19,9 @@ const lookupLimit = 5_000
 /** Peers that are tried for one blob. */
 const maxPeers = 16
 
+/** Peers that only fail may hold a request up for so many ms; then upstream is asked before further peers. */
+const failureLimit = 2_000
+
 /** When upstream can't give the blob, busy peers are asked again this often, with this pause in ms. */
 const busyRounds = 40
 const busyPause = 500
@@ -86,7 +89,9 @@ export class Session {
     const found = new Lookahead(peers(lookupSignal))
     try {
       let tried = 0
-      for (; tried < maxPeers; tried++) {
+      const started = performance.now()
+      const isHopeful = () => this.#used.size > 0 || performance.now() - started < failureLimit
+      for (; tried < maxPeers && isHopeful(); tried++) {
         const peer = await found.next(lookupTimeout, lookupSignal)
         if (peer === undefined) break
         yield peer

@@ -30,7 +30,7 @@ export function upstreamSource(upstream: Upstream, access: AccessControl, reques
     name: repository.registry,
     open: async (offset, signal) => {
       const opened = await upstream.open({ kind, digest, repository, authorization, offset, signal })
-      await access.accepted(request)
+      if (opened.access === 'private') await access.accepted(request)
       return { ...opened, public: opened.access === 'public' }
     },
   }

@@ -46,7 +46,7 @@ export class Tags implements TagResolver {
     const mine = known !== undefined && (known.public || known.identity === identity) ? known : undefined
     if (mine !== undefined && this.#isFresh(mine)) return fresh(mine)
     const asking = this.#ask(request, reference, identity)
-    const lastConfirmed = () => this.#lastConfirmed(reference, known, request.signal)
+    const lastConfirmed = () => this.#lastConfirmed(reference, mine, request.signal)
     try {
       const answer = await this.#wait(asking, request.signal)
       if (answer !== undefined) return fresh(answer)
@@ -101,7 +101,7 @@ export class Tags implements TagResolver {
       confirmedAt: this.#now(),
     }
     await metadata.putTag(reference, record)
-    await access.accepted(request)
+    if (!record.public) await access.accepted(request)
     return record
   }
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { constants, type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
-import { isDiskFull, StoreError } from './errors.ts'
+import { writeError } from './errors.ts'
 
 const algorithms = ['sha256', 'sha512'] as const
 
@@ -54,15 +54,13 @@ export class BlobFiles {
     return { size, modifiedAt: mtimeMs }
   }
 
-  /** Starts a new file. @throws {StoreError} no-space */
+  /** Starts a new file. @throws {StoreError} no-space, io */
   async stage(): Promise<{ readonly path: string; readonly file: FileHandle }> {
     const path = join(this.#staging, randomUUID())
     try {
       return { path, file: await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o644) }
     } catch (error) {
-      if (isDiskFull(error))
-        throw new StoreError('no-space', 'the disk of the data directory is full', { cause: error })
-      throw error
+      throw writeError(error)
     }
   }
 

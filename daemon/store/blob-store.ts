@@ -135,7 +135,7 @@ export class BlobStore {
 
   /**
    * Starts a blob of `size` bytes (undefined where it is not known yet).
-   * @throws {StoreError} no-space
+   * @throws {StoreError} no-space, io
    */
   async stage(digest: Digest, size: number | undefined, onProgress: () => void): Promise<Staging> {
     let reserved = 0

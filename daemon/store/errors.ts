@@ -1,10 +1,11 @@
 /**
  * - `locked`: another process uses the data directory
  * - `no-space`: the disk is full, or the quota can't make room (blob larger than it, or all of it in use)
+ * - `io`: the disk can't be written for another reason
  * - `mismatch`: the bytes are not what the digest names
  * - `truncated`: a blob's file ended early
  */
-export type StoreErrorCode = 'locked' | 'no-space' | 'mismatch' | 'truncated'
+export type StoreErrorCode = 'locked' | 'no-space' | 'io' | 'mismatch' | 'truncated'
 
 export class StoreError extends Error {
   readonly code: StoreErrorCode
@@ -18,7 +19,14 @@ export class StoreError extends Error {
 
 const fullDiskCodes: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
-/** Whether a file system call failed because there is no room. */
-export function isDiskFull(error: unknown): boolean {
-  return fullDiskCodes.has((error as NodeJS.ErrnoException | undefined)?.code)
+/** The error for a write that failed. */
+export function writeError(cause: unknown): StoreError {
+  const { code, message } = cause as NodeJS.ErrnoException
+  if (fullDiskCodes.has(code)) return new StoreError('no-space', 'the disk of the data directory is full', { cause })
+  return new StoreError('io', `the data directory can't be written: ${message}`, { cause })
+}
+
+/** Whether a blob can't be kept, as opposed to being wrong: it can still be passed through. */
+export function isUnstorable(error: unknown): boolean {
+  return error instanceof StoreError && (error.code === 'no-space' || error.code === 'io')
 }

@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { algorithmOf, createDigestHash, type Digest, finishDigest } from '../../proxy/oci/digest.ts'
-import { isDiskFull, StoreError } from './errors.ts'
+import { StoreError, writeError } from './errors.ts'
 import { readBytes } from './read.ts'
 
 /** Arriving bytes are gathered while the write before them runs, up to this many. */
@@ -46,7 +46,7 @@ export class StagedBlob {
 
   /**
    * Appends a chunk. Returns as soon as the chunk's memory may be used again; waits only when the disk is slower.
-   * @throws {StoreError} no-space; everything up to `readable` stays readable
+   * @throws {StoreError} no-space, io; everything up to `readable` stays readable
    */
   async write(chunk: Uint8Array): Promise<void> {
     let offset = 0
@@ -60,7 +60,7 @@ export class StagedBlob {
     }
   }
 
-  /** Waits until all that was written is in the file, and checks the digest. @throws {StoreError} mismatch, no-space */
+  /** Waits until all that was written is in the file, and checks the digest. @throws {StoreError} mismatch, no-space, io */
   async finish(): Promise<void> {
     await this.#drain()
     const { digest } = this.#options
@@ -124,7 +124,6 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
       done += bytesWritten
     }
   } catch (error) {
-    if (isDiskFull(error)) throw new StoreError('no-space', 'the disk of the data directory is full', { cause: error })
-    throw error
+    throw writeError(error)
   }
 }

@@ -1,35 +1,11 @@
-import type { Logger } from 'pino'
-import type { Config } from '../../config/schema.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { Bans } from './bans.ts'
+import type { SwarmOptions } from './options.ts'
 import { type Parts, startParts } from './parts.ts'
-import {
-  type PeerBody,
-  PeerError,
-  type PeerId,
-  type SharedContent,
-  type Swarm,
-  type SwarmStatus,
-  type TagConfirmation,
-} from './ports.ts'
+import { type PeerBody, PeerError, type PeerId, type Swarm, type SwarmStatus, type TagConfirmation } from './ports.ts'
 import { findProviders } from './router/lookup.ts'
 import { Reputation } from './router/reputation.ts'
-import { MAX_TAG_PEERS, type TransferDeadlines } from './transfer/constants.ts'
-
-export interface SwarmOptions {
-  readonly config: Config['swarm']
-  /** Holds the identity (`key`) and the DHT's records (`dht/`). */
-  readonly dataDir: string
-  readonly content: SharedContent
-  /** Digests of complete blobs that may be shared, newest first. Asked for again whenever all are announced anew. */
-  readonly held: () => AsyncIterable<Digest>
-  readonly log: Logger
-  /** Bytes of blobs that went to a peer, as they go. */
-  readonly onServed?: (bytes: number) => void
-  readonly onBan?: (peer: PeerId, reason: string) => void
-  /** For tests; see {@link TransferDeadlines}. */
-  readonly deadlines?: TransferDeadlines
-}
+import { MAX_TAG_PEERS } from './transfer/constants.ts'
 
 /** Creates the node's part in the swarm; nothing runs before `start`. */
 export function createSwarm(options: SwarmOptions): Swarm {

@@ -143,6 +143,18 @@ describe('a peer that fails', () => {
     expect(upstream.seen('GET')).toHaveLength(1)
   })
 
+  it('by another size than that of the blob costs one request at most', async () => {
+    const { node, peer, blob, path } = await withPeer()
+    peer.content.blobs.set(blob, layer.subarray(0, 1000))
+    peer.swarm.advertise(blob, true)
+    await until(() => peer.status().provided === 1)
+    const first = await ask(node.url, path)
+    expect([200, 503]).toContain(first.status)
+    expect(first.status === 200 && first.complete && digestOf(first.body) !== blob).toBe(false)
+    const second = await ask(node.url, path)
+    expect([second.status, second.complete, digestOf(second.body)]).toEqual([200, true, blob])
+  })
+
   it('by dying in the middle of a blob costs nothing that had come already', async () => {
     const { upstream, node, peer, path } = await withPeer()
     const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()

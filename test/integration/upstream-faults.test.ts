@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { TestClient } from '../fixtures/fake-upstream/client.ts'
@@ -225,120 +223,6 @@ test('redirects that go round are ended', async () => {
   expect(fake.requests).toHaveLength(6)
 })
 
-test('a redirect to a host that is gone does not mean that the registry is', async () => {
-  await using fake = await fakeWithBlob()
-  fake.inject('/blobs/', faults.redirect(`http://127.0.0.1:${await closedPort()}`))
-  await using client = new TestClient(fake)
-  await expect(client.open(digest)).rejects.toMatchObject({ code: 'broken' })
-  fake.heal()
-  expect(await client.stat('blob', digest)).toMatchObject({ size: bytes.length })
-})
-
-test('a registry that is gone is asked again only after a time, by one request', async () => {
-  const port = await closedPort()
-  let now = Date.now()
-  const timing = { now: () => now, random: () => 0, sleep: () => Promise.resolve() }
-  const host = `127.0.0.1:${port}`
-  await using client = new TestClient({ url: `http://${host}`, host }, { timing, upstream: { offlineFor: '5s' } })
-  await expect(client.open(digest)).rejects.toMatchObject({
-    code: 'unreachable',
-    message: expect.stringMatching(/refuses/),
-  })
-  await using fake = await FakeUpstream.start({ port })
-  fake.addBlob(bytes)
-  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
-  expect(fake.requests).toHaveLength(0)
-  now += 5_000
-  const outcomes = await Promise.allSettled([client.open(digest), client.open(digest), client.open(digest)])
-  expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected'])
-  expect(await client.stat('blob', digest)).toMatchObject({ size: bytes.length })
-})
-
-test('a registry that is still gone is tried once by the one request', async () => {
-  await using fake = await fakeWithBlob()
-  fake.inject('/blobs/', faults.reset())
-  let now = Date.now()
-  const timing = { now: () => now, random: () => 0, sleep: () => Promise.resolve() }
-  await using client = new TestClient(fake, { timing, upstream: { attempts: 3, offlineFor: '5s' } })
-  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
-  expect(fake.requests).toHaveLength(3)
-  now += 5_000
-  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
-  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
-  expect(fake.requests).toHaveLength(4)
-})
-
-test('a request that hangs while others are answered does not stop the others', async () => {
-  await using fake = await fakeWithBlob()
-  fake.inject('/blobs/', faults.hang(), 1)
-  await using client = new TestClient(fake, { upstream: { attempts: 1 } })
-  const hanging = client.open(digest)
-  hanging.catch(() => undefined)
-  await fake.waitForRequest('/blobs/')
-  await client.pull(digest)
-  await expect(hanging).rejects.toMatchObject({ code: 'unreachable' })
-  expect((await client.pull(digest)).equals(bytes)).toBe(true)
-})
-
-test('a name that does not resolve is told as such', async () => {
-  const client = new TestClient(
-    { url: 'http://registry.invalid', host: 'registry.invalid' },
-    { upstream: { attempts: 1 } },
-  )
-  await using _ = client
-  await expect(client.open(digest)).rejects.toMatchObject({
-    code: 'unreachable',
-    message: expect.stringMatching(/DNS/),
-  })
-})
-
-test('something else than HTTP is told as such', async () => {
-  const server = createServer((socket) => socket.on('data', () => socket.end('SSH-2.0-OpenSSH_9.2\r\n')))
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  const { port } = server.address() as { port: number }
-  const client = new TestClient({ url: `http://127.0.0.1:${port}`, host: `127.0.0.1:${port}` })
-  await using _ = client
-  await expect(client.open(digest)).rejects.toMatchObject({ code: 'broken', message: expect.stringMatching(/HTTP/) })
-  server.close()
-})
-
-test.each([
-  ['before the answer', faults.hang()],
-  ['within the body', faults.hangAfter(1_000)],
-])('a caller that gives up %s ends the connection', async (_what, fault) => {
-  await using fake = await fakeWithBlob()
-  fake.inject('/blobs/', fault)
-  await using client = new TestClient(fake, { upstream: { responseTimeout: '5m', idleTimeout: '5m' } })
-  const caller = new AbortController()
-  const pulling = client.open(digest, { signal: caller.signal }).then(async ({ body }) => {
-    for await (const _ of body) caller.abort()
-  })
-  await fake.waitForRequest('/blobs/')
-  caller.abort()
-  await expect(pulling).rejects.toMatchObject({ code: 'aborted' })
-  await fake.waitForSockets(0)
-})
-
-test('a caller that stops reading ends the connection', async () => {
-  await using fake = await fakeWithBlob()
-  fake.inject('/blobs/', faults.hangAfter(200_000))
-  await using client = new TestClient(fake, { upstream: { idleTimeout: '5m' } })
-  for await (const chunk of (await client.open(digest)).body) if (chunk.length > 0) break
-  await fake.waitForSockets(0)
-})
-
-test('close ends what is under way', async () => {
-  await using fake = await fakeWithBlob()
-  fake.inject('/blobs/', faults.hang())
-  await using client = new TestClient(fake, { upstream: { responseTimeout: '5m' } })
-  const opening = client.open(digest)
-  opening.catch(() => undefined)
-  await fake.waitForRequest('/blobs/')
-  await client.upstream.close()
-  await expect(opening).rejects.toMatchObject({ code: 'aborted' })
-  await fake.waitForSockets(0)
-})
-
 test('a reader that is slow is waited for, without time-out, and without the body piling up meanwhile', async () => {
   const large = randomBytes(48_000_000)
   await using fake = await FakeUpstream.start()
@@ -355,12 +239,3 @@ test('a reader that is slow is waited for, without time-out, and without the bod
   expect(received).toBe(large.length)
   expect(fake.requests).toHaveLength(1)
 })
-
-async function closedPort(): Promise<number> {
-  const server = createServer()
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}

@@ -1,0 +1,20 @@
+import type { Logger } from 'pino'
+import type { Config } from '../../config/schema.ts'
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { PeerId, SharedContent } from './ports.ts'
+import type { TransferDeadlines } from './transfer/constants.ts'
+
+export interface SwarmOptions {
+  readonly config: Config['swarm']
+  /** Holds the identity (`key`) and the DHT's records (`dht/`). */
+  readonly dataDir: string
+  readonly content: SharedContent
+  /** Digests of complete blobs that may be shared, newest first. Asked for again whenever all are announced anew. */
+  readonly held: () => AsyncIterable<Digest>
+  readonly log: Logger
+  /** Bytes of blobs that went to a peer, as they go. */
+  readonly onServed?: (bytes: number) => void
+  readonly onBan?: (peer: PeerId, reason: string) => void
+  /** For tests; see {@link TransferDeadlines}. */
+  readonly deadlines?: TransferDeadlines
+}
