@@ -24,6 +24,7 @@ export class Child implements AsyncDisposable {
   readonly pid: number
   readonly #process: ChildProcess
   readonly #log: string
+  #stopping = false
 
   /** @param log file for what it prints */
   constructor(name: string, log: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
@@ -36,7 +37,11 @@ export class Child implements AsyncDisposable {
     this.pid = this.#process.pid ?? 0
     if (this.pid === 0) return
     running.add(this.#process)
-    this.#process.once('exit', () => running.delete(this.#process))
+    this.#process.once('exit', (code, signal) => {
+      running.delete(this.#process)
+      // Otherwise only what its clients say would be seen.
+      if (!this.#stopping) console.error(`${name} ended by itself: ${signal ?? `exit ${code}`}`)
+    })
   }
 
   /**
@@ -57,6 +62,7 @@ export class Child implements AsyncDisposable {
   /** Ends the program, by force when it takes too long, and waits until it is gone. */
   async stop(): Promise<void> {
     if (!running.has(this.#process)) return
+    this.#stopping = true
     const gone = exitOf(this.#process)
     this.#process.kill('SIGTERM')
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), STOP_DEADLINE_MS)

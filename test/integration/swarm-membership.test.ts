@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { SharedContent } from '../../daemon/swarm/ports.ts'
@@ -59,15 +60,6 @@ describe('seeds', () => {
     const b = await swarm.node({ config: { seeds: [`localhost:${first}`] } })
     const a = await swarm.node({ config: { listen: `127.0.0.1:${first}` } })
     await connected(a, b)
-  })
-
-  test.each([
-    ['seeds', 'not an address', /swarm\.seeds: "not an address"/],
-    ['seeds', '/ip4/127.0.0.1/udp/4050', /swarm\.seeds/],
-    ['allowedPeers', 'somebody', /swarm\.allowedPeers: "somebody" is not a PeerId/],
-    ['announce', 'here', /swarm\.announce: "here" is not a multiaddr/],
-  ])('%s: "%s" is refused with its place', async (option, value, message) => {
-    await expect(swarm.node({ config: { [option]: [value] } })).rejects.toThrow(message)
   })
 })
 
@@ -131,15 +123,16 @@ describe('who is in', () => {
     await expect(swarm.node({ config: { swarmKey: malformed } })).rejects.toThrow(/is not a swarm key; expected/)
   })
 
-  test('an allowlist keeps others out, in both directions', async () => {
-    const b = await swarm.node()
-    const a = await swarm.node({ config: { allowedPeers: [b.peerId()] } })
-    const out = await swarm.node({ config: { seeds: [a.address()] } })
-    const a2 = await swarm.node({ config: { allowedPeers: [b.peerId()], seeds: [out.address(), b.address()] } })
-    await connected(b, a2)
-    const joined = await swarm.node({ dataDir: await emptied(b), config: { seeds: [a.address()] } })
-    await connected(a, joined)
-    expect(out.status().peers).toEqual([])
+  test('an allowlist keeps others out, whoever dials', async () => {
+    const friend = await swarm.node()
+    const allowedPeers = [friend.peerId()]
+    await friend.stop()
+    const dialled = await swarm.node()
+    const a = await swarm.node({ config: { allowedPeers, seeds: [dialled.address()] } })
+    const dialling = await swarm.node({ config: { seeds: [a.address()] } })
+    const inside = await swarm.node({ dataDir: friend.dataDir, config: { seeds: [a.address()] } })
+    await connected(a, inside)
+    for (const stranger of [dialled, dialling]) expect(stranger.status().peers).toEqual([])
   })
 
   test('a peer on the same LAN is found by mDNS', async () => {
@@ -150,7 +143,7 @@ describe('who is in', () => {
 
 describe('stopping', () => {
   test('leaves nothing that keeps the process alive, and is quick', async () => {
-    const script = join(import.meta.dirname, '../fixtures/swarm-once.ts')
+    const script = fileURLToPath(import.meta.resolve('../fixtures/swarm-once.ts'))
     const { stdout } = await promisify(execFile)(process.execPath, [script, '--mdns'], { timeout: 20_000 })
     const { length, stopMs } = JSON.parse(stdout)
     expect(length).toBe(1_000_000)
@@ -180,12 +173,6 @@ describe('stopping', () => {
     await swarm.node({ dataDir })
   })
 })
-
-/** Stops a node, and gives its data directory to another. */
-async function emptied(node: TestNode): Promise<string> {
-  await node.stop()
-  return node.dataDir
-}
 
 async function freePort(): Promise<number> {
   const node = await swarm.node()

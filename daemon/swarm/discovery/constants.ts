@@ -17,7 +17,7 @@ export const MAX_WANTED = 1024
 export const MAX_REMEMBERED = 64
 
 /** Pause after the first failure, doubled with each further one. */
-export const FIRST_RETRY_MS = 1000
+const FIRST_RETRY_MS = 1000
 export const LONGEST_SEED_RETRY_MS = 15_000
 export const LONGEST_PEER_RETRY_MS = 120_000
 

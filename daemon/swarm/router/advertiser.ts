@@ -11,7 +11,7 @@ import {
   PROVIDE_DEADLINE_MS,
   REFRESH_MS,
   REPEAT_AFTER_MS,
-  WITHDRAW_DEADLINE_MS,
+  WITHDRAW_MS,
 } from './constants.ts'
 import { AdvertiseQueue, type Job } from './queue.ts'
 import type { ProviderRecords } from './records.ts'
@@ -84,10 +84,10 @@ export class Advertiser {
     this.#provided.delete(digest)
     const running = this.#running.get(digest)
     running?.cancel.abort()
-    const deadline = AbortSignal.timeout(WITHDRAW_DEADLINE_MS)
+    // the record is removed after an announcement that would write it again
+    if (running !== undefined) await Promise.race([running.done, delay(WITHDRAW_MS, undefined, { ref: false })])
     try {
-      await running?.done
-      await this.#options.records.remove(digest, deadline)
+      await this.#options.records.remove(digest, AbortSignal.timeout(WITHDRAW_MS))
     } catch (error) {
       this.#options.log.debug({ digest, err: error }, 'the local provider record was not removed')
     }

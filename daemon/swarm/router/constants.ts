@@ -35,4 +35,5 @@ export const FAILED_MS = 5000
 /** Bounds of what is remembered of peers. */
 export const MAX_REMEMBERED = 8192
 
-export const WITHDRAW_DEADLINE_MS = 1000
+/** Each of the two steps of taking a blob back; together less than a second. */
+export const WITHDRAW_MS = 450

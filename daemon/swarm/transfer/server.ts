@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import type { ListenAddress } from '../../../config/schema.ts'
@@ -40,6 +40,8 @@ export class TransferServer {
   readonly #options: TransferServerOptions
   readonly #server: Server
   readonly #fingerprints = new Map<object, { readonly socket: TLSSocket; readonly fingerprint: string }>()
+  /** All TCP connections, those within their TLS handshake too, which `closeAllConnections` does not know. */
+  readonly #sockets = new Set<Socket>()
   #uploading = 0
 
   constructor(options: TransferServerOptions) {
@@ -65,6 +67,10 @@ export class TransferServer {
       (request, response) => void this.#serve(request, response),
     )
     this.#server.maxConnections = MAX_CONNECTIONS
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
     this.#server.on('secureConnection', (socket) => this.#authenticate(socket))
   }
 
@@ -84,7 +90,7 @@ export class TransferServer {
     if (!this.#server.listening) return
     const closed = once(this.#server, 'close')
     this.#server.close()
-    this.#server.closeAllConnections()
+    for (const socket of this.#sockets) socket.destroy()
     await closed
   }
 

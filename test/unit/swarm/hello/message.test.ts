@@ -1,0 +1,40 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { MAX_HELLO_BYTES } from '../../../../daemon/swarm/hello/constants.ts'
+import { decodeHello, encodeHello } from '../../../../daemon/swarm/hello/message.ts'
+
+const fingerprint = 'ab'.repeat(32)
+const text = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
+
+describe('a hello', () => {
+  test('is read as it was written, on one line', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 65535 }), fc.uint8Array({ minLength: 32, maxLength: 32 }), (port, hash) => {
+        const hello = { port, fingerprint: Buffer.from(hash).toString('hex') }
+        const line = encodeHello(hello)
+        expect(line.indexOf(10)).toBe(line.length - 1)
+        expect(line.length).toBeLessThan(MAX_HELLO_BYTES)
+        expect(decodeHello(line.subarray(0, -1))).toEqual(hello)
+      }),
+    )
+  })
+
+  test('may have fields and a version of later releases', () => {
+    expect(decodeHello(text({ version: 2, port: 1, fingerprint, zone: 'a' }))).toEqual({ port: 1, fingerprint })
+  })
+
+  test.each([
+    ['no JSON', new TextEncoder().encode('hello')],
+    ['no UTF-8', Uint8Array.from([0xff, 0xfe])],
+    ['nothing', new Uint8Array()],
+    ['another shape', text([1, 2])],
+    ['no version', text({ port: 1, fingerprint })],
+    ['an old version', text({ version: 0, port: 1, fingerprint })],
+    ['a port that is none', text({ version: 1, port: 65536, fingerprint })],
+    ['a port as text', text({ version: 1, port: '1', fingerprint })],
+    ['a short fingerprint', text({ version: 1, port: 1, fingerprint: 'ab' })],
+    ['an upper-case fingerprint', text({ version: 1, port: 1, fingerprint: 'AB'.repeat(32) })],
+  ])('that is %s is refused', (_, line) => {
+    expect(() => decodeHello(line)).toThrow()
+  })
+})

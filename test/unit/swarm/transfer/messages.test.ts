@@ -1,0 +1,84 @@
+import { X509Certificate } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { createCertificate, fingerprintOf } from '../../../../daemon/swarm/transfer/certificate.ts'
+import { MAX_CLOCK_SKEW_MS } from '../../../../daemon/swarm/transfer/constants.ts'
+import {
+  blobPath,
+  decodeConfirmation,
+  encodeConfirmation,
+  parsePath,
+  tagPath,
+} from '../../../../daemon/swarm/transfer/messages.ts'
+import { digestOf } from '../../../../proxy/oci/digest.ts'
+
+const digest = digestOf(Buffer.from('x'))
+
+describe('a path', () => {
+  test('is read as it was written', () => {
+    const long = digestOf(Buffer.from('x'), 'sha512')
+    for (const asked of [digest, long]) expect(parsePath(blobPath(asked))).toEqual({ kind: 'blob', digest: asked })
+    for (const reference of ['docker.io/library/alpine:3.20', 'localhost:5000/a/b-c:V_1.x', '[::1]:5000/a:b']) {
+      expect(parsePath(tagPath(reference))).toEqual({ kind: 'tag', reference })
+    }
+  })
+
+  test('that is any other text is undefined, and never throws', () => {
+    fc.assert(fc.property(fc.string(), (text) => parsePath(text) === undefined))
+    fc.assert(fc.property(fc.webPath(), (text) => parsePath(`/tags${text}`) === undefined))
+  })
+
+  test.each([
+    '/blobs/',
+    `/blobs/${digest}/`,
+    `/blobs/${digest}?x=1`,
+    `//blobs/${digest}`,
+    `/BLOBS/${digest}`,
+    `/blobs/${digest.toUpperCase()}`,
+    '/tags/docker.io/library/alpine:3.20',
+    '/tags/docker.io%2Flibrary%2Falpine',
+    '/tags/docker.io%2F..%2Falpine:1',
+    '/tags/docker.io%2Falpine%00:1',
+    '/tags/alpine:1',
+    `/tags/docker.io%2Fa:${'t'.repeat(129)}`,
+  ])('"%s" is undefined', (path) => {
+    expect(parsePath(path)).toBeUndefined()
+  })
+})
+
+describe('a tag answer', () => {
+  test('is read as it was written, unless it is from the future', () => {
+    const now = Date.now()
+    const confirmation = { digest, confirmedAt: now }
+    const text = encodeConfirmation(confirmation)
+    expect(decodeConfirmation(text, now)).toEqual(confirmation)
+    expect(decodeConfirmation(text, now - MAX_CLOCK_SKEW_MS)).toEqual(confirmation)
+    expect(decodeConfirmation(text, now - MAX_CLOCK_SKEW_MS - 1)).toBeUndefined()
+  })
+
+  test.each([
+    ['no JSON', 'x'],
+    ['null', 'null'],
+    ['no digest', JSON.stringify({ confirmedAt: 1 })],
+    ['a malformed digest', JSON.stringify({ digest: 'sha256:x', confirmedAt: 1 })],
+    ['a time that is text', JSON.stringify({ digest, confirmedAt: '1' })],
+    ['a time before the epoch', JSON.stringify({ digest, confirmedAt: -1 })],
+    ['half a millisecond', JSON.stringify({ digest, confirmedAt: 1.5 })],
+  ])('with %s is refused', (_, text) => {
+    expect(() => decodeConfirmation(text, Date.now())).toThrow()
+  })
+})
+
+test('the certificate is self-signed, and each one is another', () => {
+  const made = Array.from({ length: 20 }, () => createCertificate())
+  for (const { cert, fingerprint } of made) {
+    const certificate = new X509Certificate(cert)
+    expect(certificate.verify(certificate.publicKey)).toBe(true)
+    expect(certificate.checkIssued(certificate)).toBe(true)
+    expect(certificate.publicKey.asymmetricKeyDetails?.namedCurve).toBe('prime256v1')
+    expect(new Date(certificate.validFrom).getTime()).toBeLessThan(Date.now())
+    expect(new Date(certificate.validTo).getUTCFullYear()).toBe(9999)
+    expect(fingerprintOf(certificate.raw)).toBe(fingerprint)
+  }
+  expect(new Set(made.map(({ fingerprint }) => fingerprint)).size).toBe(20)
+})
