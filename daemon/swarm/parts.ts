@@ -64,7 +64,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const seeds = config.seeds.map(parseSeed)
   const swarmKey = config.swarmKey === undefined ? undefined : await loadSwarmKey(config.swarmKey)
   const privateKey = await loadIdentity(join(dataDir, 'key'))
-  const certificate = createCertificate()
+  const certificate = await createCertificate()
   const self = peerIdFromPrivateKey(privateKey).toString()
   const admission = createAdmission(self, config.allowedPeers, bans)
   const admits = (peer: PeerId) => admission.allows(peer)

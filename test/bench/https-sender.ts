@@ -7,6 +7,6 @@ import { createCertificate } from '../../daemon/swarm/transfer/certificate.ts'
 
 const [file = '', port = ''] = process.argv.slice(2)
 
-createServer(createCertificate(), (_, response) => {
+createServer(await createCertificate(), (_, response) => {
   pipeline(createReadStream(file, { highWaterMark: 1024 * 1024 }), response).catch(() => {})
 }).listen(Number(port), '127.0.0.1')

@@ -1,7 +1,10 @@
 import { cpus, loadavg, release, totalmem } from 'node:os'
+import { join } from 'node:path'
 import { run } from '../e2e/exec.ts'
 
-const root = new URL('../..', import.meta.url).pathname
+const ROOT = join(import.meta.dirname, '../..')
+/** Whoever owns the clone: only its revision is read. */
+const GIT = ['-c', `safe.directory=${ROOT}`, '-C', ROOT]
 
 /** What the figures depend on, for the top of the page. */
 export interface Machine {
@@ -18,9 +21,7 @@ export interface Machine {
 }
 
 export async function describeMachine(): Promise<Machine> {
-  const revision = await run('git', ['-C', root, 'describe', '--always', '--dirty', '--abbrev=12']).catch(
-    () => 'unknown',
-  )
+  const revision = await run('git', [...GIT, 'describe', '--always', '--dirty', '--abbrev=12']).catch(() => 'unknown')
   return {
     cores: cpus().length,
     cpu: cpus()[0]?.model.trim() ?? 'unknown',

@@ -43,9 +43,7 @@ async function runSections(options: Options, folder: string): Promise<Outcome> {
   return outcome
 }
 
-async function main(): Promise<void> {
-  const options = readOptions(process.argv.slice(2), SECTIONS)
-  if (typeof options === 'string') return console.log(options)
+async function main(options: Options): Promise<void> {
   const machine = await describeMachine()
   console.log(`${machineText(machine)}\n`)
   const folder = await mkdtemp(join(tmpdir(), 'layerd-bench-'))
@@ -65,4 +63,11 @@ async function main(): Promise<void> {
   if (failed.length > 0 || (process.env.CI && leftOut.length > 0)) process.exitCode = 1
 }
 
-await main()
+try {
+  const options = readOptions(process.argv.slice(2), SECTIONS)
+  if (typeof options === 'string') console.log(options)
+  else await main(options)
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}

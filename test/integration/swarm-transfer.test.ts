@@ -7,7 +7,7 @@ import { connect, type TLSSocket } from 'node:tls'
 import { pino } from 'pino'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { KnownPeer } from '../../daemon/swarm/known-peers.ts'
-import { createCertificate } from '../../daemon/swarm/transfer/certificate.ts'
+import { createCertificate, type TransferCertificate } from '../../daemon/swarm/transfer/certificate.ts'
 import { TransferClient } from '../../daemon/swarm/transfer/client.ts'
 import { TransferServer } from '../../daemon/swarm/transfer/server.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
@@ -24,8 +24,8 @@ afterEach(async () => {
 
 /** The real server, which admits one client certificate. */
 async function startServer(content: MemoryContent) {
-  const certificate = createCertificate()
-  const client = createCertificate()
+  const certificate = await createCertificate()
+  const client = await createCertificate()
   let admitted = true
   const admits = (fingerprint: string) => admitted && fingerprint === client.fingerprint
   const server = new TransferServer({ certificate, content, admits, uploads: 2, deadlines, onServed: () => {}, log })
@@ -35,7 +35,8 @@ async function startServer(content: MemoryContent) {
   return { server, port, peer, client, refuse: () => (admitted = false) }
 }
 
-function startClient(peer: KnownPeer, certificate = createCertificate()): TransferClient {
+async function startClient(peer: KnownPeer, own?: TransferCertificate): Promise<TransferClient> {
+  const certificate = own ?? (await createCertificate())
   const client = new TransferClient({ certificate, locate: async () => peer, deadlines, onBroken: () => {} })
   cleanups.push(() => client.stop())
   return client
@@ -43,7 +44,7 @@ function startClient(peer: KnownPeer, certificate = createCertificate()): Transf
 
 /** A server of a peer that misbehaves. */
 async function startRogue(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<KnownPeer> {
-  const { key, cert, fingerprint } = createCertificate()
+  const { key, cert, fingerprint } = await createCertificate()
   const server: Server = createServer({ key, cert }, answer).listen(0, '127.0.0.1')
   await once(server, 'listening')
   cleanups.push(() => {
@@ -72,7 +73,7 @@ describe('the server', () => {
     const digest = content.add(randomBytes(100))
     const { port, client } = await startServer(content)
     expect(await exchange(port, get(`/blobs/${digest}`))).toBe('')
-    expect(await exchange(port, get(`/blobs/${digest}`), createCertificate())).toBe('')
+    expect(await exchange(port, get(`/blobs/${digest}`), await createCertificate())).toBe('')
     expect(content.opened).toBe(0)
     expect(await exchange(port, get(`/blobs/${digest}`), client)).toMatch(/^HTTP\/1.1 200 /)
   })
@@ -81,7 +82,7 @@ describe('the server', () => {
     const content = new MemoryContent()
     const digest = content.add(randomBytes(100))
     const { peer, client, refuse } = await startServer(content)
-    const transfers = startClient(peer, client)
+    const transfers = await startClient(peer, client)
     expect(await transfers.stat('peer', digest, signal())).toMatchObject({ size: 100 })
     refuse()
     await expect(transfers.stat('peer', digest, signal())).rejects.toMatchObject({ code: 'failed' })
@@ -130,7 +131,7 @@ describe('the server', () => {
     const gate = Promise.withResolvers<void>()
     content.gate = gate.promise
     const { port, peer, client } = await startServer(content)
-    const transfers = startClient(peer, client)
+    const transfers = await startClient(peer, client)
     const running = [1, 2].map(() => transfers.open('peer', digest, 0, signal()))
     await until(() => content.opened === 2)
     expect(parse(await exchange(port, get(`/blobs/${digest}`), client))).toMatchObject({
@@ -160,7 +161,8 @@ describe('the server', () => {
     const { peer, client } = await startServer(content)
     content.gate = Promise.reject(new Error('disk'))
     content.gate.catch(() => {})
-    const read = async () => await collect((await startClient(peer, client).open('peer', digest, 0, signal())).body)
+    const read = async () =>
+      await collect((await (await startClient(peer, client)).open('peer', digest, 0, signal())).body)
     await expect(read()).rejects.toMatchObject({ code: 'failed' })
     expect(content.closed).toBe(1)
   })
@@ -168,7 +170,7 @@ describe('the server', () => {
   test('names the option when its port is taken', async () => {
     const content = new MemoryContent()
     const { port } = await startServer(content)
-    const certificate = createCertificate()
+    const certificate = await createCertificate()
     const admits = () => false
     const second = new TransferServer({ certificate, content, admits, uploads: 1, deadlines, onServed: () => {}, log })
     await expect(second.start({ host: '127.0.0.1', port })).rejects.toThrow(/^swarm\.transferListen: .*EADDRINUSE/)
@@ -186,7 +188,7 @@ describe('the client', () => {
       asked++
       response.end()
     })
-    const client = startClient({ ...peer, fingerprint: createCertificate().fingerprint })
+    const client = await startClient({ ...peer, fingerprint: (await createCertificate()).fingerprint })
     await expect(client.open('peer', digest, 0, signal())).rejects.toMatchObject({ code: 'failed' })
     expect(asked).toBe(0)
   })
@@ -207,7 +209,7 @@ describe('the client', () => {
       if (headers !== undefined) response.end()
       else response.write('x'.repeat(1000))
     })
-    await expect(startClient(peer).open('peer', digest, offset, signal())).rejects.toMatchObject({ code })
+    await expect((await startClient(peer)).open('peer', digest, offset, signal())).rejects.toMatchObject({ code })
   })
 
   test.each<[string, (response: ServerResponse) => void]>([
@@ -219,15 +221,17 @@ describe('the client', () => {
       response.writeHead(200, { 'content-length': 100 })
       answer(response)
     })
-    const { body } = await startClient(peer).open('peer', digest, 0, signal())
+    const { body } = await (await startClient(peer)).open('peer', digest, 0, signal())
     await expect(collect(body)).rejects.toMatchObject({ code: 'failed', peer: 'peer' })
   })
 
   test('gives up on a peer that does not answer, or accepts no connection', async () => {
     const silent = await startRogue(() => {})
-    await expect(startClient(silent).open('peer', digest, 0, signal())).rejects.toMatchObject({ code: 'failed' })
+    await expect((await startClient(silent)).open('peer', digest, 0, signal())).rejects.toMatchObject({
+      code: 'failed',
+    })
     const gone = { ...silent, port: 1 }
-    await expect(startClient(gone).open('peer', digest, 0, signal())).rejects.toMatchObject({ code: 'failed' })
+    await expect((await startClient(gone)).open('peer', digest, 0, signal())).rejects.toMatchObject({ code: 'failed' })
   })
 
   test('does not count the time that its reader takes', async () => {
@@ -235,7 +239,7 @@ describe('the client', () => {
       response.writeHead(200, { 'content-length': 2_000_000 })
       response.end(Buffer.alloc(2_000_000))
     })
-    const { body } = await startClient(peer).open('peer', digest, 0, signal())
+    const { body } = await (await startClient(peer)).open('peer', digest, 0, signal())
     let received = 0
     for await (const chunk of body) {
       // longer than the deadline: the time itself is what is tested
@@ -254,7 +258,7 @@ describe('the client', () => {
       response.writeHead(200, { 'content-length': 0 })
       response.end()
     })
-    const client = startClient(peer)
+    const client = await startClient(peer)
     await collect((await client.open('peer', digest, 0, signal())).body)
     await collect((await client.open('peer', digest, 0, signal())).body)
     expect(connections).toBe(2)
@@ -269,7 +273,9 @@ describe('the client', () => {
       response.writeHead(200, { 'content-length': answer.length })
       response.end(answer)
     })
-    await expect(startClient(peer).tag('peer', 'r.example/a:b', signal())).rejects.toMatchObject({ code: 'failed' })
+    await expect((await startClient(peer)).tag('peer', 'r.example/a:b', signal())).rejects.toMatchObject({
+      code: 'failed',
+    })
   })
 })
 

@@ -1,16 +1,15 @@
-import { setMaxListeners } from 'node:events'
-import type { IncomingMessage } from 'node:http'
-import { request } from 'node:https'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { SecureContext } from 'node:tls'
+import type { Pool } from 'undici'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { parseContentRange } from '../../../proxy/oci/range.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import { type Access, type PeerBody, PeerError, type PeerId, type TagConfirmation } from '../ports.ts'
-import { createClientContext, PinnedAgent } from './agent.ts'
-import { readAll, readBody } from './body.ts'
 import type { TransferCertificate } from './certificate.ts'
-import { ACCESS_HEADER, MAX_HEADER_BYTES, MAX_TAG_BYTES, type TransferDeadlines } from './constants.ts'
+import { ACCESS_HEADER, MAX_TAG_BYTES, type TransferDeadlines } from './constants.ts'
+import { Exchange, type ResponseHead } from './exchange.ts'
 import { blobPath, decodeConfirmation, tagPath } from './messages.ts'
+import { createClientContext, createPool } from './pool.ts'
 
 interface TransferClientOptions {
   readonly certificate: TransferCertificate
@@ -27,56 +26,54 @@ interface Asked {
   readonly headers?: Record<string, string>
 }
 
-/** Fetches blobs and tags from the transfer servers of peers. All methods throw {@link PeerError} and nothing else. */
+/** A response of status 200 or 206. */
+interface Answer extends ResponseHead {
+  readonly exchange: Exchange
+  /** Ends the watch over the caller's signal. */
+  readonly release: () => void
+}
+
+/** Fetches blobs and tags from the transfer servers of peers. Its methods reject with {@link PeerError} and nothing else. */
 export class TransferClient {
   readonly #options: TransferClientOptions
   readonly #context: SecureContext
-  readonly #agents = new Map<PeerId, { readonly peer: KnownPeer; readonly agent: PinnedAgent }>()
-
-  readonly #stopped = new AbortController()
+  readonly #pools = new Map<PeerId, { readonly peer: KnownPeer; readonly pool: Pool }>()
+  /** Those of {@link release} too, until their last transfer ends. */
+  readonly #open = new Set<Pool>()
 
   constructor(options: TransferClientOptions) {
     this.#options = options
-    setMaxListeners(0, this.#stopped.signal)
     this.#context = createClientContext(options.certificate)
   }
 
   /** Starts a transfer of the bytes from `offset` to the end. */
   async open(peer: PeerId, digest: Digest, offset: number, signal: AbortSignal): Promise<PeerBody> {
-    const headers = offset === 0 ? {} : { Range: `bytes=${offset}-` }
-    const response = await this.#ask(peer, { method: 'GET', path: blobPath(digest), headers }, signal)
-    const size = offset === 0 ? contentLength(response) : sizeFrom(response, offset)
-    if (size === undefined) {
-      response.destroy()
-      throw new PeerError(
-        'failed',
-        peer,
-        `peer ${peer} answered ${response.statusCode} with other bytes than asked for`,
-      )
-    }
-    const body = this.#read(response, peer, size - offset, signal)
-    return { size, mediaType: mediaTypeOf(response), access: accessOf(response), body }
+    const headers = offset === 0 ? {} : { range: `bytes=${offset}-` }
+    const answer = await this.#ask(peer, { method: 'GET', path: blobPath(digest), headers }, signal)
+    const size = offset === 0 ? contentLength(answer.headers) : sizeFrom(answer, offset)
+    if (size === undefined) throw refuse(answer, peer, 'answered with other bytes than asked for')
+    const body = this.#read(answer, peer, size - offset, signal)
+    return { size, mediaType: mediaTypeOf(answer.headers), access: accessOf(answer.headers), body }
   }
 
   async stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<Omit<PeerBody, 'body'>> {
-    const response = await this.#ask(peer, { method: 'HEAD', path: blobPath(digest) }, signal)
-    response.resume()
-    const size = contentLength(response)
-    if (size === undefined) throw new PeerError('failed', peer, `peer ${peer} told no size`)
-    return { size, mediaType: mediaTypeOf(response), access: accessOf(response) }
+    const answer = await this.#ask(peer, { method: 'HEAD', path: blobPath(digest) }, signal)
+    answer.release()
+    const size = contentLength(answer.headers)
+    if (size === undefined) throw refuse(answer, peer, 'told no size')
+    return { size, mediaType: mediaTypeOf(answer.headers), access: accessOf(answer.headers) }
   }
 
   /** What a peer knows of a tag; undefined where it claims a confirmation in the future. */
   async tag(peer: PeerId, reference: string, signal: AbortSignal): Promise<TagConfirmation | undefined> {
-    const response = await this.#ask(peer, { method: 'GET', path: tagPath(reference) }, signal)
-    const length = contentLength(response)
-    if (length === undefined || length > MAX_TAG_BYTES) {
-      response.destroy()
-      throw new PeerError('failed', peer, `peer ${peer} sent a tag answer of the wrong size`)
-    }
-    const text = new TextDecoder().decode(await readAll(this.#read(response, peer, length, signal)))
+    const answer = await this.#ask(peer, { method: 'GET', path: tagPath(reference) }, signal)
+    const length = contentLength(answer.headers)
+    if (length === undefined || length > MAX_TAG_BYTES)
+      throw refuse(answer, peer, 'sent a tag answer of the wrong size')
+    const chunks: Uint8Array[] = []
+    for await (const chunk of this.#read(answer, peer, length, signal)) chunks.push(chunk)
     try {
-      return decodeConfirmation(text, Date.now())
+      return decodeConfirmation(Buffer.concat(chunks).toString('utf8'), Date.now())
     } catch (cause) {
       throw new PeerError('failed', peer, `peer ${peer} sent a malformed tag answer`, { cause })
     }
@@ -84,112 +81,152 @@ export class TransferClient {
 
   /** Lets running transfers from a peer finish, but keeps no connection to it. */
   release(peer: PeerId): void {
-    this.#agents.get(peer)?.agent.release()
-    this.#agents.delete(peer)
+    const pool = this.#pools.get(peer)?.pool
+    this.#pools.delete(peer)
+    pool?.close().then(
+      () => this.#open.delete(pool),
+      () => this.#open.delete(pool),
+    )
   }
 
   /** Cuts all transfers from a peer. */
   cut(peer: PeerId): void {
-    this.#agents.get(peer)?.agent.destroy()
-    this.#agents.delete(peer)
+    const pool = this.#pools.get(peer)?.pool
+    this.#pools.delete(peer)
+    if (pool !== undefined) void this.#destroy(pool)
   }
 
-  stop(): void {
-    this.#stopped.abort(new Error('the node stops'))
-    for (const peer of [...this.#agents.keys()]) this.cut(peer)
+  async stop(): Promise<void> {
+    this.#pools.clear()
+    await Promise.all([...this.#open].map((pool) => this.#destroy(pool)))
   }
 
-  #read(response: IncomingMessage, peer: PeerId, length: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
-    const { deadlines, onBroken } = this.#options
-    return readBody(response, { peer, length, idleMs: deadlines.idle, signal, onBroken })
+  async #destroy(pool: Pool): Promise<void> {
+    this.#open.delete(pool)
+    await pool.destroy(new Error('this node ended the connection'))
   }
 
   /** Sends a request and waits for the headers of a 200 or 206. */
-  async #ask(peerId: PeerId, asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
+  async #ask(peerId: PeerId, asked: Asked, signal: AbortSignal): Promise<Answer> {
     try {
-      const peer = await this.#locate(peerId, signal)
-      const response = await this.#send(this.#agentFor(peer), peer, asked, signal)
-      if (response.statusCode === 200 || response.statusCode === 206) return response
-      // our own servers send no body with an error; nothing else is worth reading
-      if (contentLength(response) === 0) response.resume()
-      else response.destroy()
-      throw statusError(peerId, response.statusCode)
+      const deadline = AbortSignal.timeout(this.#options.deadlines.connect)
+      const peer = await this.#options.locate(peerId, AbortSignal.any([signal, deadline]))
+      const answer = await this.#exchange(this.#poolFor(peer), asked, signal, true)
+      if (answer.status === 200 || answer.status === 206) return answer
+      // our own servers send no body with an error, and nothing else is worth reading
+      const error = refuse(answer, peerId, `answered ${answer.status}`)
+      throw statusError(peerId, answer.status) ?? error
     } catch (cause) {
       if (cause instanceof PeerError) throw cause
-      if (signal.aborted) throw new PeerError('aborted', peerId, `the request to peer ${peerId} was aborted`, { cause })
-      throw new PeerError('failed', peerId, `peer ${peerId}: ${(cause as Error).message}`, { cause })
+      throw failure(peerId, signal, cause)
     }
   }
 
-  async #locate(peer: PeerId, signal: AbortSignal): Promise<KnownPeer> {
-    const deadline = AbortSignal.timeout(this.#options.deadlines.connect)
-    return await this.#options.locate(peer, AbortSignal.any([signal, deadline]))
-  }
-
-  #agentFor(peer: KnownPeer): PinnedAgent {
-    const existing = this.#agents.get(peer.peerId)
-    if (existing?.peer === peer) return existing.agent
-    // the peer started anew: whatever is still open leads to a server that is gone
+  #poolFor(peer: KnownPeer): Pool {
+    const existing = this.#pools.get(peer.peerId)
+    if (existing?.peer === peer) return existing.pool
+    // the peer connected anew, and perhaps started anew: what is idle may lead to a server that is gone
     this.release(peer.peerId)
-    const agent = new PinnedAgent(peer, this.#context, this.#options.deadlines.connect)
-    this.#agents.set(peer.peerId, { peer, agent })
-    return agent
+    const pool = createPool(peer, this.#context, this.#options.deadlines.connect)
+    this.#pools.set(peer.peerId, { peer, pool })
+    this.#open.add(pool)
+    return pool
   }
 
-  async #send(agent: PinnedAgent, peer: KnownPeer, asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
-    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
-    const { host, port } = peer
-    const either = AbortSignal.any([signal, this.#stopped.signal])
-    const sent = request({ ...asked, agent, host, port, signal: either, maxHeaderSize: MAX_HEADER_BYTES })
+  async #exchange(pool: Pool, asked: Asked, signal: AbortSignal, again: boolean): Promise<Answer> {
+    signal.throwIfAborted()
     const { connect, headers } = this.#options.deadlines
-    const timer = setTimeout(() => sent.destroy(new Error('no answer in time')), connect + headers)
-    sent.once('response', resolve)
-    sent.on('error', reject)
-    sent.end()
+    const exchange = new Exchange(pool, asked, connect + headers)
+    const onAbort = () => exchange.abort(new Error('aborted'))
+    signal.addEventListener('abort', onAbort)
+    let isNew = false
+    const onConnect = () => {
+      isNew = true
+    }
+    pool.once('connect', onConnect)
+    const release = () => signal.removeEventListener('abort', onAbort)
     try {
-      return await promise
+      return { ...(await exchange.head), exchange, release }
     } catch (error) {
+      release()
       // the server may close a kept connection just when it is used again; a new one decides
-      if (sent.reusedSocket && !signal.aborted && isReset(error)) return await this.#send(agent, peer, asked, signal)
+      if (again && !isNew && isReset(error) && !signal.aborted) return await this.#exchange(pool, asked, signal, false)
       throw error
     } finally {
-      clearTimeout(timer)
+      pool.off('connect', onConnect)
     }
   }
+
+  async *#read(answer: Answer, peer: PeerId, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
+    const { exchange, release } = answer
+    let received = 0
+    try {
+      while (await exchange.more(this.#options.deadlines.idle)) {
+        for (let chunk = exchange.take(); chunk !== undefined; chunk = exchange.take()) {
+          received += chunk.length
+          if (received > length) throw new Error(`sent more than the ${length} bytes asked for`)
+          yield chunk
+        }
+      }
+      if (received < length) throw new Error(`sent ${received} of ${length} bytes`)
+    } catch (cause) {
+      if (!signal.aborted) this.#options.onBroken(peer)
+      throw failure(peer, signal, cause)
+    } finally {
+      release()
+      exchange.abort(new Error('the reader left'))
+    }
+  }
+}
+
+function failure(peer: PeerId, signal: AbortSignal, cause: unknown): PeerError {
+  if (signal.aborted) return new PeerError('aborted', peer, `the request to peer ${peer} was aborted`, { cause })
+  return new PeerError('failed', peer, `peer ${peer}: ${(cause as Error).message}`, { cause })
+}
+
+/** Ends an exchange whose answer is not taken. */
+function refuse({ exchange, release }: Answer, peer: PeerId, what: string): PeerError {
+  release()
+  exchange.abort(new Error('the answer is not taken'))
+  return new PeerError('failed', peer, `peer ${peer} ${what}`)
 }
 
 function isReset(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code
-  return code === 'ECONNRESET' || code === 'EPIPE'
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET'
 }
 
-function statusError(peer: PeerId, status: number | undefined): PeerError {
+function statusError(peer: PeerId, status: number): PeerError | undefined {
   if (status === 404) return new PeerError('absent', peer, `peer ${peer} does not have it`)
   if (status === 503) return new PeerError('busy', peer, `peer ${peer} has no upload free`)
-  return new PeerError('failed', peer, `peer ${peer} answered ${status}`)
+  return undefined
 }
 
-function contentLength(response: IncomingMessage): number | undefined {
-  const text = response.headers['content-length']
+function single(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? undefined : value
+}
+
+function contentLength(headers: IncomingHttpHeaders): number | undefined {
+  const text = single(headers['content-length'])
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined
 }
 
 /** The whole blob's size, where a 206 has just the bytes from `offset` to the end. */
-function sizeFrom(response: IncomingMessage, offset: number): number | undefined {
-  const range = response.statusCode === 206 ? parseContentRange(response.headers['content-range']) : undefined
+function sizeFrom({ status, headers }: ResponseHead, offset: number): number | undefined {
+  const range = status === 206 ? parseContentRange(single(headers['content-range'])) : undefined
   const right = range?.start === offset && range.size === range.end + 1
-  return right && contentLength(response) === range.size - offset ? range.size : undefined
+  return right && contentLength(headers) === range.size - offset ? range.size : undefined
 }
 
 /** Whatever is not told to be public is treated as private. */
-function accessOf(response: IncomingMessage): Access {
-  return response.headers[ACCESS_HEADER] === 'public' ? 'public' : 'private'
+function accessOf(headers: IncomingHttpHeaders): Access {
+  return headers[ACCESS_HEADER] === 'public' ? 'public' : 'private'
 }
 
 const mediaTypePattern = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(?:\s*;[\x20-\x7e]{0,127})?$/
 
-function mediaTypeOf(response: IncomingMessage): string | undefined {
-  const text = response.headers['content-type']
+function mediaTypeOf(headers: IncomingHttpHeaders): string | undefined {
+  const text = single(headers['content-type'])
   if (text === undefined || text === 'application/octet-stream' || !mediaTypePattern.test(text)) return undefined
   return text
 }

@@ -19,9 +19,6 @@ export const MAX_HEADER_BYTES = 4096
 /** Parallel requests to one peer; as many uploads as a peer offers by default. */
 export const MAX_SOCKETS_PER_PEER = 32
 
-/** Idle connections kept to one peer: a pull asks for several layers at once, and the next pull comes soon or not at all. */
-export const MAX_IDLE_SOCKETS_PER_PEER = 4
-
 /** How long an idle connection is kept by the client; the server's is longer, so that a request never meets its close. */
 export const CLIENT_KEEP_ALIVE_MS = 15_000
 export const SERVER_KEEP_ALIVE_MS = 30_000

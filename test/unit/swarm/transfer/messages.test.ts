@@ -69,8 +69,8 @@ describe('a tag answer', () => {
   })
 })
 
-test('the certificate is self-signed, and each one is another', () => {
-  const made = Array.from({ length: 20 }, () => createCertificate())
+test('the certificate is self-signed, and each one is another', async () => {
+  const made = await Promise.all(Array.from({ length: 20 }, () => createCertificate()))
   for (const { cert, fingerprint } of made) {
     const certificate = new X509Certificate(cert)
     expect(certificate.verify(certificate.publicKey)).toBe(true)

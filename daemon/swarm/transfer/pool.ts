@@ -1,0 +1,50 @@
+import { connect, createSecureContext, type SecureContext } from 'node:tls'
+import { type buildConnector, Pool } from 'undici'
+import type { KnownPeer } from '../known-peers.ts'
+import { fingerprintOf, type TransferCertificate } from './certificate.ts'
+import { CLIENT_KEEP_ALIVE_MS, MAX_HEADER_BYTES, MAX_SOCKETS_PER_PEER } from './constants.ts'
+
+export function createClientContext({ key, cert }: TransferCertificate): SecureContext {
+  return createSecureContext({ key, cert, minVersion: 'TLSv1.3' })
+}
+
+/** Connections to one peer's transfer server, pinned to the certificate that it told. `connectMs` bounds each handshake. */
+export function createPool(peer: KnownPeer, context: SecureContext, connectMs: number): Pool {
+  const host = peer.host.includes(':') ? `[${peer.host}]` : peer.host
+  const pool = new Pool(`https://${host}:${peer.port}`, {
+    connections: MAX_SOCKETS_PER_PEER,
+    pipelining: 1,
+    keepAliveTimeout: CLIENT_KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: CLIENT_KEEP_ALIVE_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    // exchange.ts has its own deadlines: undici's are coarse, and count what waits for a free connection
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: pinnedConnector(peer, context, connectMs),
+  })
+  // each request listens for a new connection
+  return pool.setMaxListeners(0)
+}
+
+/** A request gets a socket only after the server showed the certificate that the peer told. */
+function pinnedConnector(peer: KnownPeer, secureContext: SecureContext, connectMs: number): buildConnector.connector {
+  const { host, port, fingerprint } = peer
+  return (_, callback) => {
+    const socket = connect({ host, port, secureContext, rejectUnauthorized: false })
+    const settle = (error: Error | undefined) => {
+      clearTimeout(timer)
+      socket.off('secureConnect', onSecure).off('error', settle).off('close', onClose)
+      if (error === undefined) return callback(null, socket)
+      socket.on('error', () => {}).destroy()
+      callback(error, null)
+    }
+    const onSecure = () => {
+      const shown = socket.getPeerX509Certificate()
+      const right = shown !== undefined && fingerprintOf(shown.raw) === fingerprint
+      settle(right ? undefined : new Error('the server has another certificate than the peer told'))
+    }
+    const onClose = () => settle(new Error('the connection was closed during the TLS handshake'))
+    const timer = setTimeout(() => settle(new Error(`no connection within ${connectMs} ms`)), connectMs)
+    socket.once('secureConnect', onSecure).once('error', settle).once('close', onClose)
+  }
+}
