@@ -51,7 +51,10 @@ export const lookup: Section = {
           await between()
           return firstByte(agent, asked.url + next[round])
         },
-        lonely: (round) => firstByte(agent, lonely.url + next[round]),
+        async lonely(round) {
+          await between()
+          return firstByte(agent, lonely.url + next[round])
+        },
       })
     }
     await both(FIRST_REQUESTS, async () => {})
