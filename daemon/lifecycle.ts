@@ -13,9 +13,9 @@ export class Lifecycle {
     this.#steps.push(step)
   }
 
-  /** Starts work that goes on until the node stops; `stop` waits for its end. */
-  inBackground(work: (signal: AbortSignal) => Promise<void>): void {
-    const running = work(this.#background.signal)
+  /** Starts work that goes on until the node stops; `stop` waits for its end. Its failure does not end the node. */
+  inBackground(work: (signal: AbortSignal) => Promise<void>, onFailure: (error: unknown) => void): void {
+    const running = work(this.#background.signal).catch(onFailure)
     this.onStop(() => running)
   }
 

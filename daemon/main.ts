@@ -40,7 +40,9 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const metrics = new Metrics()
     const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
 
-    const metadata = await Metadata.open(join(config.dataDir, 'meta'))
+    const metadata = await Metadata.open(join(config.dataDir, 'meta'), (error) =>
+      logger.warn({ err: error }, 'a record could not be written'),
+    )
     lifecycle.onStop(() => metadata.close())
     // The store tells the swarm what it holds, and the swarm serves from the store: one of them must come first.
     let announcer: Pick<Swarm, 'advertise' | 'withdraw'> | undefined
@@ -73,14 +75,16 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const { dockerConfig } = settings
     const upstream = createUpstream({ registries, settings, dockerConfig, version, logger })
     lifecycle.onStop(() => upstream.close())
+    const { patience } = config.tags
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
-    const access = new AccessControl({ metadata, upstream, identityKey, ...config.access })
+    const access = new AccessControl({ metadata, upstream, identityKey, patience, ...config.access })
     const content = new Fetcher({
       store,
       swarm,
       upstream,
       access,
       lookupTimeout: config.swarm.lookupTimeout,
+      patience,
       onFetched: (origin, bytes) => metrics.fetched(origin, bytes),
       logger,
     })
@@ -89,7 +93,10 @@ export async function startNode(config: Config, logger: Logger, version: string)
     await swarm.start()
     lifecycle.onStop(() => swarm.stop())
     lifecycle.onStop(() => content.close())
-    lifecycle.inBackground((signal) => keepHouse({ config, metadata, store, metrics, logger }, signal))
+    lifecycle.inBackground(
+      (signal) => keepHouse({ config, metadata, store, metrics, logger }, signal),
+      (error) => logger.error({ err: error }, 'the background check of blobs has ended'),
+    )
 
     let registry: RunningServer | undefined
     const status = () => ({

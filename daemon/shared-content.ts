@@ -22,6 +22,7 @@ export function sharedContent({ store, metadata, isClosed }: SharedContentOption
         size,
         mediaType,
         access: blob.record.public ? 'public' : 'private',
+        repositories: blob.record.repositories,
         read: (start, end, signal) => blob.read(start, end, signal),
         close: () => blob.close(),
       }

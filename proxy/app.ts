@@ -23,6 +23,8 @@ interface RequestOutcome {
   readonly status: number
   /** Whether the client got the whole response. */
   readonly complete: boolean
+  /** Why it was not answered as asked. */
+  readonly error?: string
 }
 
 export interface RegistryOptions {
@@ -74,7 +76,7 @@ function reportRequests(onRequest: RegistryOptions['onRequest']) {
     ctx.res.once('close', () => {
       const complete = ctx.res.writableFinished
       if (!complete) gone.abort(new Error('the client closed the connection'))
-      const { repository, reference, source, bytes } = facts
+      const { repository, reference, source, bytes, error } = facts
       onRequest({
         method: ctx.method,
         ...(repository === undefined ? { path: ctx.path } : { repository: repositoryText(repository), reference }),
@@ -83,6 +85,7 @@ function reportRequests(onRequest: RegistryOptions['onRequest']) {
         ms: Math.round((performance.now() - started) * 10) / 10,
         status: ctx.res.headersSent ? ctx.res.statusCode : clientGone,
         complete,
+        ...(error === undefined ? {} : { error }),
       })
     })
     await next()
@@ -111,6 +114,7 @@ function answerErrors(onError: RegistryOptions['onError']) {
       const known =
         error instanceof OciError ? error : new OciError('UNKNOWN', 'an error inside layerd; its log says more')
       if (known !== error && !ctx.state.signal.aborted) onError(error, ctx.path)
+      ctx.state.facts.error = known.message
       for (const name of contentHeaders) ctx.remove(name)
       ctx.status = known.status
       ctx.body = known.body()

@@ -20,6 +20,9 @@ interface ListenOptions {
 /** A connection on which nothing moves for so long, in ms, is dead. */
 const idleTimeout = 300_000
 
+/** How often a server that stops looks for connections whose response is over, in ms. */
+const idleCheckInterval = 100
+
 /** Headers must be complete within this many ms: a slow one is broken or hostile. */
 const headersTimeout = 20_000
 
@@ -28,9 +31,21 @@ const maxHeaderSize = 32 * 1024
 
 /** Starts an HTTP server. @throws Error that names the option to change, where the address can't be had */
 export async function listen(handler: RequestListener, { host, port, option }: ListenOptions): Promise<RunningServer> {
-  const server = createServer({ maxHeaderSize, headersTimeout, requestTimeout: idleTimeout, noDelay: true }, handler)
+  const server = createServer({ maxHeaderSize, headersTimeout, requestTimeout: idleTimeout, noDelay: true })
   server.timeout = idleTimeout
-  server.on('clientError', answerBadRequest)
+  /** Connections on which a response is being written; nothing else may be written there. */
+  const answering = new WeakSet<Duplex>()
+  server.on('request', (request, response) => {
+    // A client that keeps its connection would otherwise hold up a stop, request after request.
+    if (!server.listening) response.setHeader('Connection', 'close')
+    answering.add(request.socket)
+    response.once('close', () => answering.delete(request.socket))
+    handler(request, response)
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (answering.has(socket)) socket.destroy()
+    else answerBadRequest(error, socket)
+  })
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port, option)))
     server.listen(port, host, resolve)
@@ -44,10 +59,12 @@ export async function listen(handler: RequestListener, { host, port, option }: L
 
 async function stop(server: Server, deadline: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  const idle = setInterval(() => server.closeIdleConnections(), idleCheckInterval)
+  const cut = setTimeout(() => server.closeAllConnections(), deadline)
   server.closeIdleConnections()
-  const timer = setTimeout(() => server.closeAllConnections(), deadline)
   await closed
-  clearTimeout(timer)
+  clearInterval(idle)
+  clearTimeout(cut)
 }
 
 function explain(error: NodeJS.ErrnoException, host: string, port: number, option: string): Error {

@@ -1,16 +1,20 @@
 import { createHmac } from 'node:crypto'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../proxy/ports.ts'
-import { type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
+import { type Access, type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
 import type { Metadata } from '../store/metadata.ts'
+import { isOffline } from './errors.ts'
+import { withPatience } from './wait.ts'
 
 /** Who asks, without the secret: the node itself, or a client by its `Authorization`. */
 export type Identity = 'node' | `client:${string}`
 
 type Asker = Pick<ContentRequest, 'repository' | 'authorization'>
 
+type Question = ContentRequest
+
 interface AccessOptions {
-  readonly metadata: Pick<Metadata, 'grant' | 'putGrant'>
+  readonly metadata: Pick<Metadata, 'grant' | 'putGrant' | 'deleteGrant'>
   readonly upstream: Pick<Upstream, 'stat'>
   /** Random key of this data directory; makes the identities in it useless elsewhere. */
   readonly identityKey: string
@@ -18,11 +22,19 @@ interface AccessOptions {
   readonly freshFor: number
   /** The same while upstream can't be asked, in ms. */
   readonly offlineFor: number
+  /** How long upstream may take to answer, in ms; after that it counts as one that can't be asked. */
+  readonly patience: number
   readonly now?: () => number
 }
 
 /** A grant is written again only after this share of its freshness, as every request of a pull confirms it. */
 const rewriteAfterShare = 0.1
+
+/** How long it is remembered whether anybody may read a repository, in ms. */
+const publicityLifetime = 3_600_000
+
+/** Repositories of which that is remembered; the oldest are forgotten. */
+const maxPublicities = 1_000
 
 /**
  * Who may have private content from the cache or from peers: those whom upstream let read the repository a short while ago.
@@ -30,6 +42,7 @@ const rewriteAfterShare = 0.1
 export class AccessControl {
   readonly #options: AccessOptions
   readonly #now: () => number
+  readonly #publicities = new Map<string, { readonly isPublic: boolean; readonly until: number }>()
 
   constructor(options: AccessOptions) {
     this.#options = options
@@ -41,32 +54,64 @@ export class AccessControl {
     return `client:${createHmac('sha256', this.#options.identityKey).update(asker.authorization).digest('hex')}`
   }
 
-  /** Notes that upstream accepted the asker for the repository. */
-  async accepted(asker: Asker): Promise<void> {
-    const key = this.#keyOf(asker)
+  /**
+   * Notes that upstream gave content to the asker. Where it took credentials, a grant is kept, and upstream is asked once in
+   * a while whether they were needed: a login at Docker Hub does not make its public images private.
+   * @returns whether anybody may have the content
+   */
+  async accepted(request: Question, access: Access): Promise<Access> {
+    if (access === 'public' || (await this.#isPublic(request))) return 'public'
+    const key = this.#keyOf(request)
     const now = this.#now()
     const before = await this.#options.metadata.grant(key)
-    if (before !== undefined && now - before < this.#options.freshFor * rewriteAfterShare) return
-    await this.#options.metadata.putGrant(key, now)
+    if (before === undefined || now - before > this.#options.freshFor * rewriteAfterShare) {
+      await this.#options.metadata.putGrant(key, now)
+    }
+    return 'private'
   }
 
   /**
-   * Whether private content may be given: by a fresh grant for the repository that it is known to be in, or by asking
-   * upstream for it in the asker's name.
+   * Whether private content may be given to the asker: by a fresh grant for a repository that it is known to be in, or by
+   * asking upstream for it in the asker's name. A refusal ends the grant.
    * @param inRepository whether the content was found in the request's repository before
+   * @returns undefined where it may not; otherwise what is known of it now
    */
-  async mayHave(request: ContentRequest, inRepository: boolean): Promise<boolean> {
-    const at = await this.#options.metadata.grant(this.#keyOf(request))
+  async check(request: Question, inRepository: boolean): Promise<Access | undefined> {
+    const { metadata, upstream, freshFor, offlineFor, patience } = this.#options
+    const key = this.#keyOf(request)
+    const at = await metadata.grant(key)
     const age = at === undefined ? Number.POSITIVE_INFINITY : this.#now() - at
-    if (inRepository && age < this.#options.freshFor) return true
+    if (inRepository && age < freshFor) return 'private'
     try {
-      await this.#options.upstream.stat(request)
-      await this.accepted(request)
-      return true
+      const { access } = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
+      return await this.accepted(request, access)
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
-      return error.code === 'unreachable' && age < this.#options.offlineFor
+      if (error.code === 'unauthorized' || error.code === 'denied') await metadata.deleteGrant(key)
+      return isOffline(error) && inRepository && age < offlineFor ? 'private' : undefined
     }
+  }
+
+  async #isPublic(request: Question): Promise<boolean> {
+    const key = repositoryText(request.repository)
+    const known = this.#publicities.get(key)
+    if (known !== undefined && known.until > this.#now()) return known.isPublic
+    const { kind, digest, repository } = request
+    let isPublic = false
+    try {
+      await withPatience(this.#options.patience, request.signal, (signal) =>
+        this.#options.upstream.stat({ kind, digest, repository, anonymous: true, signal }),
+      )
+      isPublic = true
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error
+      if (isOffline(error)) return false
+    }
+    this.#publicities.delete(key)
+    this.#publicities.set(key, { isPublic, until: this.#now() + publicityLifetime })
+    const [oldest] = this.#publicities.keys()
+    if (this.#publicities.size > maxPublicities && oldest !== undefined) this.#publicities.delete(oldest)
+    return isPublic
   }
 
   #keyOf(asker: Asker): string {

@@ -1,15 +1,28 @@
+import { algorithmOf, type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 import { manifestMediaType, maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import type { Content, ContentOrigin } from '../../proxy/ports.ts'
 import type { StoredBlob } from '../store/blob-store.ts'
+import { DigestMismatch } from '../verify/mismatch.ts'
 
-/** A blob on disk as content for a client. */
-export function storedContent(blob: StoredBlob): Content {
+/**
+ * A blob on disk as content for a client.
+ * @param onDamaged told when the disk does not give the blob, before the reader is
+ */
+export function storedContent(blob: StoredBlob, onDamaged: (error: unknown) => Promise<void>): Content {
+  const { size, mediaType } = blob.record
   return {
-    size: blob.record.size,
-    mediaType: blob.record.mediaType,
+    size,
+    mediaType,
     origin: 'store',
-    read: (start, end, signal) => blob.read(start, end ?? blob.record.size - 1, signal),
+    async *read(start, end, signal) {
+      try {
+        yield* blob.read(start, end ?? size - 1, signal)
+      } catch (error) {
+        if (!signal.aborted) await onDamaged(error)
+        throw error
+      }
+    },
     close: () => blob.close(),
   }
 }
@@ -28,10 +41,16 @@ export function explainedContent(content: Content, explain: (error: unknown) => 
   }
 }
 
-/** Reads a manifest whole (it is small, and its media type stands in it) and closes where it came from. */
-export async function manifestContent(content: Content, signal: AbortSignal): Promise<Content> {
+/**
+ * Reads a manifest whole (it is small, and its media type stands in it) and closes where it came from.
+ * @throws {DigestMismatch} where the disk has changed it
+ * @throws {OciError} MANIFEST_UNKNOWN where the content is no manifest
+ */
+export async function manifestContent(content: Content, digest: Digest, signal: AbortSignal): Promise<Content> {
   try {
     const bytes = await collect(content, signal)
+    const actual = digestOf(bytes, algorithmOf(digest))
+    if (actual !== digest) throw new DigestMismatch(digest, actual)
     const mediaType = manifestMediaType(bytes, content.mediaType)
     if (mediaType === undefined)
       throw new OciError('MANIFEST_UNKNOWN', 'the content with this digest is not a manifest')

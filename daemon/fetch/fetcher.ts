@@ -1,3 +1,4 @@
+import { OciError } from '../../proxy/oci/errors.ts'
 import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { Content, ContentInfo, ContentRequest, ContentSource } from '../../proxy/ports.ts'
@@ -10,6 +11,7 @@ import { isOffline, messageOf, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
 import { Session } from './session.ts'
 import { type BlobSource, peerSource, upstreamSource } from './source.ts'
+import { withPatience } from './wait.ts'
 
 interface Logger {
   debug(facts: object, message: string): void
@@ -23,6 +25,8 @@ interface FetcherOptions {
   readonly access: AccessControl
   /** How long a cold request waits for peers before upstream is asked, in ms. */
   readonly lookupTimeout: number
+  /** How long upstream may take to answer a HEAD before it counts as one that can't be asked, in ms. */
+  readonly patience: number
   readonly onFetched: (origin: BlobSource['origin'], bytes: number) => void
   readonly logger: Logger
 }
@@ -33,10 +37,19 @@ const maxOrphans = 16
 /** How long HEAD looks for a peer when upstream can't be asked, in ms. */
 const statLookupLimit = 5_000
 
+/** How long a request waits for a flight that was started for another repository, in ms; its registry may be a worse one. */
+const foreignPatience = 1_000
+
+/** A flight and what it was started for. */
+interface Entry {
+  readonly flight: Flight
+  readonly repository: string
+}
+
 /** The miss path: store, then peers, then upstream, with one flight for each digest. */
 export class Fetcher implements ContentSource {
   readonly #options: FetcherOptions
-  readonly #flights = new Map<string, Flight>()
+  readonly #flights = new Map<string, Entry>()
   readonly #landings = new Set<Promise<void>>()
 
   constructor(options: FetcherOptions) {
@@ -49,8 +62,7 @@ export class Fetcher implements ContentSource {
 
   async open(request: ContentRequest): Promise<Content> {
     try {
-      const content = (await this.#held(request)) ?? (await this.#fetch(request))
-      return request.kind === 'manifest' ? await manifestContent(content, request.signal) : content
+      return (await this.#held(request)) ?? (await this.#fetch(request))
     } catch (error) {
       throw this.#explain(error, request)
     }
@@ -60,9 +72,8 @@ export class Fetcher implements ContentSource {
     try {
       const held = await this.#held(request)
       if (held === undefined) return await this.#statElsewhere(request)
-      const content = request.kind === 'manifest' ? await manifestContent(held, request.signal) : held
-      await content.close()
-      return content
+      await held.close()
+      return held
     } catch (error) {
       throw this.#explain(error, request)
     }
@@ -70,61 +81,95 @@ export class Fetcher implements ContentSource {
 
   /** Ends all flights, and waits until they have let go of the store. */
   async close(): Promise<void> {
-    for (const flight of this.#flights.values()) flight.abort(new Error('the node is stopping'))
+    for (const { flight } of this.#flights.values()) flight.abort(new Error('the node is stopping'))
     await Promise.all(this.#landings)
   }
 
   /** From the store, if the asker may have it. */
   async #held(request: ContentRequest): Promise<Content | undefined> {
-    const { store, access } = this.#options
-    const record = store.record(request.digest)
+    const { store, access, logger } = this.#options
+    const { digest, kind, signal } = request
+    const record = store.record(digest)
     if (record === undefined) return undefined
-    const known = record.repositories.includes(repositoryText(request.repository))
-    if (!record.public && !(await access.mayHave(request, known))) return undefined
-    const blob = await store.openBlob(request.digest)
-    return blob && storedContent(blob)
+    const repository = repositoryText(request.repository)
+    const isKnown = record.repositories.includes(repository)
+    const granted = record.public ? 'public' : await access.check(request, isKnown)
+    if (granted === undefined) return undefined
+    if (!record.public) await store.addFacts(digest, { mediaType: undefined, public: granted === 'public', repository })
+    const blob = await store.openBlob(digest)
+    if (blob === undefined) return undefined
+    const drop = async (error: unknown) => {
+      logger.warn({ digest, reason: messageOf(error) }, 'a blob on disk can not be read; it is dropped')
+      await store.remove(digest)
+    }
+    const content = storedContent(blob, drop)
+    if (kind === 'blob') return content
+    try {
+      return await manifestContent(content, digest, signal)
+    } catch (error) {
+      if (signal.aborted || error instanceof OciError) throw error
+      await drop(error)
+      return undefined
+    }
   }
 
+  /** From a flight: the one that is under way for the digest, or the request's own where that one is of no use to it. */
   async #fetch(request: ContentRequest): Promise<Content> {
-    const content = await this.#fly(request).open(request.signal)
-    return explainedContent(content, (error) => this.#explain(error, request))
+    const shared = this.#fly(request, this.#sharedKey(request))
+    const content = await this.#join(shared, request).catch((error: unknown) => {
+      if (request.signal.aborted || shared.repository === repositoryText(request.repository)) throw error
+      const own = this.#fly(request, `${this.#sharedKey(request)} ${repositoryText(request.repository)}`)
+      return own.flight.open(request.signal)
+    })
+    const explained = explainedContent(content, (error) => this.#explain(error, request))
+    return request.kind === 'manifest' ? await manifestContent(explained, request.digest, request.signal) : explained
   }
 
-  /** The flight for the content, which is started if there is none. Private content has one for each asker. */
-  #fly(request: ContentRequest): Flight {
-    const key = `${request.digest} ${this.#options.access.identityOf(request)}`
+  #join({ flight, repository }: Entry, request: ContentRequest): Promise<Content> {
+    if (repository === repositoryText(request.repository)) return flight.open(request.signal)
+    return flight.open(AbortSignal.any([request.signal, AbortSignal.timeout(foreignPatience)]))
+  }
+
+  /** Whatever repository it is asked for in, content by digest is the same. Private content has a flight for each asker. */
+  #sharedKey(request: ContentRequest): string {
+    return `${request.kind} ${request.digest} ${this.#options.access.identityOf(request)}`
+  }
+
+  /** The flight under a key, which is started if there is none. */
+  #fly(request: ContentRequest, key: string): Entry {
     const running = this.#flights.get(key)
     if (running !== undefined) return running
-    const flight = this.#newFlight(request)
-    this.#flights.set(key, flight)
-    this.#limitOrphans()
-    const landing = flight.run().finally(() => {
+    const entry = { flight: this.#newFlight(request), repository: repositoryText(request.repository) }
+    this.#flights.set(key, entry)
+    const landing = entry.flight.run().finally(() => {
       this.#flights.delete(key)
       this.#landings.delete(landing)
     })
     this.#landings.add(landing)
-    return flight
+    return entry
   }
 
   #newFlight(request: ContentRequest): Flight {
     const { store, swarm, logger } = this.#options
-    const { digest, kind } = request
+    const { digest } = request
     const liars = new Set<PeerId>()
     return new Flight({
       digest,
       repository: repositoryText(request.repository),
-      maxBytes: kind === 'manifest' ? maxManifestBytes : Number.POSITIVE_INFINITY,
       stage: (size, onProgress) => store.stage(digest, size, onProgress),
       session: (onFacts) => this.#newSession(request, liars, onFacts),
       onUncached: (error) =>
         logger.warn({ digest, reason: messageOf(error) }, 'passing a blob through without storing it'),
-      onMismatch: (session) => {
-        const peers = [...session.used].filter((source) => source.origin === 'peer').map((source) => source.name)
-        logger.warn({ digest, sources: [...session.used].map((source) => source.name) }, 'received wrong bytes')
+      onOrphaned: () => this.#limitOrphans(),
+      onWrong: ({ opened, used }, error) => {
+        const names = [...opened].map(({ name }) => name)
+        logger.warn({ digest, sources: names, reason: error.message }, 'received wrong content')
+        // With several sources it is not known which one lied: none of them is used again for this blob, only one alone is banned.
+        const peers = [...opened].filter(({ origin }) => origin === 'peer').map(({ name }) => name)
         for (const peer of peers) liars.add(peer)
-        // With several sources it is not known which one lied; none of them is used again for this blob.
-        if (peers.length === 1 && session.used.size === 1)
-          swarm.ban(peers[0] as PeerId, `sent wrong bytes for ${digest}`)
+        const [only] = peers
+        if (only !== undefined && opened.size === 1 && used.size === 1)
+          swarm.ban(only, `sent wrong bytes for ${digest}`)
       },
     })
   }
@@ -139,6 +184,7 @@ export class Fetcher implements ContentSource {
       peers: (signal) => this.#peers(request, excluded, signal),
       upstream: upstreamSource(upstream, access, request),
       lookupTimeout,
+      maxBytes: request.kind === 'manifest' ? maxManifestBytes : Number.MAX_SAFE_INTEGER,
       onOpen: ({ origin }, { size, mediaType, public: isPublic }) =>
         onFacts({ size, mediaType, origin, public: isPublic }),
       onBytes: ({ origin }, bytes) => onFetched(origin, bytes),
@@ -160,26 +206,28 @@ export class Fetcher implements ContentSource {
 
   /** HEAD of what is not held: upstream knows best and needs to move nothing; peers when it can't be asked. */
   async #statElsewhere(request: ContentRequest): Promise<ContentInfo> {
-    const { upstream, swarm, access } = this.#options
+    const { upstream, swarm, access, patience } = this.#options
     try {
-      return { ...(await upstream.stat(request)), origin: 'upstream' }
+      const found = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
+      return { ...found, origin: 'upstream' }
     } catch (error) {
       if (!isOffline(error)) throw error
       const signal = AbortSignal.any([request.signal, AbortSignal.timeout(statLookupLimit)])
       for await (const peer of swarm.providers(request.digest, signal)) {
         const found = await swarm.stat(peer, request.digest, signal).catch(() => undefined)
         if (found === undefined) continue
-        if (found.access === 'public' || (await access.mayHave(request, false))) return { ...found, origin: 'peer' }
+        const isKnown = found.repositories.includes(repositoryText(request.repository))
+        const granted = found.access === 'public' ? 'public' : await access.check(request, isKnown)
+        if (granted !== undefined) return { ...found, origin: 'peer' }
       }
       throw error
     }
   }
 
   #limitOrphans(): void {
-    const orphans = [...this.#flights.values()].filter((flight) => flight.clients === 0)
-    // The newest has just been made and is about to get its client.
-    const excess = orphans.slice(0, -1).slice(maxOrphans)
-    for (const flight of excess) flight.abort(new Error('too many transfers without a client'))
+    const orphans = [...this.#flights.values()].filter(({ flight }) => flight.clients === 0)
+    for (const { flight } of orphans.slice(0, -maxOrphans))
+      flight.abort(new Error('too many transfers without a client'))
   }
 
   #explain(error: unknown, request: ContentRequest): unknown {

@@ -1,30 +1,32 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { Content, ContentInfo } from '../../proxy/ports.ts'
 import type { Staging } from '../store/blob-store.ts'
-import { isUnstorable, StoreError } from '../store/errors.ts'
+import { isUnstorable } from '../store/errors.ts'
 import type { StagedBlob } from '../store/staged-blob.ts'
 import { releasableBytes } from '../verify/chunk.ts'
-import { type HashedPrefix, prove } from '../verify/prove.ts'
+import { DigestMismatch } from '../verify/mismatch.ts'
+import type { HashedPrefix } from '../verify/prove.ts'
 import { Notifier } from './notifier.ts'
-import type { Session } from './session.ts'
+import { passThrough } from './pass-through.ts'
+import { type Session, SourceConflict } from './session.ts'
 import type { SourceBody } from './source.ts'
 
 /** What the first source said of the content. */
-type Facts = ContentInfo & Pick<SourceBody, 'public'>
+export type Facts = ContentInfo & Pick<SourceBody, 'public'>
 
 interface FlightOptions {
   readonly digest: Digest
   /** `registry/repository` that the content is fetched for. */
   readonly repository: string
-  /** More bytes than this are refused; manifests are small. */
-  readonly maxBytes: number
   readonly stage: (size: number | undefined, onProgress: () => void) => Promise<Staging>
   /** A new session, without the sources that gave wrong bytes before. */
   readonly session: (onFacts: (facts: Facts) => void) => Session
-  /** The bytes of a session did not match the digest. */
-  readonly onMismatch: (session: Session) => void
+  /** What a session gave was wrong. */
+  readonly onWrong: (session: Session, error: Error) => void
   /** The content could not be kept, but is passed through. */
   readonly onUncached: (error: unknown) => void
+  /** The last client has left before the end. */
+  readonly onOrphaned: () => void
 }
 
 /**
@@ -80,29 +82,29 @@ export class Flight {
   async run(): Promise<void> {
     try {
       for (let attempt = 1; ; attempt++) {
-        const mismatch = await this.#fill()
-        if (mismatch === undefined) break
-        if (attempt === maxAttempts) throw mismatch
+        const wrong = await this.#fill(this.#attempt)
+        if (wrong === undefined) break
+        if (attempt === maxAttempts || this.#clients === 0) throw wrong
         this.#attempt = newAttempt()
         this.#changed.notify()
       }
     } catch (error) {
-      this.#setState({ name: 'failed', error })
-    } finally {
-      this.#landed = true
-      await this.#closeFilesIfUnused()
+      this.#setState(this.#attempt, { name: 'failed', error })
     }
+    this.#landed = true
+    await this.#closeFilesIfUnused()
   }
 
   /** Joins the flight: waits until a source has answered. @throws why the content can't be had, or the signal's reason */
   async open(signal: AbortSignal): Promise<Content> {
     this.#clients += 1
     try {
-      const facts = await this.#waitForFacts(signal)
+      const attempt = await this.#answered(signal)
+      const facts = attempt.facts as Facts
       let closed = false
       return {
         ...facts,
-        read: (start, end, readSignal) => this.#read(facts, start, end, readSignal),
+        read: (start, end, readSignal) => this.#read(attempt, facts, start, end, readSignal),
         close: async () => {
           if (closed) return
           closed = true
@@ -117,36 +119,35 @@ export class Flight {
 
   async #leave(): Promise<void> {
     this.#clients -= 1
+    if (this.#clients === 0 && !this.#landed) this.#options.onOrphaned()
     await this.#closeFilesIfUnused()
   }
 
-  async #waitForFacts(signal: AbortSignal): Promise<Facts> {
+  /** The current attempt, once it knows its facts. */
+  async #answered(signal: AbortSignal): Promise<Attempt> {
     for (;;) {
-      if (this.#attempt.facts !== undefined) return this.#attempt.facts
-      if (this.#attempt.state.name === 'failed') throw this.#attempt.state.error
+      const { facts, state } = this.#attempt
+      if (facts !== undefined) return this.#attempt
+      if (state.name === 'failed') throw state.error
       await this.#changed.next(signal)
     }
   }
 
-  /** One attempt. @returns the error, if the bytes were wrong */
-  async #fill(): Promise<StoreError | undefined> {
-    const attempt = this.#attempt
+  /** @returns the error, if what came was wrong and another attempt makes sense */
+  async #fill(attempt: Attempt): Promise<Error | undefined> {
     const session = this.#options.session((facts) => {
       attempt.facts ??= facts
       this.#changed.notify()
     })
     let staging: Staging | undefined
-    let received = 0
     try {
       for await (const chunk of session.read(0, this.#abort.signal)) {
         staging ??= await this.#stage(attempt)
-        received += chunk.length
-        if (received > this.#options.maxBytes) throw new Error(`it has more than ${this.#options.maxBytes} bytes`)
         await staging.blob.write(chunk)
       }
       staging ??= await this.#stage(attempt)
       await staging.blob.finish()
-      this.#setState({ name: 'proven' })
+      this.#setState(attempt, { name: 'proven' })
       const { mediaType, public: isPublic = false } = attempt.facts ?? {}
       await staging.commit({ mediaType, public: isPublic, repository: this.#options.repository })
       return undefined
@@ -157,8 +158,8 @@ export class Flight {
         if (attempt.state.name !== 'proven') this.#goUncached(attempt)
         return undefined
       }
-      if (!(error instanceof StoreError && error.code === 'mismatch')) throw error
-      this.#options.onMismatch(session)
+      if (!isWrong(error)) throw error
+      this.#options.onWrong(session, error)
       return error
     }
   }
@@ -173,47 +174,55 @@ export class Flight {
   #goUncached(attempt: Attempt): void {
     const { staged } = attempt
     const prefix = () => staged && { length: staged.readable, hash: staged.hashOfReadable() }
-    this.#setState({ name: 'uncached', prefix })
+    this.#setState(attempt, { name: 'uncached', prefix })
   }
 
-  #setState(state: State): void {
-    this.#attempt.state = state
+  #setState(attempt: Attempt, state: State): void {
+    attempt.state = state
     this.#changed.notify()
   }
 
   /** The bytes for one client, who was told `facts`, as they become releasable. */
   async *#read(
+    opened: Attempt,
     facts: Facts,
     start: number,
     end: number | undefined,
     signal: AbortSignal,
   ): AsyncGenerator<Uint8Array, void, void> {
     let position = start
-    let mine = this.#attempt
+    let mine = opened
     for (;;) {
       if (mine !== this.#attempt) {
         // What this client has got may be wrong. It must see a broken body, not one that goes on with other bytes.
         if (position > start) throw new Error('the bytes received did not match the digest')
-        const { size } = await this.#waitForFacts(signal)
-        if (size !== facts.size) throw new Error('a source gave a wrong size')
-        mine = this.#attempt
+        mine = await this.#answered(signal)
+        if (mine.facts?.size !== facts.size) throw new Error('a source gave a wrong size')
       }
       const { staged, state } = mine
       if (state.name === 'failed') throw state.error
       const readable = staged?.readable ?? 0
-      const stop = Math.min(
-        end ?? Number.POSITIVE_INFINITY,
-        state.name === 'proven' ? readable - 1 : Number.POSITIVE_INFINITY,
-      )
+      if (state.name === 'proven' && (facts.size ?? readable) !== readable)
+        throw new Error('a source gave a wrong size')
+      const last = end ?? (facts.size ?? Number.POSITIVE_INFINITY) - 1
+      const stop = state.name === 'proven' ? Math.min(last, readable - 1) : last
       if (position > stop) return
-      const limit = state.name === 'filling' ? releasableBytes(readable, facts.size) : readable
+      // The last byte that a client asked for completes its response: it is withheld until all is proven.
+      const limit = state.name === 'filling' ? Math.min(releasableBytes(readable, facts.size), stop) : readable
       if (staged !== undefined && position < limit) {
         for await (const chunk of staged.read(position, Math.min(limit - 1, stop), signal)) {
           position += chunk.length
           yield chunk
         }
       } else if (state.name === 'uncached') {
-        yield* this.#passThrough(facts.size, state.prefix(), position, stop, signal)
+        const session = this.#options.session(() => {})
+        const { digest } = this.#options
+        try {
+          yield* passThrough({ session, digest, size: facts.size, prefix: state.prefix() }, position, stop, signal)
+        } catch (error) {
+          if (isWrong(error)) this.#options.onWrong(session, error)
+          throw error
+        }
         return
       } else {
         await this.#changed.next(signal)
@@ -221,27 +230,13 @@ export class Flight {
     }
   }
 
-  /** The bytes that the store had no room for, from a session of this client's own. */
-  async *#passThrough(
-    size: number | undefined,
-    prefix: HashedPrefix | undefined,
-    start: number,
-    stop: number,
-    signal: AbortSignal,
-  ): AsyncGenerator<Uint8Array, void, void> {
-    const session = this.#options.session(() => {})
-    let position = prefix?.length ?? 0
-    const body = prove(session.read(position, signal), this.#options.digest, size, prefix)
-    for await (const chunk of body) {
-      const from = Math.max(0, start - position)
-      const to = Math.min(chunk.length, stop + 1 - position)
-      position += chunk.length
-      if (from < to) yield chunk.subarray(from, to)
-    }
-  }
-
   async #closeFilesIfUnused(): Promise<void> {
     if (!this.#landed || this.#clients > 0) return
-    for (const file of this.#files.splice(0)) await file.close()
+    // A file that can't be closed (NFS) has nothing more to lose: it was made durable before, or is given up.
+    for (const file of this.#files.splice(0)) await file.close().catch(() => {})
   }
+}
+
+function isWrong(error: unknown): error is Error {
+  return error instanceof DigestMismatch || error instanceof SourceConflict
 }

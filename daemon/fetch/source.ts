@@ -30,8 +30,8 @@ export function upstreamSource(upstream: Upstream, access: AccessControl, reques
     name: repository.registry,
     open: async (offset, signal) => {
       const opened = await upstream.open({ kind, digest, repository, authorization, offset, signal })
-      if (opened.access === 'private') await access.accepted(request)
-      return { ...opened, public: opened.access === 'public' }
+      const granted = await access.accepted({ ...request, signal }, opened.access)
+      return { ...opened, public: granted === 'public' }
     },
   }
 }
@@ -48,11 +48,13 @@ export function peerSource(
     name: peer,
     open: async (offset, signal) => {
       const opened = await swarm.open(peer, request.digest, offset, signal)
-      if (opened.access === 'private' && !(await access.mayHave({ ...request, signal }, false))) {
-        const repository = repositoryText(request.repository)
+      if (opened.access === 'public') return { ...opened, public: true }
+      const repository = repositoryText(request.repository)
+      const granted = await access.check({ ...request, signal }, opened.repositories.includes(repository))
+      if (granted === undefined) {
         throw new PeerError('absent', peer, `upstream did not confirm that ${repository} may be read`)
       }
-      return { ...opened, public: opened.access === 'public' }
+      return { ...opened, public: granted === 'public' }
     },
   }
 }

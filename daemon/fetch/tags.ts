@@ -1,11 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { ResolvedTag, TagRequest, TagResolver } from '../../proxy/ports.ts'
-import type { Upstream } from '../../proxy/upstream/types.ts'
+import { type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
 import type { Metadata, TagRecord } from '../store/metadata.ts'
 import type { Swarm } from '../swarm/ports.ts'
 import type { AccessControl, Identity } from './access.ts'
 import { isOffline, toOciError } from './errors.ts'
+import { waitFor } from './wait.ts'
 
 interface TagsOptions {
   readonly metadata: Pick<Metadata, 'tag' | 'putTag'>
@@ -48,26 +48,19 @@ export class Tags implements TagResolver {
     const asking = this.#ask(request, reference, identity)
     const lastConfirmed = () => this.#lastConfirmed(reference, mine, request.signal)
     try {
-      const answer = await this.#wait(asking, request.signal)
+      const answer = await waitFor(asking, this.#options.patience, request.signal)
       if (answer !== undefined) return fresh(answer)
-      return (await lastConfirmed()) ?? fresh(await asking)
+      const last = await lastConfirmed()
+      if (last !== undefined) return last
+      // Nobody knows the tag but upstream, if it ever answers.
+      const late = await waitFor(asking, resolveLimit, request.signal)
+      if (late === undefined) throw new UpstreamError('unreachable', `${request.repository.registry} does not answer`)
+      return fresh(late)
     } catch (error) {
       request.signal.throwIfAborted()
       const last = isOffline(error) ? await lastConfirmed() : undefined
       if (last === undefined) throw toOciError(error, 'manifest', reference)
       return last
-    }
-  }
-
-  /** Upstream's answer, or undefined where it lets us wait: a registry that hangs is as good as none. */
-  async #wait(asking: Promise<TagRecord>, signal: AbortSignal): Promise<TagRecord | undefined> {
-    const answered = new AbortController()
-    const patience = delay(this.#options.patience, undefined, { signal: AbortSignal.any([signal, answered.signal]) })
-    try {
-      return await Promise.race([asking, patience])
-    } finally {
-      patience.catch(() => {})
-      answered.abort()
     }
   }
 
@@ -81,8 +74,6 @@ export class Tags implements TagResolver {
     const running = this.#asking.get(key)
     if (running !== undefined) return running
     const asking = this.#askUpstream(request, reference, identity).finally(() => this.#asking.delete(key))
-    // Where nobody waits for it any more, its failure is nobody's.
-    asking.catch(() => {})
     this.#asking.set(key, asking)
     return asking
   }
@@ -92,16 +83,17 @@ export class Tags implements TagResolver {
     const { repository, authorization, tag } = request
     const signal = AbortSignal.timeout(resolveLimit)
     const found = await upstream.resolveManifest({ repository, authorization, reference: tag, signal })
+    const asker = { kind: 'manifest', digest: found.digest, repository, authorization, signal } as const
+    const granted = await access.accepted(asker, found.access)
     const record: TagRecord = {
       digest: found.digest,
       mediaType: found.mediaType,
       size: found.size,
-      public: found.access === 'public',
+      public: granted === 'public',
       identity,
       confirmedAt: this.#now(),
     }
     await metadata.putTag(reference, record)
-    if (!record.public) await access.accepted(request)
     return record
   }
 

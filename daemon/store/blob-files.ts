@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
 import { writeError } from './errors.ts'
 
+const tooManyFilesCodes: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE'])
+
 const algorithms = ['sha256', 'sha512'] as const
 
 /** The files of the store: `blobs/<algorithm>/<hex>` for what is proven, `staging/` for what is not. */
@@ -35,17 +37,19 @@ export class BlobFiles {
     return found
   }
 
-  /** Opens a blob; undefined where its file is gone or has another length. */
+  /**
+   * Opens a blob; undefined where its file is gone, damaged or of another length.
+   * @throws where this process has too many files open, which says nothing of the blob
+   */
   async open(digest: Digest, size: number): Promise<FileHandle | undefined> {
-    let file: FileHandle
+    let file: FileHandle | undefined
     try {
       file = await open(this.#pathOf(digest), 'r')
+      if ((await file.stat()).size === size) return file
     } catch (error) {
-      ignoreAbsent(error)
-      return undefined
+      if (tooManyFilesCodes.has((error as NodeJS.ErrnoException).code)) throw error
     }
-    if ((await file.stat()).size === size) return file
-    await file.close()
+    await file?.close()
     return undefined
   }
 
@@ -76,19 +80,17 @@ export class BlobFiles {
     }
   }
 
+  /** What can't be deleted is left for the next start to find. */
   async unlink(digest: Digest): Promise<void> {
-    await unlink(this.#pathOf(digest)).catch(ignoreAbsent)
+    await unlink(this.#pathOf(digest)).catch(() => {})
   }
 
+  /** As `unlink`. */
   async unlinkStaged(path: string): Promise<void> {
-    await unlink(path).catch(ignoreAbsent)
+    await unlink(path).catch(() => {})
   }
 
   #pathOf(digest: Digest): string {
     return join(this.#blobs, algorithmOf(digest), hexOf(digest))
   }
-}
-
-function ignoreAbsent(error: unknown): void {
-  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
 }

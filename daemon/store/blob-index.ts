@@ -53,11 +53,16 @@ export class BlobIndex {
     if (entry !== undefined) entry.record = record
   }
 
-  /** Pins a blob against eviction. */
-  pin(digest: Digest): BlobRecord | undefined {
+  /** Pins a blob against eviction. @returns what ends that, once */
+  pin(digest: Digest): (() => void) | undefined {
     const entry = this.#entries.get(digest)
-    if (entry !== undefined) entry.pins += 1
-    return entry?.record
+    if (entry === undefined) return undefined
+    entry.pins += 1
+    let isPinned = true
+    return () => {
+      if (isPinned) entry.pins -= 1
+      isPinned = false
+    }
   }
 
   /** Marks a blob as used now. */
@@ -67,11 +72,6 @@ export class BlobIndex {
     this.#entries.delete(digest)
     entry.record = { ...entry.record, lastAccess: now }
     this.#entries.set(digest, entry)
-  }
-
-  unpin(digest: Digest): void {
-    const entry = this.#entries.get(digest)
-    if (entry !== undefined && entry.pins > 0) entry.pins -= 1
   }
 
   remove(digest: Digest): void {
@@ -85,6 +85,13 @@ export class BlobIndex {
   oldestUnpinned(): Digest | undefined {
     for (const [digest, entry] of this.#entries) if (entry.pins === 0) return digest
     return undefined
+  }
+
+  /** Bytes that evicting all that is not in use would free. */
+  evictableBytes(): number {
+    let bytes = 0
+    for (const { record, pins } of this.#entries.values()) if (pins === 0) bytes += record.size
+    return bytes
   }
 
   reserve(bytes: number): void {

@@ -103,33 +103,35 @@ export class BlobStore {
     return this.#index.newestFirst()
   }
 
-  /** Opens a blob for a user; undefined where it is not held. */
+  /** Opens a blob for a user; undefined where it is not held. It is not evicted until it is closed. */
   async openBlob(digest: Digest): Promise<StoredBlob | undefined> {
+    const unpin = this.#index.pin(digest)
+    if (unpin === undefined) return undefined
     this.#index.touch(digest, this.#now())
-    if (this.#index.get(digest) !== undefined) this.#accessed.add(digest)
-    return this.openUntouched(digest)
+    this.#accessed.add(digest)
+    try {
+      const blob = await this.openUntouched(digest)
+      if (blob === undefined) unpin()
+      return blob && { ...blob, close: () => blob.close().finally(unpin) }
+    } catch (error) {
+      unpin()
+      throw error
+    }
   }
 
   /** As `openBlob`, without counting as a use. A blob whose file is gone or has another length is dropped. */
   async openUntouched(digest: Digest): Promise<StoredBlob | undefined> {
-    const record = this.#index.pin(digest)
+    const record = this.#index.get(digest)
     if (record === undefined) return undefined
     const file = await this.#files.open(digest, record.size)
     if (file === undefined) {
-      this.#index.unpin(digest)
       await this.remove(digest)
       return undefined
     }
-    let closed = false
     return {
       record,
       read: (start, end, signal) => readBytes(file, start, end, signal),
-      close: async () => {
-        if (closed) return
-        closed = true
-        this.#index.unpin(digest)
-        await file.close()
-      },
+      close: () => file.close(),
     }
   }
 
@@ -141,8 +143,7 @@ export class BlobStore {
     let reserved = 0
     let written = 0
     const reserve = async (bytes: number) => {
-      if (bytes > 0) await this.#makeRoom(bytes)
-      this.#index.reserve(bytes)
+      await this.#makeRoom(bytes)
       reserved += bytes
     }
     await reserve(size ?? 0)
@@ -212,7 +213,7 @@ export class BlobStore {
     this.#accessed.delete(digest)
     // The file goes first: a record without a file is noticed when it is opened, a file without a record is adopted.
     await this.#files.unlink(digest)
-    await this.#metadata.deleteBlob(digest)
+    await this.#metadata.deleteBlob(digest).catch(() => {})
   }
 
   async #putInPlace(digest: Digest, path: string, size: number, facts: BlobFacts): Promise<void> {
@@ -228,12 +229,17 @@ export class BlobStore {
       createdAt: now,
       lastAccess: now,
     }
-    await this.#metadata.putBlob(digest, record)
+    try {
+      await this.#metadata.putBlob(digest, record)
+    } catch (error) {
+      if (before === undefined) await this.#files.unlink(digest)
+      throw error
+    }
     this.#index.add(digest, record)
     this.#events.stored(digest, record)
   }
 
-  /** Evicts until so many more bytes fit. @throws {StoreError} no-space */
+  /** Evicts until so many more bytes fit, and reserves them. @throws {StoreError} no-space */
   #makeRoom(bytes: number): Promise<void> {
     const run = async () => {
       if (bytes > this.#index.capacity) {
@@ -241,9 +247,12 @@ export class BlobStore {
       }
       while (this.#index.freeBytes < bytes) {
         const digest = this.#index.oldestUnpinned()
-        if (digest === undefined) throw new StoreError('no-space', 'all blobs in the quota are in use')
+        if (digest === undefined || this.#index.freeBytes + this.#index.evictableBytes() < bytes) {
+          throw new StoreError('no-space', 'too many of the blobs in the quota are in use')
+        }
         await this.remove(digest)
       }
+      this.#index.reserve(bytes)
     }
     const done = this.#evicting.then(run)
     this.#evicting = done.catch(() => {})

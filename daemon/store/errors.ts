@@ -2,10 +2,9 @@
  * - `locked`: another process uses the data directory
  * - `no-space`: the disk is full, or the quota can't make room (blob larger than it, or all of it in use)
  * - `io`: the disk can't be written for another reason
- * - `mismatch`: the bytes are not what the digest names
  * - `truncated`: a blob's file ended early
  */
-export type StoreErrorCode = 'locked' | 'no-space' | 'io' | 'mismatch' | 'truncated'
+export type StoreErrorCode = 'locked' | 'no-space' | 'io' | 'truncated'
 
 export class StoreError extends Error {
   readonly code: StoreErrorCode

@@ -41,16 +41,22 @@ export class Metadata {
   readonly #grants
   readonly #values
 
-  private constructor(db: Db) {
+  readonly #onLostWrite: (error: unknown) => void
+
+  private constructor(db: Db, onLostWrite: (error: unknown) => void) {
     this.#db = db
+    this.#onLostWrite = onLostWrite
     this.#blobs = db.sublevel<string, BlobRecord>('blobs', { valueEncoding: 'json' })
     this.#tags = db.sublevel<string, TagRecord>('tags', { valueEncoding: 'json' })
     this.#grants = db.sublevel<string, number>('grants', { valueEncoding: 'json' })
     this.#values = db.sublevel<string, string>('values', { valueEncoding: 'utf8' })
   }
 
-  /** @throws {StoreError} locked, where another process has it open */
-  static async open(folder: string): Promise<Metadata> {
+  /**
+   * @param onLostWrite told of tags and grants that could not be written: on a full disk, pulls go on without them
+   * @throws {StoreError} locked, where another process has it open
+   */
+  static async open(folder: string, onLostWrite: (error: unknown) => void): Promise<Metadata> {
     const db: Db = new Level(folder)
     try {
       await db.open()
@@ -64,7 +70,7 @@ export class Metadata {
       }
       throw error
     }
-    return new Metadata(db)
+    return new Metadata(db, onLostWrite)
   }
 
   async *blobs(): AsyncGenerator<[Digest, BlobRecord]> {
@@ -90,7 +96,7 @@ export class Metadata {
   }
 
   async putTag(reference: string, record: TagRecord): Promise<void> {
-    await this.#tags.put(reference, record)
+    await this.#tags.put(reference, record).catch(this.#onLostWrite)
   }
 
   /** When upstream last accepted an identity for a repository, in ms since the epoch. */
@@ -99,7 +105,11 @@ export class Metadata {
   }
 
   async putGrant(key: string, at: number): Promise<void> {
-    await this.#grants.put(key, at)
+    await this.#grants.put(key, at).catch(this.#onLostWrite)
+  }
+
+  async deleteGrant(key: string): Promise<void> {
+    await this.#grants.del(key).catch(this.#onLostWrite)
   }
 
   /** Deletes grants and tags from before the given times (ms since the epoch), so that neither grows for ever. */

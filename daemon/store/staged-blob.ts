@@ -1,7 +1,8 @@
 import type { Hash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { algorithmOf, createDigestHash, type Digest, finishDigest } from '../../proxy/oci/digest.ts'
-import { StoreError, writeError } from './errors.ts'
+import { DigestMismatch } from '../verify/mismatch.ts'
+import { writeError } from './errors.ts'
 import { readBytes } from './read.ts'
 
 /** Arriving bytes are gathered while the write before them runs, up to this many. */
@@ -60,14 +61,12 @@ export class StagedBlob {
     }
   }
 
-  /** Waits until all that was written is in the file, and checks the digest. @throws {StoreError} mismatch, no-space, io */
+  /** Waits until all that was written is in the file, and checks the digest. @throws {DigestMismatch}, or {StoreError} no-space, io */
   async finish(): Promise<void> {
     await this.#drain()
     const { digest } = this.#options
     const actual = finishDigest(algorithmOf(digest), this.#hash.copy())
-    if (actual !== digest) {
-      throw new StoreError('mismatch', `expected ${digest}, but the ${this.#readable} bytes received have ${actual}`)
-    }
+    if (actual !== digest) throw new DigestMismatch(digest, actual)
   }
 
   /** Bytes `start` to `end` inclusive, all of which must be below `readable`. */

@@ -20,6 +20,8 @@ export interface SharedBlob {
   readonly mediaType: string | undefined
   /** `private` content is told so to the peer (header `Layerd-Access`), which then asks upstream who may have it. */
   readonly access: Access
+  /** `registry/repository` that it was found in, most recent last; told for private content only. */
+  readonly repositories: readonly string[]
   /** Bytes `start` to `end` inclusive. A chunk is valid until the next one is asked for. */
   read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>
   close(): Promise<void>
@@ -39,6 +41,8 @@ export interface PeerBody {
   readonly size: number
   readonly mediaType: string | undefined
   readonly access: Access
+  /** Repositories that the peer found private content in; none for public content. */
+  readonly repositories: readonly string[]
   /** Bytes from the offset asked for to the end; throws {@link PeerError} where the peer fails. */
   readonly body: AsyncIterable<Uint8Array>
 }

@@ -1,13 +1,7 @@
 import type { Hash } from 'node:crypto'
 import { algorithmOf, createDigestHash, type Digest, finishDigest } from '../../proxy/oci/digest.ts'
 import { releasableBytes } from './chunk.ts'
-
-export class DigestMismatch extends Error {
-  constructor(digest: Digest, actual: Digest) {
-    super(`expected ${digest}, received bytes that have ${actual}`)
-    this.name = 'DigestMismatch'
-  }
-}
+import { DigestMismatch } from './mismatch.ts'
 
 /** A prefix of a blob that was hashed already. */
 export interface HashedPrefix {

@@ -11,6 +11,8 @@ export interface RequestFacts {
   source?: ContentOrigin
   /** Bytes of the body given to the client. */
   bytes: number
+  /** Why the request could not be answered as asked, or not to the end. */
+  error?: string
 }
 
 export interface RegistryState {

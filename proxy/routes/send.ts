@@ -29,14 +29,20 @@ export async function sendBody(
   // From here on the response is ours: Koa must not end it, and an error can't become a status any more.
   ctx.respond = false
   if (isLate) res.flushHeaders()
+  let left = ctx.length ?? Number.POSITIVE_INFINITY
   try {
     for (let next = await first; next.done !== true; next = await chunks.next()) {
+      left -= next.value.length
+      // Bytes beyond Content-Length would be read as the next response, and those before it as a complete one.
+      if (left < 0) throw new Error('the body is longer than its Content-Length')
       await write(res, next.value)
       ctx.state.facts.bytes += next.value.length
       onServed(next.value.length)
     }
+    if (left > 0 && ctx.length !== undefined) throw new Error('the body is shorter than its Content-Length')
     res.end()
   } catch (error) {
+    ctx.state.facts.error = error instanceof Error ? error.message : String(error)
     res.destroy(error instanceof Error ? error : new Error(String(error)))
     throw error
   } finally {

@@ -6,11 +6,13 @@ import { type Credentials, passwordFrom } from './docker-config.ts'
 import { abortedError } from './errors.ts'
 import type { Registry } from './registry.ts'
 import { basicAuthorization, requestToken } from './token.ts'
-import { UpstreamError } from './types.ts'
+import { UpstreamError, type UpstreamRequest } from './types.ts'
 
 /** On whose behalf a registry is asked. What one was granted is never used for another: the key tells them apart. */
 export type Requestor =
   | { readonly kind: 'node'; readonly key: string }
+  /** Nobody in particular. */
+  | { readonly kind: 'anonymous'; readonly key: string }
   | { readonly kind: 'client'; readonly key: string; readonly credentials: Credentials }
   /** A client that brought its own token (or a scheme that only it knows), which is sent as it is. */
   | { readonly kind: 'token'; readonly grant: Grant }
@@ -67,7 +69,11 @@ export class Authorizer {
   }
 
   /** @param authorization a client's header, if it sent one */
-  async requestorOf(authorization: string | undefined): Promise<Requestor> {
+  async requestorOf({
+    authorization,
+    anonymous = false,
+  }: Pick<UpstreamRequest, 'authorization' | 'anonymous'>): Promise<Requestor> {
+    if (anonymous) return { kind: 'anonymous', key: 'anonymous' }
     if (authorization === undefined) return { kind: 'node', key: `node ${await this.#credentials.version()}` }
     const credentials = passwordOfBasic(authorization)
     if (credentials === undefined) {
@@ -103,7 +109,7 @@ export class Authorizer {
     this.#grants.delete(key)
     let flight = this.#flights.get(key)
     if (flight === undefined) {
-      flight = this.#obtain(request, requestor.kind === 'client' ? requestor.credentials : undefined)
+      flight = this.#obtain(request)
         .then((grant) => this.#keep(key, grant))
         .finally(() => this.#flights.delete(key))
       this.#flights.set(key, flight)
@@ -111,10 +117,10 @@ export class Authorizer {
     return withSignal(flight, signal)
   }
 
-  async #obtain(request: ChallengedRequest, ofClient: Credentials | undefined): Promise<Grant> {
+  async #obtain(request: ChallengedRequest): Promise<Grant> {
     const { registry, repository, rejected } = request
     const challenges = parseChallenges(request.challenge)
-    const credentials = ofClient ?? (await this.#credentials.find(registry, rejected !== undefined))
+    const credentials = await this.#credentialsFor(request)
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer')
     if (bearer !== undefined) {
       const { value, expiresAt } = await requestToken(registry, {
@@ -141,6 +147,11 @@ export class Authorizer {
       throw unauthorized(request, `${registry.name} does not take this user name and password for ${repository.name}`)
     }
     return { authorization, credentialed: true, expiresAt: this.#now() + basicLifetime }
+  }
+
+  async #credentialsFor({ registry, requestor, rejected }: ChallengedRequest): Promise<Credentials | undefined> {
+    if (requestor.kind === 'client') return requestor.credentials
+    return requestor.kind === 'node' ? await this.#credentials.find(registry, rejected !== undefined) : undefined
   }
 
   #keep(key: string, grant: Grant): Grant {

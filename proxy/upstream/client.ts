@@ -130,7 +130,7 @@ class RegistryClient implements Upstream {
     const signal = this.#signal(request.signal)
     const response = await this.#context.sender.send({
       registry,
-      requestor: await this.#authorizer.requestorOf(request.authorization),
+      requestor: await this.#authorizer.requestorOf(request),
       repository,
       method: 'GET',
       path: resource,
@@ -197,11 +197,11 @@ class RegistryClient implements Upstream {
     reference: string,
     digest: Digest | undefined,
   ): Promise<ContentRequest> {
-    const { repository, authorization, signal } = request
+    const { repository, signal } = request
     const isManifest = kind === 'manifest'
     return {
       registry: this.#registry(repository.registry),
-      requestor: await this.#authorizer.requestorOf(authorization),
+      requestor: await this.#authorizer.requestorOf(request),
       repository,
       path: `${isManifest ? 'manifests' : 'blobs'}/${reference}`,
       headers: { ...this.#headers, accept: isManifest ? [...manifestMediaTypes, '*/*'].join(', ') : '*/*' },

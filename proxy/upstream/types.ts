@@ -10,6 +10,8 @@ export interface UpstreamRequest {
   readonly repository: Repository
   /** A client's `Authorization` header. It goes to this registry's host (and its token service) only. */
   readonly authorization?: string | undefined
+  /** Asks as anybody could: neither a client's credentials nor the node's are used. */
+  readonly anonymous?: boolean
   readonly signal: AbortSignal
 }
 

@@ -82,13 +82,13 @@ export class Layerd implements AsyncDisposable {
     )
   }
 
-  /** Waits until everything that it holds is announced to the swarm. */
-  async announced(): Promise<void> {
+  /** Waits until it has announced so many blobs to the swarm, which it does some time after their clients have them. */
+  async announced(blobs: number): Promise<void> {
     const done = async () => {
       const { provided, provideQueue } = await this.status()
-      return provided > 0 && provideQueue === 0
+      return provided >= blobs && provideQueue === 0
     }
-    await waitFor('the announcement of blobs', done, SWARM_DEADLINE_MS)
+    await waitFor(`the announcement of ${blobs} blobs`, done, SWARM_DEADLINE_MS)
   }
 
   /** Stops it and removes its data: what is removed soon enough is never written to the disk. */

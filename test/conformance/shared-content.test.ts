@@ -17,7 +17,7 @@ interface Subject {
 
 async function storeSubject(): Promise<Subject> {
   const dataDir = await tempDir()
-  const metadata = await Metadata.open(join(dataDir, 'meta'))
+  const metadata = await Metadata.open(join(dataDir, 'meta'), () => {})
   const events = { stored: () => {}, removing: async () => {} }
   const store = await BlobStore.open({ dataDir, metadata, maxBytes: 100_000_000, events })
   onTestFinished(async () => {

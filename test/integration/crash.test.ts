@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { NodeStatus } from '../../daemon/admin/app.ts'
 import { chunkBytes } from '../../daemon/verify/chunk.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
@@ -16,10 +17,11 @@ describe('kill -9', () => {
   it('at any moment of a pull leaves nothing wrong, and nothing that needs a person', async () => {
     const upstream = await FakeUpstream.start()
     onTestFinished(() => upstream.close())
-    upstream.inject('GET', faults.slow(40 * chunkBytes))
+    upstream.inject('GET', faults.slow(6 * chunkBytes))
     const dataDir = await tempDir()
     const args = ['--registry', `docker.io=${upstream.url}`]
     const moments: number[] = []
+    let unfinished = 0
     for (let round = 0; round < kills; round++) {
       const layers = Array.from({ length: 4 }, (_, index) =>
         pseudoRandomBytes(3 * chunkBytes + index, `${round} ${index}`),
@@ -27,13 +29,15 @@ describe('kill -9', () => {
       const digests = layers.map((layer) => upstream.addBlob(layer))
       const node = await spawnNode(dataDir, args)
       const pulls = digests.map((digest) => ask(node.url, `/v2/app/blobs/${digest}`).catch(() => undefined))
-      const moment = Math.random() * 500
+      // Each pull takes half a second: most of these moments are in the middle of it.
+      const moment = 50 + Math.random() * 500
       moments.push(Math.round(moment))
       await delay(moment)
       await node.kill()
-      for (const got of await Promise.all(pulls)) {
-        if (got?.complete) expect(digests).toContain(digestOf(got.body))
+      for (const [index, got] of (await Promise.all(pulls)).entries()) {
+        if (got?.complete) expect(digestOf(got.body)).toBe(digests[index])
       }
+      unfinished += (await readdir(join(dataDir, 'staging'))).length
       // Every file that has the name of a blob is that blob, before anybody has had a look at it.
       for (const name of await readdir(join(dataDir, 'blobs', 'sha256'))) {
         const bytes = await readFile(join(dataDir, 'blobs', 'sha256', name))
@@ -51,6 +55,7 @@ describe('kill -9', () => {
       }
       await again.kill()
     }
+    expect(unfinished, `killed after ${moments} ms`).toBeGreaterThan(0)
   })
 })
 
@@ -73,7 +78,18 @@ describe('a full disk', () => {
       const got = await ask(node.url, `/v2/app/blobs/${digest}`)
       expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, digest])
     }
-    const status = await (await fetch(`${node.admin}/api/v1/status`)).json()
-    expect(status).toMatchObject({ store: { blobs: 1, bytes: chunkBytes } })
+    for (let index = 0; index < 30; index++) {
+      const manifest = upstream.addManifest({
+        schemaVersion: 2,
+        layers: [],
+        annotations: { index: String(index).repeat(50_000) },
+      })
+      upstream.tag('library/app', `v${index}`, manifest)
+      const got = await ask(node.url, `/v2/app/manifests/v${index}`)
+      expect([got.status, digestOf(got.body)]).toEqual([200, manifest])
+    }
+    const status = (await (await fetch(`${node.admin}/api/v1/status`)).json()) as NodeStatus
+    expect(status.store.bytes).toBeGreaterThanOrEqual(chunkBytes)
+    expect(status.store.bytes).toBeLessThan(8 * chunkBytes)
   })
 })

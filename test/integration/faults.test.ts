@@ -1,3 +1,4 @@
+import { Agent } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { chunkBytes } from '../../daemon/verify/chunk.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
@@ -62,7 +63,7 @@ describe('an upstream that fails', () => {
       const got = await get()
       expect(got.complete).toBe(false)
       expect(got.body.length).toBeLessThan(layer.length)
-      await until(() => node.log.some(({ msg }) => msg === 'received wrong bytes'))
+      await until(() => node.log.some(({ msg }) => msg === 'received wrong content'))
       upstream.heal()
       await until(async () => digestOf((await get()).body) === blob)
     },
@@ -120,6 +121,41 @@ describe('clients', () => {
     await until(async () => (await node.status()).store.blobs === 1)
     expect(await get()).toMatchObject({ status: 200, complete: true })
     expect(upstream.seen('GET')).toHaveLength(1)
+  })
+
+  it('of a registry that hangs do not hold up those of another one with the same content', async () => {
+    const [hanging, healthy] = [await FakeUpstream.start(), await FakeUpstream.start()]
+    onTestFinished(async () => {
+      await hanging.close()
+      await healthy.close()
+    })
+    const node = await startTestNode({ registries: { 'ghcr.io': hanging.url, 'docker.io': healthy.url } })
+    const blob = healthy.addBlob(layer)
+    hanging.inject('GET', faults.hang())
+    const stuck = ask(node.url, `/v2/ghcr.io/a/b/blobs/${blob}`).catch(() => undefined)
+    await hanging.waitForRequest('GET')
+    const started = performance.now()
+    expect(await ask(node.url, `/v2/app/blobs/${blob}`)).toMatchObject({ status: 200, complete: true })
+    expect(performance.now() - started).toBeLessThan(5000)
+    await node.stop()
+    await stuck
+  })
+
+  it('that keep their connection do not hold up a stop', async () => {
+    const { node, path } = await setUp()
+    const agent = new Agent({ keepAlive: true })
+    onTestFinished(() => agent.destroy())
+    for (let time = 0; time < 2; time++) await ask(node.url, path, { agent })
+    const started = performance.now()
+    await node.stop()
+    expect(performance.now() - started).toBeLessThan(1500)
+  })
+
+  it('that ask for a part of a cold blob get no end of it before the whole is proven', async () => {
+    const { upstream, get } = await setUp()
+    upstream.inject('GET', faults.corrupt(5))
+    const got = await get({ headers: { range: 'bytes=0-99' } })
+    expect([got.status, got.complete]).not.toEqual([206, true])
   })
 
   it('finish what they have begun when the node stops', async () => {

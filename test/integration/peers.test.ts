@@ -155,6 +155,38 @@ describe('a peer that fails', () => {
     expect([second.status, second.complete, digestOf(second.body)]).toEqual([200, true, blob])
   })
 
+  it('by another size, before it dies without a byte, changes nothing of what the client gets', async () => {
+    const { upstream, node, peer, blob, path } = await withPeer()
+    const { open } = peer.content
+    peer.content.blobs.set(blob, layer.subarray(0, 1000))
+    peer.content.open = async (digest) => {
+      const shared = await open.call(peer.content, digest)
+      const read = async function* () {
+        yield* []
+        throw new Error('the disk is gone')
+      }
+      return shared && { ...shared, read }
+    }
+    upstream.inject('GET', faults.chunked())
+    peer.swarm.advertise(blob, true)
+    await until(() => peer.status().provided === 1)
+    for (let time = 0; time < 2; time++) {
+      const got = await ask(node.url, path)
+      expect(got.status === 200 && got.complete && digestOf(got.body) !== blob).toBe(false)
+    }
+    expect(digestOf((await ask(node.url, path)).body)).toBe(blob)
+  })
+
+  it('by a manifest that is too large is passed over', async () => {
+    const { upstream, node, peer } = await withPeer()
+    const manifest = upstream.addManifest({ schemaVersion: 2, layers: [] })
+    peer.content.blobs.set(manifest, Buffer.alloc(5_000_000))
+    peer.swarm.advertise(manifest, true)
+    await until(() => peer.status().provided === 1)
+    const got = await ask(node.url, `/v2/app/manifests/${manifest}`)
+    expect([got.status, digestOf(got.body)]).toEqual([200, manifest])
+  })
+
   it('by dying in the middle of a blob costs nothing that had come already', async () => {
     const { upstream, node, peer, path } = await withPeer()
     const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
@@ -226,6 +258,30 @@ describe('private content', () => {
     await upstream.close()
     expect(await pull(a, basic('me:secret'))).toMatchObject({ status: 200, complete: true })
     expect(await pull(a, basic('me:wrong'))).toMatchObject({ status: 503 })
+  })
+
+  it('stays with its repository, online and offline: who may read another one gets nothing of it', async () => {
+    const { upstream, a, blob, pull } = await privateUpstream({ access: { freshFor: '1ms' } })
+    await pull(a, basic('me:secret'))
+    const other = upstream.addBlob(Buffer.from('a layer of another repository'))
+    const headers = basic('me:secret')
+    expect(await ask(a.url, `/v2/bob/x/blobs/${other}`, { headers })).toMatchObject({ status: 200 })
+    await until(async () => (await a.status()).store.blobs === 2)
+    await upstream.close()
+    expect(await pull(a, headers)).toMatchObject({ status: 200 })
+    expect(await ask(a.url, `/v2/bob/x/blobs/${blob}`, { headers })).toMatchObject({ status: 503 })
+  })
+
+  it('is not what a login was not needed for: that is shared as what it is', async () => {
+    const { upstream, a, b, blob, pull } = await setUp().then((parts) => ({
+      ...parts,
+      pull: (node: TestNode, headers = {}) => ask(node.url, `/v2/app/blobs/${parts.blob}`, { headers }),
+    }))
+    upstream.requireBearer({ accounts: { me: 'secret' }, anonymous: true })
+    expect(await pull(a, basic('me:secret'))).toMatchObject({ status: 200 })
+    await untilAnnounced(a, 1)
+    await upstream.close()
+    expect(digestOf((await pull(b)).body)).toBe(blob)
   })
 
   it('does not leave a node of an open swarm', async () => {

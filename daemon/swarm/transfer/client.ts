@@ -6,7 +6,13 @@ import { parseContentRange } from '../../../proxy/oci/range.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import { type Access, type PeerBody, PeerError, type PeerId, type TagConfirmation } from '../ports.ts'
 import type { TransferCertificate } from './certificate.ts'
-import { ACCESS_HEADER, MAX_TAG_BYTES, type TransferDeadlines } from './constants.ts'
+import {
+  ACCESS_HEADER,
+  MAX_REPOSITORIES,
+  MAX_TAG_BYTES,
+  REPOSITORIES_HEADER,
+  type TransferDeadlines,
+} from './constants.ts'
 import { Exchange, type ResponseHead } from './exchange.ts'
 import { blobPath, decodeConfirmation, tagPath } from './messages.ts'
 import { createClientContext, createPool } from './pool.ts'
@@ -53,7 +59,13 @@ export class TransferClient {
     const size = offset === 0 ? contentLength(answer.headers) : sizeFrom(answer, offset)
     if (size === undefined) throw refuse(answer, peer, 'answered with other bytes than asked for')
     const body = this.#read(answer, peer, size - offset, signal)
-    return { size, mediaType: mediaTypeOf(answer.headers), access: accessOf(answer.headers), body }
+    return {
+      size,
+      mediaType: mediaTypeOf(answer.headers),
+      access: accessOf(answer.headers),
+      repositories: repositoriesOf(answer.headers),
+      body,
+    }
   }
 
   async stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<Omit<PeerBody, 'body'>> {
@@ -61,7 +73,12 @@ export class TransferClient {
     answer.release()
     const size = contentLength(answer.headers)
     if (size === undefined) throw refuse(answer, peer, 'told no size')
-    return { size, mediaType: mediaTypeOf(answer.headers), access: accessOf(answer.headers) }
+    return {
+      size,
+      mediaType: mediaTypeOf(answer.headers),
+      access: accessOf(answer.headers),
+      repositories: repositoriesOf(answer.headers),
+    }
   }
 
   /** What a peer knows of a tag; undefined where it claims a confirmation in the future. */
@@ -216,6 +233,12 @@ function sizeFrom({ status, headers }: ResponseHead, offset: number): number | u
   const range = status === 206 ? parseContentRange(single(headers['content-range'])) : undefined
   const right = range?.start === offset && range.size === range.end + 1
   return right && contentLength(headers) === range.size - offset ? range.size : undefined
+}
+
+/** Names that are none match no repository. */
+function repositoriesOf(headers: IncomingHttpHeaders): readonly string[] {
+  const text = headers[REPOSITORIES_HEADER]
+  return typeof text === 'string' ? text.split(',').slice(-MAX_REPOSITORIES) : []
 }
 
 /** Whatever is not told to be public is treated as private. */

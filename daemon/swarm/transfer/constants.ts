@@ -40,3 +40,9 @@ export const RETRY_AFTER_SECONDS = 1
 
 /** Says whether a blob is `public` or `private` content; lower case, as Node gives header names. */
 export const ACCESS_HEADER = 'layerd-access'
+
+/** Repositories that private content was found in, separated by commas. */
+export const REPOSITORIES_HEADER = 'layerd-repositories'
+
+/** The most recent ones; with names of full length they stay within the limit of all headers. */
+export const MAX_REPOSITORIES = 8

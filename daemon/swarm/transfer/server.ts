@@ -14,6 +14,8 @@ import {
   ACCESS_HEADER,
   MAX_CONNECTIONS,
   MAX_HEADER_BYTES,
+  MAX_REPOSITORIES,
+  REPOSITORIES_HEADER,
   RETRY_AFTER_SECONDS,
   SERVER_KEEP_ALIVE_MS,
   type TransferDeadlines,
@@ -162,6 +164,9 @@ export class TransferServer {
         'Content-Length': range === undefined ? blob.size : range.end - range.start + 1,
         'Accept-Ranges': 'bytes',
         [ACCESS_HEADER]: blob.access,
+        ...(blob.access === 'private'
+          ? { [REPOSITORIES_HEADER]: blob.repositories.slice(-MAX_REPOSITORIES).join(',') }
+          : {}),
         ...(range === undefined ? {} : { 'Content-Range': `bytes ${range.start}-${range.end}/${blob.size}` }),
       })
       if (request.method === 'GET' && blob.size > 0) {

@@ -43,12 +43,14 @@ export const lookup: Section = {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     scope.defer(() => agent.destroy())
     const paths = urls.values()
+    let given = 0
     /** A blob that nobody has asked for yet, once by each of the two nodes. */
     const both = (count: number, between: () => Promise<void>) => {
       const next = Array.from({ length: count }, () => paths.next().value)
       return interleave(count, {
         async layerd(round) {
           await between()
+          given++
           return firstByte(agent, asked.url + next[round])
         },
         async lonely(round) {
@@ -60,7 +62,7 @@ export const lookup: Section = {
     await both(FIRST_REQUESTS, async () => {})
     bench.log(`2 x ${requests} cold blobs of ${BLOB_BYTES} bytes, by a node with ${NODES - 1} peers and by one without`)
     const rows = [
-      ...rowsOf('alone', await both(requests, () => asked.announced())),
+      ...rowsOf('alone', await both(requests, () => asked.announced(given))),
       ...rowsOf('while those before are announced', await both(requests, async () => {})),
     ]
     const { fetchedBytes } = (await asked.status()).counters

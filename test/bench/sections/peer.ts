@@ -34,7 +34,7 @@ export const peer: Section = {
       a = scope.use(await bench.startLayerd(upstreamUrl))
       for (const { layer } of [first, image]) await curl(layerUrl(a.url, { ...image, layer }), layer.size)
     }
-    await a.announced()
+    await a.announced(2)
     const port = await freePort()
     const file = join(layout, 'blobs/sha256', image.layer.digest.slice('sha256:'.length))
     const log = join(bench.folder, 'sender.log')

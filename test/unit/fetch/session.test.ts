@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Session } from '../../../daemon/fetch/session.ts'
+import { Session, SourceConflict } from '../../../daemon/fetch/session.ts'
 import type { BlobSource } from '../../../daemon/fetch/source.ts'
 import { PeerError } from '../../../daemon/swarm/ports.ts'
 import { UpstreamError } from '../../../proxy/upstream/types.ts'
@@ -43,6 +43,7 @@ function sessionOf(upstream: BlobSource, peers: readonly BlobSource[], lookup = 
     },
     upstream,
     lookupTimeout,
+    maxBytes: 1_000_000,
     onOpen: () => {},
     onBytes: () => {},
     onFailure: ({ name }) => failures.push(name),
@@ -51,6 +52,14 @@ function sessionOf(upstream: BlobSource, peers: readonly BlobSource[], lookup = 
 }
 
 const offline = new UpstreamError('unreachable', 'no route')
+
+/** An upstream whose body says no length. */
+const withoutSize: BlobSource['open'] = async (offset) => ({
+  size: undefined,
+  mediaType: undefined,
+  public: true,
+  body: piecesOf(bytes.subarray(offset), 1000),
+})
 
 describe('a session', () => {
   it('takes the blob from the first peer, and leaves upstream alone', async () => {
@@ -102,11 +111,58 @@ describe('a session', () => {
     expect(failures).toEqual(['busy', 'upstream', 'busy'])
   })
 
-  it('takes no rest from a source that says another size', async () => {
+  it('ends where sources contradict each other, and names them', async () => {
     const odd = source('odd', { size: bytes.length + 1 })
-    const { session, failures } = sessionOf(source('upstream'), [source('a', { diesAfter: 1000 }), odd])
+    const { session } = sessionOf(source('upstream'), [source('a', { diesAfter: 1000 }), odd])
+    await expect(collect(session.read(0, signal))).rejects.toThrow(SourceConflict)
+    expect([...session.opened].map(({ name }) => name)).toEqual(['a', 'odd'])
+    const silent = sessionOf({ ...source('upstream'), open: withoutSize }, [source('a', { size: 1000, diesAfter: 0 })])
+    await expect(collect(silent.session.read(0, signal))).rejects.toThrow(SourceConflict)
+  })
+
+  it('passes over a source that says more bytes than are expected', async () => {
+    const { session, failures } = sessionOf(source('upstream'), [source('huge', { size: 1_000_001 })])
     expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
-    expect(failures).toEqual(['a', 'odd'])
+    expect(failures).toEqual(['huge'])
+  })
+
+  it('remembers the peers that it found, however long the first one took', async () => {
+    const slow = source('slow', { diesAfter: 50_000 })
+    const open: BlobSource['open'] = async (offset, openSignal) => {
+      await new Promise((resolve) => setTimeout(resolve, 5_500))
+      return slow.open(offset, openSignal)
+    }
+    const spare = source('spare')
+    const { session } = sessionOf(source('upstream', { refuses: offline }), [{ ...slow, open }, spare])
+    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    expect(spare.offsets).toEqual([50_000])
+  })
+
+  it('leaves an upstream that hangs as soon as a peer is found', async () => {
+    let left = false
+    const hanging: BlobSource = {
+      ...source('upstream'),
+      open: (_offset, openSignal) =>
+        new Promise((_resolve, reject) => {
+          openSignal.addEventListener('abort', () => {
+            left = true
+            reject(openSignal.reason)
+          })
+        }),
+    }
+    const { session } = sessionOf(hanging, [source('late')], 200)
+    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    expect(left).toBe(true)
+  })
+
+  it('looks for peers again as long as that brings it further', async () => {
+    let lives = 3
+    const shaky = source('shaky')
+    const open: BlobSource['open'] = (offset, openSignal) =>
+      --lives > 0 ? source('shaky', { diesAfter: 30_000 }).open(offset, openSignal) : shaky.open(offset, openSignal)
+    const { session, failures } = sessionOf(source('upstream', { refuses: offline }), [{ ...shaky, open }])
+    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    expect(failures).toEqual(['shaky', 'upstream', 'shaky', 'upstream'])
   })
 
   it('gives upstream’s reason when nobody has the blob', async () => {

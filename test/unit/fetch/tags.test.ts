@@ -31,7 +31,7 @@ function setUp({ own, peers = [] }: { own?: Partial<TagRecord>; peers?: readonly
     },
     access: {
       identityOf: ({ authorization }) => (authorization === undefined ? 'node' : `client:${authorization}`),
-      accepted: async () => {},
+      accepted: async (_request, access) => access,
     },
     freshFor: 1000,
     patience: 50,

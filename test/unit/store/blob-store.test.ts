@@ -1,9 +1,10 @@
-import { appendFile, mkdir, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readdir, readFile, rename, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { BlobStore, type StoredBlob } from '../../../daemon/store/blob-store.ts'
 import { Metadata } from '../../../daemon/store/metadata.ts'
 import { scrubOnce } from '../../../daemon/store/scrub.ts'
+import { DigestMismatch } from '../../../daemon/verify/mismatch.ts'
 import { algorithmOf, type Digest, digestOf, hexOf } from '../../../proxy/oci/digest.ts'
 import { collect, piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
 import { tempDir } from '../../fixtures/temp-dir.ts'
@@ -15,7 +16,7 @@ async function openStore(dataDir: string, maxBytes = 100_000_000) {
   const stored: Digest[] = []
   const removing: Digest[] = []
   let clock = 1
-  const metadata = await Metadata.open(join(dataDir, 'meta'))
+  const metadata = await Metadata.open(join(dataDir, 'meta'), () => {})
   const store = await BlobStore.open({
     dataDir,
     metadata,
@@ -104,7 +105,7 @@ describe('BlobStore', () => {
     const dataDir = await tempDir()
     const { store } = await openStore(dataDir)
     const digest = digestOf(Buffer.from('right'))
-    await expect(put(store, Buffer.from('wrong'), digest)).rejects.toMatchObject({ code: 'mismatch' })
+    await expect(put(store, Buffer.from('wrong'), digest)).rejects.toThrow(DigestMismatch)
     expect(store.has(digest)).toBe(false)
     expect(await readdir(join(dataDir, 'staging'))).toEqual([])
     expect(await readdir(join(dataDir, 'blobs', 'sha256'))).toEqual([])
@@ -137,7 +138,7 @@ describe('BlobStore', () => {
   it('refuses a data directory that is in use, and says so', async () => {
     const dataDir = await tempDir()
     await openStore(dataDir)
-    await expect(Metadata.open(join(dataDir, 'meta'))).rejects.toThrow(
+    await expect(Metadata.open(join(dataDir, 'meta'), () => {})).rejects.toThrow(
       /another layerd is running on this data directory/,
     )
   })
@@ -173,6 +174,21 @@ describe('BlobStore', () => {
     expect(await readdir(join(dataDir, 'blobs', 'sha256'))).toEqual([])
     const again = await put(store, pseudoRandomBytes(1000, 0))
     expect(await get(store, again)).toBe(again)
+  })
+
+  it('drops a blob that can not be opened, and the check of the others goes on', async () => {
+    const dataDir = await tempDir()
+    const { store } = await openStore(dataDir)
+    const good = await put(store, pseudoRandomBytes(1000, 'good'))
+    const bad = await put(store, pseudoRandomBytes(1000, 'bad'))
+    const path = join(dataDir, 'blobs', 'sha256', hexOf(bad))
+    await rename(path, join(dataDir, 'elsewhere'))
+    // A link to itself can't be followed: ELOOP, not ENOENT.
+    await symlink(path, path)
+    await scrubOnce({ store, rate: 1e9, onDamaged: () => {} }, signal)
+    expect(store.digests()).toEqual([good])
+    expect(await put(store, pseudoRandomBytes(1000, 'bad'))).toBe(bad)
+    expect(await get(store, bad)).toBe(bad)
   })
 
   it('finds flipped bits in the background, and drops only that blob', async () => {
@@ -224,6 +240,16 @@ describe('quota', () => {
     await expect(put(store, bytes, digestOf(bytes), undefined)).rejects.toMatchObject({ code: 'no-space' })
     await put(store, pseudoRandomBytes(1400), undefined, undefined)
     expect(store.usage.bytes).toBe(1400)
+  })
+
+  it('evicts nothing when that would not make enough room', async () => {
+    const { store, removing } = await openStore(await tempDir(), 10_000)
+    for (const seed of ['a', 'b', 'c']) await put(store, pseudoRandomBytes(1000, seed))
+    const running = await store.stage(digestOf(Buffer.from('x')), 6500, () => {})
+    await expect(store.stage(digestOf(Buffer.from('y')), 5000, () => {})).rejects.toMatchObject({ code: 'no-space' })
+    expect(removing).toEqual([])
+    await running.abort()
+    await running.blob.close()
   })
 
   it('refuses a blob that is larger than all of it, and evicts nothing for it', async () => {

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { chunkBytes, lastChunkStart, releasableBytes } from '../../../daemon/verify/chunk.ts'
-import { DigestMismatch, prove } from '../../../daemon/verify/prove.ts'
+import { DigestMismatch } from '../../../daemon/verify/mismatch.ts'
+import { prove } from '../../../daemon/verify/prove.ts'
 import { createDigestHash, digestOf } from '../../../proxy/oci/digest.ts'
 import { collect, piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
 

@@ -1,0 +1,35 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import { type HashedPrefix, prove } from '../verify/prove.ts'
+import type { Session } from './session.ts'
+
+interface PassThroughOptions {
+  readonly session: Session
+  readonly digest: Digest
+  /** Bytes of the whole blob, if known. */
+  readonly size: number | undefined
+  /** What was received and hashed before; the session goes on behind it. */
+  readonly prefix: HashedPrefix | undefined
+}
+
+/**
+ * Bytes `start` to `stop` inclusive of a blob that the store has no room for, from a session of one client's own. The whole
+ * rest of the blob is read, as nothing less proves it; the last byte asked for is given only then.
+ * @throws {DigestMismatch}, or what the session throws
+ */
+export async function* passThrough(
+  { session, digest, size, prefix }: PassThroughOptions,
+  start: number,
+  stop: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  let position = prefix?.length ?? 0
+  let last: Uint8Array | undefined
+  for await (const chunk of prove(session.read(position, signal), digest, size, prefix)) {
+    const from = Math.max(0, start - position)
+    const to = Math.min(chunk.length, stop - position)
+    if (from < to) yield chunk.subarray(from, to)
+    if (position <= stop && stop < position + chunk.length) last = chunk.slice(stop - position, stop - position + 1)
+    position += chunk.length
+  }
+  if (last !== undefined) yield last
+}
