@@ -1,4 +1,7 @@
 #!/usr/bin/env node
+import module from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 
 // Node 20 fails deep inside a dependency; say so here. Imports come after, since they would fail first.
@@ -11,5 +14,8 @@ if (major < 22 || (major === 22 && minor < 18)) {
 // collections of the whole heap; with a small one, cheap collections free them first. Before anything is allocated.
 setFlagsFromString('--max-semi-space-size=1')
 setFlagsFromString('--semi-space-growth-factor=1')
+// Compiling hundreds of modules takes a quarter of a start. In the user's own folder: Node's default is below /tmp, where
+// others could put code for us to run. Where it can't be written, Node goes on without.
+module.enableCompileCache(join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'layerd', 'compiled'))
 const { run } = await import('./program.ts')
 process.exitCode = await run(process.argv.slice(2))
