@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { isAbsolute } from 'node:path'
 import { type Finding, found } from './problems.ts'
 import type { Config, ListenAddress } from './schema.ts'
+import { swarmKeyPattern } from './swarm-key.ts'
 import { formatSize } from './units.ts'
 
 /** What no single value shows to be wrong: options that do not fit each other, and files that are not there. */
@@ -102,9 +103,6 @@ function checkRegistries({ registries, registry }: Config): Finding[] {
     return list
   })
 }
-
-// https://github.com/libp2p/specs/blob/master/pnet/Private-Networks-PSK-V1.md
-const swarmKeyPattern = /^\/key\/swarm\/psk\/1\.0\.0\/\r?\n\/base16\/\r?\n[0-9a-fA-F]{64}\s*$/
 
 function checkSwarmKey({ swarm }: Config): Finding[] {
   if (swarm.swarmKey === undefined) return []

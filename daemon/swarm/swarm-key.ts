@@ -1,10 +1,8 @@
 import { readFile } from 'node:fs/promises'
-
-/** The file of a pre-shared key as kubo and libp2p write it: protocol line, encoding line, 32 bytes in hex. */
-const swarmKeyPattern = /^\/key\/swarm\/psk\/1\.0\.0\/\r?\n\/base16\/\r?\n[0-9a-fA-F]{64}\s*$/
+import { swarmKeyPattern } from '../../config/swarm-key.ts'
 
 /**
- * Reads the pre-shared key that closes the swarm (https://github.com/libp2p/specs/blob/master/pnet/Private-Networks-PSK-V1.md).
+ * Reads the pre-shared key that closes the swarm.
  * @throws {Error} where the file is missing or has another form; the node must not start in an open swarm instead
  */
 export async function loadSwarmKey(file: string): Promise<Uint8Array> {
