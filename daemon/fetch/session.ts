@@ -24,6 +24,10 @@ export class SourceConflict extends Error {
   }
 }
 
+/** A peer that gives fewer bytes a second than this, over so many ms of waiting for it, is left for another source. */
+const minPeerRate = 8 * 1024
+const paceWindow = 5_000
+
 /** When upstream can't give the blob, busy peers are asked again this often, with this pause in ms. */
 const busyRounds = 40
 const busyPause = 500
@@ -96,8 +100,12 @@ export class Session {
       throw new SourceConflict(`${source.name} says ${opened.size} bytes, another source ${size}`)
     }
     this.#options.onOpen(source, opened)
+    const pace = new Pace()
     for await (const chunk of opened.body) {
       signal.throwIfAborted()
+      pace.arrived(chunk.length)
+      if (source.origin === 'peer' && pace.isTooSlow)
+        throw new Error(`${source.name} gives less than ${minPeerRate} bytes a second`)
       if (size !== undefined && this.#position + chunk.length > size) {
         throw new SourceConflict(`${source.name} gives more than the ${size} bytes that were announced`)
       }
@@ -105,6 +113,7 @@ export class Session {
       this.#used.add(source)
       this.#options.onBytes(source, chunk.length)
       yield chunk
+      pace.resumed()
     }
     if (size !== undefined && this.#position !== size) {
       if (opened.size === undefined) throw new SourceConflict(`${source.name} has fewer than ${size} bytes`)
@@ -152,5 +161,30 @@ export class Session {
     this.#lastError = error
     if (source.origin === 'upstream') this.#upstreamError = error
     if (error instanceof PeerError && error.code === 'busy') this.#busy.push(source)
+  }
+}
+
+/** How fast a source is, counting only the time in which it is waited for: a slow client is not the source's fault. */
+class Pace {
+  #waitingSince = performance.now()
+  #waited = 0
+  #bytes = 0
+  #isTooSlow = false
+
+  get isTooSlow(): boolean {
+    return this.#isTooSlow
+  }
+
+  arrived(bytes: number): void {
+    this.#waited += performance.now() - this.#waitingSince
+    this.#bytes += bytes
+    if (this.#waited < paceWindow) return
+    this.#isTooSlow = this.#bytes / (this.#waited / 1000) < minPeerRate
+    this.#waited = 0
+    this.#bytes = 0
+  }
+
+  resumed(): void {
+    this.#waitingSince = performance.now()
   }
 }

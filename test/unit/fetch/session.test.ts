@@ -155,6 +155,31 @@ describe('a session', () => {
     expect(left).toBe(true)
   })
 
+  it('leaves a peer that trickles, but not one whose reader is slow', async () => {
+    const trickle: BlobSource = {
+      ...source('trickle'),
+      open: async () => {
+        async function* body() {
+          for (let at = 0; at < bytes.length; at++) {
+            await new Promise((resolve) => setTimeout(resolve, 1500))
+            yield bytes.subarray(at, at + 1)
+          }
+        }
+        return { size: bytes.length, mediaType: undefined, public: true, body: body() }
+      },
+    }
+    const left = sessionOf(source('upstream'), [trickle])
+    expect(bytes.equals(await collect(left.session.read(0, signal)))).toBe(true)
+    expect(left.failures).toEqual(['trickle'])
+    const kept = sessionOf(source('upstream'), [source('a')])
+    let read = 0
+    for await (const chunk of kept.session.read(0, signal)) {
+      if (read === 0) await new Promise((resolve) => setTimeout(resolve, 5500))
+      read += chunk.length
+    }
+    expect([read, kept.failures]).toEqual([bytes.length, []])
+  })
+
   it('looks for peers again as long as that brings it further', async () => {
     let lives = 3
     const shaky = source('shaky')
