@@ -129,7 +129,7 @@ export const configSchema = z.strictObject({
   tags: z
     .strictObject({
       freshFor: duration(10_000).describe('How long a tag that upstream confirmed is answered without asking again.'),
-      patience: duration(5_000).describe(
+      patience: timeout(5_000).describe(
         'How long upstream may take to say what a tag is, before what it last said to this node or its peers is used.',
       ),
     })

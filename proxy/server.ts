@@ -47,7 +47,8 @@ export async function listen(handler: RequestListener, { host, port, option }: L
     else answerBadRequest(error, socket)
   })
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port, option)))
+    // Once it listens, an error is one of accepting a connection (too many files, no memory): the others go on.
+    server.on('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port, option)))
     server.listen(port, host, resolve)
   })
   const { address, port: actual, family } = server.address() as AddressInfo

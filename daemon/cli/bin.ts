@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import module from 'node:module'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 
 // Node 20 fails deep inside a dependency; say so here. Imports come after, since they would fail first.
@@ -16,6 +15,8 @@ setFlagsFromString('--max-semi-space-size=1')
 setFlagsFromString('--semi-space-growth-factor=1')
 // Compiling hundreds of modules takes a quarter of a start. In the user's own folder: Node's default is below /tmp, where
 // others could put code for us to run. Where it can't be written, Node goes on without.
-module.enableCompileCache(join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'layerd', 'compiled'))
+const { HOME = '', XDG_CACHE_HOME = '' } = process.env
+const cache = isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : join(HOME, '.cache')
+if (isAbsolute(cache)) module.enableCompileCache(join(cache, 'layerd', 'compiled'))
 const { run } = await import('./program.ts')
 process.exitCode = await run(process.argv.slice(2))

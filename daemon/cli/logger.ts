@@ -40,12 +40,19 @@ function readable(value: unknown): string {
   return JSON.stringify(value) ?? 'undefined'
 }
 
+function standardOutput(): LogOutput {
+  const stream = destination({ dest: 1, sync: true })
+  // A log that can't be written, on a full disk, must not end the node.
+  stream.on('error', () => {})
+  return stream
+}
+
 /**
  * Logs as one line of JSON each, or as readable lines where a person looks on.
  * @param output for tests; standard output by default
  */
 export function createLogger({ level }: Config['log'], output?: LogOutput): Logger {
-  const stream = output ?? (process.stdout.isTTY ? process.stdout : destination({ dest: 1, sync: true }))
+  const stream = output ?? (process.stdout.isTTY ? process.stdout : standardOutput())
   const isTerminal = 'isTTY' in stream && stream.isTTY === true
   return pino(
     {

@@ -139,17 +139,15 @@ export class Fetcher implements ContentSource {
   #fly(request: ContentRequest, key: string): Entry {
     const running = this.#flights.get(key)
     if (running !== undefined) return running
-    const entry = { flight: this.#newFlight(request), repository: repositoryText(request.repository) }
+    const onLanded = () => this.#flights.delete(key)
+    const entry = { flight: this.#newFlight(request, onLanded), repository: repositoryText(request.repository) }
     this.#flights.set(key, entry)
-    const landing = entry.flight.run().finally(() => {
-      this.#flights.delete(key)
-      this.#landings.delete(landing)
-    })
+    const landing = entry.flight.run().finally(() => this.#landings.delete(landing))
     this.#landings.add(landing)
     return entry
   }
 
-  #newFlight(request: ContentRequest): Flight {
+  #newFlight(request: ContentRequest, onLanded: () => void): Flight {
     const { store, swarm, logger } = this.#options
     const { digest } = request
     const liars = new Set<PeerId>()
@@ -161,6 +159,7 @@ export class Fetcher implements ContentSource {
       onUncached: (error) =>
         logger.warn({ digest, reason: messageOf(error) }, 'passing a blob through without storing it'),
       onOrphaned: () => this.#limitOrphans(),
+      onLanded,
       onWrong: ({ opened, used }, error) => {
         const names = [...opened].map(({ name }) => name)
         logger.warn({ digest, sources: names, reason: error.message }, 'received wrong content')
@@ -184,6 +183,7 @@ export class Fetcher implements ContentSource {
       peers: (signal) => this.#peers(request, excluded, signal),
       upstream: upstreamSource(upstream, access, request),
       lookupTimeout,
+      upstreamFirst: excluded.size > 0,
       maxBytes: request.kind === 'manifest' ? maxManifestBytes : Number.MAX_SAFE_INTEGER,
       onOpen: ({ origin }, { size, mediaType, public: isPublic }) =>
         onFacts({ size, mediaType, origin, public: isPublic }),

@@ -19,7 +19,7 @@ interface FlightOptions {
   /** `registry/repository` that the content is fetched for. */
   readonly repository: string
   readonly stage: (size: number | undefined, onProgress: () => void) => Promise<Staging>
-  /** A new session, without the sources that gave wrong bytes before. */
+  /** A new session, without the peers that gave wrong bytes before; after such a one, upstream comes first. */
   readonly session: (onFacts: (facts: Facts) => void) => Session
   /** What a session gave was wrong. */
   readonly onWrong: (session: Session, error: Error) => void
@@ -27,6 +27,8 @@ interface FlightOptions {
   readonly onUncached: (error: unknown) => void
   /** The last client has left before the end. */
   readonly onOrphaned: () => void
+  /** It is over; called before its files are closed. */
+  readonly onLanded: () => void
 }
 
 /**
@@ -44,14 +46,16 @@ type State =
 interface Attempt {
   /** Known as soon as a source has answered. */
   facts: Facts | undefined
+  /** Whether all sources that answered say that anybody may have the content: private wins. */
+  isPublic: boolean
   staged: StagedBlob | undefined
   state: State
 }
 
-const newAttempt = (): Attempt => ({ facts: undefined, staged: undefined, state: { name: 'filling' } })
+const newAttempt = (): Attempt => ({ facts: undefined, isPublic: true, staged: undefined, state: { name: 'filling' } })
 
-/** Attempts before wrong bytes are reported to the client: each one excludes those who sent them. */
-const maxAttempts = 4
+/** Attempts before wrong bytes are reported to the client: the first with peers, the others with upstream before them. */
+const maxAttempts = 3
 
 /**
  * One fetch of one digest in this process, whoever waits for it. Bytes go to a file and from there to any number of
@@ -92,6 +96,8 @@ export class Flight {
       this.#setState(this.#attempt, { name: 'failed', error })
     }
     this.#landed = true
+    // Nobody may join any more when the files are closed.
+    this.#options.onLanded()
     await this.#closeFilesIfUnused()
   }
 
@@ -137,6 +143,7 @@ export class Flight {
   async #fill(attempt: Attempt): Promise<Error | undefined> {
     const session = this.#options.session((facts) => {
       attempt.facts ??= facts
+      attempt.isPublic &&= facts.public
       this.#changed.notify()
     })
     let staging: Staging | undefined
@@ -148,8 +155,8 @@ export class Flight {
       staging ??= await this.#stage(attempt)
       await staging.blob.finish()
       this.#setState(attempt, { name: 'proven' })
-      const { mediaType, public: isPublic = false } = attempt.facts ?? {}
-      await staging.commit({ mediaType, public: isPublic, repository: this.#options.repository })
+      const { facts, isPublic } = attempt
+      await staging.commit({ mediaType: facts?.mediaType, public: isPublic, repository: this.#options.repository })
       return undefined
     } catch (error) {
       await staging?.abort()
@@ -206,7 +213,7 @@ export class Flight {
         throw new Error('a source gave a wrong size')
       const last = end ?? (facts.size ?? Number.POSITIVE_INFINITY) - 1
       const stop = state.name === 'proven' ? Math.min(last, readable - 1) : last
-      if (position > stop) return
+      if (position > stop && state.name === 'proven') return
       // The last byte that a client asked for completes its response: it is withheld until all is proven.
       const limit = state.name === 'filling' ? Math.min(releasableBytes(readable, facts.size), stop) : readable
       if (staged !== undefined && position < limit) {

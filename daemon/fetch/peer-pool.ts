@@ -46,15 +46,16 @@ export class PeerPool {
     return this.#signal.aborted ? undefined : this.#found.shift()
   }
 
-  /** A source that is opened only as long as no peer is found: a peer that turns up is nearer than an upstream that hangs. */
+  /** A source that is left for a peer that is found from now on: it is nearer than an upstream that hangs. */
   unlessFound(source: BlobSource): LeavableSource {
     let wasLeft = false
+    const before = this.#count
     const open = async (offset: number, signal: AbortSignal) => {
       const left = new AbortController()
       const settled = new AbortController()
       const opening = source.open(offset, AbortSignal.any([signal, left.signal]))
       opening.catch(() => {})
-      const isFound = this.#whenFound(AbortSignal.any([signal, settled.signal]))
+      const isFound = this.#whenFound(before, AbortSignal.any([signal, settled.signal]))
       try {
         const opened = await Promise.race([opening, isFound])
         if (opened !== undefined) return opened
@@ -68,11 +69,11 @@ export class PeerPool {
     return { source: { ...source, open }, wasLeft: () => wasLeft }
   }
 
-  /** Resolves when there is a peer to take; never otherwise. */
-  #whenFound(signal: AbortSignal): Promise<undefined> {
+  /** Resolves when more than `before` peers have been found; never otherwise. */
+  #whenFound(before: number, signal: AbortSignal): Promise<undefined> {
     return new Promise((resolve) => {
       const check = async () => {
-        while (this.#found.length === 0) {
+        while (this.#count === before) {
           if (this.#isOver) return
           await this.#changed.next(signal)
         }

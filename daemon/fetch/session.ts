@@ -9,6 +9,8 @@ interface SessionOptions {
   readonly upstream: BlobSource
   /** How long peers are waited for before upstream is asked, in ms. */
   readonly lookupTimeout: number
+  /** Upstream is asked before all peers, because peers have lied. */
+  readonly upstreamFirst: boolean
   /** A source that says more bytes than this is passed over. */
   readonly maxBytes: number
   readonly onOpen: (source: BlobSource, body: SourceBody) => void
@@ -132,18 +134,18 @@ export class Session {
 
   /** Peers first, upstream when none is found in time, then the peers that were found late or had been busy. */
   async *#round(signal: AbortSignal): AsyncGenerator<BlobSource, void, void> {
-    const { peers, upstream, lookupTimeout } = this.#options
+    const { peers, upstream, lookupTimeout, upstreamFirst } = this.#options
     const pool = new PeerPool(peers, signal)
     try {
       const started = performance.now()
       const before = this.#position
       const isHopeful = () => this.#position > before || performance.now() - started < failureLimit
-      while (isHopeful()) {
+      while (!upstreamFirst && isHopeful()) {
         const peer = await pool.next(lookupTimeout)
         if (peer === undefined) break
         yield peer
       }
-      const upstreamUnlessPeer = pool.unlessFound(upstream)
+      const upstreamUnlessPeer = upstreamFirst ? { source: upstream, wasLeft: () => false } : pool.unlessFound(upstream)
       yield upstreamUnlessPeer.source
       for (let peer = await pool.next(); peer !== undefined; peer = await pool.next()) yield peer
       if (upstreamUnlessPeer.wasLeft()) yield upstream

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { UpstreamError } from '../../proxy/upstream/types.ts'
+import { PatienceExceeded, UpstreamError } from '../../proxy/upstream/types.ts'
 
 /**
  * Waits for something that goes on without us.
@@ -28,12 +28,16 @@ export async function withPatience<T>(
   signal: AbortSignal,
   ask: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const limit = AbortSignal.timeout(ms)
+  const limit = new AbortController()
+  const exceeded = new PatienceExceeded(ms)
+  const timer = setTimeout(() => limit.abort(exceeded), ms)
   try {
-    return await ask(AbortSignal.any([signal, limit]))
+    return await ask(AbortSignal.any([signal, limit.signal]))
   } catch (error) {
     signal.throwIfAborted()
-    if (limit.aborted) throw new UpstreamError('unreachable', `it did not answer within ${ms} ms`, { cause: error })
+    if (limit.signal.aborted) throw new UpstreamError('unreachable', exceeded.message, { cause: error })
     throw error
+  } finally {
+    clearTimeout(timer)
   }
 }

@@ -104,8 +104,13 @@ export class SwarmDatastore extends LevelDatastore {
   async #flush(): Promise<void> {
     const changed = [...this.#unwritten].map((key) => ({ key, value: this.#peers.get(key)?.value }))
     this.#unwritten.clear()
-    await this.db.batch(
-      changed.map(({ key, value }) => (value === undefined ? { type: 'del', key } : { type: 'put', key, value })),
-    )
+    try {
+      await this.db.batch(
+        changed.map(({ key, value }) => (value === undefined ? { type: 'del', key } : { type: 'put', key, value })),
+      )
+    } catch (error) {
+      for (const { key } of changed) this.#unwritten.add(key)
+      throw error
+    }
   }
 }

@@ -9,13 +9,17 @@ export interface KnownPeer {
   readonly fingerprint: string
 }
 
+interface Waiting extends PromiseWithResolvers<KnownPeer> {
+  waiters: number
+}
+
 /**
  * Connected peers whose hello is known; the transfer's both ends admit nobody else. A peer is `known` once it told its
  * certificate, and `ready` once it has ours as well: a request that is sent earlier could arrive before our fingerprint.
  */
 export class KnownPeers {
   readonly #peers = new Map<PeerId, { readonly peer: KnownPeer; ready: boolean }>()
-  readonly #waiting = new Map<PeerId, PromiseWithResolvers<KnownPeer>>()
+  readonly #waiting = new Map<PeerId, Waiting>()
   /** A set for each: a peer that copies another's fingerprint must not be able to shut it out. */
   readonly #byFingerprint = new Map<string, Set<PeerId>>()
   readonly #admits: (peer: PeerId) => boolean
@@ -79,8 +83,9 @@ export class KnownPeers {
     signal.throwIfAborted()
     const known = this.get(peerId)
     if (known !== undefined) return known
-    const waiting = this.#waiting.get(peerId) ?? Promise.withResolvers<KnownPeer>()
+    const waiting = this.#waiting.get(peerId) ?? { ...Promise.withResolvers<KnownPeer>(), waiters: 0 }
     this.#waiting.set(peerId, waiting)
+    waiting.waiters++
     const aborted = Promise.withResolvers<never>()
     const onAbort = () => aborted.reject(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
@@ -88,6 +93,8 @@ export class KnownPeers {
       return await Promise.race([waiting.promise, aborted.promise])
     } finally {
       signal.removeEventListener('abort', onAbort)
+      waiting.waiters--
+      if (waiting.waiters === 0 && this.#waiting.get(peerId) === waiting) this.#waiting.delete(peerId)
     }
   }
 }

@@ -31,7 +31,7 @@ export interface SharedBlob {
 export interface SharedContent {
   /** Opens a blob that may be shared; undefined where there is none. */
   open(digest: Digest): Promise<SharedBlob | undefined>
-  /** What is known of a tag; `reference` is `registry/repository:tag`. Only of public repositories. */
+  /** What peers may know of a tag; `reference` is `registry/repository:tag`. */
   tag(reference: string): Promise<TagConfirmation | undefined>
 }
 

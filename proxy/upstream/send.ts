@@ -5,7 +5,7 @@ import { abortedError, noAnswerError, reasonOf, TransientError } from './errors.
 import { discard, exchange, type HttpResponse } from './exchange.ts'
 import type { Registry, UpstreamLogger } from './registry.ts'
 import { retry, type Timing } from './retry.ts'
-import { type Access, UpstreamError } from './types.ts'
+import { type Access, PatienceExceeded, UpstreamError } from './types.ts'
 
 export interface RegistryRequest {
   readonly registry: Registry
@@ -65,7 +65,7 @@ export class Sender {
         this.#attempt(request),
       )
     } catch (error) {
-      if (error instanceof UpstreamError && error.code === 'unreachable') breaker.failed(began)
+      if (error instanceof UpstreamError && isSilence(error)) breaker.failed(began)
       throw error
     } finally {
       if (admission === 'probe') breaker.endProbe()
@@ -120,6 +120,11 @@ export class Sender {
     response.body.cancel()
     throw new TransientError('broken', `${registry.name} answered with ${defect} for ${what}`)
   }
+}
+
+/** Whether the registry gave no answer, in its own time or in the caller's. */
+function isSilence({ code, cause }: UpstreamError): boolean {
+  return code === 'unreachable' || (code === 'aborted' && cause instanceof PatienceExceeded)
 }
 
 /** Whether the host that the registry sent us to does not let us in, as with a signed URL that is not good (any more). */

@@ -73,6 +73,15 @@ export type UpstreamErrorCode =
   | 'refused'
   | 'aborted'
 
+/** Reason of an abort by a caller that upstream has let wait for too long, as opposed to one that has lost interest. */
+export class PatienceExceeded extends Error {
+  /** @param ms how long it waited */
+  constructor(ms: number) {
+    super(`it did not answer within ${ms} ms`)
+    this.name = 'PatienceExceeded'
+  }
+}
+
 export class UpstreamError extends Error {
   readonly code: UpstreamErrorCode
   readonly challenge: string | undefined

@@ -69,6 +69,15 @@ describe('an upstream that fails', () => {
     },
   )
 
+  it('by an empty body for a blob that is not empty gives nobody an empty blob', async () => {
+    const { upstream, get } = await setUp()
+    upstream.inject('GET', (answer) => {
+      answer.body = Buffer.alloc(0)
+    })
+    const got = await get()
+    expect(got.status === 200 && got.complete).toBe(false)
+  })
+
   it('by wrong bytes of a small blob, once, is not noticed: nothing of it had left the node', async () => {
     const { upstream, node } = await setUp()
     const small = upstream.addBlob(pseudoRandomBytes(5000))

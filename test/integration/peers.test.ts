@@ -177,6 +177,37 @@ describe('a peer that fails', () => {
     expect(digestOf((await ask(node.url, path)).body)).toBe(blob)
   })
 
+  it('by saying that a blob is empty gives nobody an empty blob', async () => {
+    const { node, peer, blob, path } = await withPeer()
+    peer.content.blobs.set(blob, Buffer.alloc(0))
+    peer.swarm.advertise(blob, true)
+    await until(() => peer.status().provided === 1)
+    const got = await ask(node.url, path)
+    expect(got.status === 200 && got.complete && digestOf(got.body) !== blob).toBe(false)
+    expect(digestOf((await ask(node.url, path)).body)).toBe(blob)
+  })
+
+  it('after saying that private content is public does not make it so', async () => {
+    const { upstream, node, peer, blob, path } = await withPeer()
+    upstream.requireBasic('me', 'secret')
+    peer.content.blobs.set(blob, layer)
+    const { open } = peer.content
+    peer.content.open = async (digest) => {
+      const shared = await open.call(peer.content, digest)
+      const read = async function* () {
+        yield* []
+        throw new Error('the disk is gone')
+      }
+      return shared && { ...shared, read }
+    }
+    peer.swarm.advertise(blob, true)
+    await until(() => peer.status().provided === 1)
+    expect(await ask(node.url, path, { headers: basic('me:secret') })).toMatchObject({ status: 200, complete: true })
+    await until(async () => (await node.status()).store.blobs === 1)
+    await peer.stop()
+    expect(await ask(node.url, path)).toMatchObject({ status: 401 })
+  })
+
   it('by a manifest that is too large is passed over', async () => {
     const { upstream, node, peer } = await withPeer()
     const manifest = upstream.addManifest({ schemaVersion: 2, layers: [] })

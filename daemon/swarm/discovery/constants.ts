@@ -41,3 +41,6 @@ export function jitter(ms: number): number {
 export function backOff(failures: number, longestMs: number): number {
   return jitter(Math.min(longestMs, FIRST_RETRY_MS * 2 ** (failures - 1)))
 }
+
+/** Attempts to reach a discovered peer before it is forgotten. */
+export const MAX_DIAL_FAILURES = 8

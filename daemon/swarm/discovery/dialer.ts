@@ -6,6 +6,7 @@ import {
   jitter,
   LONGEST_PEER_RETRY_MS,
   LOST_RETRY_MS,
+  MAX_DIAL_FAILURES,
   MAX_WANTED,
   MESH_CONNECTIONS,
   PARALLEL_DIALS,
@@ -109,6 +110,8 @@ export class Dialer {
       wanted.dialing = false
       wanted.failures++
       wanted.at = performance.now() + backOff(wanted.failures, LONGEST_PEER_RETRY_MS)
+      // One that is gone for good must not take a place from those that are new. Where it lives, it is discovered again.
+      if (wanted.failures === MAX_DIAL_FAILURES) this.#wanted.delete(peer)
       log.debug({ peer, failures: wanted.failures, err: error }, 'a discovered peer is not reached')
     }
   }

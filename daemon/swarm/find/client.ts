@@ -45,6 +45,8 @@ class Conversation {
     this.#lastId = (this.#lastId + 1) >>> 0
     const pending: Pending = { ...Promise.withResolvers(), since: now }
     this.#pending.set(this.#lastId, pending)
+    // Where sending fails nobody waits for it, and the stream's end rejects it all the same.
+    pending.promise.catch(() => {})
     this.#stream.send(encodeRequest({ id: this.#lastId, key }))
     return await pending.promise
   }

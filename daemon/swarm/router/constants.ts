@@ -30,7 +30,10 @@ export const LOOKUP_DEADLINE_MS = 10_000
 export const ABSENT_MS = 30_000
 
 /** A peer that failed is named last for this long. */
-export const FAILED_MS = 5000
+export const FAILED_MS = 20_000
+
+/** Records of one key that are read to choose from; they stay for 48 h after their peer is gone. */
+export const MAX_RECORDS_READ = 256
 
 /** Bounds of what is remembered of peers. */
 export const MAX_REMEMBERED = 8192

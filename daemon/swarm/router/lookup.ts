@@ -25,8 +25,8 @@ interface LookupOptions {
 }
 
 /**
- * Peers that announced a blob: those in the local records first, then as peers answer. A peer that failed a moment ago comes
- * last. A node without connections finds nobody, at once.
+ * Peers that announced a blob: those in the local records first, then as peers answer. A peer that failed a moment ago or is
+ * not connected comes last. A node without connections finds nobody, at once.
  */
 export async function* findProviders(
   options: LookupOptions,
@@ -40,7 +40,7 @@ export async function* findProviders(
     for await (const peer of announced(options, digest, signal)) {
       if (seen.has(peer) || !admits(peer) || reputation.isAbsent(peer, digest)) continue
       seen.add(peer)
-      if (reputation.hasFailed(peer)) last.push(peer)
+      if (reputation.hasFailed(peer) || options.known.get(peer) === undefined) last.push(peer)
       else yield peer
     }
   } catch (error) {

@@ -9,6 +9,7 @@ import type { Digest } from '../../../proxy/oci/digest.ts'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
 import { keyOf } from './cid.ts'
+import { MAX_RECORDS_READ } from './constants.ts'
 
 /** Where kad-dht keeps provider records: `/dht/provider/<multihash in base32>/<PeerId>`. */
 const PROVIDER_PREFIX = '/dht/provider/'
@@ -34,11 +35,19 @@ export class ProviderRecords {
     return reached
   }
 
-  /** Providers that the local records name for a key, which is the hash in its CID. */
+  /**
+   * Providers that the local records name for a key, which is the hash in its CID: those that are connected before others,
+   * which may be gone for good, and in another order each time, so that they share the load.
+   */
   async local(key: Uint8Array, limit: number): Promise<readonly PeerId[]> {
     const prefix = `${PROVIDER_PREFIX}${base32.baseEncode(create(sha256.code, key).bytes)}/`
-    const names = await this.#datastore.db.keys({ gt: prefix, lt: `${prefix}~`, limit }).all()
-    return names.map((name) => name.slice(prefix.length))
+    const names = await this.#datastore.db.keys({ gt: prefix, lt: `${prefix}~`, limit: MAX_RECORDS_READ }).all()
+    const connected = new Set([this.#node.peerId, ...this.#node.getPeers()].map(String))
+    return names
+      .map((name) => ({ peer: name.slice(prefix.length), order: Math.random() }))
+      .sort((a, b) => Number(connected.has(b.peer)) - Number(connected.has(a.peer)) || a.order - b.order)
+      .slice(0, limit)
+      .map(({ peer }) => peer)
   }
 
   /** Removes the local record, so that it is neither told to peers nor announced again. */

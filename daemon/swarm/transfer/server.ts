@@ -69,6 +69,8 @@ export class TransferServer {
       (request, response) => void this.#serve(request, response),
     )
     this.#server.maxConnections = MAX_CONNECTIONS
+    // Also where a connection can't be accepted (too many files, no memory): the others go on.
+    this.#server.on('error', (err) => options.log.debug({ err }, 'transfer server'))
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))

@@ -44,6 +44,7 @@ function sessionOf(upstream: BlobSource, peers: readonly BlobSource[], lookup = 
     upstream,
     lookupTimeout,
     maxBytes: 1_000_000,
+    upstreamFirst: false,
     onOpen: () => {},
     onBytes: () => {},
     onFailure: ({ name }) => failures.push(name),
@@ -178,6 +179,21 @@ describe('a session', () => {
       read += chunk.length
     }
     expect([read, kept.failures]).toEqual([bytes.length, []])
+  })
+
+  it('asks upstream before the peers that are left when some have failed for long enough', async () => {
+    const dead = (name: string): BlobSource => ({
+      ...source(name),
+      open: async () => {
+        await new Promise((resolve) => setTimeout(resolve, 700))
+        throw new PeerError('failed', name, 'it is gone')
+      },
+    })
+    const upstream = source('upstream')
+    const { session, failures } = sessionOf(upstream, ['a', 'b', 'c', 'd', 'e', 'f'].map(dead))
+    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    expect(failures).toEqual(['a', 'b', 'c'])
+    expect(upstream.offsets).toEqual([0])
   })
 
   it('looks for peers again as long as that brings it further', async () => {
