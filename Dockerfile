@@ -38,8 +38,9 @@ USER 1000:1000
 VOLUME /var/lib/layerd
 EXPOSE 5050 5051 4050 4051
 
+# Asks the admin address of the configuration (LAYERD_ADMIN_LISTEN or the file in LAYERD_CONFIG, not a flag of serve).
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.LAYERD_ADMIN_LISTEN.split(':').pop() + '/livez', { signal: AbortSignal.timeout(4000) }).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "/opt/layerd/dist/daemon/cli/bin.js", "status"]
 
 # Node as process 1 is enough: serve handles SIGTERM itself and reaps what it starts (credential helpers).
 ENTRYPOINT ["node", "/opt/layerd/dist/daemon/cli/bin.js"]

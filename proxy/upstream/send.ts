@@ -3,6 +3,7 @@ import { isTransient, statusError } from './answers.ts'
 import type { Authorizer, Grant, Requestor } from './authorization.ts'
 import { abortedError, noAnswerError, reasonOf, TransientError } from './errors.ts'
 import { discard, exchange, type HttpResponse } from './exchange.ts'
+import { Pauses } from './pauses.ts'
 import type { Registry, UpstreamLogger } from './registry.ts'
 import { retry, type Timing } from './retry.ts'
 import { type Access, PatienceExceeded, UpstreamError } from './types.ts'
@@ -38,12 +39,14 @@ export class Sender {
   readonly #attempts: number
   readonly #timing: Timing
   readonly #logger: UpstreamLogger
+  readonly #pauses: Pauses
 
   constructor(authorizer: Authorizer, attempts: number, timing: Timing, logger: UpstreamLogger) {
     this.#authorizer = authorizer
     this.#attempts = attempts
     this.#timing = timing
     this.#logger = logger
+    this.#pauses = new Pauses(timing.now)
   }
 
   /**
@@ -51,8 +54,15 @@ export class Sender {
    * @throws {UpstreamError}
    */
   async send(request: RegistryRequest): Promise<RegistryResponse> {
-    const { registry, signal } = request
+    const { registry, requestor, signal } = request
     const { breaker } = registry
+    // Limits are per account or per address: one client's is not another one's.
+    const limited = `${registry.name} ${requestor.kind === 'token' ? requestor.grant.authorization : requestor.key}`
+    const pause = this.#pauses.left(limited)
+    if (pause > 0) {
+      const message = `${registry.name} limits the rate of requests and wants to be left alone for ${Math.ceil(pause / 1000)} s`
+      throw new UpstreamError('rate-limited', message)
+    }
     const admission = breaker.admit()
     if (admission === 'refused') {
       const message = `${registry.name} could not be reached a moment ago and is left alone for some seconds`
@@ -66,6 +76,9 @@ export class Sender {
       )
     } catch (error) {
       if (error instanceof UpstreamError && isSilence(error)) breaker.failed(began)
+      if (error instanceof TransientError && error.code === 'rate-limited' && error.retryAfter !== undefined) {
+        this.#pauses.begin(limited, error.retryAfter)
+      }
       throw error
     } finally {
       if (admission === 'probe') breaker.endProbe()

@@ -51,6 +51,13 @@ describe('an upstream that fails', () => {
     expect(got.status).toBe(name === '403' ? 403 : 503)
     expect(JSON.parse(got.body.toString()).errors[0].message).toMatch(message)
     upstream.heal()
+    if (name === '429') {
+      // It said when to come back, and is not asked before.
+      const requests = upstream.requests.length
+      expect((await get()).status).toBe(503)
+      expect(upstream.requests).toHaveLength(requests)
+      return
+    }
     // A registry that did not answer at all is left alone for a moment; the others can be asked at once.
     if (name !== 'a hang') expect(await get()).toMatchObject({ status: 200, complete: true })
   })
