@@ -13,6 +13,8 @@ export interface NodeOptions {
   upstream: string
   /** A node to join. */
   seed?: LayerdNode
+  /** It looks for peers by multicast DNS, and listens for them on all addresses. */
+  mdns?: boolean
   /** More arguments for `layerd serve`. */
   args?: readonly string[]
 }
@@ -40,14 +42,23 @@ export interface LayerdNode {
 }
 
 /** Starts layerd from the source tree with an empty data directory, and waits until it is ready for clients. */
-export async function startNode({ jail, name, upstream, seed, args = [] }: NodeOptions): Promise<LayerdNode> {
+export async function startNode({
+  jail,
+  name,
+  upstream,
+  seed,
+  mdns = false,
+  args = [],
+}: NodeOptions): Promise<LayerdNode> {
   const folder = join(jail.work, name)
   await mkdir(folder, { recursive: true })
   const [registry, admin, p2p, transfer] = [await freePort(), await freePort(), await freePort(), await freePort()]
+  const host = mdns ? '0.0.0.0' : '127.0.0.1'
   const flags = [
     ...['--listen', `127.0.0.1:${registry}`, '--admin', `127.0.0.1:${admin}`],
-    ...['--p2p-listen', `127.0.0.1:${p2p}`, '--transfer-listen', `127.0.0.1:${transfer}`],
-    ...['--data-dir', join(folder, 'data'), '--no-mdns', '--registry', `docker.io=${upstream}`],
+    ...['--p2p-listen', `${host}:${p2p}`, '--transfer-listen', `${host}:${transfer}`],
+    ...['--data-dir', join(folder, 'data'), '--registry', `docker.io=${upstream}`],
+    ...(mdns ? [] : ['--no-mdns']),
     ...(seed ? ['--seed', seed.multiaddr] : []),
     ...args,
   ]

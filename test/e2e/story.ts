@@ -35,7 +35,7 @@ export class Story {
   }
 
   /** Starts a node; with a seed, waits until both have met. */
-  async node(name: string, options: Pick<NodeOptions, 'seed' | 'args'> = {}): Promise<LayerdNode> {
+  async node(name: string, options: Pick<NodeOptions, 'seed' | 'mdns' | 'args'> = {}): Promise<LayerdNode> {
     const node = await startNode({ ...options, jail: this.jail, name, upstream: this.upstream.url })
     this.#nodes.push(node)
     if (options.seed) await waitFor(`${name} to join`, async () => (await node.peers()) > 0, JOIN_DEADLINE_MS)

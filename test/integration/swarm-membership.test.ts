@@ -134,17 +134,12 @@ describe('who is in', () => {
     await connected(a, inside)
     for (const stranger of [dialled, dialling]) expect(stranger.status().peers).toEqual([])
   })
-
-  test('a peer on the same LAN is found by mDNS', async () => {
-    const config = { mdns: true, listen: '0.0.0.0:0', transferListen: '0.0.0.0:0' }
-    await connected(await swarm.node({ config }), await swarm.node({ config }))
-  })
 })
 
 describe('stopping', () => {
   test('leaves nothing that keeps the process alive, and is quick', async () => {
     const script = fileURLToPath(import.meta.resolve('../fixtures/swarm-once.ts'))
-    const { stdout } = await promisify(execFile)(process.execPath, [script, '--mdns'], { timeout: 20_000 })
+    const { stdout } = await promisify(execFile)(process.execPath, [script], { timeout: 20_000 })
     const { length, stopMs } = JSON.parse(stdout)
     expect(length).toBe(1_000_000)
     expect(stopMs).toBeLessThan(3500)
