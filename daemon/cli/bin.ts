@@ -11,7 +11,7 @@ if (major < 22 || (major === 22 && minor < 18)) {
 }
 // Blobs pass through 64 KiB buffers outside of V8's heap. With its default young generation V8 frees them by full
 // collections of the whole heap; with a small one, cheap collections free them first. Before anything is allocated.
-setFlagsFromString('--max-semi-space-size=1')
+setFlagsFromString('--max-semi-space-size=2')
 setFlagsFromString('--semi-space-growth-factor=1')
 // Compiling hundreds of modules takes a quarter of a start. In the user's own folder: Node's default is below /tmp, where
 // others could put code for us to run. Where it can't be written, Node goes on without.
