@@ -7,7 +7,7 @@ import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
 import { startTestNode, type TestNode, type TestNodeOptions, until, untilConnected } from '../fixtures/node.ts'
-import { TestSwarm } from '../fixtures/swarm.ts'
+import { type MemoryContent, TestSwarm } from '../fixtures/swarm.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
 const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
@@ -111,6 +111,19 @@ describe('a node without upstream', () => {
   })
 })
 
+/** Makes a peer answer, and then give nothing. */
+function dieBeforeTheFirstByte(content: MemoryContent): void {
+  const { open } = content
+  content.open = async (digest) => {
+    const shared = await open.call(content, digest)
+    const read = async function* () {
+      yield* []
+      throw new Error('the disk is gone')
+    }
+    return shared && { ...shared, read }
+  }
+}
+
 describe('a peer that fails', () => {
   /** A node, and a peer of it that holds what the test says. */
   async function withPeer() {
@@ -157,16 +170,8 @@ describe('a peer that fails', () => {
 
   it('by another size, before it dies without a byte, changes nothing of what the client gets', async () => {
     const { upstream, node, peer, blob, path } = await withPeer()
-    const { open } = peer.content
     peer.content.blobs.set(blob, layer.subarray(0, 1000))
-    peer.content.open = async (digest) => {
-      const shared = await open.call(peer.content, digest)
-      const read = async function* () {
-        yield* []
-        throw new Error('the disk is gone')
-      }
-      return shared && { ...shared, read }
-    }
+    dieBeforeTheFirstByte(peer.content)
     upstream.inject('GET', faults.chunked())
     peer.swarm.advertise(blob, true)
     await until(() => peer.status().provided === 1)
@@ -191,15 +196,7 @@ describe('a peer that fails', () => {
     const { upstream, node, peer, blob, path } = await withPeer()
     upstream.requireBasic('me', 'secret')
     peer.content.blobs.set(blob, layer)
-    const { open } = peer.content
-    peer.content.open = async (digest) => {
-      const shared = await open.call(peer.content, digest)
-      const read = async function* () {
-        yield* []
-        throw new Error('the disk is gone')
-      }
-      return shared && { ...shared, read }
-    }
+    dieBeforeTheFirstByte(peer.content)
     peer.swarm.advertise(blob, true)
     await until(() => peer.status().provided === 1)
     expect(await ask(node.url, path, { headers: basic('me:secret') })).toMatchObject({ status: 200, complete: true })
