@@ -5,6 +5,7 @@ import type { Content, ContentInfo, ContentRequest, ContentSource } from '../../
 import type { Upstream } from '../../proxy/upstream/types.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
+import { DigestMismatch } from '../verify/mismatch.ts'
 import type { AccessControl } from './access.ts'
 import { explainedContent, manifestContent, storedContent } from './content.ts'
 import { isOffline, messageOf, toOciError } from './errors.ts'
@@ -108,7 +109,8 @@ export class Fetcher implements ContentSource {
       return await manifestContent(content, digest, signal)
     } catch (error) {
       if (signal.aborted || error instanceof OciError) throw error
-      await drop(error)
+      // What could not be read was dropped by the reader.
+      if (error instanceof DigestMismatch) await drop(error)
       return undefined
     }
   }

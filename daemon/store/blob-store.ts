@@ -188,7 +188,7 @@ export class BlobStore {
     const record = { ...before, public: before.public || facts.public, repositories }
     if (record.public === before.public && repositories === before.repositories) return
     this.#index.update(digest, record)
-    await this.#metadata.putBlob(digest, record)
+    await this.#metadata.putFacts(digest, record)
     if (record.public && !before.public) this.#events.stored(digest, record)
   }
 

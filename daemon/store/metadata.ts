@@ -53,7 +53,7 @@ export class Metadata {
   }
 
   /**
-   * @param onLostWrite told of tags and grants that could not be written: on a full disk, pulls go on without them
+   * @param onLostWrite told of tags, grants and facts that could not be written: on a full disk, pulls go on without them
    * @throws {StoreError} locked, where another process has it open
    */
   static async open(folder: string, onLostWrite: (error: unknown) => void): Promise<Metadata> {
@@ -80,6 +80,11 @@ export class Metadata {
   /** Durable when it returns: without its record, a blob would be private to everybody after a crash. */
   async putBlob(digest: Digest, record: BlobRecord): Promise<void> {
     await this.#blobs.put(digest, record, durable)
+  }
+
+  /** Writes what was found out later of a blob. A full disk does not fail the request that found it out. */
+  async putFacts(digest: Digest, record: BlobRecord): Promise<void> {
+    await this.#blobs.put(digest, record).catch(this.#onLostWrite)
   }
 
   /** Writes records whose loss does not matter, such as new times of access. */

@@ -1,3 +1,5 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
@@ -84,6 +86,20 @@ describe('the mirror', () => {
       }
       expect(upstream.seen(`GET /v2/library/app/manifests/${digest}`)).toHaveLength(1)
     }
+  })
+
+  it('never gives a manifest that the disk has changed: it is fetched again', async () => {
+    const { upstream, get, node, manifest } = await setUp()
+    await get('/v2/app/manifests/latest')
+    await until(async () => (await node.status()).store.blobs === 1)
+    const path = join(node.dataDir, 'blobs', 'sha256', manifest.slice('sha256:'.length))
+    const bytes = await readFile(path)
+    bytes[20] = (bytes[20] ?? 0) ^ 1
+    await writeFile(path, bytes)
+    const got = await get(`/v2/app/manifests/${manifest}`)
+    expect([got.status, digestOf(got.body)]).toEqual([200, manifest])
+    expect(upstream.seen('GET')).toHaveLength(2)
+    expect(node.log.filter(({ msg }) => msg === 'a blob on disk can not be read; it is dropped')).toHaveLength(1)
   })
 
   it('gives a blob, whole and in ranges, cold and warm, and fetches it once', async () => {
