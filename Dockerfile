@@ -1,9 +1,12 @@
 # syntax=docker/dockerfile:1
 ARG NODE_IMAGE=node:24-bookworm-slim
+# The same with a C compiler, for the native SHA-256. Without one the image works as well, but verifies more slowly.
+ARG COMPILER_IMAGE=node:24-bookworm
 
 FROM ${NODE_IMAGE} AS build
 WORKDIR /src
 COPY package.json package-lock.json ./
+COPY daemon/verify/native ./daemon/verify/native
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY config ./config
@@ -11,9 +14,10 @@ COPY proxy ./proxy
 COPY daemon ./daemon
 RUN npm run build
 
-FROM ${NODE_IMAGE} AS dependencies
+FROM ${COMPILER_IMAGE} AS dependencies
 WORKDIR /src
 COPY package.json package-lock.json ./
+COPY daemon/verify/native ./daemon/verify/native
 RUN npm ci --omit=dev --no-audit --no-fund
 
 FROM ${NODE_IMAGE}
@@ -21,6 +25,7 @@ WORKDIR /opt/layerd
 # An empty volume takes over the owner of the folder that it is mounted on.
 RUN install --directory --owner=node --group=node --mode=0750 /var/lib/layerd
 COPY --from=dependencies /src/node_modules ./node_modules
+COPY --from=dependencies /src/daemon/verify/native ./daemon/verify/native
 COPY --from=build /src/dist ./dist
 COPY package.json LICENSE ./
 COPY config/default.yaml ./config/default.yaml

@@ -9,6 +9,8 @@ export default defineConfig({
   test: {
     projects: [
       project('unit', { testTimeout: 15_000 }),
+      // The fleet simulator: real sessions, pickers and claim books; time and network are simulated.
+      project('sim', { testTimeout: 30_000 }),
       // The suites that every implementation of a port passes, with real files and sockets.
       project('conformance', { testTimeout: 30_000, hookTimeout: 30_000 }),
       // Several nodes in one process each: more than two files at a time measure the machine rather than the code.

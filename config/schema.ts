@@ -76,6 +76,15 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('Blobs on disk.'),
+  verify: z
+    .strictObject({
+      engine: z
+        .enum(['auto', 'native', 'portable'])
+        .default('auto')
+        .describe('SHA-256 of chunks: native where an install could build it, else portable, which is slower.'),
+    })
+    .prefault({})
+    .describe('Verification of chunks.'),
   swarm: z
     .strictObject({
       listen: address('0.0.0.0:4050').describe('libp2p address for the DHT and control messages (host:port, TCP).'),
@@ -132,6 +141,12 @@ export const configSchema = z.strictObject({
       patience: timeout(5_000).describe(
         'How long upstream may take to say what a tag is, before what it last said to this node or its peers is used.',
       ),
+      trustPeers: z
+        .enum(['closed', 'always', 'never'])
+        .default('closed')
+        .describe(
+          'Whether one node asks upstream for all: closed means in a swarm with swarmKey or allowedPeers, as peers could lie.',
+        ),
     })
     .prefault({})
     .describe('Tags.'),

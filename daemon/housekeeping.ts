@@ -14,15 +14,18 @@ interface House {
   readonly logger: Logger
 }
 
-/** How often old records are deleted, in ms. */
+/** How often old records and partial blobs are deleted, in ms. */
 const pruneInterval = 3_600_000
 
 /** Tags that upstream has not confirmed for so long, in ms, are forgotten: 90 days. */
 const tagLifetime = 90 * 86_400_000
 
+/** Parts of blobs that nobody has gone on with for so long, in ms, are removed. */
+const partialLifetime = 24 * 3_600_000
+
 /** What a node does beside serving, until the signal: it checks blobs on disk and deletes old records. */
 export async function keepHouse(house: House, signal: AbortSignal): Promise<void> {
-  await Promise.all([checkBlobs(house, signal), pruneRecords(house, signal)])
+  await Promise.all([checkBlobs(house, signal), prune(house, signal)])
 }
 
 async function checkBlobs({ config, store, metrics, logger }: House, signal: AbortSignal): Promise<void> {
@@ -35,12 +38,13 @@ async function checkBlobs({ config, store, metrics, logger }: House, signal: Abo
   await scrub({ store, rate, onDamaged }, signal)
 }
 
-async function pruneRecords({ config, metadata, logger }: House, signal: AbortSignal): Promise<void> {
+async function prune({ config, store, metadata, logger }: House, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const now = Date.now()
     await metadata.prune(now - config.access.offlineFor, now - tagLifetime).catch((error: unknown) => {
       logger.warn({ err: error }, 'old records could not be deleted')
     })
+    await store.partials.prune(now - partialLifetime)
     await delay(pruneInterval, undefined, { signal, ref: false }).catch(() => {})
   }
 }

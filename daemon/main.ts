@@ -13,12 +13,14 @@ import { Fetcher } from './fetch/fetcher.ts'
 import { upstreamLists } from './fetch/lists.ts'
 import { Tags } from './fetch/tags.ts'
 import { keepHouse } from './housekeeping.ts'
+import { KeptCheckpoints } from './kept-checkpoints.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { sharedContent } from './shared-content.ts'
 import { BlobStore } from './store/blob-store.ts'
 import { Metadata } from './store/metadata.ts'
 import type { Swarm } from './swarm/ports.ts'
 import { createSwarm } from './swarm/swarm.ts'
+import { loadEngine } from './verify/sha256.ts'
 
 /** A node that runs. */
 export interface Node {
@@ -59,10 +61,18 @@ export async function startNode(config: Config, logger: Logger, version: string)
     })
     lifecycle.onStop(() => store.close())
 
+    const engine = await loadEngine(config.verify.engine, (reason) =>
+      logger.info({ reason }, 'chunks are verified by the portable SHA-256, which is slower than the native one'),
+    )
+    lifecycle.onStop(() => engine.close())
+    const checkpoints = new KeptCheckpoints(store, engine)
+    lifecycle.onStop(() => checkpoints.stop())
+    // The swarm serves what is being fetched, and fetching needs the swarm.
+    let fetcher: Fetcher | undefined
     const swarm = createSwarm({
       config: config.swarm,
       dataDir: config.dataDir,
-      content: sharedContent({ store, metadata, isClosed }),
+      content: sharedContent({ store, metadata, checkpoints, downloads: () => fetcher?.downloads, isClosed }),
       held: async function* () {
         yield* store.digests().filter((digest) => isClosed || store.record(digest)?.public === true)
       },
@@ -76,6 +86,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const upstream = createUpstream({ registries, settings, dockerConfig, version, logger })
     lifecycle.onStop(() => upstream.close())
     const { patience } = config.tags
+    const trustPeers = config.tags.trustPeers === 'always' || (config.tags.trustPeers === 'closed' && isClosed)
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
     const access = new AccessControl({ metadata, upstream, identityKey, patience, ...config.access })
     const content = new Fetcher({
@@ -83,12 +94,16 @@ export async function startNode(config: Config, logger: Logger, version: string)
       swarm,
       upstream,
       access,
+      engine,
+      isClosed,
       lookupTimeout: config.swarm.lookupTimeout,
       patience,
       onFetched: (origin, bytes) => metrics.fetched(origin, bytes),
+      onWasted: (reason, bytes) => metrics.wasted(reason, bytes),
       logger,
     })
-    const tags = new Tags({ metadata, swarm, upstream, access, ...config.tags })
+    fetcher = content
+    const tags = new Tags({ metadata, swarm, upstream, access, ...config.tags, trustPeers })
 
     await swarm.start()
     lifecycle.onStop(() => swarm.stop())

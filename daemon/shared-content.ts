@@ -1,36 +1,89 @@
+import type { Digest } from '../proxy/oci/digest.ts'
+import type { KeptCheckpoints } from './kept-checkpoints.ts'
 import type { BlobStore } from './store/blob-store.ts'
-import type { Metadata } from './store/metadata.ts'
-import type { SharedContent } from './swarm/ports.ts'
+import type { BlobRecord, Metadata } from './store/metadata.ts'
+import type { BlobFacts, BlobWatch, BlobWatcher, SharedBlob, SharedContent } from './swarm/ports.ts'
+import { Bitfield } from './verify/bitfield.ts'
+import { chunkCount } from './verify/chunk.ts'
+import { stateBytes } from './verify/state.ts'
+
+/** Blobs that are being fetched. */
+interface Arriving {
+  /** What is held of one; undefined where it is not being fetched, not to be shared, or nothing is known of it yet. */
+  share(digest: Digest): SharedBlob | undefined
+  watch(digest: Digest, watcher: BlobWatcher): BlobWatch | undefined
+}
 
 interface SharedContentOptions {
   readonly store: BlobStore
   readonly metadata: Pick<Metadata, 'tag'>
+  readonly checkpoints: KeptCheckpoints
+  /** What is being fetched; undefined until the fetcher is there. */
+  readonly downloads: () => Arriving | undefined
   /** Whether only known peers are in the swarm; private content leaves the node in no other. */
   readonly isClosed: boolean
 }
 
-/** What of the store peers may have. */
-export function sharedContent({ store, metadata, isClosed }: SharedContentOptions): SharedContent {
+/** What of the store, and of the fetches under way, peers may have. */
+export function sharedContent(options: SharedContentOptions): SharedContent {
+  const { store, metadata, downloads, isClosed } = options
   return {
     open: async (digest) => {
       const record = store.record(digest)
-      if (record === undefined || !(record.public || isClosed)) return undefined
+      if (record === undefined) return downloads()?.share(digest)
+      if (!record.public && !isClosed) return undefined
       const blob = await store.openBlob(digest)
       if (blob === undefined) return undefined
-      const { size, mediaType } = blob.record
       return {
-        size,
-        mediaType,
-        access: blob.record.public ? 'public' : 'private',
-        repositories: blob.record.repositories,
+        ...factsOf(blob.record),
+        has: async () => true,
         read: (start, end, signal) => blob.read(start, end, signal),
         close: () => blob.close(),
       }
+    },
+    watch: async (digest, watcher) => {
+      const record = store.record(digest)
+      if (record === undefined) return downloads()?.watch(digest, watcher)
+      return record.public || isClosed ? watchStored(options, digest, record, watcher) : undefined
     },
     tag: async (reference) => {
       const record = await metadata.tag(reference)
       if (record === undefined || !(record.public || isClosed)) return undefined
       return { digest: record.digest, confirmedAt: record.confirmedAt }
     },
+  }
+}
+
+function factsOf({ size, mediaType, public: isPublic, repositories }: BlobRecord): BlobFacts {
+  return { size, mediaType, access: isPublic ? 'public' : 'private', repositories }
+}
+
+/** A blob that is held changes in one way only: its checkpoints may have to be computed first. */
+function watchStored(
+  { store, checkpoints }: SharedContentOptions,
+  digest: Digest,
+  record: BlobRecord,
+  watcher: BlobWatcher,
+): BlobWatch {
+  let states: Uint8Array | undefined
+  let hasEnded = false
+  const found = (list: Uint8Array | undefined) => {
+    states = list
+    hasEnded = list === undefined
+    watcher.changed()
+  }
+  checkpoints.of(digest).then(found, () => found(undefined))
+  const held = Bitfield.full(chunkCount(record.size))
+  return {
+    // Without checkpoints nobody can use it.
+    get facts() {
+      return states === undefined ? undefined : factsOf(record)
+    },
+    held,
+    peers: undefined,
+    met: () => {},
+    hasEnded: () => hasEnded || !store.has(digest),
+    states: (from) => states?.subarray(from * stateBytes) ?? new Uint8Array(0),
+    close: () => {},
   }
 }

@@ -20,6 +20,11 @@ export class Metrics {
     'source',
   )
   readonly #damaged = this.#counter('layerd_damaged_blobs_total', 'Blobs found damaged on disk and dropped')
+  readonly #wasted = this.#counter(
+    'layerd_wasted_bytes_total',
+    'Bytes of chunks from peers that were of no use, by why: wrong, or a duplicate',
+    'reason',
+  )
   readonly #duration = new Histogram({
     name: 'layerd_request_duration_seconds',
     help: 'Time from a request to the end of its response',
@@ -32,6 +37,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry })
     for (const source of ['upstream', 'peer']) this.#fetched.inc({ source }, 0)
     for (const to of ['client', 'peer']) this.#served.inc({ to }, 0)
+    for (const reason of ['wrong', 'duplicate']) this.#wasted.inc({ reason }, 0)
     this.#damaged.inc(0)
   }
 
@@ -43,6 +49,10 @@ export class Metrics {
   served(to: 'client' | 'peer', bytes: number): void {
     this.#totals.served[to] += bytes
     this.#served.inc({ to }, bytes)
+  }
+
+  wasted(reason: 'wrong' | 'duplicate', bytes: number): void {
+    this.#wasted.inc({ reason }, bytes)
   }
 
   /** @param ms from the request to the end of its response */

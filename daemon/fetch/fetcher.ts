@@ -1,3 +1,4 @@
+import { algorithmOf } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
@@ -6,30 +7,35 @@ import type { Upstream } from '../../proxy/upstream/types.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
+import type { Sha256Engine } from '../verify/sha256.ts'
 import type { AccessControl } from './access.ts'
 import { explainedContent, manifestContent, storedContent } from './content.ts'
+import { MAX_REQUESTS } from './download/constants.ts'
+import { type DownloadTools, NotByChunks, NotForAsker } from './download/context.ts'
+import { Downloads } from './download/downloads.ts'
+import { Slots } from './download/slots.ts'
 import { isOffline, messageOf, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
-import { Session } from './session.ts'
+import { passThrough } from './pass-through.ts'
+import { Sequence } from './sequence.ts'
 import { type BlobSource, peerSource, upstreamSource } from './source.ts'
 import { withPatience } from './wait.ts'
 
-interface Logger {
-  debug(facts: object, message: string): void
-  warn(facts: object, message: string): void
-}
-
 interface FetcherOptions {
   readonly store: BlobStore
-  readonly swarm: Pick<Swarm, 'providers' | 'open' | 'stat' | 'ban'>
+  readonly swarm: Pick<Swarm, 'self' | 'providers' | 'open' | 'watch' | 'claim' | 'stat' | 'ban'>
   readonly upstream: Upstream
   readonly access: AccessControl
+  readonly engine: Sha256Engine
+  /** Whether only known peers are in the swarm; private content leaves the node in no other. */
+  readonly isClosed: boolean
   /** How long a cold request waits for peers before upstream is asked, in ms. */
   readonly lookupTimeout: number
   /** How long upstream may take to answer a HEAD before it counts as one that can't be asked, in ms. */
   readonly patience: number
   readonly onFetched: (origin: BlobSource['origin'], bytes: number) => void
-  readonly logger: Logger
+  readonly onWasted: (reason: 'wrong' | 'duplicate', bytes: number) => void
+  readonly logger: DownloadTools['logger']
 }
 
 /** Flights that nobody waits for any more and that still go on, so that a client's second try finds the blob. */
@@ -38,27 +44,30 @@ const maxOrphans = 16
 /** How long HEAD looks for a peer when upstream can't be asked, in ms. */
 const statLookupLimit = 5_000
 
-/** How long a request waits for a flight that was started for another repository, in ms; its registry may be a worse one. */
-const foreignPatience = 1_000
-
-/** A flight and what it was started for. */
-interface Entry {
-  readonly flight: Flight
-  readonly repository: string
-}
-
-/** The miss path: store, then peers, then upstream, with one flight for each digest. */
+/** The miss path: store, then peers, then upstream; one fetch for each digest, by chunks wherever that is possible. */
 export class Fetcher implements ContentSource {
   readonly #options: FetcherOptions
-  readonly #flights = new Map<string, Entry>()
+  /** What is fetched by chunks, which peers may have while it arrives. */
+  readonly downloads: Downloads
+  readonly #flights = new Map<string, Flight>()
   readonly #landings = new Set<Promise<void>>()
 
   constructor(options: FetcherOptions) {
     this.#options = options
+    this.downloads = new Downloads({
+      tools: { ...options, self: () => options.swarm.self, slots: new Slots(MAX_REQUESTS) },
+      isClosed: options.isClosed,
+      passThrough: (request, size, start, end, signal) => {
+        const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})
+        const { digest } = request
+        return passThrough({ sequence, digest, size, prefix: undefined }, start, end, signal)
+      },
+    })
   }
 
+  /** Fetches under way. */
   get flights(): number {
-    return this.#flights.size
+    return this.#flights.size + this.downloads.size
   }
 
   async open(request: ContentRequest): Promise<Content> {
@@ -82,8 +91,8 @@ export class Fetcher implements ContentSource {
 
   /** Ends all flights, and waits until they have let go of the store. */
   async close(): Promise<void> {
-    for (const { flight } of this.#flights.values()) flight.abort(new Error('the node is stopping'))
-    await Promise.all(this.#landings)
+    for (const flight of this.#flights.values()) flight.abort(new Error('the node is stopping'))
+    await Promise.all([...this.#landings, this.downloads.close()])
   }
 
   /** From the store, if the asker may have it. */
@@ -115,38 +124,32 @@ export class Fetcher implements ContentSource {
     }
   }
 
-  /** From a flight: the one that is under way for the digest, or the request's own where that one is of no use to it. */
+  /** By chunks; as one stream of bytes where that can't be, or the one that is under way is of no use to the asker. */
   async #fetch(request: ContentRequest): Promise<Content> {
-    const shared = this.#fly(request, this.#sharedKey(request))
-    const content = await this.#join(shared, request).catch((error: unknown) => {
-      if (request.signal.aborted || shared.repository === repositoryText(request.repository)) throw error
-      const own = this.#fly(request, `${this.#sharedKey(request)} ${repositoryText(request.repository)}`)
-      return own.flight.open(request.signal)
+    const content = await this.#byChunks(request).catch((error: unknown) => {
+      if (request.signal.aborted || !(error instanceof NotByChunks || error instanceof NotForAsker)) throw error
+      return this.#fly(request).open(request.signal)
     })
     const explained = explainedContent(content, (error) => this.#explain(error, request))
     return request.kind === 'manifest' ? await manifestContent(explained, request.digest, request.signal) : explained
   }
 
-  #join({ flight, repository }: Entry, request: ContentRequest): Promise<Content> {
-    if (repository === repositoryText(request.repository)) return flight.open(request.signal)
-    return flight.open(AbortSignal.any([request.signal, AbortSignal.timeout(foreignPatience)]))
+  async #byChunks(request: ContentRequest): Promise<Content> {
+    if (algorithmOf(request.digest) !== 'sha256') throw new NotByChunks('only sha256 has checkpoints')
+    return await this.downloads.open(request)
   }
 
-  /** Whatever repository it is asked for in, content by digest is the same. Private content has a flight for each asker. */
-  #sharedKey(request: ContentRequest): string {
-    return `${request.kind} ${request.digest} ${this.#options.access.identityOf(request)}`
-  }
-
-  /** The flight under a key, which is started if there is none. */
-  #fly(request: ContentRequest, key: string): Entry {
+  /** The flight of an asker for a digest in a repository, which is started if there is none. */
+  #fly(request: ContentRequest): Flight {
+    const { kind, digest, repository } = request
+    const key = `${kind} ${digest} ${this.#options.access.identityOf(request)} ${repositoryText(repository)}`
     const running = this.#flights.get(key)
     if (running !== undefined) return running
-    const onLanded = () => this.#flights.delete(key)
-    const entry = { flight: this.#newFlight(request, onLanded), repository: repositoryText(request.repository) }
-    this.#flights.set(key, entry)
-    const landing = entry.flight.run().finally(() => this.#landings.delete(landing))
+    const flight = this.#newFlight(request, () => this.#flights.delete(key))
+    this.#flights.set(key, flight)
+    const landing = flight.run().finally(() => this.#landings.delete(landing))
     this.#landings.add(landing)
-    return entry
+    return flight
   }
 
   #newFlight(request: ContentRequest, onLanded: () => void): Flight {
@@ -157,7 +160,7 @@ export class Fetcher implements ContentSource {
       digest,
       repository: repositoryText(request.repository),
       stage: (size, onProgress) => store.stage(digest, size, onProgress),
-      session: (onFacts) => this.#newSession(request, liars, onFacts),
+      sequence: (onFacts) => this.#newSequence(request, liars, onFacts),
       onUncached: (error) =>
         logger.warn({ digest, reason: messageOf(error) }, 'passing a blob through without storing it'),
       onOrphaned: () => this.#limitOrphans(),
@@ -175,13 +178,13 @@ export class Fetcher implements ContentSource {
     })
   }
 
-  #newSession(
+  #newSequence(
     request: ContentRequest,
     excluded: ReadonlySet<PeerId>,
     onFacts: (facts: ContentInfo & { public: boolean }) => void,
-  ): Session {
+  ): Sequence {
     const { upstream, access, lookupTimeout, onFetched, logger } = this.#options
-    return new Session({
+    return new Sequence({
       peers: (signal) => this.#peers(request, excluded, signal),
       upstream: upstreamSource(upstream, access, request),
       lookupTimeout,
@@ -227,9 +230,8 @@ export class Fetcher implements ContentSource {
   }
 
   #limitOrphans(): void {
-    const orphans = [...this.#flights.values()].filter(({ flight }) => flight.clients === 0)
-    for (const { flight } of orphans.slice(0, -maxOrphans))
-      flight.abort(new Error('too many transfers without a client'))
+    const orphans = [...this.#flights.values()].filter(({ clients }) => clients === 0)
+    for (const flight of orphans.slice(0, -maxOrphans)) flight.abort(new Error('too many transfers without a client'))
   }
 
   #explain(error: unknown, request: ContentRequest): unknown {

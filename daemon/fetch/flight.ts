@@ -8,7 +8,7 @@ import { DigestMismatch } from '../verify/mismatch.ts'
 import type { HashedPrefix } from '../verify/prove.ts'
 import { Notifier } from './notifier.ts'
 import { passThrough } from './pass-through.ts'
-import { type Session, SourceConflict } from './session.ts'
+import { type Sequence, SourceConflict } from './sequence.ts'
 import type { SourceBody } from './source.ts'
 
 /** What the first source said of the content. */
@@ -19,10 +19,10 @@ interface FlightOptions {
   /** `registry/repository` that the content is fetched for. */
   readonly repository: string
   readonly stage: (size: number | undefined, onProgress: () => void) => Promise<Staging>
-  /** A new session, without the peers that gave wrong bytes before; after such a one, upstream comes first. */
-  readonly session: (onFacts: (facts: Facts) => void) => Session
-  /** What a session gave was wrong. */
-  readonly onWrong: (session: Session, error: Error) => void
+  /** A new sequence, without the peers that gave wrong bytes before; after such a one, upstream comes first. */
+  readonly sequence: (onFacts: (facts: Facts) => void) => Sequence
+  /** What a sequence gave was wrong. */
+  readonly onWrong: (sequence: Sequence, error: Error) => void
   /** The content could not be kept, but is passed through. */
   readonly onUncached: (error: unknown) => void
   /** The last client has left before the end. */
@@ -141,14 +141,14 @@ export class Flight {
 
   /** @returns the error, if what came was wrong and another attempt makes sense */
   async #fill(attempt: Attempt): Promise<Error | undefined> {
-    const session = this.#options.session((facts) => {
+    const sequence = this.#options.sequence((facts) => {
       attempt.facts ??= facts
       attempt.isPublic &&= facts.public
       this.#changed.notify()
     })
     let staging: Staging | undefined
     try {
-      for await (const chunk of session.read(0, this.#abort.signal)) {
+      for await (const chunk of sequence.read(0, this.#abort.signal)) {
         staging ??= await this.#stage(attempt)
         await staging.blob.write(chunk)
       }
@@ -166,7 +166,7 @@ export class Flight {
         return undefined
       }
       if (!isWrong(error)) throw error
-      this.#options.onWrong(session, error)
+      this.#options.onWrong(sequence, error)
       return error
     }
   }
@@ -222,12 +222,12 @@ export class Flight {
           yield chunk
         }
       } else if (state.name === 'uncached') {
-        const session = this.#options.session(() => {})
+        const sequence = this.#options.sequence(() => {})
         const { digest } = this.#options
         try {
-          yield* passThrough({ session, digest, size: facts.size, prefix: state.prefix() }, position, stop, signal)
+          yield* passThrough({ sequence, digest, size: facts.size, prefix: state.prefix() }, position, stop, signal)
         } catch (error) {
-          if (isWrong(error)) this.#options.onWrong(session, error)
+          if (isWrong(error)) this.#options.onWrong(sequence, error)
           throw error
         }
         return

@@ -47,7 +47,7 @@ export function peerSource(
     origin: 'peer',
     name: peer,
     open: async (offset, signal) => {
-      const opened = await swarm.open(peer, request.digest, offset, signal)
+      const opened = await swarm.open(peer, request.digest, { start: offset }, signal)
       if (opened.access === 'public') return { ...opened, public: true }
       const repository = repositoryText(request.repository)
       const granted = await access.check({ ...request, signal }, opened.repositories.includes(repository))

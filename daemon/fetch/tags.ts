@@ -5,11 +5,14 @@ import type { Metadata, TagRecord } from '../store/metadata.ts'
 import type { Swarm } from '../swarm/ports.ts'
 import type { AccessControl, Identity } from './access.ts'
 import { isOffline, toOciError } from './errors.ts'
+import { FleetTags } from './fleet-tags.ts'
 import { waitFor } from './wait.ts'
 
 interface TagsOptions {
   readonly metadata: Pick<Metadata, 'tag' | 'putTag'>
-  readonly swarm: Pick<Swarm, 'tags'>
+  readonly swarm: Pick<Swarm, 'tags' | 'claim'>
+  /** Whether what peers have just heard from upstream is believed while upstream could be asked. */
+  readonly trustPeers: boolean
   readonly upstream: Pick<Upstream, 'resolveManifest'>
   readonly access: Pick<AccessControl, 'identityOf' | 'accepted'>
   /** How long a confirmed tag is answered without asking upstream again, in ms. */
@@ -18,6 +21,10 @@ interface TagsOptions {
   readonly patience: number
   readonly now?: () => number
 }
+
+/** How long another node that asks upstream is waited for, in ms, and as a share of the patience that upstream gets. */
+const fleetPatience = 2_000
+const fleetShare = 0.4
 
 /** How long peers have to say what they know of a tag, in ms; only used while upstream can't be asked. */
 const peersLimit = 1_000
@@ -32,11 +39,15 @@ const resolveLimit = 30_000
 export class Tags implements TagResolver {
   readonly #options: TagsOptions
   readonly #now: () => number
+  readonly #fleet: FleetTags | undefined
   readonly #asking = new Map<string, Promise<TagRecord>>()
 
   constructor(options: TagsOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
+    const { swarm, freshFor, trustPeers } = options
+    const patience = Math.min(fleetPatience, options.patience * fleetShare)
+    this.#fleet = trustPeers ? new FleetTags({ swarm, freshFor, patience, now: this.#now }) : undefined
   }
 
   async resolve(request: TagRequest): Promise<ResolvedTag> {
@@ -73,9 +84,28 @@ export class Tags implements TagResolver {
     const key = `${reference} ${identity}`
     const running = this.#asking.get(key)
     if (running !== undefined) return running
-    const asking = this.#askUpstream(request, reference, identity).finally(() => this.#asking.delete(key))
+    const asking = this.#askFleet(request, reference, identity).finally(() => this.#asking.delete(key))
     this.#asking.set(key, asking)
     return asking
+  }
+
+  /** One node of a fleet asks upstream, where the others believe it. */
+  async #askFleet(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {
+    const told = await this.#fleet?.freshFromPeers(reference, AbortSignal.timeout(resolveLimit))
+    if (told !== undefined) {
+      // It is known for this asker only: who may have the content is found out when it is asked for.
+      const record = { ...told, public: false, identity }
+      await this.#options.metadata.putTag(reference, record)
+      return record
+    }
+    let hasAnswer = false
+    try {
+      const record = await this.#askUpstream(request, reference, identity)
+      hasAnswer = true
+      return record
+    } finally {
+      void this.#fleet?.asked(reference, hasAnswer)
+    }
   }
 
   async #askUpstream(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {

@@ -1,8 +1,9 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { BlobFiles } from './blob-files.ts'
 import { BlobIndex } from './blob-index.ts'
-import { StoreError } from './errors.ts'
-import type { BlobRecord, Metadata } from './metadata.ts'
+import type { BlobFacts, BlobRecord, Metadata } from './metadata.ts'
+import { Partials } from './partials.ts'
+import { Quota } from './quota.ts'
 import { readBytes } from './read.ts'
 import { StagedBlob } from './staged-blob.ts'
 
@@ -24,9 +25,6 @@ export interface Staging {
   commit(facts: BlobFacts): Promise<void>
   abort(): Promise<void>
 }
-
-/** What is known of a blob besides its bytes. */
-export type BlobFacts = Pick<BlobRecord, 'mediaType' | 'public'> & { readonly repository: string }
 
 export interface BlobStoreEvents {
   /** A blob was completed and may be advertised. */
@@ -60,12 +58,13 @@ export class BlobStore {
   readonly #index: BlobIndex
   readonly #events: BlobStoreEvents
   readonly #now: () => number
+  /** Blobs of which any chunks are held. */
+  readonly partials: Partials
   readonly #accessed = new Set<Digest>()
   readonly #accessTimer: NodeJS.Timeout
   /** A blob that is fetched again while it is being removed must wait, or the removal would take the new one. */
   readonly #removals = new Map<Digest, Promise<void>>()
-  /** Evictions happen one after another, or two would free the same bytes. */
-  #evicting: Promise<unknown> = Promise.resolve()
+  readonly #quota: Quota
 
   private constructor(options: BlobStoreOptions) {
     this.#files = new BlobFiles(options.dataDir)
@@ -73,6 +72,17 @@ export class BlobStore {
     this.#index = new BlobIndex(options.maxBytes)
     this.#events = options.events
     this.#now = options.now ?? Date.now
+    this.#quota = new Quota({
+      index: this.#index,
+      remove: (digest) => this.remove(digest),
+      dropPartial: () => this.partials.dropOldest(),
+    })
+    this.partials = new Partials({
+      dataDir: options.dataDir,
+      quota: this.#quota,
+      place: (...placed) => this.#putInPlace(...placed),
+      now: this.#now,
+    })
     this.#accessTimer = setInterval(() => void this.#flushAccess().catch(() => {}), accessFlushInterval)
     this.#accessTimer.unref()
   }
@@ -82,7 +92,8 @@ export class BlobStore {
     const store = new BlobStore(options)
     await store.#files.prepare()
     await store.#reconcile()
-    await store.#makeRoom(0).catch(() => {})
+    await store.partials.prepare()
+    await store.#quota.reserve(0).catch(() => {})
     return store
   }
 
@@ -96,6 +107,16 @@ export class BlobStore {
 
   record(digest: Digest): BlobRecord | undefined {
     return this.#index.get(digest)
+  }
+
+  /** The checkpoints that a blob was proven along; undefined where they were not kept. */
+  async checkpoints(digest: Digest): Promise<Uint8Array | undefined> {
+    return this.has(digest) ? await this.#metadata.checkpoints(digest) : undefined
+  }
+
+  /** Keeps what was computed of a blob that is held. */
+  async putCheckpoints(digest: Digest, states: Uint8Array): Promise<void> {
+    if (this.has(digest)) await this.#metadata.putCheckpoints(digest, states)
   }
 
   /** Held digests, most recently used first. */
@@ -143,12 +164,12 @@ export class BlobStore {
     let reserved = 0
     let written = 0
     const reserve = async (bytes: number) => {
-      await this.#makeRoom(bytes)
+      await this.#quota.reserve(bytes)
       reserved += bytes
     }
     await reserve(size ?? 0)
     const staged = await this.#files.stage().catch((error: unknown) => {
-      this.#index.release(reserved)
+      this.#quota.release(reserved)
       throw error
     })
     const blob = new StagedBlob({
@@ -161,7 +182,7 @@ export class BlobStore {
       },
     })
     const release = () => {
-      this.#index.release(reserved)
+      this.#quota.release(reserved)
       reserved = 0
     }
     return {
@@ -200,9 +221,10 @@ export class BlobStore {
     this.#removals.set(digest, removal)
     return removal
   }
+
   async close(): Promise<void> {
     clearInterval(this.#accessTimer)
-    await this.#evicting.catch(() => {})
+    await this.#quota.settled()
     await this.#flushAccess()
   }
 
@@ -216,9 +238,16 @@ export class BlobStore {
     await this.#metadata.deleteBlob(digest).catch(() => {})
   }
 
-  async #putInPlace(digest: Digest, path: string, size: number, facts: BlobFacts): Promise<void> {
+  async #putInPlace(
+    digest: Digest,
+    path: string,
+    size: number,
+    facts: BlobFacts,
+    checkpoints?: Uint8Array,
+  ): Promise<void> {
     await this.#removals.get(digest)
     const now = this.#now()
+    if (checkpoints !== undefined) await this.#metadata.putCheckpoints(digest, checkpoints)
     await this.#files.place(path, digest)
     const before = this.#index.get(digest)
     const record: BlobRecord = {
@@ -237,26 +266,6 @@ export class BlobStore {
     }
     this.#index.add(digest, record)
     this.#events.stored(digest, record)
-  }
-
-  /** Evicts until so many more bytes fit, and reserves them. @throws {StoreError} no-space */
-  #makeRoom(bytes: number): Promise<void> {
-    const run = async () => {
-      if (bytes > this.#index.capacity) {
-        throw new StoreError('no-space', `${bytes} bytes are more than the quota of ${this.#index.capacity} bytes`)
-      }
-      while (this.#index.freeBytes < bytes) {
-        const digest = this.#index.oldestUnpinned()
-        if (digest === undefined || this.#index.freeBytes + this.#index.evictableBytes() < bytes) {
-          throw new StoreError('no-space', 'too many of the blobs in the quota are in use')
-        }
-        await this.remove(digest)
-      }
-      this.#index.reserve(bytes)
-    }
-    const done = this.#evicting.then(run)
-    this.#evicting = done.catch(() => {})
-    return done
   }
 
   /** Brings index, metadata and files together at start. */

@@ -17,6 +17,9 @@ export interface BlobRecord {
   readonly lastAccess: number
 }
 
+/** What is known of a blob besides its bytes. */
+export type BlobFacts = Pick<BlobRecord, 'mediaType' | 'public'> & { readonly repository: string }
+
 export interface TagRecord {
   readonly digest: Digest
   readonly mediaType?: string | undefined
@@ -40,6 +43,7 @@ export class Metadata {
   readonly #tags
   readonly #grants
   readonly #values
+  readonly #checkpoints
 
   readonly #onLostWrite: (error: unknown) => void
 
@@ -49,6 +53,7 @@ export class Metadata {
     this.#blobs = db.sublevel<string, BlobRecord>('blobs', { valueEncoding: 'json' })
     this.#tags = db.sublevel<string, TagRecord>('tags', { valueEncoding: 'json' })
     this.#grants = db.sublevel<string, number>('grants', { valueEncoding: 'json' })
+    this.#checkpoints = db.sublevel<string, Uint8Array>('checkpoints', { valueEncoding: 'view' })
     this.#values = db.sublevel<string, string>('values', { valueEncoding: 'utf8' })
   }
 
@@ -94,6 +99,17 @@ export class Metadata {
 
   async deleteBlob(digest: Digest): Promise<void> {
     await this.#blobs.del(digest)
+    await this.#checkpoints.del(digest)
+  }
+
+  /** The checkpoints that a blob was proven along. */
+  async checkpoints(digest: Digest): Promise<Uint8Array | undefined> {
+    return this.#checkpoints.get(digest)
+  }
+
+  /** What is lost of them is computed again. */
+  async putCheckpoints(digest: Digest, states: Uint8Array): Promise<void> {
+    await this.#checkpoints.put(digest, states).catch(this.#onLostWrite)
   }
 
   async tag(reference: string): Promise<TagRecord | undefined> {

@@ -2,8 +2,8 @@ import type { Hash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { algorithmOf, createDigestHash, type Digest, finishDigest } from '../../proxy/oci/digest.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
-import { writeError } from './errors.ts'
 import { readBytes } from './read.ts'
+import { writeAll } from './write.ts'
 
 /** Arriving bytes are gathered while the write before them runs, up to this many. */
 const gatherBytes = 1024 * 1024
@@ -113,16 +113,5 @@ export class StagedBlob {
     this.#readable += bytes.length
     this.#pending = undefined
     this.#options.onProgress()
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  try {
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done)
-      done += bytesWritten
-    }
-  } catch (error) {
-    throw writeError(error)
   }
 }

@@ -68,9 +68,9 @@ export class KnownPeers {
     return entry?.ready && this.#admits(peerId) ? entry.peer : undefined
   }
 
-  /** Whether a peer that is known and admitted told this certificate. */
-  hasFingerprint(fingerprint: string): boolean {
-    return [...(this.#byFingerprint.get(fingerprint) ?? [])].some(this.#admits)
+  /** The peer that is known and admitted and told this certificate. */
+  byFingerprint(fingerprint: string): PeerId | undefined {
+    return [...(this.#byFingerprint.get(fingerprint) ?? [])].find(this.#admits)
   }
 
   /** Peers that requests can be sent to. */

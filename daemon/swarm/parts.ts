@@ -1,13 +1,26 @@
 import { join } from 'node:path'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
+import type { Digest } from '../../proxy/oci/digest.ts'
+import { Announcer } from './announce/announcer.ts'
+import { ANNOUNCE_PROTOCOL, MAX_ANNOUNCE_STREAMS } from './announce/constants.ts'
+import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
+import { ClaimBook } from './claim/book.ts'
+import { ClaimClient } from './claim/client.ts'
+import { CLAIM_PROTOCOL, MAX_CLAIM_STREAMS } from './claim/constants.ts'
+import { claimServer } from './claim/server.ts'
 import { SwarmDatastore } from './datastore.ts'
 import { parseSeed } from './discovery/addresses.ts'
+import { MESH_CONNECTIONS } from './discovery/constants.ts'
 import { Discovery } from './discovery/discovery.ts'
 import { FindClient } from './find/client.ts'
 import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
 import { findServer } from './find/server.ts'
 import { type Admission, createAdmission, createGater } from './gater.ts'
+import { Announcements } from './have/announcements.ts'
+import { HaveClient } from './have/client.ts'
+import { HAVE_PROTOCOL, MAX_HAVE_STREAMS } from './have/constants.ts'
+import { haveServer } from './have/server.ts'
 import { sayHello } from './hello/client.ts'
 import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
 import { helloServer } from './hello/server.ts'
@@ -17,6 +30,8 @@ import { createNode, type Node, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
 import type { PeerId } from './ports.ts'
 import { Advertiser } from './router/advertiser.ts'
+import { DhtPublisher } from './router/dht-publisher.ts'
+import { RecordStore } from './router/record-store.ts'
 import { ProviderRecords } from './router/records.ts'
 import type { Reputation } from './router/reputation.ts'
 import { Shutdown } from './shutdown.ts'
@@ -33,6 +48,8 @@ export interface Parts {
   readonly known: KnownPeers
   readonly client: TransferClient
   readonly find: FindClient
+  readonly have: HaveClient
+  readonly claims: ClaimClient
   readonly records: ProviderRecords
   readonly advertiser: Advertiser
   /** `host:port` of the transfer server. */
@@ -68,7 +85,11 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const self = peerIdFromPrivateKey(privateKey).toString()
   const admission = createAdmission(self, config.allowedPeers, bans)
   const admits = (peer: PeerId) => admission.allows(peer)
-  const known = new KnownPeers(admits, (peer) => find.prepare(peer))
+  const known = new KnownPeers(admits, (peer) => {
+    find.prepare(peer)
+    claims.prepare(peer)
+    advertiser.connected(peer)
+  })
 
   const datastore = new SwarmDatastore(join(dataDir, 'dht'))
   await datastore.open()
@@ -77,7 +98,8 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const server = new TransferServer({
     certificate,
     content,
-    admits: (fingerprint) => known.hasFingerprint(fingerprint),
+    identify: (fingerprint) => known.byFingerprint(fingerprint),
+    onUpload: (peer, digest, start, end) => announcements.upload(peer, digest, start, end),
     uploads: config.uploads,
     deadlines,
     onServed,
@@ -105,15 +127,28 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   })
   shutdown.add('transfer client', () => client.stop())
 
-  const records = new ProviderRecords(node, datastore)
-  const find = new FindClient({
-    openStream: (peer, signal) => node.dialProtocol(peerIdFromString(peer), FIND_PROTOCOL, { signal }),
-    log,
+  const recordStore = new RecordStore({ db: datastore.db, self })
+  const records = new ProviderRecords(node, recordStore)
+  const openStream = (protocol: string) => (peer: PeerId, signal: AbortSignal) =>
+    node.dialProtocol(peerIdFromString(peer), protocol, { signal })
+  const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
+  const have = new HaveClient(openStream(HAVE_PROTOCOL))
+  const announcements = new Announcements({
+    content,
+    watch: (peer, digest, listener, signal) => have.watch(peer, digest, listener, signal),
   })
+  shutdown.add('announcements', () => announcements.stop())
+  const book = new ClaimBook()
+  const peers = () => known.list().map(({ peerId }) => peerId)
+  const claims = new ClaimClient({ self, book, peers, openStream: openStream(CLAIM_PROTOCOL) })
+  const shared = new Set<Digest>()
   const advertiser = new Advertiser({
     records,
+    shared,
+    announcer: new Announcer({ openStream: openStream(ANNOUNCE_PROTOCOL), shared, log }),
+    dht: new DhtPublisher({ records, log }),
     held,
-    isAlone: () => node.getConnections().length === 0,
+    isLarge: () => node.getPeers().length >= MESH_CONNECTIONS,
     log,
   })
 
@@ -128,17 +163,23 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
       maxInboundStreams: MAX_FIND_STREAMS,
     },
   )
+  await node.handle(ANNOUNCE_PROTOCOL, announceServer(recordStore, log), { maxInboundStreams: MAX_ANNOUNCE_STREAMS })
+  await node.handle(HAVE_PROTOCOL, haveServer(announcements), { maxInboundStreams: MAX_HAVE_STREAMS })
+  await node.handle(CLAIM_PROTOCOL, claimServer(book), { maxInboundStreams: MAX_CLAIM_STREAMS })
   node.addEventListener('connection:open', ({ detail: connection }) => {
     if (connection.direction === 'outbound') void sayHello(connection, hello, known, log, stopped.signal)
   })
   node.addEventListener('peer:connect', ({ detail }) => {
     reputation.forgive(detail.toString())
-    if (node.getPeers().length === 1) advertiser.joined()
   })
   node.addEventListener('peer:disconnect', ({ detail }) => {
     known.delete(detail.toString())
     client.release(detail.toString())
     find.forget(detail.toString())
+    have.forget(detail.toString())
+    claims.forget(detail.toString())
+    book.left(detail.toString())
+    advertiser.disconnected(detail.toString())
   })
   await startNode(node, config.listen)
   shutdown.add('discovery', () => discovery.stop())
@@ -152,6 +193,8 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
     known,
     client,
     find,
+    have,
+    claims,
     records,
     advertiser,
     transferAddress: hostPort(config.transferListen.host, port),

@@ -1,10 +1,14 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
+import type { ByteRange } from '../../proxy/oci/range.ts'
+import type { Bitfield } from '../verify/bitfield.ts'
+import type { ClaimAnswer, ClaimQuestion } from './claim/book.ts'
+import type { PeerId } from './peer-id.ts'
+import type { PeerTable } from './session/peer-table.ts'
 
 /** Whether anybody may have a blob, or only those whom its registry lets read the repository. */
 export type Access = 'public' | 'private'
 
-/** The text form of a libp2p PeerId. */
-export type PeerId = string
+export type { PeerId }
 
 /** What a node knows of a tag: which digest upstream last gave for it, and when. */
 export interface TagConfirmation {
@@ -13,8 +17,8 @@ export interface TagConfirmation {
   readonly confirmedAt: number
 }
 
-/** Content of this node that peers may have: complete, and public or shared with a closed swarm. */
-export interface SharedBlob {
+/** What is known of a blob besides its bytes. */
+export interface BlobFacts {
   /** Bytes. */
   readonly size: number
   readonly mediaType: string | undefined
@@ -22,28 +26,71 @@ export interface SharedBlob {
   readonly access: Access
   /** `registry/repository` that it was found in, most recent last; told for private content only. */
   readonly repositories: readonly string[]
+}
+
+/** Content of this node that peers may have: held or still arriving, and public or shared with a closed swarm. */
+export interface SharedBlob extends BlobFacts {
+  /** Whether all these bytes (inclusive) are held, or will be within a moment: waits for that. */
+  has(start: number, end: number, signal: AbortSignal): Promise<boolean>
   /** Bytes `start` to `end` inclusive. A chunk is valid until the next one is asked for. */
   read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>
   close(): Promise<void>
 }
 
-/** What the swarm serves to peers; the composition root implements it over the store. */
+/** Told what one peer holds of one blob. */
+export interface HaveListener {
+  /**
+   * At first; and again after `gone`, where the peer can give the blob after all.
+   * @param held chunks that may be asked for at once
+   * @param isComplete whether the peer has all of them, and offers them one after the other
+   */
+  blob(facts: BlobFacts, held: Bitfield, states: Uint8Array, isComplete: boolean): void
+  /** New since: chunks, and checkpoints behind those told before. */
+  got(chunks: readonly number[], states: Uint8Array): void
+  /** The peer can't give the blob, or can't be asked. */
+  gone(): void
+}
+
+/** What peers may know of a blob that is held or being fetched, as it changes. */
+export interface BlobWatch {
+  /** Undefined while nobody has told the size. */
+  readonly facts: BlobFacts | undefined
+  /** Chunks that are held, provisional ones too. */
+  readonly held: Bitfield | undefined
+  /** The peers of the fetch, and what they hold; undefined for a blob that is complete. */
+  readonly peers: PeerTable | undefined
+  /** A peer watches this blob here: it fetches it, too. */
+  met(peer: PeerId): void
+  /** The fetch ended without the blob. */
+  hasEnded(): boolean
+  /** The inner checkpoints that are known from number `from` (0 for the first) on, 32 bytes each. */
+  states(from: number): Uint8Array
+  close(): void
+}
+
+/** Told what happens to a blob. */
+export interface BlobWatcher {
+  /** Facts, checkpoints or the end. */
+  changed(): void
+  /** A chunk is held now; from a peer, or from upstream where it is left out. */
+  got(chunk: number, from?: PeerId): void
+  /** A peer of the fetch told that it holds a chunk. */
+  heard(peer: PeerId, chunk: number): void
+}
+
+/** What the swarm serves to peers; the composition root implements it over the store and the fetches under way. */
 export interface SharedContent {
+  /** Watches a blob that is held or being fetched; undefined where it is neither, or not to be shared. */
+  watch(digest: Digest, watcher: BlobWatcher): Promise<BlobWatch | undefined>
   /** Opens a blob that may be shared; undefined where there is none. */
   open(digest: Digest): Promise<SharedBlob | undefined>
   /** What peers may know of a tag; `reference` is `registry/repository:tag`. */
   tag(reference: string): Promise<TagConfirmation | undefined>
 }
 
-/** A blob that a peer has begun to send. */
-export interface PeerBody {
-  /** Size of the whole blob in bytes. */
-  readonly size: number
-  readonly mediaType: string | undefined
-  readonly access: Access
-  /** Repositories that the peer found private content in; none for public content. */
-  readonly repositories: readonly string[]
-  /** Bytes from the offset asked for to the end; throws {@link PeerError} where the peer fails. */
+/** Bytes of a blob that a peer has begun to send. */
+export interface PeerBody extends BlobFacts {
+  /** The bytes asked for; throws {@link PeerError} where the peer fails. */
   readonly body: AsyncIterable<Uint8Array>
 }
 
@@ -84,8 +131,13 @@ export interface SwarmStatus {
   readonly provideQueue: number
 }
 
+/** Bytes from `start` on, to `end` (inclusive) or the last. */
+export type OpenRange = Pick<ByteRange, 'start'> & Partial<ByteRange>
+
 /** The peer: what `fetch` and the composition root see of it. */
 export interface Swarm {
+  /** This node, while it runs. */
+  readonly self: PeerId
   start(): Promise<void>
   /** Bounded to a few seconds. */
   stop(): Promise<void>
@@ -94,12 +146,22 @@ export interface Swarm {
    * lookup is exhausted or the signal is aborted; it does not throw.
    */
   providers(digest: Digest, signal: AbortSignal): AsyncIterable<PeerId>
-  /** Starts a transfer from a peer at `offset`. @throws {PeerError} */
-  open(peer: PeerId, digest: Digest, offset: number, signal: AbortSignal): Promise<PeerBody>
+  /** Starts a transfer of a range from a peer; to the last byte where it has no end. @throws {PeerError} */
+  open(peer: PeerId, digest: Digest, range: OpenRange, signal: AbortSignal): Promise<PeerBody>
   /** Size and type of a peer's blob, without its bytes. @throws {PeerError} */
-  stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<Omit<PeerBody, 'body'>>
-  /** What peers know of a tag (`registry/repository:tag`), until the signal is aborted or all have answered. */
-  tags(reference: string, signal: AbortSignal): Promise<readonly TagConfirmation[]>
+  stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<BlobFacts>
+  /** Watches which chunks of a blob a connected peer holds, until the signal is aborted. */
+  watch(peer: PeerId, digest: Digest, listener: HaveListener, signal: AbortSignal): void
+  /**
+   * Asks the coordinator of a key (a digest, or anything else that all nodes name alike) who fetches it from upstream.
+   * @returns undefined where no coordinator answers
+   */
+  claim(key: string, question: ClaimQuestion, signal: AbortSignal): Promise<ClaimAnswer | undefined>
+  /**
+   * What peers know of a tag (`registry/repository:tag`), until the signal is aborted or all have answered.
+   * @param of who is asked; the nearest ones where it is left out
+   */
+  tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]>
   /** Queues a blob to be announced on the DHT; returns at once. `priority` is for what was completed just now. */
   advertise(digest: Digest, priority: boolean): void
   /** Takes a blob back before it is deleted. Bounded to a second; never throws. */

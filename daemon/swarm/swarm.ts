@@ -1,8 +1,19 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { Bans } from './bans.ts'
+import type { ClaimAnswer, ClaimQuestion } from './claim/book.ts'
 import type { SwarmOptions } from './options.ts'
 import { type Parts, startParts } from './parts.ts'
-import { type PeerBody, PeerError, type PeerId, type Swarm, type SwarmStatus, type TagConfirmation } from './ports.ts'
+import {
+  type BlobFacts,
+  type HaveListener,
+  type OpenRange,
+  type PeerBody,
+  PeerError,
+  type PeerId,
+  type Swarm,
+  type SwarmStatus,
+  type TagConfirmation,
+} from './ports.ts'
 import { findProviders } from './router/lookup.ts'
 import { Reputation } from './router/reputation.ts'
 import { MAX_TAG_PEERS } from './transfer/constants.ts'
@@ -20,6 +31,11 @@ class RunningSwarm implements Swarm {
 
   constructor(options: SwarmOptions) {
     this.#options = options
+  }
+
+  get self(): PeerId {
+    if (this.#parts === undefined) throw new Error('the swarm is not running')
+    return this.#parts.node.peerId.toString()
   }
 
   async start(): Promise<void> {
@@ -41,26 +57,32 @@ class RunningSwarm implements Swarm {
     yield* findProviders(lookup, digest, signal)
   }
 
-  async open(peer: PeerId, digest: Digest, offset: number, signal: AbortSignal): Promise<PeerBody> {
-    return await this.#ask(peer, digest, ({ client }) => client.open(peer, digest, offset, signal))
+  async open(peer: PeerId, digest: Digest, range: OpenRange, signal: AbortSignal): Promise<PeerBody> {
+    return await this.#ask(peer, digest, ({ client }) => client.open(peer, digest, range, signal))
   }
 
-  async stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<Omit<PeerBody, 'body'>> {
+  async stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<BlobFacts> {
     return await this.#ask(peer, digest, ({ client }) => client.stat(peer, digest, signal))
   }
 
-  async tags(reference: string, signal: AbortSignal): Promise<readonly TagConfirmation[]> {
+  watch(peer: PeerId, digest: Digest, listener: HaveListener, signal: AbortSignal): void {
+    const parts = this.#parts
+    if (parts?.admission.allows(peer)) parts.have.watch(peer, digest, listener, signal)
+    else listener.gone()
+  }
+
+  async claim(key: string, question: ClaimQuestion, signal: AbortSignal): Promise<ClaimAnswer | undefined> {
+    return await this.#parts?.claims.ask(key, question, signal)
+  }
+
+  async tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]> {
     const parts = this.#parts
     if (parts === undefined) return []
-    const nearest = parts.known
-      .list()
-      .map(({ peerId }) => ({ peerId, rtt: parts.rttOf(peerId) ?? Number.POSITIVE_INFINITY }))
-      .sort((a, b) => (a.rtt < b.rtt ? -1 : 1))
-      .slice(0, MAX_TAG_PEERS)
+    const asked = of?.filter((peer) => parts.known.get(peer) !== undefined) ?? nearest(parts)
     const answers = await Promise.all(
-      nearest.map(({ peerId }) =>
-        parts.client.tag(peerId, reference, signal).catch((error: PeerError) => {
-          if (error.code === 'failed') this.#reputation.failed(peerId)
+      asked.slice(0, MAX_TAG_PEERS).map((peer) =>
+        parts.client.tag(peer, reference, signal).catch((error: PeerError) => {
+          if (error.code === 'failed') this.#reputation.failed(peer)
           return undefined
         }),
       ),
@@ -116,4 +138,13 @@ class RunningSwarm implements Swarm {
       throw error
     }
   }
+}
+
+/** Connected peers by round-trip time. */
+function nearest({ known, rttOf }: Parts): PeerId[] {
+  return known
+    .list()
+    .map(({ peerId }) => ({ peerId, rtt: rttOf(peerId) ?? Number.POSITIVE_INFINITY }))
+    .sort((a, b) => (a.rtt < b.rtt ? -1 : 1))
+    .map(({ peerId }) => peerId)
 }

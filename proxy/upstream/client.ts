@@ -110,11 +110,9 @@ class RegistryClient implements Upstream {
     return { digest, mediaType: contentType(headers), size: opened.size, access }
   }
 
-  async open(
-    request: UpstreamRequest & { readonly kind: ContentKind; readonly digest: Digest; readonly offset: number },
-  ): Promise<UpstreamBody> {
-    const { kind, digest, offset } = request
-    const content = await this.#contentRequest(request, kind, digest, digest)
+  async open(request: Parameters<Upstream['open']>[0]): Promise<UpstreamBody> {
+    const { kind, digest, offset, end } = request
+    const content = { ...(await this.#contentRequest(request, kind, digest, digest)), end }
     const opened = await openContent(this.#context, content, offset)
     const { headers, access } = opened.response
     const body = readContent(this.#context, content, opened, offset)

@@ -15,6 +15,8 @@ export interface ContentRequest extends Omit<RegistryRequest, 'method' | 'findDe
   readonly digest: Digest | undefined
   /** Longest content to take, in bytes. */
   readonly limit: number
+  /** The last byte wanted; undefined for all to the end. */
+  readonly end?: number | undefined
 }
 
 export interface OpenedContent {
@@ -55,11 +57,12 @@ export async function openContent(
   request: ContentRequest,
   offset: number,
 ): Promise<OpenedContent> {
-  const { registry, what, digest, limit } = request
+  const { registry, what, digest, limit, end } = request
   const response = await sender.send({
     ...request,
     method: 'GET',
-    headers: offset === 0 ? request.headers : { ...request.headers, range: `bytes=${offset}-` },
+    headers:
+      offset === 0 && end === undefined ? request.headers : { ...request.headers, range: `bytes=${offset}-${end ?? ''}` },
     findDefect: (answer) => defectOf(answer, digest) ?? wrongRange(answer, offset),
   })
   const { status, headers } = response
@@ -88,7 +91,7 @@ function sizeOf(status: number, headers: HttpHeaders): number | undefined {
 }
 
 /**
- * The bytes of content from `offset` to its end. A transfer that breaks, or ends before the size that was announced, is
+ * The bytes of content from `offset` to the end asked for. A transfer that breaks, or ends before the size that was announced, is
  * gone on with by a range request, which begins at the registry again: signed URLs expire.
  * @throws {UpstreamError}
  */
@@ -99,25 +102,29 @@ export async function* readContent(
   offset: number,
 ): AsyncGenerator<Uint8Array, void> {
   const { attempts, timing } = context
-  const { registry, what, limit, signal } = request
+  const { registry, what, limit, signal, end } = request
   let { size } = first
   let opened = first
   let position = offset
+  const isAtEnd = () => position === (end === undefined ? size : Math.min(end + 1, size ?? end + 1))
   for (let failures = 0; ; ) {
     const began = position
     let failure: unknown
     try {
       for await (const chunk of skipped(opened)) {
-        position += chunk.length
+        // A registry without ranges sends more than was asked for.
+        const wanted = end === undefined ? chunk : chunk.subarray(0, end + 1 - position)
+        position += wanted.length
         if (position > (size ?? limit)) throw tooLong(request)
-        yield chunk
+        yield wanted
+        if (end !== undefined && isAtEnd()) return
       }
       // Without an announced size the end of the body is all there is to go by.
-      if (size === undefined || position === size) return
+      if (size === undefined || isAtEnd()) return
     } catch (error) {
       if (signal.aborted) throw abortedError(signal)
       if (error instanceof UpstreamError) throw error
-      if (position === size) return
+      if (isAtEnd()) return
       failure = error
     }
     failures = position - began >= progressBytes ? 1 : failures + 1

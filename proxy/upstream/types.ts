@@ -31,7 +31,7 @@ export interface UpstreamBody {
   readonly mediaType: string | undefined
   readonly access: Access
   /**
-   * The bytes from the offset asked for to the end; a broken transfer has been resumed inside. The length is checked, the
+   * The bytes from the offset asked for to the end asked for; a broken transfer has been resumed inside. The length is checked, the
    * digest is not. A chunk is valid until the next one is asked for.
    */
   readonly body: AsyncIterable<Uint8Array>
@@ -43,8 +43,14 @@ export interface Upstream {
   resolveManifest(request: UpstreamRequest & { readonly reference: string }): Promise<UpstreamDescriptor>
   /** Size of content by HEAD. */
   stat(request: UpstreamRequest & { readonly kind: ContentKind; readonly digest: Digest }): Promise<UpstreamDescriptor>
+  /** Opens content from byte `offset` on, to byte `end` (inclusive) or the last one. */
   open(
-    request: UpstreamRequest & { readonly kind: ContentKind; readonly digest: Digest; readonly offset: number },
+    request: UpstreamRequest & {
+      readonly kind: ContentKind
+      readonly digest: Digest
+      readonly offset: number
+      readonly end?: number | undefined
+    },
   ): Promise<UpstreamBody>
   /** `tags/list` and `referrers/<digest>`: any 2xx or 404 as it is. The body is bounded. */
   list(

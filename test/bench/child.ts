@@ -70,6 +70,15 @@ export class Child implements AsyncDisposable {
     clearTimeout(timer)
   }
 
+  /** kill -9, and waits until the program is gone. */
+  async kill(): Promise<void> {
+    if (!running.has(this.#process)) return
+    this.#stopping = true
+    const gone = exitOf(this.#process)
+    this.#process.kill('SIGKILL')
+    await gone
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
   }

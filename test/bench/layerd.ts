@@ -20,6 +20,8 @@ interface LayerdOptions {
   profile?: string | undefined
   /** The program, by default that of the source tree. */
   program?: string | undefined
+  /** Environment variables that set options. */
+  settings?: NodeJS.ProcessEnv | undefined
 }
 
 /** A running node, as its own process. */
@@ -40,7 +42,8 @@ export class Layerd implements AsyncDisposable {
   }
 
   /** Starts `layerd serve` and waits until it is ready for clients. */
-  static async start({ folder, upstream, seeds = [], profile, program = SOURCE }: LayerdOptions): Promise<Layerd> {
+  static async start(options: LayerdOptions): Promise<Layerd> {
+    const { folder, upstream, seeds = [], profile, program = SOURCE, settings = {} } = options
     mkdirSync(folder, { recursive: true })
     const ports = [await freePort(), await freePort(), await freePort(), await freePort()]
     const [registry, admin, p2p, transfer] = ports
@@ -53,7 +56,7 @@ export class Layerd implements AsyncDisposable {
     ]
     // What the person who runs the bench has set for a node of theirs, or stored as credentials, is not meant for this.
     const foreign = Object.keys(process.env).filter((name) => name.startsWith('LAYERD_'))
-    const env = { ...Object.fromEntries(foreign.map((name) => [name, undefined])), ...OWN_ENVIRONMENT }
+    const env = { ...Object.fromEntries(foreign.map((name) => [name, undefined])), ...OWN_ENVIRONMENT, ...settings }
     const child = new Child('layerd', join(folder, 'log'), process.execPath, args, env)
     const node = new Layerd(child, folder, ports)
     try {
@@ -89,6 +92,11 @@ export class Layerd implements AsyncDisposable {
       return provided >= blobs && provideQueue === 0
     }
     await waitFor(`the announcement of ${blobs} blobs`, done, SWARM_DEADLINE_MS)
+  }
+
+  /** Stops it and leaves its data. */
+  async stop(): Promise<void> {
+    await this.#child.stop()
   }
 
   /** Stops it and removes its data: what is removed soon enough is never written to the disk. */

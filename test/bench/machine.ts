@@ -3,8 +3,6 @@ import { join } from 'node:path'
 import { run } from '../e2e/exec.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
-/** Whoever owns the clone: only its revision is read. */
-const GIT = ['-c', `safe.directory=${ROOT}`, '-C', ROOT]
 
 /** What the figures depend on, for the top of the page. */
 export interface Machine {
@@ -20,8 +18,11 @@ export interface Machine {
   date: string
 }
 
-export async function describeMachine(): Promise<Machine> {
-  const revision = await run('git', [...GIT, 'describe', '--always', '--dirty', '--abbrev=12']).catch(() => 'unknown')
+/** @param root layerd's source tree */
+export async function describeMachine(root = ROOT): Promise<Machine> {
+  // Whoever owns the clone: only its revision is read.
+  const git = ['-c', `safe.directory=${root}`, '-C', root, 'describe', '--always', '--dirty', '--abbrev=12']
+  const revision = await run('git', git).catch(() => 'unknown')
   return {
     cores: cpus().length,
     cpu: cpus()[0]?.model.trim() ?? 'unknown',

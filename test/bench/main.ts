@@ -6,6 +6,7 @@ import { Bench, LeftOut, type Section } from './bench.ts'
 import { describeMachine, machineText } from './machine.ts'
 import { type Options, readOptions } from './options.ts'
 import { type Row, tableOf } from './report.ts'
+import { advertise } from './sections/advertise.ts'
 import { cold } from './sections/cold.ts'
 import { lookup } from './sections/lookup.ts'
 import { memory } from './sections/memory.ts'
@@ -15,7 +16,7 @@ import { warm } from './sections/warm.ts'
 
 // npm run bench [-- --help]: what issue 2 promises, measured on this machine. Goals that are missed don't fail it.
 
-const SECTIONS: readonly Section[] = [warm, cold, peer, lookup, start, memory]
+const SECTIONS: readonly Section[] = [warm, cold, peer, lookup, advertise, start, memory]
 
 interface Outcome {
   rows: Row[]

@@ -5,10 +5,19 @@ const SETTLE_STEP_MS = 50
 /** So long without a byte is the end: a cache goes on with its own fetch after its clients have gone. */
 const SETTLED_STEPS = 6
 const SETTLE_DEADLINE_MS = 60_000
+/** USER_HZ, which is 100 on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100
 
 /** Largest resident set of a process since it started, in bytes (proc(5), `VmHWM`). */
 export async function peakMemory(pid: number): Promise<number> {
   return 1024 * (await numberIn(`/proc/${pid}/status`, /^VmHWM:\s+(\d+) kB$/m))
+}
+
+/** Seconds of CPU time that a process has taken so far, its own and the kernel's (proc(5), `utime` and `stime`). */
+export async function cpuSeconds(pid: number): Promise<number> {
+  // the name of the program, in parentheses, may have anything in it
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ').at(-1)?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
 /**

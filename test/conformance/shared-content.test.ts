@@ -1,9 +1,11 @@
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { KeptCheckpoints } from '../../daemon/kept-checkpoints.ts'
 import { sharedContent } from '../../daemon/shared-content.ts'
 import { BlobStore } from '../../daemon/store/blob-store.ts'
 import { Metadata } from '../../daemon/store/metadata.ts'
 import type { SharedBlob, SharedContent } from '../../daemon/swarm/ports.ts'
+import { loadEngine } from '../../daemon/verify/sha256.ts'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { collect, pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { MemoryContent } from '../fixtures/swarm.ts'
@@ -33,7 +35,11 @@ async function storeSubject(): Promise<Subject> {
     await staging.blob.close()
     return digest
   }
-  return { content: sharedContent({ store, metadata, isClosed: false }), put }
+  const engine = await loadEngine('auto')
+  onTestFinished(() => engine.close())
+  const checkpoints = new KeptCheckpoints(store, engine)
+  const content = sharedContent({ store, metadata, checkpoints, downloads: () => undefined, isClosed: false })
+  return { content, put }
 }
 
 async function memorySubject(): Promise<Subject> {

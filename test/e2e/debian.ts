@@ -21,6 +21,9 @@ const PACKAGES: Readonly<Record<Suite, readonly string[]>> = {
     ...['docker.io', 'containerd', 'runc', 'podman', 'buildah', 'skopeo', 'conmon'],
     // Shared libraries that a small Debian machine lacks.
     ...['libdevmapper1.02.1', 'libgpgme11', 'libassuan0', 'libsubid4', 'libseccomp2', 'libglib2.0-0', 'libudev1'],
+    // For the bench of a fleet: a shaped network, and BitTorrent to compare with.
+    ...['iproute2', 'libbpf1', 'libelf1', 'libmnl0', 'libbsd0', 'libmd0', 'libcap2', 'libxtables12'],
+    ...['aria2', 'libaria2-0', 'libc-ares2', 'libssh2-1', 'libxml2', 'libicu72', 'libsqlite3-0'],
   ],
   forky: [
     ...['docker.io', 'docker-cli', 'containerd', 'oras', 'crane'],
@@ -29,14 +32,17 @@ const PACKAGES: Readonly<Record<Suite, readonly string[]>> = {
 }
 
 /** Programs that look for shared libraries which only the cache holds. The new generation's programs need none. */
-const LINKED = ['podman', 'buildah', 'skopeo', 'conmon', '../sbin/runc', '../sbin/dockerd']
+const LINKED = [
+  ...['podman', 'buildah', 'skopeo', 'conmon', '../sbin/runc', '../sbin/dockerd'],
+  ...['aria2c', '../../bin/ip', '../../sbin/tc'],
+]
 const CRI_PROTO = 'usr/share/gocode/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto'
 /** Raised when the steps below change, so that an older cache is not taken for a complete one. */
 const RECIPE = 1
 
 /** Folders of unpacked Debian packages. */
 export interface Tools {
-  /** Root of Debian 12's packages: Docker 20.10, containerd 1.6, podman, buildah, skopeo, runc, docker-registry. */
+  /** Root of Debian 12's packages: Docker 20.10, containerd 1.6, podman, buildah, skopeo, runc, docker-registry, aria2. */
   bookworm: string
   /** Root of the newest packages: Docker 28, containerd 2, oras, crane. */
   forky: string

@@ -8,6 +8,7 @@ import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
+import { until } from '../fixtures/node.ts'
 import { spawnNode } from '../fixtures/process.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
@@ -37,14 +38,13 @@ describe('kill -9', () => {
       for (const [index, got] of (await Promise.all(pulls)).entries()) {
         if (got?.complete) expect(digestOf(got.body)).toBe(digests[index])
       }
-      unfinished += (await readdir(join(dataDir, 'staging'))).length
+      unfinished += (await readdir(join(dataDir, 'partial'))).length
       // Every file that has the name of a blob is that blob, before anybody has had a look at it.
       for (const name of await readdir(join(dataDir, 'blobs', 'sha256'))) {
         const bytes = await readFile(join(dataDir, 'blobs', 'sha256', name))
         expect(digestOf(bytes), `killed after ${moments} ms`).toBe(`sha256:${name}`)
       }
       const again = await spawnNode(dataDir, args)
-      expect(await readdir(join(dataDir, 'staging'))).toEqual([])
       for (const digest of digests) {
         const got = await ask(again.url, `/v2/app/blobs/${digest}`)
         expect([got.status, got.complete, digestOf(got.body)], `killed after ${moments} ms`).toEqual([
@@ -53,9 +53,39 @@ describe('kill -9', () => {
           digest,
         ])
       }
+      // What was begun has been gone on with, and nothing is left of it.
+      await until(async () => (await readdir(join(dataDir, 'partial'))).length === 0)
       await again.kill()
     }
     expect(unfinished, `killed after ${moments} ms`).toBeGreaterThan(0)
+  })
+})
+
+describe('kill -9 at 60 % of a pull', () => {
+  it('costs no chunk that was there: the same pull goes on where it stopped', async () => {
+    const upstream = await FakeUpstream.start()
+    onTestFinished(() => upstream.close())
+    upstream.inject('GET', faults.slow(20 * chunkBytes))
+    const layer = pseudoRandomBytes(30 * chunkBytes + 5)
+    const blob = upstream.addBlob(layer)
+    const dataDir = await tempDir()
+    const args = ['--registry', `docker.io=${upstream.url}`]
+    const node = await spawnNode(dataDir, args)
+    const pull = ask(node.url, `/v2/app/blobs/${blob}`).catch(() => undefined)
+    const fetched = async (admin: string) => {
+      const status = (await (await fetch(`${admin}/api/v1/status`)).json()) as NodeStatus
+      return status.counters.fetchedBytes.upstream
+    }
+    while ((await fetched(node.admin)) < layer.length * 0.6) await delay(5)
+    const before = await fetched(node.admin)
+    await node.kill()
+    await pull
+    const again = await spawnNode(dataDir, args)
+    const got = await ask(again.url, `/v2/app/blobs/${blob}`)
+    expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, blob])
+    // The chunk that was under way, and one whose bit was not written yet.
+    expect((await fetched(again.admin)) + before).toBeLessThanOrEqual(layer.length + 3 * chunkBytes)
+    await again.kill()
   })
 })
 

@@ -149,7 +149,7 @@ describe('a peer that fails', () => {
     expect(first.complete && digestOf(first.body) !== blob).toBe(false)
     await until(async () => (await node.status()).banned.length === 1)
     expect((await node.status()).banned).toMatchObject([
-      { peerId: peer.peerId(), reason: expect.stringMatching(/wrong bytes/) },
+      { peerId: peer.peerId(), reason: expect.stringMatching(/false checkpoints/) },
     ])
     const second = await ask(node.url, path)
     expect([second.status, second.complete, digestOf(second.body)]).toEqual([200, true, blob])
@@ -221,13 +221,13 @@ describe('a peer that fails', () => {
     onTestFinished(() => openGate())
     const blob = peer.content.add(layer)
     const read = peer.content.open.bind(peer.content)
+    let sent = 0
     peer.content.open = async (digest) => {
       const shared = await read(digest)
       return (
         shared && {
           ...shared,
           async *read(start: number, end: number, signal: AbortSignal) {
-            let sent = 0
             for await (const chunk of shared.read(start, end, signal)) {
               if (sent >= 2 * chunkBytes) await gate
               sent += chunk.length
@@ -245,7 +245,7 @@ describe('a peer that fails', () => {
     const got = await running
     expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, blob])
     const [rest] = upstream.seen('GET')
-    expect(rest?.headers.range).toMatch(/^bytes=[1-9]\d*-$/)
+    expect(rest?.headers.range).toMatch(/^bytes=\d+-\d+$/)
     const fromUpstream = await node.metric('layerd_fetched_bytes_total{source="upstream"}')
     expect(fromUpstream).toBeLessThanOrEqual(layer.length - 2 * chunkBytes)
   })

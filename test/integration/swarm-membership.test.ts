@@ -77,7 +77,7 @@ describe('identity', () => {
     expect(a.peerId()).toBe(before)
     await until(() => a.status().provided === 1)
     expect(await providersOf(b, kept)).toEqual([before])
-    const { body } = await b.swarm.open(before, kept, 0, AbortSignal.timeout(5000))
+    const { body } = await b.swarm.open(before, kept, { start: 0 }, AbortSignal.timeout(5000))
     expect(await collect(body)).toHaveLength(10)
     // b still names a from before; c, which joins now, hears nothing of it from a
     const c = await swarm.node({ config: { seeds: [a.address()] } })
@@ -146,10 +146,14 @@ describe('stopping', () => {
   })
 
   test('is done within its bound while content hangs', async () => {
-    const hangs: SharedContent = { open: () => new Promise(() => {}), tag: () => new Promise(() => {}) }
+    const hangs: SharedContent = {
+      open: () => new Promise(() => {}),
+      watch: () => new Promise(() => {}),
+      tag: () => new Promise(() => {}),
+    }
     const [a, b] = await swarm.pair({ content: hangs })
     const digest = a.content.add(randomBytes(10))
-    const asking = b.swarm.open(a.peerId(), digest, 0, AbortSignal.timeout(10_000))
+    const asking = b.swarm.open(a.peerId(), digest, { start: 0 }, AbortSignal.timeout(10_000))
     const started = performance.now()
     await Promise.all([expect(asking).rejects.toMatchObject({ code: 'failed' }), a.stop()])
     expect(performance.now() - started).toBeLessThan(3500)

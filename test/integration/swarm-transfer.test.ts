@@ -22,13 +22,24 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
 
+const onUpload = () => ({ sent: () => {}, ended: () => {} })
+
 /** The real server, which admits one client certificate. */
 async function startServer(content: MemoryContent) {
   const certificate = await createCertificate()
   const client = await createCertificate()
   let admitted = true
-  const admits = (fingerprint: string) => admitted && fingerprint === client.fingerprint
-  const server = new TransferServer({ certificate, content, admits, uploads: 2, deadlines, onServed: () => {}, log })
+  const identify = (fingerprint: string) => (admitted && fingerprint === client.fingerprint ? 'client' : undefined)
+  const server = new TransferServer({
+    certificate,
+    content,
+    identify,
+    onUpload,
+    uploads: 2,
+    deadlines,
+    onServed: () => {},
+    log,
+  })
   const port = await server.start({ host: '127.0.0.1', port: 0 })
   cleanups.push(() => server.stop())
   const peer: KnownPeer = { peerId: 'peer', host: '127.0.0.1', port, fingerprint: certificate.fingerprint }
@@ -132,7 +143,7 @@ describe('the server', () => {
     content.gate = gate.promise
     const { port, peer, client } = await startServer(content)
     const transfers = await startClient(peer, client)
-    const running = [1, 2].map(() => transfers.open('peer', digest, 0, signal()))
+    const running = [1, 2].map(() => transfers.open('peer', digest, { start: 0 }, signal()))
     await until(() => content.opened === 2)
     expect(parse(await exchange(port, get(`/blobs/${digest}`), client))).toMatchObject({
       status: 503,
@@ -162,7 +173,7 @@ describe('the server', () => {
     content.gate = Promise.reject(new Error('disk'))
     content.gate.catch(() => {})
     const read = async () =>
-      await collect((await (await startClient(peer, client)).open('peer', digest, 0, signal())).body)
+      await collect((await (await startClient(peer, client)).open('peer', digest, { start: 0 }, signal())).body)
     await expect(read()).rejects.toMatchObject({ code: 'failed' })
     expect(content.closed).toBe(1)
   })
@@ -171,8 +182,17 @@ describe('the server', () => {
     const content = new MemoryContent()
     const { port } = await startServer(content)
     const certificate = await createCertificate()
-    const admits = () => false
-    const second = new TransferServer({ certificate, content, admits, uploads: 1, deadlines, onServed: () => {}, log })
+    const identify = () => undefined
+    const second = new TransferServer({
+      certificate,
+      content,
+      identify,
+      onUpload,
+      uploads: 1,
+      deadlines,
+      onServed: () => {},
+      log,
+    })
     await expect(second.start({ host: '127.0.0.1', port })).rejects.toThrow(/^swarm\.transferListen: .*EADDRINUSE/)
     await second.stop()
   })
@@ -189,7 +209,7 @@ describe('the client', () => {
       response.end()
     })
     const client = await startClient({ ...peer, fingerprint: (await createCertificate()).fingerprint })
-    await expect(client.open('peer', digest, 0, signal())).rejects.toMatchObject({ code: 'failed' })
+    await expect(client.open('peer', digest, { start: 0 }, signal())).rejects.toMatchObject({ code: 'failed' })
     expect(asked).toBe(0)
   })
 
@@ -209,7 +229,9 @@ describe('the client', () => {
       if (headers !== undefined) response.end()
       else response.write('x'.repeat(1000))
     })
-    await expect((await startClient(peer)).open('peer', digest, offset, signal())).rejects.toMatchObject({ code })
+    await expect((await startClient(peer)).open('peer', digest, { start: offset }, signal())).rejects.toMatchObject({
+      code,
+    })
   })
 
   test.each<[string, (response: ServerResponse) => void]>([
@@ -221,17 +243,19 @@ describe('the client', () => {
       response.writeHead(200, { 'content-length': 100 })
       answer(response)
     })
-    const { body } = await (await startClient(peer)).open('peer', digest, 0, signal())
+    const { body } = await (await startClient(peer)).open('peer', digest, { start: 0 }, signal())
     await expect(collect(body)).rejects.toMatchObject({ code: 'failed', peer: 'peer' })
   })
 
   test('gives up on a peer that does not answer, or accepts no connection', async () => {
     const silent = await startRogue(() => {})
-    await expect((await startClient(silent)).open('peer', digest, 0, signal())).rejects.toMatchObject({
+    await expect((await startClient(silent)).open('peer', digest, { start: 0 }, signal())).rejects.toMatchObject({
       code: 'failed',
     })
     const gone = { ...silent, port: 1 }
-    await expect((await startClient(gone)).open('peer', digest, 0, signal())).rejects.toMatchObject({ code: 'failed' })
+    await expect((await startClient(gone)).open('peer', digest, { start: 0 }, signal())).rejects.toMatchObject({
+      code: 'failed',
+    })
   })
 
   test('does not count the time that its reader takes', async () => {
@@ -239,7 +263,7 @@ describe('the client', () => {
       response.writeHead(200, { 'content-length': 2_000_000 })
       response.end(Buffer.alloc(2_000_000))
     })
-    const { body } = await (await startClient(peer)).open('peer', digest, 0, signal())
+    const { body } = await (await startClient(peer)).open('peer', digest, { start: 0 }, signal())
     let received = 0
     for await (const chunk of body) {
       // longer than the deadline: the time itself is what is tested
@@ -259,8 +283,8 @@ describe('the client', () => {
       response.end()
     })
     const client = await startClient(peer)
-    await collect((await client.open('peer', digest, 0, signal())).body)
-    await collect((await client.open('peer', digest, 0, signal())).body)
+    await collect((await client.open('peer', digest, { start: 0 }, signal())).body)
+    await collect((await client.open('peer', digest, { start: 0 }, signal())).body)
     expect(connections).toBe(2)
   })
 

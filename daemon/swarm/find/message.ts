@@ -14,10 +14,13 @@ export interface FindAnswer {
 }
 
 /** A message at the start of a buffer, and how many bytes it has. */
-interface Decoded<T> {
+export interface Decoded<T> {
   readonly message: T
   readonly length: number
 }
+
+/** Undefined where more bytes are needed. Throws where what comes can't be a message. */
+export type Decode<T> = (bytes: Buffer) => Decoded<T> | undefined
 
 export function encodeRequest({ id, key }: FindRequest): Uint8Array {
   const bytes = Buffer.allocUnsafe(REQUEST_BYTES)
@@ -61,10 +64,10 @@ export function decodeAnswer(bytes: Buffer): Decoded<FindAnswer> | undefined {
 
 /** Cuts a stream's bytes into messages; holds no more than the one that is not whole yet. */
 export class Messages<T> {
-  readonly #decode: (bytes: Buffer) => Decoded<T> | undefined
+  readonly #decode: Decode<T>
   #rest: Buffer = Buffer.alloc(0)
 
-  constructor(decode: (bytes: Buffer) => Decoded<T> | undefined) {
+  constructor(decode: Decode<T>) {
     this.#decode = decode
   }
 

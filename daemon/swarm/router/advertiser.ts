@@ -1,48 +1,47 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Digest } from '../../../proxy/oci/digest.ts'
-import {
-  BACKGROUND_SHARE,
-  FIRST_RETRY_MS,
-  LONGEST_PAUSE_MS,
-  MAX_ATTEMPTS,
-  MAX_QUEUED,
-  PARALLEL_FRESH,
-  PROVIDE_DEADLINE_MS,
-  REFRESH_MS,
-  REPEAT_AFTER_MS,
-  WITHDRAW_MS,
-} from './constants.ts'
+import type { Announcer } from '../announce/announcer.ts'
+import type { PeerId } from '../ports.ts'
+import { LONGEST_PAUSE_MS, MAX_QUEUED, MAX_WRITTEN, REFRESH_MS, WITHDRAW_MS } from './constants.ts'
+import type { DhtPublisher } from './dht-publisher.ts'
+import { Pauses } from './pauses.ts'
 import { AdvertiseQueue, type Job } from './queue.ts'
 import type { ProviderRecords } from './records.ts'
 
 interface AdvertiserOptions {
-  readonly records: ProviderRecords
+  readonly records: Pick<ProviderRecords, 'keep' | 'remove' | 'retain'>
+  /** Filled here: all blobs that are announced, as many as the store holds. The announcer reads it. */
+  readonly shared: Set<Digest>
+  readonly announcer: Pick<
+    Announcer,
+    'start' | 'stop' | 'connected' | 'disconnected' | 'place' | 'withdraw' | 'refresh' | 'queued'
+  >
+  readonly dht: Pick<DhtPublisher, 'start' | 'stop' | 'add' | 'round' | 'cancel' | 'queued'>
   /** Complete blobs that may be shared, newest first. */
   readonly held: () => AsyncIterable<Digest>
-  readonly isAlone: () => boolean
+  /** Whether the swarm is larger than what this node sees of it, so that lookups go by the DHT. */
+  readonly isLarge: () => boolean
   readonly log: Logger
 }
 
-interface Running {
-  readonly cancel: AbortController
-  readonly done: Promise<void>
-}
-
 /**
- * Announces blobs on the DHT in the background: fresh ones at once, the rest at a tenth of a core. Everything that is held is
- * announced again after a start, when the node stops being alone, and every twelve hours.
+ * Lets the swarm know which blobs this node has: by records of its own, which answer whoever asks it, by telling the connected
+ * peers nearest to each blob's key, and in a large swarm on the DHT as well. All that is held is announced after a start and
+ * every twelve hours; what is fresh, at once.
  */
 export class Advertiser {
   readonly #options: AdvertiserOptions
+  /** Blobs whose own record is to be written. */
   readonly #queue = new AdvertiseQueue(MAX_QUEUED)
+  /** Those whose own record is written. */
   readonly #provided = new Set<Digest>()
-  readonly #running = new Map<Digest, Running>()
-  readonly #stopped = new AbortController()
-  #wake = new AbortController()
+  readonly #pauses = new Pauses()
   #refresh: NodeJS.Timeout | undefined
-  #lastRound = Number.NEGATIVE_INFINITY
-  #workers: Promise<unknown> = Promise.resolve()
+  #writing: readonly Digest[] = []
+  #written: Promise<void> = Promise.resolve()
+  #writer: Promise<void> = Promise.resolve()
+  #lastOnDht = Number.NEGATIVE_INFINITY
 
   constructor(options: AdvertiserOptions) {
     this.#options = options
@@ -53,125 +52,148 @@ export class Advertiser {
     return this.#provided.size
   }
 
-  /** How many are queued, without those of a round over what is held. */
+  /** How many are still to be told to the peer that is furthest behind, or are queued otherwise. */
   get queued(): number {
-    return this.#queue.size + this.#running.size
+    const { announcer, dht } = this.#options
+    return Math.max(this.#queue.size + this.#writing.length, announcer.queued) + dht.queued
   }
 
   start(): void {
-    const first = this.#dropStaleRecords().then(() => this.#round())
-    const others = Array.from({ length: PARALLEL_FRESH - 1 }, () => this.#work(async () => this.#queue.takeFresh()))
-    this.#workers = Promise.all([first.then(() => this.#work(() => this.#queue.take())), ...others])
-    this.#refresh = setInterval(() => this.#round(), REFRESH_MS)
+    const { announcer, dht } = this.#options
+    announcer.start()
+    dht.start()
+    this.#writer = this.#dropStaleRecords()
+      .then(() => this.#round())
+      .then(() => this.#write())
+    this.#refresh = setInterval(() => {
+      void this.#round()
+      announcer.refresh()
+    }, REFRESH_MS)
   }
 
   async stop(): Promise<void> {
+    const { announcer, dht } = this.#options
     clearInterval(this.#refresh)
-    this.#stopped.abort()
+    this.#pauses.stop()
     this.#queue.endRound()
-    await this.#workers
+    await Promise.all([announcer.stop(), dht.stop(), this.#writer])
+  }
+
+  /** To be called when requests can be sent to a peer. */
+  connected(peer: PeerId): void {
+    const { announcer, dht, held, isLarge } = this.#options
+    announcer.connected(peer)
+    if (!isLarge() || performance.now() - this.#lastOnDht < REFRESH_MS) return
+    this.#lastOnDht = performance.now()
+    dht.round(held())
+  }
+
+  disconnected(peer: PeerId): void {
+    this.#options.announcer.disconnected(peer)
   }
 
   advertise(digest: Digest, fresh: boolean): void {
-    if (this.#running.has(digest) || this.#stopped.signal.aborted) return
+    const { announcer, dht, isLarge, shared } = this.#options
+    if (this.#pauses.stopped.aborted) return
+    shared.add(digest)
     this.#queue.add(digest, fresh)
-    this.#notify()
+    this.#pauses.wake()
+    announcer.place(digest)
+    if (isLarge()) dht.add(digest, fresh)
   }
 
-  /** Takes a blob back. Records at peers can't be recalled: the transfer server's 404 is what counts. */
+  /** Takes a blob back: this node's record, and those of connected peers. Does not wait for peers. */
   async withdraw(digest: Digest): Promise<void> {
+    const { announcer, dht, records, shared, log } = this.#options
     this.#queue.delete(digest)
     this.#provided.delete(digest)
-    const running = this.#running.get(digest)
-    running?.cancel.abort()
+    shared.delete(digest)
+    announcer.withdraw(digest)
     // the record is removed after an announcement that would write it again
-    if (running !== undefined) await Promise.race([running.done, delay(WITHDRAW_MS, undefined, { ref: false })])
+    const writing = this.#writing.includes(digest) ? this.#written : undefined
+    await within(WITHDRAW_MS, Promise.all([dht.cancel(digest), writing]))
     try {
-      await this.#options.records.remove(digest, AbortSignal.timeout(WITHDRAW_MS))
+      await within(WITHDRAW_MS, records.remove(digest))
     } catch (error) {
-      this.#options.log.debug({ digest, err: error }, 'the local provider record was not removed')
+      log.debug({ digest, err: error }, 'the local provider record was not removed')
     }
   }
 
-  /** To be called when a peer connects to a node that was alone. */
-  joined(): void {
-    if (performance.now() - this.#lastRound > REPEAT_AFTER_MS) this.#round()
-    this.#notify()
+  async #round(): Promise<void> {
+    const { dht, held, isLarge, shared, log } = this.#options
+    if (this.#pauses.stopped.aborted) return
+    try {
+      for await (const digest of held()) shared.add(digest)
+    } catch (error) {
+      log.warn({ err: error }, 'what is held can not be listed')
+    }
+    this.#queue.round(held())
+    this.#pauses.wake()
+    if (!isLarge()) return
+    this.#lastOnDht = performance.now()
+    dht.round(held())
   }
 
-  #round(): void {
-    if (this.#stopped.signal.aborted) return
-    this.#lastRound = this.#options.isAlone() ? Number.NEGATIVE_INFINITY : performance.now()
-    this.#queue.round(this.#options.held())
-    this.#notify()
-  }
-
-  #notify(): void {
-    this.#wake.abort()
-    this.#wake = new AbortController()
-  }
-
-  /** Records of an earlier run whose blobs are gone would be answered to peers, and renewed by the library. */
+  /** Records of an earlier run whose blobs are gone would be told to peers, and renewed by kad-dht. */
   async #dropStaleRecords(): Promise<void> {
+    const { records, held, log } = this.#options
     try {
-      await this.#options.records.retain(this.#options.held(), this.#stopped.signal)
+      await records.retain(held(), this.#pauses.stopped)
     } catch (error) {
-      if (!this.#stopped.signal.aborted)
-        this.#options.log.warn({ err: error }, 'stale provider records were not removed')
+      if (!this.#pauses.stopped.aborted) log.warn({ err: error }, 'stale provider records were not removed')
     }
   }
 
-  async #work(take: () => Promise<Job | undefined>): Promise<void> {
-    while (!this.#stopped.signal.aborted) {
-      const wake = this.#wake.signal
-      const job = await take().catch((error) => {
-        this.#options.log.warn({ err: error }, 'what is held can not be listed')
-        this.#queue.endRound()
-        return undefined
-      })
-      if (job === undefined) {
-        await this.#pause(REFRESH_MS, wake)
+  async #write(): Promise<void> {
+    while (!this.#pauses.stopped.aborted) {
+      const { woken } = this.#pauses
+      const jobs = await this.#take()
+      const digests = jobs.map(({ digest }) => digest).filter((digest) => this.#options.shared.has(digest))
+      if (digests.length === 0) {
+        if (jobs.length === 0) await this.#pauses.take(REFRESH_MS, woken)
         continue
       }
       const started = performance.now()
-      await this.#announce(job.digest)
-      const pause = (performance.now() - started) * (BACKGROUND_SHARE - 1)
-      if (!job.fresh) await this.#pause(Math.min(pause, LONGEST_PAUSE_MS), wake)
+      this.#writing = digests
+      this.#written = this.#keep(digests)
+      await this.#written
+      this.#writing = []
+      if (!jobs.some(({ fresh }) => fresh)) await this.#pauses.after(started, woken)
     }
   }
 
-  async #pause(ms: number, wake: AbortSignal): Promise<void> {
-    await delay(ms, undefined, { signal: AbortSignal.any([wake, this.#stopped.signal]), ref: false }).catch(() => {})
-  }
-
-  async #announce(digest: Digest): Promise<void> {
-    const cancel = new AbortController()
-    const done = this.#attempt(digest, AbortSignal.any([cancel.signal, this.#stopped.signal]))
-    this.#running.set(digest, { cancel, done })
-    await done
-    this.#running.delete(digest)
-  }
-
-  async #attempt(digest: Digest, signal: AbortSignal): Promise<void> {
-    const { records, isAlone, log } = this.#options
-    for (let attempt = 1; !signal.aborted; attempt++) {
-      let reason: unknown = 'no peer took the record'
-      try {
-        const reached = await records.provide(
-          digest,
-          AbortSignal.any([signal, AbortSignal.timeout(PROVIDE_DEADLINE_MS)]),
-        )
-        // alone, the local record is all there can be; the first connection starts a round
-        if (reached > 0 || isAlone()) {
-          this.#provided.add(digest)
-          return
-        }
-      } catch (error) {
-        reason = error
+  /** What is fresh; where nothing is, as much of the rest as is written at a time. */
+  async #take(): Promise<Job[]> {
+    const jobs: Job[] = []
+    try {
+      for (let job = this.#queue.takeFresh(); job !== undefined; job = this.#queue.takeFresh()) {
+        if (jobs.push(job) === MAX_WRITTEN) break
       }
-      if (signal.aborted) return
-      if (attempt === MAX_ATTEMPTS) return log.debug({ digest, reason }, 'a blob was not announced; trying again later')
-      await delay(FIRST_RETRY_MS * 2 ** (attempt - 1), undefined, { signal }).catch(() => {})
+      if (jobs.length > 0) return jobs
+      for (let job = await this.#queue.take(); job !== undefined; job = await this.#queue.take()) {
+        if (jobs.push(job) === MAX_WRITTEN) break
+      }
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'what is held can not be listed')
+      this.#queue.endRound()
+    }
+    return jobs
+  }
+
+  async #keep(digests: readonly Digest[]): Promise<void> {
+    try {
+      await this.#options.records.keep(digests)
+      for (const digest of digests) if (this.#options.shared.has(digest)) this.#provided.add(digest)
+    } catch (error) {
+      if (this.#pauses.stopped.aborted) return
+      this.#options.log.debug({ err: error }, 'provider records were not written; trying again')
+      await this.#pauses.take(LONGEST_PAUSE_MS, this.#pauses.stopped)
+      for (const digest of digests) this.#queue.add(digest, false)
     }
   }
+}
+
+/** Waits for work, but no longer than that. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  await Promise.race([work, delay(ms, undefined, { ref: false })])
 }

@@ -6,11 +6,21 @@ import { sha256 } from 'multiformats/hashes/sha2'
 import { algorithmOf, type Digest, hexOf } from '../../../proxy/oci/digest.ts'
 
 /**
- * The DHT key of a blob. A sha256 digest is itself the multihash. kad-dht reads keys from the wire as CIDv0, so it takes no
- * other multihash than sha2-256: a sha512 digest goes under the SHA-256 of its text.
+ * The hash that a blob goes under in the DHT. A sha256 digest is it itself. kad-dht reads keys from the wire as CIDv0, so it
+ * takes no other multihash than sha2-256: a sha512 digest goes under the SHA-256 of its text.
  */
+export function hashOf(digest: Digest): Uint8Array {
+  return algorithmOf(digest) === 'sha256'
+    ? Buffer.from(hexOf(digest), 'hex')
+    : createHash('sha256').update(digest).digest()
+}
+
+/** The multihash of such a hash. */
+export function multihashOf(hash: Uint8Array): Uint8Array {
+  return create(sha256.code, hash).bytes
+}
+
+/** The DHT key of a blob. */
 export function keyOf(digest: Digest): CID {
-  const hash =
-    algorithmOf(digest) === 'sha256' ? Buffer.from(hexOf(digest), 'hex') : createHash('sha256').update(digest).digest()
-  return CID.createV1(raw.code, create(sha256.code, hash))
+  return CID.createV1(raw.code, create(sha256.code, hashOf(digest)))
 }

@@ -1,7 +1,10 @@
 /** Blobs that wait to be announced, of either kind; what falls out is announced with the next round over all that is held. */
 export const MAX_QUEUED = 65_536
 
-/** Announcing one blob asks all near peers twice; a peer that does not answer holds it up for up to 2 x 3 s. */
+/** Own records written together; everything else waits for about 6 ms meanwhile. */
+export const MAX_WRITTEN = 512
+
+/** Announcing one blob on the DHT asks all near peers twice; a peer that does not answer holds it up for up to 2 x 3 s. */
 export const PROVIDE_DEADLINE_MS = 10_000
 
 /** Fresh blobs announced at the same time, so that one dead peer does not hold up all layers of an image. */
@@ -20,13 +23,10 @@ export const MAX_ATTEMPTS = 6
 /** Records live for 48 h; each is announced four times in that time. */
 export const REFRESH_MS = 12 * 3600_000
 
-/** A link that comes and goes does not start a new round each time. */
-export const REPEAT_AFTER_MS = 5 * 60_000
-
 /** A lookup ends by itself after this, whatever the caller's signal does. */
 export const LOOKUP_DEADLINE_MS = 10_000
 
-/** A peer that does not have a blob which it announced is not named again for it for this long: records can't be recalled. */
+/** A peer that does not have a blob which it announced is not named again for it for this long: records may outlive blobs. */
 export const ABSENT_MS = 30_000
 
 /** A peer that failed is named last for this long. */
@@ -34,6 +34,25 @@ export const FAILED_MS = 20_000
 
 /** Records of one key that are read to choose from; they stay for 48 h after their peer is gone. */
 export const MAX_RECORDS_READ = 256
+
+/** kad-dht's validity of provider records. */
+export const RECORD_LIFETIME_MS = 48 * 3600_000
+
+/** A record that is younger is not written again: half of the time between two rounds. */
+export const RENEW_AFTER_MS = REFRESH_MS / 2
+
+/**
+ * Records that one peer may place here, and all together: 130 bytes each on disk, and 25 us of each of kad-dht's hourly looks
+ * at all of them. A blob's records go to 20 peers, so a node has 20 times as many as its peers have blobs on average.
+ */
+export const MAX_RECORDS_OF_PEER = 100_000
+export const MAX_RECORDS = 500_000
+
+/** Records are counted again where they seem too many, since kad-dht drops expired ones: not more often than this. */
+export const RECOUNT_MS = 10 * 60_000
+
+/** Names of records that are read at a time. */
+export const SCAN_KEYS = 1024
 
 /** Bounds of what is remembered of peers. */
 export const MAX_REMEMBERED = 8192

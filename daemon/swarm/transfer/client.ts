@@ -4,7 +4,15 @@ import type { Pool } from 'undici'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { parseContentRange } from '../../../proxy/oci/range.ts'
 import type { KnownPeer } from '../known-peers.ts'
-import { type Access, type PeerBody, PeerError, type PeerId, type TagConfirmation } from '../ports.ts'
+import {
+  type Access,
+  type BlobFacts,
+  type OpenRange,
+  type PeerBody,
+  PeerError,
+  type PeerId,
+  type TagConfirmation,
+} from '../ports.ts'
 import type { TransferCertificate } from './certificate.ts'
 import {
   ACCESS_HEADER,
@@ -52,33 +60,24 @@ export class TransferClient {
     this.#context = createClientContext(options.certificate)
   }
 
-  /** Starts a transfer of the bytes from `offset` to the end. */
-  async open(peer: PeerId, digest: Digest, offset: number, signal: AbortSignal): Promise<PeerBody> {
-    const headers = offset === 0 ? {} : { range: `bytes=${offset}-` }
+  /** Starts a transfer of a range; of the whole blob where it begins at 0 and has no end. */
+  async open(peer: PeerId, digest: Digest, range: OpenRange, signal: AbortSignal): Promise<PeerBody> {
+    const { start, end } = range
+    const isWhole = start === 0 && end === undefined
+    const headers = isWhole ? {} : { range: `bytes=${start}-${end ?? ''}` }
     const answer = await this.#ask(peer, { method: 'GET', path: blobPath(digest), headers }, signal)
-    const size = offset === 0 ? contentLength(answer.headers) : sizeFrom(answer, offset)
+    const size = isWhole ? contentLength(answer.headers) : sizeFrom(answer, range)
     if (size === undefined) throw refuse(answer, peer, 'answered with other bytes than asked for')
-    const body = this.#read(answer, peer, size - offset, signal)
-    return {
-      size,
-      mediaType: mediaTypeOf(answer.headers),
-      access: accessOf(answer.headers),
-      repositories: repositoriesOf(answer.headers),
-      body,
-    }
+    const length = (end === undefined ? size : end + 1) - start
+    return { ...factsOf(answer.headers, size), body: this.#read(answer, peer, length, signal) }
   }
 
-  async stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<Omit<PeerBody, 'body'>> {
+  async stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<BlobFacts> {
     const answer = await this.#ask(peer, { method: 'HEAD', path: blobPath(digest) }, signal)
     answer.release()
     const size = contentLength(answer.headers)
     if (size === undefined) throw refuse(answer, peer, 'told no size')
-    return {
-      size,
-      mediaType: mediaTypeOf(answer.headers),
-      access: accessOf(answer.headers),
-      repositories: repositoriesOf(answer.headers),
-    }
+    return factsOf(answer.headers, size)
   }
 
   /** What a peer knows of a tag; undefined where it claims a confirmation in the future. */
@@ -228,11 +227,20 @@ function contentLength(headers: IncomingHttpHeaders): number | undefined {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined
 }
 
-/** The whole blob's size, where a 206 has just the bytes from `offset` to the end. */
-function sizeFrom({ status, headers }: ResponseHead, offset: number): number | undefined {
+/** The whole blob's size, where a 206 has just the bytes that were asked for. */
+function sizeFrom({ status, headers }: ResponseHead, { start, end }: OpenRange): number | undefined {
   const range = status === 206 ? parseContentRange(single(headers['content-range'])) : undefined
-  const right = range?.start === offset && range.size === range.end + 1
-  return right && contentLength(headers) === range.size - offset ? range.size : undefined
+  if (range?.size === undefined || range.start !== start || range.end !== (end ?? range.size - 1)) return undefined
+  return contentLength(headers) === range.end + 1 - start ? range.size : undefined
+}
+
+function factsOf(headers: IncomingHttpHeaders, size: number): BlobFacts {
+  return {
+    size,
+    mediaType: mediaTypeOf(headers),
+    access: accessOf(headers),
+    repositories: repositoriesOf(headers),
+  }
 }
 
 /** Names that are none match no repository. */

@@ -46,3 +46,9 @@ export const REPOSITORIES_HEADER = 'layerd-repositories'
 
 /** The most recent ones; with names of full length they stay within the limit of all headers. */
 export const MAX_REPOSITORIES = 8
+
+/** How long chunks that are still to come are waited for, in ms, before a peer is sent to somebody else for them. */
+export const COMING_MS = 1_000
+
+/** One peer gets one part in this many of the uploads at most. */
+export const PEER_SHARE = 4

@@ -8,13 +8,15 @@ import type { ListenAddress } from '../../../config/schema.ts'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { OciError } from '../../../proxy/oci/errors.ts'
 import { type ByteRange, parseRange, resolveRange } from '../../../proxy/oci/range.ts'
-import type { SharedBlob, SharedContent } from '../ports.ts'
+import type { PeerId, SharedBlob, SharedContent } from '../ports.ts'
 import { fingerprintOf, type TransferCertificate } from './certificate.ts'
 import {
   ACCESS_HEADER,
+  COMING_MS,
   MAX_CONNECTIONS,
   MAX_HEADER_BYTES,
   MAX_REPOSITORIES,
+  PEER_SHARE,
   REPOSITORIES_HEADER,
   RETRY_AFTER_SECONDS,
   SERVER_KEEP_ALIVE_MS,
@@ -25,8 +27,15 @@ import { encodeConfirmation, parsePath } from './messages.ts'
 interface TransferServerOptions {
   readonly certificate: TransferCertificate
   readonly content: SharedContent
-  /** Whether a known peer that is not banned told this certificate. */
-  readonly admits: (fingerprint: string) => boolean
+  /** The known peer that told this certificate, if it is not banned. */
+  readonly identify: (fingerprint: string) => PeerId | undefined
+  /** An upload to a peer begins. @returns what is told of the bytes that go, and of the end */
+  readonly onUpload: (
+    peer: PeerId,
+    digest: Digest,
+    start: number,
+    end: number,
+  ) => { sent(bytes: number): void; ended(): void }
   /** Blob bodies sent at the same time. */
   readonly uploads: number
   readonly deadlines: TransferDeadlines
@@ -44,7 +53,8 @@ export class TransferServer {
   readonly #fingerprints = new Map<object, { readonly socket: TLSSocket; readonly fingerprint: string }>()
   /** All TCP connections, those within their TLS handshake too, which `closeAllConnections` does not know. */
   readonly #sockets = new Set<Socket>()
-  #uploading = 0
+  /** Blob bodies being sent, by the peer's fingerprint. */
+  readonly #uploads = new Map<string, number>()
 
   constructor(options: TransferServerOptions) {
     this.#options = options
@@ -106,7 +116,7 @@ export class TransferServer {
   #authenticate(socket: TLSSocket): void {
     const certificate = socket.getPeerX509Certificate()
     const fingerprint = certificate === undefined ? undefined : fingerprintOf(certificate.raw)
-    if (fingerprint === undefined || !this.#options.admits(fingerprint)) {
+    if (fingerprint === undefined || this.#options.identify(fingerprint) === undefined) {
       this.#options.log.debug({ address: socket.remoteAddress }, 'a stranger came to the transfer server')
       socket.destroy()
       return
@@ -129,23 +139,32 @@ export class TransferServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const fingerprint = this.#fingerprints.get(request.socket)?.fingerprint
-    if (fingerprint === undefined || !this.#options.admits(fingerprint)) {
+    const peer = fingerprint === undefined ? undefined : this.#options.identify(fingerprint)
+    if (fingerprint === undefined || peer === undefined) {
       return finish(response, 403, { Connection: 'close' })
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') return finish(response, 405, { Allow: 'GET, HEAD' })
     const asked = parsePath(request.url ?? '')
     if (asked === undefined) return finish(response, 404)
     if (asked.kind === 'tag') return await this.#answerTag(asked.reference, response)
-    if (request.method === 'HEAD') return await this.#answerBlob(asked.digest, request, response)
-    if (this.#uploading >= this.#options.uploads) {
-      return finish(response, 503, { 'Retry-After': String(RETRY_AFTER_SECONDS) })
-    }
-    this.#uploading++
+    if (request.method === 'HEAD') return await this.#answerBlob(asked.digest, peer, request, response)
+    if (!this.#mayUpload(fingerprint)) return finish(response, 503, { 'Retry-After': String(RETRY_AFTER_SECONDS) })
+    this.#uploads.set(fingerprint, (this.#uploads.get(fingerprint) ?? 0) + 1)
     try {
-      await this.#answerBlob(asked.digest, request, response)
+      await this.#answerBlob(asked.digest, peer, request, response)
     } finally {
-      this.#uploading--
+      const left = (this.#uploads.get(fingerprint) ?? 0) - 1
+      if (left > 0) this.#uploads.set(fingerprint, left)
+      else this.#uploads.delete(fingerprint)
     }
+  }
+
+  /** No peer may take all uploads. */
+  #mayUpload(fingerprint: string): boolean {
+    const { uploads } = this.#options
+    const running = [...this.#uploads.values()].reduce((sum, count) => sum + count, 0)
+    const own = this.#uploads.get(fingerprint) ?? 0
+    return running < uploads && own < Math.max(1, Math.ceil(uploads / PEER_SHARE))
   }
 
   async #answerTag(reference: string, response: ServerResponse): Promise<void> {
@@ -156,11 +175,13 @@ export class TransferServer {
     response.end(body)
   }
 
-  async #answerBlob(digest: Digest, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #answerBlob(digest: Digest, peer: PeerId, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const blob = await this.#options.content.open(digest)
     if (blob === undefined) return finish(response, 404)
     try {
       const range = rangeOf(request, blob.size)
+      const { start, end } = range ?? { start: 0, end: blob.size - 1 }
+      if (!(await blob.has(start, end, AbortSignal.timeout(COMING_MS)))) return finish(response, 404)
       response.writeHead(range === undefined ? 200 : 206, {
         'Content-Type': blob.mediaType ?? 'application/octet-stream',
         'Content-Length': range === undefined ? blob.size : range.end - range.start + 1,
@@ -172,7 +193,12 @@ export class TransferServer {
         ...(range === undefined ? {} : { 'Content-Range': `bytes ${range.start}-${range.end}/${blob.size}` }),
       })
       if (request.method === 'GET' && blob.size > 0) {
-        await this.#send(blob, range ?? { start: 0, end: blob.size - 1 }, response)
+        const upload = this.#options.onUpload(peer, digest, start, end)
+        try {
+          await this.#send(blob, { start, end }, response, upload.sent)
+        } finally {
+          upload.ended()
+        }
       }
       response.end()
     } catch (error) {
@@ -184,7 +210,12 @@ export class TransferServer {
   }
 
   /** One chunk at a time: the blob uses a chunk's memory again as soon as the next one is asked for. */
-  async #send(blob: SharedBlob, { start, end }: ByteRange, response: ServerResponse): Promise<void> {
+  async #send(
+    blob: SharedBlob,
+    { start, end }: ByteRange,
+    response: ServerResponse,
+    onSent: (bytes: number) => void,
+  ): Promise<void> {
     const gone = new AbortController()
     let written = Promise.withResolvers<void>()
     response.once('close', () => {
@@ -198,6 +229,7 @@ export class TransferServer {
       written = Promise.withResolvers()
       response.write(chunk, (error) => (error ? written.reject(error) : written.resolve()))
       await written.promise
+      onSent(chunk.byteLength)
       this.#options.onServed(chunk.byteLength)
     }
   }

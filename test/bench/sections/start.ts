@@ -1,12 +1,10 @@
-import { cp, mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { run } from '../../e2e/exec.ts'
 import type { Section } from '../bench.ts'
+import { compile } from '../compile.ts'
 import { interleave } from '../measure.ts'
 import { toRow } from '../report.ts'
 
 const GOAL_S = 1
-const ROOT = join(import.meta.dirname, '../../..')
 /** Nobody asks it for anything here. */
 const NO_UPSTREAM = 'http://127.0.0.1:9'
 
@@ -32,14 +30,4 @@ export const start: Section = {
       toRow({ what: 'start to ready, compiled', unit: 's', layerd: times.compiled, goal }),
     ]
   },
-}
-
-/** Makes what the package holds, with the dependencies of the clone. @returns the path of its program */
-async function compile(folder: string): Promise<string> {
-  await mkdir(folder, { recursive: true })
-  const dist = join(folder, 'dist')
-  await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', join(ROOT, 'tsconfig.build.json'), '--outDir', dist])
-  for (const name of ['package.json', 'config']) await cp(join(ROOT, name), join(folder, name), { recursive: true })
-  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-  return join(dist, 'daemon/cli/bin.js')
 }

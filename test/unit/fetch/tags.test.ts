@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Tags } from '../../../daemon/fetch/tags.ts'
 import type { TagRecord } from '../../../daemon/store/metadata.ts'
+import type { ClaimAnswer, ClaimQuestion } from '../../../daemon/swarm/claim/book.ts'
 import type { TagConfirmation } from '../../../daemon/swarm/ports.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../../../proxy/upstream/types.ts'
@@ -13,7 +14,22 @@ const [one, two, three] = ['1', '2', '3'].map((text) => digestOf(Buffer.from(tex
 const repository = { registry: 'docker.io', name: 'library/app' }
 const reference = 'docker.io/library/app:latest'
 
-function setUp({ own, peers = [] }: { own?: Partial<TagRecord>; peers?: readonly TagConfirmation[] } = {}) {
+interface Situation {
+  own?: Partial<TagRecord>
+  peers?: readonly TagConfirmation[]
+  trustPeers?: boolean
+  patience?: number
+  /** What the coordinator says, by the number of the question. */
+  roles?: readonly ClaimAnswer['role'][]
+}
+
+function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patience = 50 }: Situation = {}) {
+  const wishes: string[] = []
+  const claim = async (_key: string, { wish }: ClaimQuestion): Promise<ClaimAnswer> => {
+    const role = roles[Math.min(wishes.length, roles.length - 1)] ?? 'none'
+    wishes.push(wish)
+    return { role, holder: role === 'none' ? 'peer' : undefined, members: ['peer'] }
+  }
   const now = 1_000_000
   let asked = 0
   let answer: () => Promise<typeof one> = async () => one
@@ -22,7 +38,8 @@ function setUp({ own, peers = [] }: { own?: Partial<TagRecord>; peers?: readonly
     records.set(reference, { digest: two, public: true, identity: 'node', confirmedAt: now, ...own })
   const tags = new Tags({
     metadata: { tag: async (key) => records.get(key), putTag: async (key, record) => void records.set(key, record) },
-    swarm: { tags: async () => peers },
+    swarm: { tags: async () => peers, claim },
+    trustPeers,
     upstream: {
       resolveManifest: async () => {
         asked++
@@ -34,7 +51,7 @@ function setUp({ own, peers = [] }: { own?: Partial<TagRecord>; peers?: readonly
       accepted: async (_request, access) => access,
     },
     freshFor: 1000,
-    patience: 50,
+    patience,
     now: () => now,
   })
   const resolve = (authorization?: string, signal = new AbortController().signal) =>
@@ -45,7 +62,7 @@ function setUp({ own, peers = [] }: { own?: Partial<TagRecord>; peers?: readonly
   const answerWith = (next: typeof answer) => {
     answer = next
   }
-  return { now, records, resolve, asked: () => asked, fail, answerWith }
+  return { now, records, resolve, asked: () => asked, wishes, fail, answerWith }
 }
 
 describe('tags', () => {
@@ -121,5 +138,49 @@ describe('tags', () => {
     const waiting = resolve(undefined, gone.signal)
     gone.abort(new Error('gone'))
     await expect(waiting).rejects.toThrow('gone')
+  })
+})
+
+describe('tags in a fleet that is trusted', () => {
+  const trusted = { trustPeers: true, patience: 1_000 } as const
+
+  it('asks upstream where the claim is granted, and says that it has done so', async () => {
+    const { resolve, asked, wishes } = setUp({ ...trusted, roles: ['holder', 'none'] })
+    expect(await resolve()).toMatchObject({ digest: one })
+    expect([asked(), wishes]).toEqual([1, ['if-nobody', 'done']])
+  })
+
+  it('takes what another node has just heard, for this asker only', async () => {
+    const { resolve, asked, records } = setUp({
+      ...trusted,
+      roles: ['none'],
+      peers: [{ digest: three, confirmedAt: 999_500 }],
+    })
+    expect(await resolve('somebody')).toMatchObject({ digest: three })
+    expect(asked()).toBe(0)
+    expect(records.get(reference)).toMatchObject({ public: false, identity: 'client:somebody', confirmedAt: 999_500 })
+  })
+
+  it('does not take what is no longer fresh, and asks upstream in the end', async () => {
+    const { resolve, asked } = setUp({
+      ...trusted,
+      roles: ['none', 'none', 'holder'],
+      peers: [{ digest: three, confirmedAt: 998_000 }],
+    })
+    expect(await resolve()).toMatchObject({ digest: one })
+    expect(asked()).toBe(1)
+  })
+
+  it('gives the claim back where upstream fails', async () => {
+    const { resolve, fail, wishes } = setUp({ ...trusted, roles: ['holder', 'none'] })
+    fail('not-found')
+    await expect(resolve()).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' })
+    expect(wishes).toEqual(['if-nobody', 'nothing'])
+  })
+
+  it('is not asked where it is not trusted', async () => {
+    const { resolve, wishes } = setUp({ roles: ['none'], peers: [{ digest: three, confirmedAt: 999_500 }] })
+    expect(await resolve()).toMatchObject({ digest: one })
+    expect(wishes).toEqual([])
   })
 })

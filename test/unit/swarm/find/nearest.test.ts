@@ -18,6 +18,6 @@ test('the nearest peers are those at the smallest XOR distance', () => {
 })
 
 test('where there are no more peers than asked for, all are', () => {
-  expect(nearestPeers(peers, key, 8)).toEqual(peers)
+  expect(nearestPeers(peers, key, 8).toSorted()).toEqual(peers.toSorted())
   expect(nearestPeers([], key, 8)).toEqual([])
 })

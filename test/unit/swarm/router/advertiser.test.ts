@@ -1,97 +1,142 @@
 import { pino } from 'pino'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Advertiser } from '../../../../daemon/swarm/router/advertiser.ts'
-import type { ProviderRecords } from '../../../../daemon/swarm/router/records.ts'
+import { MAX_WRITTEN } from '../../../../daemon/swarm/router/constants.ts'
 import { type Digest, digestOf } from '../../../../proxy/oci/digest.ts'
 import { until } from '../../../fixtures/swarm.ts'
 
 const digests = Array.from({ length: 20 }, (_, i) => digestOf(Buffer.from([i])))
 const [first, second] = digests as [Digest, Digest]
 
-let advertiser: Advertiser | undefined
-afterEach(() => advertiser?.stop())
+const log = pino({ level: 'silent' })
+let advertiser: Advertiser
+let calls: string[]
+let shared: Set<Digest>
+let isLarge: boolean
+beforeEach(() => {
+  calls = []
+  shared = new Set()
+  isLarge = false
+})
+afterEach(() => advertiser.stop())
 
-/** Records in memory; `provide` can be made slow or fail. */
-function start(held: readonly Digest[] = [], provide: (digest: Digest) => Promise<number> = async () => 1) {
-  const calls: string[] = []
-  const state = { alone: false }
-  const records: Pick<ProviderRecords, 'provide' | 'remove' | 'retain'> = {
-    provide: async (digest, signal) => {
-      calls.push(`provide ${digest}`)
-      const reached = await provide(digest)
-      signal.throwIfAborted()
-      return reached
-    },
-    remove: async (digest) => void calls.push(`remove ${digest}`),
-    retain: async () => void calls.push('retain'),
-  }
-  async function* list() {
-    yield* held
-  }
+/** Records in memory, and an announcer and a DHT that note what they are told; `keep` can be made slow or fail. */
+function start(held: readonly Digest[] = [], keep: (digests: readonly Digest[]) => Promise<void> = async () => {}) {
+  const note = (name: string) => (what?: string) => void calls.push(what === undefined ? name : `${name} ${what}`)
   advertiser = new Advertiser({
-    records: records as ProviderRecords,
-    held: list,
-    isAlone: () => state.alone,
-    log: pino({ level: 'silent' }),
+    records: {
+      keep: async (kept) => {
+        for (const digest of kept) calls.push(`keep ${digest}`)
+        await keep(kept)
+      },
+      remove: async (digest) => void calls.push(`remove ${digest}`),
+      retain: async () => void calls.push('retain'),
+    },
+    shared,
+    announcer: {
+      start: () => {},
+      stop: async () => {},
+      connected: note('connected'),
+      disconnected: note('disconnected'),
+      place: note('place'),
+      withdraw: note('withdraw'),
+      refresh: note('refresh'),
+      queued: 0,
+    },
+    dht: {
+      start: () => {},
+      stop: async () => {},
+      add: note('dht'),
+      round: () => void calls.push('dht round'),
+      cancel: async (digest) => void calls.push(`cancel ${digest}`),
+      queued: 0,
+    },
+    held: async function* () {
+      yield* held
+    },
+    isLarge: () => isLarge,
+    log,
   })
   advertiser.start()
-  return { advertiser, calls, state }
 }
 
-test('what is held is announced after stale records are gone, and again when the node stops being alone', async () => {
-  const { advertiser, calls, state } = start([first, second])
+test('what is held is recorded after stale records are gone, and peers that connect can be told of it', async () => {
+  start([first, second])
   await until(() => advertiser.provided === 2)
-  expect(calls).toEqual(['retain', `provide ${first}`, `provide ${second}`])
-  advertiser.joined()
-  state.alone = true
-  advertiser.advertise(first, true)
-  await until(() => calls.length === 4)
-  expect(advertiser.queued).toBeLessThanOrEqual(1)
+  expect(calls).toEqual(['retain', `keep ${first}`, `keep ${second}`])
+  expect([...shared]).toEqual([first, second])
+  advertiser.connected('a')
+  advertiser.disconnected('a')
+  expect(calls.slice(3)).toEqual(['connected a', 'disconnected a'])
 })
 
-test('an announcement that reached nobody, or failed, is repeated', async () => {
+test('a fresh blob is told to peers at once, also while its own record can not be written', async () => {
   let attempts = 0
-  const { advertiser } = start([], async () => {
-    attempts++
-    if (attempts === 1) throw new Error('no')
-    return attempts - 2
+  start([], async () => {
+    if (attempts++ === 0) throw new Error('no')
   })
   advertiser.advertise(first, true)
+  expect([calls.includes(`place ${first}`), shared.has(first)]).toEqual([true, true])
   await until(() => advertiser.provided === 1)
-  expect(attempts).toBe(3)
+  expect([attempts, advertiser.queued]).toEqual([2, 0])
 })
 
-test('fresh blobs overtake the others, and a slow one does not hold them up', async () => {
-  const slow = Promise.withResolvers<number>()
-  const { advertiser, calls } = start(digests.slice(10), (digest) =>
-    digest === first ? slow.promise : new Promise((resolve) => setTimeout(resolve, 5, 1)),
-  )
-  for (const digest of digests.slice(0, 10)) advertiser.advertise(digest, true)
-  await until(() => advertiser.provided >= 9)
-  expect(calls.slice(0, 11).filter((call) => digests.slice(10).some((digest) => call.includes(digest)))).toHaveLength(0)
-  slow.resolve(1)
-  await until(() => advertiser.provided >= 10)
-})
-
-test('a blob that is withdrawn while it is announced has no record afterwards', async () => {
-  const slow = Promise.withResolvers<number>()
-  const { advertiser, calls } = start([], () => slow.promise)
+test('records of fresh blobs are written before others', async () => {
+  const held = Array.from({ length: 2 * MAX_WRITTEN }, (_, i) => digestOf(Buffer.from(`held ${i}`)))
+  const gate = Promise.withResolvers<void>()
+  start(held, () => gate.promise)
+  await until(() => calls.length === 1 + MAX_WRITTEN)
   advertiser.advertise(first, true)
-  await until(() => calls.includes(`provide ${first}`))
+  gate.resolve()
+  await until(() => advertiser.provided === held.length + 1)
+  expect(calls.filter((call) => call.startsWith('keep')).indexOf(`keep ${first}`)).toBe(MAX_WRITTEN)
+})
+
+test('a blob that is withdrawn while its record is written has none afterwards', async () => {
+  const slow = Promise.withResolvers<void>()
+  start([], () => slow.promise)
+  advertiser.advertise(first, true)
+  await until(() => calls.includes(`keep ${first}`))
   const withdrawn = advertiser.withdraw(first)
-  slow.resolve(1)
+  expect(calls).toContain(`withdraw ${first}`)
+  expect(calls).not.toContain(`remove ${first}`)
+  slow.resolve()
   await withdrawn
   expect(calls.at(-1)).toBe(`remove ${first}`)
-  expect(advertiser).toMatchObject({ provided: 0, queued: 0 })
+  expect([advertiser.provided, shared.size]).toEqual([0, 0])
+})
+
+test('a blob that is withdrawn before its turn in a round gets no record', async () => {
+  const held = [...Array.from({ length: MAX_WRITTEN }, (_, i) => digestOf(Buffer.from(`held ${i}`))), first, second]
+  const gate = Promise.withResolvers<void>()
+  start(held, () => gate.promise)
+  await until(() => calls.length === 1 + MAX_WRITTEN)
+  await advertiser.withdraw(first)
+  gate.resolve()
+  await until(() => calls.includes(`keep ${second}`))
+  expect(calls).not.toContain(`keep ${first}`)
 })
 
 test('withdrawing is bounded', async () => {
-  const stuck = Promise.withResolvers<number>()
-  const { advertiser, calls } = start([], () => stuck.promise)
+  const stuck = Promise.withResolvers<void>()
+  start([], () => stuck.promise)
   advertiser.advertise(first, true)
-  await until(() => calls.includes(`provide ${first}`))
+  await until(() => calls.includes(`keep ${first}`))
   const started = performance.now()
   await advertiser.withdraw(first)
   expect(performance.now() - started).toBeLessThan(1000)
-  stuck.resolve(1)
+  stuck.resolve()
+})
+
+test('a swarm that becomes larger than what is seen of it gets all on the DHT once, and then what is fresh', async () => {
+  start([first])
+  await until(() => advertiser.provided === 1)
+  advertiser.advertise(second, true)
+  advertiser.connected('a')
+  expect(calls.filter((call) => call.startsWith('dht'))).toEqual([])
+  isLarge = true
+  advertiser.connected('b')
+  advertiser.connected('c')
+  advertiser.advertise(second, true)
+  expect(calls.filter((call) => call.startsWith('dht'))).toEqual(['dht round', `dht ${second}`])
 })

@@ -3,7 +3,7 @@ import { PeerError } from '../swarm/ports.ts'
 import { PeerPool } from './peer-pool.ts'
 import type { BlobSource, SourceBody } from './source.ts'
 
-interface SessionOptions {
+interface SequenceOptions {
   /** Peers as they are found. Ends on the signal's abort. */
   readonly peers: (signal: AbortSignal) => AsyncIterable<BlobSource>
   readonly upstream: BlobSource
@@ -43,8 +43,8 @@ const maxLookups = 8
 /**
  * One blob being fetched: its sources in turn, each going on where the one before it stopped. Nothing is verified here.
  */
-export class Session {
-  readonly #options: SessionOptions
+export class Sequence {
+  readonly #options: SequenceOptions
   readonly #opened = new Set<BlobSource>()
   readonly #used = new Set<BlobSource>()
   readonly #busy: BlobSource[] = []
@@ -53,7 +53,7 @@ export class Session {
   #lastError: unknown
   #upstreamError: unknown
 
-  constructor(options: SessionOptions) {
+  constructor(options: SequenceOptions) {
     this.#options = options
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Session, SourceConflict } from '../../../daemon/fetch/session.ts'
+import { Sequence, SourceConflict } from '../../../daemon/fetch/sequence.ts'
 import type { BlobSource } from '../../../daemon/fetch/source.ts'
 import { PeerError } from '../../../daemon/swarm/ports.ts'
 import { UpstreamError } from '../../../proxy/upstream/types.ts'
@@ -36,7 +36,7 @@ function source(name: string, { diesAfter, refuses, size = bytes.length }: Behav
 
 function sessionOf(upstream: BlobSource, peers: readonly BlobSource[], lookup = 0, lookupTimeout = 50) {
   const failures: string[] = []
-  const session = new Session({
+  const sequence = new Sequence({
     peers: async function* () {
       if (lookup > 0) await new Promise((resolve) => setTimeout(resolve, lookup))
       yield* peers
@@ -49,7 +49,7 @@ function sessionOf(upstream: BlobSource, peers: readonly BlobSource[], lookup = 
     onBytes: () => {},
     onFailure: ({ name }) => failures.push(name),
   })
-  return { session, failures }
+  return { sequence, failures }
 }
 
 const offline = new UpstreamError('unreachable', 'no route')
@@ -62,12 +62,12 @@ const withoutSize: BlobSource['open'] = async (offset) => ({
   body: piecesOf(bytes.subarray(offset), 1000),
 })
 
-describe('a session', () => {
+describe('a sequence', () => {
   it('takes the blob from the first peer, and leaves upstream alone', async () => {
     const upstream = source('upstream')
-    const { session } = sessionOf(upstream, [source('a'), source('b')])
-    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
-    expect([...session.used].map(({ name }) => name)).toEqual(['a'])
+    const { sequence } = sessionOf(upstream, [source('a'), source('b')])
+    expect(bytes.equals(await collect(sequence.read(0, signal)))).toBe(true)
+    expect([...sequence.used].map(({ name }) => name)).toEqual(['a'])
     expect(upstream.offsets).toEqual([])
   })
 
@@ -77,24 +77,24 @@ describe('a session', () => {
       source('b', { diesAfter: 20_500 }),
       source('upstream'),
     ]
-    const { session, failures } = sessionOf(upstream, [a, b])
-    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    const { sequence, failures } = sessionOf(upstream, [a, b])
+    expect(bytes.equals(await collect(sequence.read(0, signal)))).toBe(true)
     expect([a.offsets, b.offsets, upstream.offsets]).toEqual([[0], [30_000], [50_500]])
     expect(failures).toEqual(['a', 'b'])
   })
 
   it('asks upstream when no peer is found in time', async () => {
     const peer = source('late')
-    const { session } = sessionOf(source('upstream'), [peer], 500)
+    const { sequence } = sessionOf(source('upstream'), [peer], 500)
     const started = performance.now()
-    await collect(session.read(0, signal))
+    await collect(sequence.read(0, signal))
     expect(performance.now() - started).toBeLessThan(400)
     expect(peer.offsets).toEqual([])
   })
 
   it('waits for late peers when upstream can not be reached', async () => {
-    const { session } = sessionOf(source('upstream', { refuses: offline }), [source('late')], 200)
-    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    const { sequence } = sessionOf(source('upstream', { refuses: offline }), [source('late')], 200)
+    expect(bytes.equals(await collect(sequence.read(0, signal)))).toBe(true)
   })
 
   it('asks busy peers again when nobody else has the blob', async () => {
@@ -107,23 +107,23 @@ describe('a session', () => {
         return free.open(offset, openSignal)
       },
     }
-    const { session, failures } = sessionOf(source('upstream', { refuses: offline }), [busy])
-    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    const { sequence, failures } = sessionOf(source('upstream', { refuses: offline }), [busy])
+    expect(bytes.equals(await collect(sequence.read(0, signal)))).toBe(true)
     expect(failures).toEqual(['busy', 'upstream', 'busy'])
   })
 
   it('ends where sources contradict each other, and names them', async () => {
     const odd = source('odd', { size: bytes.length + 1 })
-    const { session } = sessionOf(source('upstream'), [source('a', { diesAfter: 1000 }), odd])
-    await expect(collect(session.read(0, signal))).rejects.toThrow(SourceConflict)
-    expect([...session.opened].map(({ name }) => name)).toEqual(['a', 'odd'])
+    const { sequence } = sessionOf(source('upstream'), [source('a', { diesAfter: 1000 }), odd])
+    await expect(collect(sequence.read(0, signal))).rejects.toThrow(SourceConflict)
+    expect([...sequence.opened].map(({ name }) => name)).toEqual(['a', 'odd'])
     const silent = sessionOf({ ...source('upstream'), open: withoutSize }, [source('a', { size: 1000, diesAfter: 0 })])
-    await expect(collect(silent.session.read(0, signal))).rejects.toThrow(SourceConflict)
+    await expect(collect(silent.sequence.read(0, signal))).rejects.toThrow(SourceConflict)
   })
 
   it('passes over a source that says more bytes than are expected', async () => {
-    const { session, failures } = sessionOf(source('upstream'), [source('huge', { size: 1_000_001 })])
-    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    const { sequence, failures } = sessionOf(source('upstream'), [source('huge', { size: 1_000_001 })])
+    expect(bytes.equals(await collect(sequence.read(0, signal)))).toBe(true)
     expect(failures).toEqual(['huge'])
   })
 
@@ -134,8 +134,8 @@ describe('a session', () => {
       return slow.open(offset, openSignal)
     }
     const spare = source('spare')
-    const { session } = sessionOf(source('upstream', { refuses: offline }), [{ ...slow, open }, spare])
-    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    const { sequence } = sessionOf(source('upstream', { refuses: offline }), [{ ...slow, open }, spare])
+    expect(bytes.equals(await collect(sequence.read(0, signal)))).toBe(true)
     expect(spare.offsets).toEqual([50_000])
   })
 
@@ -151,8 +151,8 @@ describe('a session', () => {
           })
         }),
     }
-    const { session } = sessionOf(hanging, [source('late')], 200)
-    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    const { sequence } = sessionOf(hanging, [source('late')], 200)
+    expect(bytes.equals(await collect(sequence.read(0, signal)))).toBe(true)
     expect(left).toBe(true)
   })
 
@@ -170,11 +170,11 @@ describe('a session', () => {
       },
     }
     const left = sessionOf(source('upstream'), [trickle])
-    expect(bytes.equals(await collect(left.session.read(0, signal)))).toBe(true)
+    expect(bytes.equals(await collect(left.sequence.read(0, signal)))).toBe(true)
     expect(left.failures).toEqual(['trickle'])
     const kept = sessionOf(source('upstream'), [source('a')])
     let read = 0
-    for await (const chunk of kept.session.read(0, signal)) {
+    for await (const chunk of kept.sequence.read(0, signal)) {
       if (read === 0) await new Promise((resolve) => setTimeout(resolve, 5500))
       read += chunk.length
     }
@@ -190,8 +190,8 @@ describe('a session', () => {
       },
     })
     const upstream = source('upstream')
-    const { session, failures } = sessionOf(upstream, ['a', 'b', 'c', 'd', 'e', 'f'].map(dead))
-    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    const { sequence, failures } = sessionOf(upstream, ['a', 'b', 'c', 'd', 'e', 'f'].map(dead))
+    expect(bytes.equals(await collect(sequence.read(0, signal)))).toBe(true)
     expect(failures).toEqual(['a', 'b', 'c'])
     expect(upstream.offsets).toEqual([0])
   })
@@ -201,21 +201,21 @@ describe('a session', () => {
     const shaky = source('shaky')
     const open: BlobSource['open'] = (offset, openSignal) =>
       --lives > 0 ? source('shaky', { diesAfter: 30_000 }).open(offset, openSignal) : shaky.open(offset, openSignal)
-    const { session, failures } = sessionOf(source('upstream', { refuses: offline }), [{ ...shaky, open }])
-    expect(bytes.equals(await collect(session.read(0, signal)))).toBe(true)
+    const { sequence, failures } = sessionOf(source('upstream', { refuses: offline }), [{ ...shaky, open }])
+    expect(bytes.equals(await collect(sequence.read(0, signal)))).toBe(true)
     expect(failures).toEqual(['shaky', 'upstream', 'shaky', 'upstream'])
   })
 
   it('gives upstream’s reason when nobody has the blob', async () => {
     const peer = source('a', { refuses: new PeerError('absent', 'a', 'gone') })
-    const { session } = sessionOf(source('upstream', { refuses: offline }), [peer])
-    await expect(collect(session.read(0, signal))).rejects.toBe(offline)
+    const { sequence } = sessionOf(source('upstream', { refuses: offline }), [peer])
+    await expect(collect(sequence.read(0, signal))).rejects.toBe(offline)
   })
 
   it('ends with its signal', async () => {
     const gone = new AbortController()
-    const { session } = sessionOf(source('upstream'), [source('a')])
-    const reading = session.read(0, gone.signal)
+    const { sequence } = sessionOf(source('upstream'), [source('a')])
+    const reading = sequence.read(0, gone.signal)
     await reading.next()
     gone.abort(new Error('enough'))
     await expect(collect(reading)).rejects.toThrow('enough')

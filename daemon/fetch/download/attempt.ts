@@ -1,0 +1,317 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { digestOf } from '../../../proxy/oci/digest.ts'
+import type { ContentRequest } from '../../../proxy/ports.ts'
+import type { PeerId } from '../../swarm/ports.ts'
+import type { PeerTable } from '../../swarm/session/peer-table.ts'
+import { chunkBytes } from '../../verify/chunk.ts'
+import { Notifier } from '../notifier.ts'
+import { waitFor } from '../wait.ts'
+import { Assembly } from './assembly.ts'
+import { Claiming } from './claiming.ts'
+import {
+  DESPERATE_MS,
+  FOLLOW_PATIENCE_MS,
+  LOOKUP_LIMIT_MS,
+  LOOKUP_PAUSE_MS,
+  MAX_LOOKUPS,
+  MAX_URGENT,
+  SMALL_RANGE_BYTES,
+  STEP_MS,
+  URGENT_CHUNKS,
+} from './constants.ts'
+import {
+  type Attempt,
+  type DownloadFacts,
+  type DownloadTools,
+  NotByChunks,
+  SizeConflict,
+  WrongLength,
+} from './context.ts'
+import type { Reading } from './reader.ts'
+import { SlowPeers } from './slow-peers.ts'
+import { Swarming } from './swarming.ts'
+import { UpstreamFill } from './upstream-fill.ts'
+
+/** Of a blob without a byte: whoever tells size 0 for another digest is wrong, before anybody gets an empty answer. */
+const emptyDigest = digestOf(new Uint8Array(0))
+
+interface AttemptOptions {
+  readonly tools: DownloadTools
+  readonly request: ContentRequest
+  /** Peers that are not to be used. */
+  readonly excluded: Set<PeerId>
+  /** Clients that read the blob at present. */
+  readonly readings: ReadonlySet<Reading>
+  /** Told when facts have changed. */
+  readonly onNews: () => void
+  /** Told when a chunk is held; from a peer, or from upstream where it is left out. */
+  readonly onHeld: (chunk: number, from: PeerId | undefined) => void
+  /** Told when a peer says that it holds a chunk. */
+  readonly onHeard: (peer: PeerId, chunk: number) => void
+  /** Told when chunks turned out not to fit, which clients may have got. */
+  readonly onDropped: (chunks: readonly number[]) => void
+  readonly signal: AbortSignal
+}
+
+/** Fetches a blob from peers and upstream, until it is proven or can't be had. */
+export class RunningAttempt implements Attempt {
+  readonly tools: DownloadTools
+  readonly request: ContentRequest
+  readonly excluded: Set<PeerId>
+  readonly changed = new Notifier()
+  readonly signal: AbortSignal
+  readonly #options: AttemptOptions
+  readonly #ended = new AbortController()
+  readonly #swarming: Swarming
+  readonly #claiming: Claiming
+  readonly #upstream: UpstreamFill
+  readonly #slowPeers = new SlowPeers()
+  #assembly: Assembly | undefined
+  #beginning: Promise<Assembly> | undefined
+  #facts: DownloadFacts | undefined
+  #failure: { readonly error: unknown } | undefined
+  readonly #sizeSaidBy = new Set<string>()
+  /** Chunks that came from upstream. */
+  #fromUpstream = 0
+  #isLookedUp = false
+  #lookups = 0
+  #progressAt = performance.now()
+
+  constructor(options: AttemptOptions) {
+    this.#options = options
+    this.tools = options.tools
+    this.request = options.request
+    this.excluded = options.excluded
+    this.signal = AbortSignal.any([options.signal, this.#ended.signal])
+    this.#swarming = new Swarming(this)
+    this.#upstream = new UpstreamFill({
+      attempt: this,
+      expects: (chunk) => this.#swarming.session?.expects(chunk) ?? false,
+      onChunk: (chunk) => {
+        this.#swarming.lies.fits(chunk, 'upstream')
+        this.held(chunk)
+        if (this.#claiming.role === 'racer') this.#claiming.poke()
+      },
+    })
+    const { swarm } = this.tools
+    this.#claiming = new Claiming({
+      ask: (wish, held) =>
+        swarm.claim(
+          this.request.digest,
+          { wish, held },
+          wish === 'done' || wish === 'nothing' ? options.signal : this.signal,
+        ),
+      held: () => this.#fromUpstream,
+      needsUpstream: () => !this.#upstream.hasFailed && this.#assembly?.proven === undefined && this.#needsUpstream(),
+      isStarved: () => this.#swarming.isStarved || this.#slowPeers.areSlow,
+      onAnswer: (members, holder) => {
+        for (const member of members) this.#swarming.meet(member)
+        this.#swarming.holder = holder
+      },
+      onRole: () => {
+        if (this.#claiming.role === 'none') this.#upstream.stopClaim()
+        this.changed.notify()
+      },
+    })
+  }
+
+  get assembly(): Assembly | undefined {
+    return this.#assembly
+  }
+
+  /** What is known of the blob, as soon as a source has answered. */
+  get facts(): DownloadFacts | undefined {
+    return this.#facts
+  }
+
+  /**
+   * Runs to the end.
+   * @throws {DigestMismatch}, {SizeConflict} where what came is wrong; {NotByChunks}; {StoreError}; else why nobody can give it
+   */
+  async run(): Promise<Assembly> {
+    const claiming = this.#claiming.run(this.signal)
+    const lookingUp = this.#lookUp()
+    let isProven = false
+    try {
+      await this.#resume()
+      while (this.#assembly?.proven === undefined) {
+        if (this.#failure !== undefined) throw this.#failure.error
+        this.#step()
+        if (this.#isHopeless()) throw this.#upstream.error ?? new Error('no peer and no registry can give it')
+        await waitFor(this.changed.next(this.signal), STEP_MS, this.signal)
+      }
+      isProven = true
+      this.#swarming.lies.judge()
+      return this.#assembly
+    } finally {
+      this.#ended.abort(new Error('the attempt is over'))
+      await Promise.all([claiming, lookingUp]).catch(() => {})
+      void this.#claiming.end(isProven ? 'done' : 'nothing')
+    }
+  }
+
+  async begin(facts: DownloadFacts, by: PeerId | 'upstream'): Promise<Assembly> {
+    if ((facts.size === 0) !== (this.request.digest === emptyDigest)) throw new SizeConflict(facts.size)
+    this.#beginning ??= this.#open(facts.size)
+    const assembly = await this.#beginning
+    if (assembly.size !== facts.size) {
+      if (by === 'upstream') this.#banForSize()
+      throw new SizeConflict(facts.size, assembly.size)
+    }
+    this.#sizeSaidBy.add(by)
+    const { mediaType, repositories } = facts
+    const before = this.#facts
+    this.#facts = before === undefined ? facts : { ...before, public: before.public && facts.public }
+    this.#facts = {
+      ...this.#facts,
+      mediaType: this.#facts.mediaType ?? mediaType,
+      repositories: [...new Set([...this.#facts.repositories, ...repositories])],
+    }
+    this.#options.onNews()
+    this.changed.notify()
+    return assembly
+  }
+
+  /** What the peers of the blob hold; undefined until its size is known. */
+  get peers(): PeerTable | undefined {
+    return this.#swarming.session?.peers
+  }
+
+  /** A peer fetches the blob, too. */
+  meet(peer: PeerId): void {
+    this.#swarming.meet(peer)
+  }
+
+  held(chunk: number, from?: PeerId): void {
+    this.#progressAt = performance.now()
+    if (from === undefined) this.#fromUpstream++
+    this.#options.onHeld(chunk, from)
+    this.changed.notify()
+  }
+
+  heard(peer: PeerId, chunk: number): void {
+    this.#options.onHeard(peer, chunk)
+  }
+
+  news(): void {
+    this.#options.onNews()
+    this.changed.notify()
+  }
+
+  dropped(chunks: readonly number[]): void {
+    if (chunks.length > 0) this.#options.onDropped(chunks)
+    this.#options.onNews()
+    this.changed.notify()
+  }
+
+  ban(peer: PeerId, reason: string): void {
+    this.excluded.add(peer)
+    this.tools.swarm.ban(peer, `${reason} of ${this.request.digest}`)
+    // A size that only a liar has told is worth nothing.
+    const wasSaid = this.#sizeSaidBy.delete(peer)
+    if (wasSaid && this.#sizeSaidBy.size === 0) this.fail(new SizeConflict(this.#assembly?.size ?? 0))
+  }
+
+  /** Upstream says, or shows, that the blob has another size. */
+  #banForSize(): void {
+    for (const peer of this.#sizeSaidBy) if (peer !== 'upstream' && peer !== 'left') this.ban(peer, 'told a wrong size')
+  }
+
+  fail(error: unknown): void {
+    if (error instanceof WrongLength) this.#banForSize()
+    this.#failure ??= { error }
+    this.changed.notify()
+  }
+
+  async #open(size: number): Promise<Assembly> {
+    const { store, engine } = this.tools
+    const partial = await store.partials.open(this.request.digest, size).catch((cause: unknown) => {
+      throw new NotByChunks('the store can not take it', { cause })
+    })
+    const assembly = new Assembly(partial, engine)
+    this.#assembly = assembly
+    this.#swarming.begin(assembly)
+    await assembly.settle('left', this.signal, () => {})
+    if (size === 0) await assembly.takeNothing()
+    return assembly
+  }
+
+  /** Goes on with what an earlier fetch has left. */
+  async #resume(): Promise<void> {
+    const size = await this.tools.store.partials.sizeOf(this.request.digest)
+    if (size === undefined) return
+    this.#sizeSaidBy.add('left')
+    this.#beginning ??= this.#open(size)
+    await this.#beginning
+  }
+
+  /** Finds peers, and again while nobody else brings the blob further. */
+  async #lookUp(): Promise<void> {
+    const { swarm, lookupTimeout } = this.tools
+    const timer = setTimeout(() => this.#endLookup(), lookupTimeout)
+    for (; this.#lookups < MAX_LOOKUPS && !this.signal.aborted; this.#lookups++) {
+      if (this.#lookups > 0) await delay(LOOKUP_PAUSE_MS, undefined, { signal: this.signal }).catch(() => {})
+      const limited = AbortSignal.any([this.signal, AbortSignal.timeout(LOOKUP_LIMIT_MS)])
+      for await (const peer of swarm.providers(this.request.digest, limited)) this.#swarming.meet(peer)
+      this.#endLookup()
+      while (!this.signal.aborted && !(this.#swarming.isStarved && this.#upstream.hasFailed)) {
+        await this.changed.next(this.signal).catch(() => {})
+      }
+    }
+    clearTimeout(timer)
+  }
+
+  #endLookup(): void {
+    this.#isLookedUp = true
+    this.changed.notify()
+  }
+
+  /** Does what the state of things allows. */
+  #step(): void {
+    const assembly = this.#assembly
+    if (assembly !== undefined) {
+      this.#swarming.sync()
+      this.#upstream.settle(assembly)
+      this.#slowPeers.measure(this.#swarming, assembly)
+    }
+    this.#swarming.pump()
+    if (!this.#isLookedUp || this.#swarming.isUndecided || this.#upstream.hasFailed) return
+    if (assembly !== undefined) this.#lookAfterRanges(assembly)
+    const isForgotten = performance.now() - this.#progressAt > DESPERATE_MS && this.#swarming.isStarved
+    if (this.#claiming.role === 'holder' || isForgotten) {
+      this.#upstream.fill()
+      if (this.#slowPeers.areSlow && assembly !== undefined) this.#upstream.help(assembly)
+    } else if (this.#claiming.role === 'racer') this.#upstream.fill(1)
+  }
+
+  /** What clients that read a range wait for comes first: from peers, or from upstream where they don't have it. */
+  #lookAfterRanges(assembly: Assembly): void {
+    const urgent: number[] = []
+    for (const { position, end, isRange } of this.#options.readings) {
+      if (!isRange || urgent.length >= MAX_URGENT) continue
+      const last = Math.floor(end / chunkBytes)
+      let chunk = Math.floor(position / chunkBytes)
+      while (chunk <= last && (assembly.held.has(chunk) || assembly.raw.has(chunk))) chunk++
+      if (chunk > last) continue
+      for (let next = chunk; next <= Math.min(last, chunk + URGENT_CHUNKS - 1); next++) urgent.push(next)
+      const isComing = this.#swarming.session?.expects(chunk) || this.#upstream.isComing(chunk, URGENT_CHUNKS)
+      const mayFetch = this.#claiming.role !== 'none' || end + 1 - position <= SMALL_RANGE_BYTES
+      if (!isComing && mayFetch) this.#upstream.fetchRange(chunk, last)
+    }
+    if (this.#swarming.session !== undefined) this.#swarming.session.urgent = urgent
+  }
+
+  #needsUpstream(): boolean {
+    return this.#upstream.isNeeded || this.#upstream.isRunning || this.#slowPeers.areSlow
+  }
+
+  /** Whether nothing is under way and nobody is left who could give what is missing. */
+  #isHopeless(): boolean {
+    if (!this.#isLookedUp || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
+    const silence = performance.now() - this.#progressAt
+    if (silence > FOLLOW_PATIENCE_MS) return true
+    if (!this.#swarming.isStarved || this.#swarming.isPromising) return false
+    if (this.#swarming.isUndecided || this.#swarming.followsHolder) return false
+    return (this.#assembly?.held.count ?? 0) === 0 || this.#lookups >= MAX_LOOKUPS
+  }
+}

@@ -1,0 +1,75 @@
+import type { ClaimAnswer, ClaimWish } from '../../swarm/claim/book.ts'
+import { FOLLOW_MS, RENEW_MS, STARVED_MS } from '../../swarm/claim/constants.ts'
+import type { PeerId } from '../../swarm/ports.ts'
+import { Notifier } from '../notifier.ts'
+import { waitFor } from '../wait.ts'
+
+interface ClaimingOptions {
+  readonly ask: (wish: ClaimWish, held: number) => Promise<ClaimAnswer | undefined>
+  /** Chunks that are held. */
+  readonly held: () => number
+  /** Whether upstream is to be asked for more, if the claim is granted. */
+  readonly needsUpstream: () => boolean
+  /** Whether nobody that is known can bring the blob further at present. */
+  readonly isStarved: () => boolean
+  readonly onAnswer: (members: readonly PeerId[], holder: PeerId | undefined) => void
+  readonly onRole: () => void
+}
+
+/**
+ * This node's part in who fetches one blob from upstream: asks the coordinator again and again, renews what it granted, and
+ * gives it back when it is not needed.
+ */
+export class Claiming {
+  readonly #options: ClaimingOptions
+  readonly #poked = new Notifier()
+  #role: ClaimAnswer['role'] = 'none'
+  #isFirst = true
+
+  constructor(options: ClaimingOptions) {
+    this.#options = options
+  }
+
+  /** `holder` may fetch all that nobody has, `racer` one chunk, `none` nothing. */
+  get role(): ClaimAnswer['role'] {
+    return this.#role
+  }
+
+  /** Asks again at once: the holder is gone, or this node has won a race. */
+  poke(): void {
+    this.#poked.notify()
+  }
+
+  /** Asks until the signal is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#ask(this.#wish())
+      const ms = this.#role !== 'none' ? RENEW_MS : this.#options.isStarved() ? STARVED_MS : FOLLOW_MS
+      await waitFor(this.#poked.next(signal), ms, signal).catch(() => {})
+    }
+  }
+
+  /** Tells the coordinator how it ended. */
+  async end(wish: 'done' | 'nothing'): Promise<void> {
+    this.#role = 'none'
+    await this.#options.ask(wish, this.#options.held()).catch(() => undefined)
+  }
+
+  #wish(): ClaimWish {
+    const { needsUpstream, isStarved } = this.#options
+    if (this.#isFirst) return 'if-nobody'
+    if (!needsUpstream()) return 'nothing'
+    return this.#role !== 'none' || isStarved() ? 'claim' : 'nothing'
+  }
+
+  async #ask(wish: ClaimWish): Promise<void> {
+    const answer = await this.#options.ask(wish, this.#options.held())
+    // Nobody to say who fetches: better twice than not at all.
+    const role = answer?.role ?? (wish === 'nothing' ? 'none' : 'holder')
+    this.#isFirst = false
+    if (answer !== undefined) this.#options.onAnswer(answer.members, answer.holder)
+    if (role === this.#role) return
+    this.#role = role
+    this.#options.onRole()
+  }
+}

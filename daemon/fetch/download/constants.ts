@@ -1,0 +1,49 @@
+/** Peers that one blob is fetched from, or watched at. */
+export const MAX_PEERS = 40
+
+/** How long a peer that was named may take to say what it holds, in ms, before upstream is asked all the same. */
+export const ANSWER_MS = 250
+
+/** How long the first complete list of checkpoints waits for a second one to be compared with, in ms. */
+export const SECOND_LIST_MS = 40
+
+/** A lookup that is still running after this long, in ms, is ended. */
+export const LOOKUP_LIMIT_MS = 5_000
+
+/** How often peers are looked up again while nobody brings the blob further, with this pause in ms. */
+export const MAX_LOOKUPS = 3
+export const LOOKUP_PAUSE_MS = 1_000
+
+/** How long a blob may make no progress, in ms, while upstream has failed and somebody else still fetches it. */
+export const FOLLOW_PATIENCE_MS = 20_000
+
+/** Upstream streams for clients that asked for a range, beside the one that fetches the blob from its start. */
+export const MAX_RANGE_STREAMS = 3
+
+/** A range of up to so many bytes is fetched from upstream at once where no peer has it, whoever fetches the whole. */
+export const SMALL_RANGE_BYTES = 4 * 1024 * 1024
+
+/** Chunks ahead of a client's place in a range that are fetched before others. */
+export const URGENT_CHUNKS = 2
+
+/** Clients that read ranges and are looked after; others are served as chunks come. */
+export const MAX_URGENT = 16
+
+/** Attempts before wrong bytes are reported to the client. */
+export const MAX_ATTEMPTS = 3
+
+/** Peers that together give fewer bytes a second than this, over so many ms, get help from upstream. */
+export const HELP_BELOW = 1024 * 1024
+export const HELP_WINDOW_MS = 3_000
+
+/** Chunks that upstream is asked for at once where it helps peers. */
+export const HELP_CHUNKS = 8
+
+/** Requests to peers at the same time, of all blobs together: each has two pieces of memory. */
+export const MAX_REQUESTS = 32
+
+/** How often an attempt looks whether something is to be done, in ms, when nothing tells it. */
+export const STEP_MS = 200
+
+/** Without a chunk for this long, in ms, upstream is asked whoever has the claim: never worse than without layerd. */
+export const DESPERATE_MS = 8_000

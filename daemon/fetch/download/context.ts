@@ -1,0 +1,99 @@
+import type { ContentOrigin, ContentRequest } from '../../../proxy/ports.ts'
+import type { Upstream } from '../../../proxy/upstream/types.ts'
+import type { BlobStore } from '../../store/blob-store.ts'
+import type { BlobFacts, PeerId, Swarm } from '../../swarm/ports.ts'
+import type { Sha256Engine } from '../../verify/sha256.ts'
+import type { AccessControl } from '../access.ts'
+import type { Notifier } from '../notifier.ts'
+import type { Assembly } from './assembly.ts'
+import type { Slots } from './slots.ts'
+
+export interface Logger {
+  debug(facts: object, message: string): void
+  info(facts: object, message: string): void
+  warn(facts: object, message: string): void
+}
+
+/** What all fetches of a node share. */
+export interface DownloadTools {
+  /** This node, once the swarm runs. */
+  readonly self: () => PeerId
+  readonly store: Pick<BlobStore, 'partials'>
+  readonly swarm: Pick<Swarm, 'providers' | 'open' | 'watch' | 'claim' | 'ban'>
+  readonly upstream: Pick<Upstream, 'open'>
+  readonly access: AccessControl
+  readonly engine: Sha256Engine
+  /** Bounds what is under way at the same time. */
+  readonly slots: Slots
+  /** How long a cold request waits for peers before upstream is asked, in ms. */
+  readonly lookupTimeout: number
+  readonly onFetched: (origin: 'peer' | 'upstream', bytes: number) => void
+  /** A chunk from a peer did not fit, or came twice. */
+  readonly onWasted: (reason: 'wrong' | 'duplicate', bytes: number) => void
+  readonly logger: Logger
+}
+
+/** What is known of the blob besides its bytes. */
+export interface DownloadFacts extends Omit<BlobFacts, 'access'> {
+  readonly origin: ContentOrigin
+  /** Whether all sources that answered say that anybody may have it: private wins. */
+  readonly public: boolean
+}
+
+/** One attempt to fetch one blob, as its parts see it. */
+export interface Attempt {
+  readonly tools: DownloadTools
+  readonly request: ContentRequest
+  /** Ends the attempt. */
+  readonly signal: AbortSignal
+  /** Told whenever something about the blob has changed. */
+  readonly changed: Notifier
+  /** Undefined until a source has told the size. */
+  readonly assembly: Assembly | undefined
+  /** Peers that are not used any more for this blob. */
+  readonly excluded: ReadonlySet<PeerId>
+  /**
+   * A source has answered: the blob is put together from now on.
+   * @throws {SizeConflict} where another source told another size
+   */
+  begin(facts: DownloadFacts, by: PeerId | 'upstream'): Promise<Assembly>
+  /** A chunk came to be held; from a peer, or from upstream where it is left out. */
+  held(chunk: number, from?: PeerId): void
+  /** A peer says that it holds a chunk. */
+  heard(peer: PeerId, chunk: number): void
+  /** Something has changed for clients only. */
+  news(): void
+  /** Chunks are not held any more. */
+  dropped(chunks: readonly number[]): void
+  /** Bans a peer, and does not use it for this blob again. */
+  ban(peer: PeerId, reason: string): void
+  /** The attempt can't go on. */
+  fail(error: unknown): void
+}
+
+/** Sources contradict each other about the size: one of them did not speak of this blob. */
+export class SizeConflict extends Error {
+  constructor(said: number, known?: number) {
+    super(known === undefined ? `a size of ${said} bytes is wrong` : `says ${said} bytes, another source ${known}`)
+    this.name = 'SizeConflict'
+  }
+}
+
+/** Upstream, which did not say how long the blob is, sends more or fewer bytes than peers said. */
+export class WrongLength extends SizeConflict {}
+
+/** Nobody says how long the blob is, or the store has no room: it can't be fetched by chunks. */
+export class NotByChunks extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'NotByChunks'
+  }
+}
+
+/** What is under way is of no use to an asker, who has to ask upstream itself. */
+export class NotForAsker extends Error {
+  constructor(cause?: unknown) {
+    super('upstream has to be asked for this very asker', { cause })
+    this.name = 'NotForAsker'
+  }
+}

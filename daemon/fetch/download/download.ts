@@ -1,0 +1,306 @@
+import type { Digest } from '../../../proxy/oci/digest.ts'
+import { repositoryText } from '../../../proxy/oci/name.ts'
+import type { Content, ContentRequest } from '../../../proxy/ports.ts'
+import { isUnstorable } from '../../store/errors.ts'
+import type { BlobWatch, BlobWatcher, PeerId, SharedBlob } from '../../swarm/ports.ts'
+import { chunkBytes } from '../../verify/chunk.ts'
+import { DigestMismatch } from '../../verify/mismatch.ts'
+import { stateBytes } from '../../verify/state.ts'
+import { messageOf } from '../errors.ts'
+import { Notifier } from '../notifier.ts'
+import type { Assembly } from './assembly.ts'
+import { RunningAttempt } from './attempt.ts'
+import { MAX_ATTEMPTS } from './constants.ts'
+import { type DownloadFacts, type DownloadTools, NotForAsker, SizeConflict } from './context.ts'
+import { type Reading, readAsItComes } from './reader.ts'
+
+interface DownloadOptions {
+  readonly tools: DownloadTools
+  /** The first one who asked; upstream is asked in its name. */
+  readonly request: ContentRequest
+  /** Bytes from `start` to `end` (inclusive) for a client that the store has no room for. */
+  readonly passThrough: (size: number, start: number, end: number, signal: AbortSignal) => AsyncIterable<Uint8Array>
+  /** The last client has left before the end. */
+  readonly onOrphaned: () => void
+  /** It is over; called before its file is closed. */
+  readonly onLanded: () => void
+}
+
+/**
+ * One fetch of one blob by chunks, whoever waits for it: clients of this node, and peers. Chunks go to a file and from there
+ * to all of them, so a slow client holds up neither the fetch nor others, and a client that leaves stops nothing.
+ */
+export class Download {
+  readonly digest: Digest
+  readonly #options: DownloadOptions
+  readonly #changed = new Notifier()
+  readonly #abort = new AbortController()
+  readonly #excluded = new Set<PeerId>()
+  readonly #readings = new Set<Reading>()
+  readonly #watchers = new Set<BlobWatcher>()
+  readonly #files = new Set<Assembly>()
+  #attempt: RunningAttempt
+  #failure: Error | undefined
+  #clients = 0
+  /** Clients and peers that read from the files. */
+  #users = 0
+  #hasLanded = false
+
+  constructor(options: DownloadOptions) {
+    this.#options = options
+    this.digest = options.request.digest
+    this.#attempt = this.#newAttempt()
+  }
+
+  get clients(): number {
+    return this.#clients
+  }
+
+  /** What is known, as soon as a source has answered. */
+  get facts(): DownloadFacts | undefined {
+    return this.#attempt.facts
+  }
+
+  abort(reason: Error): void {
+    this.#abort.abort(reason)
+  }
+
+  /** Runs until the blob is in the store or can't be had; never throws. */
+  async run(): Promise<void> {
+    try {
+      const assembly = await this.#fetch()
+      await this.#commit(assembly)
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error))
+    }
+    this.#hasLanded = true
+    this.#news()
+    // Nobody may join any more when the files are closed.
+    this.#options.onLanded()
+    await this.#closeFilesIfUnused()
+  }
+
+  /**
+   * Joins: waits until a source has answered. Private content is given to those only whom upstream lets have it.
+   * @throws why the blob can't be had, or the signal's reason
+   */
+  async open(request: ContentRequest): Promise<Content> {
+    this.#clients++
+    this.#users++
+    try {
+      const { size, mediaType, origin } = await this.#answered(request)
+      let isClosed = false
+      return {
+        size,
+        mediaType,
+        origin,
+        read: (start, end, signal) => this.#read(size, start, end, signal),
+        close: async () => {
+          if (isClosed) return
+          isClosed = true
+          await this.#leave()
+        },
+      }
+    } catch (error) {
+      await this.#leave()
+      throw error
+    }
+  }
+
+  /** What peers may know of it. */
+  watch(watcher: BlobWatcher, isShared: (facts: DownloadFacts) => boolean): BlobWatch {
+    this.#watchers.add(watcher)
+    const shared = () => {
+      const { facts } = this
+      return facts === undefined || !isShared(facts) ? undefined : facts
+    }
+    const assembly = () => (shared() === undefined ? undefined : this.#attempt.assembly)
+    const first = this.#attempt
+    return {
+      get facts() {
+        const facts = shared()
+        return facts && { ...facts, access: facts.public ? ('public' as const) : ('private' as const) }
+      },
+      get held() {
+        return assembly()?.held
+      },
+      get peers() {
+        return first.peers
+      },
+      met: (peer) => first.meet(peer),
+      // Another attempt begins from nothing, and has other checkpoints.
+      hasEnded: () => this.#failure !== undefined || this.#attempt !== first,
+      states: (from) => assembly()?.list.encode(from) ?? new Uint8Array(0),
+      close: () => this.#watchers.delete(watcher),
+    }
+  }
+
+  /** For peers: what is held of it. Undefined before a source has answered. */
+  share(isShared: (facts: DownloadFacts) => boolean): SharedBlob | undefined {
+    const { facts } = this
+    const { assembly } = this.#attempt
+    if (facts === undefined || assembly === undefined || this.#hasLanded || !isShared(facts)) return undefined
+    this.#users++
+    const { size, mediaType, repositories } = facts
+    return {
+      size,
+      mediaType,
+      access: facts.public ? 'public' : 'private',
+      repositories,
+      has: (start, end, signal) => this.#has(assembly, start, end, signal),
+      read: (start, end, signal) => assembly.partial.read(start, end, signal),
+      close: async () => {
+        this.#users--
+        await this.#closeFilesIfUnused()
+      },
+    }
+  }
+
+  async #has(assembly: Assembly, start: number, end: number, signal: AbortSignal): Promise<boolean> {
+    const first = Math.floor(start / chunkBytes)
+    while (assembly.held.firstMissing(first) * chunkBytes <= end) {
+      if (this.#hasLanded || assembly !== this.#attempt.assembly) return false
+      await this.#changed.next(signal).catch(() => {})
+      if (signal.aborted) return false
+    }
+    return true
+  }
+
+  async #fetch(): Promise<Assembly> {
+    const { tools } = this.#options
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#attempt.run()
+      } catch (error) {
+        const { assembly } = this.#attempt
+        if (assembly !== undefined) this.#files.add(assembly)
+        const isWrong = error instanceof DigestMismatch || error instanceof SizeConflict
+        if (!isWrong) {
+          await assembly?.partial.keep()
+          throw error
+        }
+        await assembly?.partial.discard()
+        tools.logger.warn({ digest: this.digest, reason: error.message }, 'received wrong content')
+        if (attempt === MAX_ATTEMPTS || this.#clients === 0) throw error
+        this.#break(0)
+        this.#attempt = this.#newAttempt()
+        this.#news()
+      }
+    }
+  }
+
+  #newAttempt(): RunningAttempt {
+    const { tools, request } = this.#options
+    return new RunningAttempt({
+      tools,
+      // The fetch outlives the client that began it.
+      request: { ...request, signal: this.#abort.signal },
+      excluded: this.#excluded,
+      readings: this.#readings,
+      onNews: () => this.#news(),
+      onHeld: (chunk, from) => {
+        this.#changed.notify()
+        for (const watcher of this.#watchers) watcher.got(chunk, from)
+      },
+      onHeard: (peer, chunk) => {
+        for (const watcher of this.#watchers) watcher.heard(peer, chunk)
+      },
+      onDropped: (chunks) => this.#break(Math.min(...chunks) * chunkBytes),
+      signal: this.#abort.signal,
+    })
+  }
+
+  async #commit(assembly: Assembly): Promise<void> {
+    const { tools, request } = this.#options
+    this.#files.add(assembly)
+    this.#news()
+    const facts = this.facts
+    const checkpoints = assembly.proven?.encode()
+    try {
+      await assembly.partial.commit(
+        {
+          mediaType: facts?.mediaType,
+          public: facts?.public ?? false,
+          repository: repositoryText(request.repository),
+        },
+        checkpoints === undefined || checkpoints.length < stateBytes ? undefined : checkpoints,
+      )
+    } catch (error) {
+      // It is proven: those who wait get it from the file, though it is not kept.
+      tools.logger.warn({ digest: this.digest, reason: messageOf(error) }, 'passing a blob through without storing it')
+      await assembly.partial.discard()
+    }
+  }
+
+  /** Waits for the facts, and whether the asker may have the blob. */
+  async #answered(request: ContentRequest): Promise<DownloadFacts> {
+    while (this.facts === undefined) {
+      if (this.#failure !== undefined) throw this.#failure
+      await this.#changed.next(request.signal)
+    }
+    const { facts } = this
+    const { request: first, tools } = this.#options
+    const isSame = tools.access.identityOf(request) === tools.access.identityOf(first)
+    const repository = repositoryText(request.repository)
+    if (facts.public || (isSame && repository === repositoryText(first.repository))) return facts
+    const isKnown = facts.repositories.includes(repository)
+    if ((await tools.access.check(request, isKnown)) === undefined) throw new NotForAsker()
+    return facts
+  }
+
+  async *#read(
+    size: number,
+    start: number,
+    end: number | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void, void> {
+    const last = end ?? size - 1
+    const reading: Reading = { start, position: start, end: last, isRange: start > 0 || last < size - 1 }
+    const readable = () => {
+      if (reading.broken !== undefined) throw reading.broken
+      const { assembly } = this.#attempt
+      if (assembly !== undefined && assembly.size !== size) throw new Error('a source gave a wrong size')
+      return { assembly, changed: this.#changed, failure: this.#failure }
+    }
+    this.#readings.add(reading)
+    // A range that nobody brings yet is looked after at once.
+    this.#attempt.changed.notify()
+    try {
+      yield* readAsItComes(readable, reading, signal)
+    } catch (error) {
+      if (!isUnstorable(error) || signal.aborted) throw error
+      yield* this.#options.passThrough(size, reading.position, last, signal)
+    } finally {
+      this.#readings.delete(reading)
+    }
+  }
+
+  /** Bytes from here on that clients have got may be wrong: they must see a broken body. */
+  #break(from: number): void {
+    for (const reading of this.#readings) {
+      if (reading.position > Math.max(from, reading.start)) {
+        reading.broken = new Error('the bytes received did not match the digest')
+      }
+    }
+  }
+
+  #news(): void {
+    this.#changed.notify()
+    for (const watcher of this.#watchers) watcher.changed()
+  }
+
+  async #leave(): Promise<void> {
+    this.#clients--
+    this.#users--
+    if (this.#clients === 0 && !this.#hasLanded) this.#options.onOrphaned()
+    await this.#closeFilesIfUnused()
+  }
+
+  async #closeFilesIfUnused(): Promise<void> {
+    if (!this.#hasLanded || this.#users > 0) return
+    const files = [...this.#files]
+    this.#files.clear()
+    // A file that can't be closed (NFS) has nothing more to lose: it was made durable before, or is given up.
+    for (const { partial } of files) await partial.close().catch(() => {})
+  }
+}

@@ -1,0 +1,90 @@
+import type { Digest } from '../../../proxy/oci/digest.ts'
+import { repositoryText } from '../../../proxy/oci/name.ts'
+import type { Content, ContentRequest } from '../../../proxy/ports.ts'
+import type { BlobWatch, BlobWatcher, SharedBlob } from '../../swarm/ports.ts'
+import { type DownloadTools, NotForAsker } from './context.ts'
+import { Download } from './download.ts'
+
+interface DownloadsOptions {
+  readonly tools: DownloadTools
+  /** Whether only known peers are in the swarm; private content leaves the node in no other. */
+  readonly isClosed: boolean
+  readonly passThrough: (
+    request: ContentRequest,
+    size: number,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+  ) => AsyncIterable<Uint8Array>
+}
+
+/** Downloads that nobody waits for any more and that still go on, so that a client's second try finds the blob. */
+const maxOrphans = 16
+
+/** How long a request waits for one that was started for another repository, in ms; its registry may be a worse one. */
+const foreignPatience = 1_000
+
+/** The fetches by chunks that are under way: one for each digest, whoever asks for it. */
+export class Downloads {
+  readonly #options: DownloadsOptions
+  readonly #running = new Map<Digest, { readonly download: Download; readonly repository: string }>()
+  readonly #landings = new Set<Promise<void>>()
+
+  constructor(options: DownloadsOptions) {
+    this.#options = options
+  }
+
+  get size(): number {
+    return this.#running.size
+  }
+
+  /** Joins the download of a digest, or starts it. @throws why it can't be had by chunks, or not by this asker */
+  async open(request: ContentRequest): Promise<Content> {
+    const { download, repository } = this.#running.get(request.digest) ?? this.#start(request)
+    if (repository === repositoryText(request.repository)) return await download.open(request)
+    const signal = AbortSignal.any([request.signal, AbortSignal.timeout(foreignPatience)])
+    return await download.open({ ...request, signal }).catch((error: unknown) => {
+      // Its own registry may do better.
+      throw request.signal.aborted ? error : new NotForAsker(error)
+    })
+  }
+
+  /** What is held of a blob that is being fetched, for peers. */
+  share(digest: Digest): SharedBlob | undefined {
+    return this.#running.get(digest)?.download.share((facts) => facts.public || this.#options.isClosed)
+  }
+
+  /** As it changes. */
+  watch(digest: Digest, watcher: BlobWatcher): BlobWatch | undefined {
+    return this.#running.get(digest)?.download.watch(watcher, (facts) => facts.public || this.#options.isClosed)
+  }
+
+  /** Ends all, and waits until they have let go of the store. */
+  async close(): Promise<void> {
+    for (const { download } of this.#running.values()) download.abort(new Error('the node is stopping'))
+    await Promise.all(this.#landings)
+  }
+
+  #start(request: ContentRequest): { readonly download: Download; readonly repository: string } {
+    const { tools, passThrough } = this.#options
+    const download: Download = new Download({
+      tools,
+      request,
+      passThrough: (size, start, end, signal) => passThrough(request, size, start, end, signal),
+      onOrphaned: () => this.#limitOrphans(),
+      onLanded: () => this.#running.delete(request.digest),
+    })
+    const entry = { download, repository: repositoryText(request.repository) }
+    this.#running.set(request.digest, entry)
+    const landing = download.run().finally(() => this.#landings.delete(landing))
+    this.#landings.add(landing)
+    return entry
+  }
+
+  #limitOrphans(): void {
+    const orphans = [...this.#running.values()].filter(({ download }) => download.clients === 0)
+    for (const { download } of orphans.slice(0, -maxOrphans)) {
+      download.abort(new Error('too many transfers without a client'))
+    }
+  }
+}

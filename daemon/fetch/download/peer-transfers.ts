@@ -1,0 +1,93 @@
+import { StoreError } from '../../store/errors.ts'
+import { PeerError } from '../../swarm/ports.ts'
+import type { ChunkRequest, RequestEnd, Session } from '../../swarm/session/session.ts'
+import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
+import { messageOf } from '../errors.ts'
+import type { Assembly } from './assembly.ts'
+import type { Attempt } from './context.ts'
+import type { Lies } from './lies.ts'
+import { WrongChunk } from './receiver.ts'
+
+/** The requests for chunks that are under way to the peers of one attempt. */
+export class PeerTransfers {
+  readonly #attempt: Attempt
+  readonly #lies: Lies
+  readonly #onEnd: () => void
+  readonly #running = new Map<number, AbortController>()
+  #bytes = 0
+
+  /** @param onEnd called whenever a request has ended */
+  constructor(attempt: Attempt, lies: Lies, onEnd: () => void) {
+    this.#attempt = attempt
+    this.#lies = lies
+    this.#onEnd = onEnd
+  }
+
+  get running(): number {
+    return this.#running.size
+  }
+
+  /** Bytes that came so far. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  cancel(id: number, reason: string): void {
+    this.#running.get(id)?.abort(new Error(reason))
+  }
+
+  /** Runs one request to its end, and tells the session how it went. */
+  async run(request: ChunkRequest, assembly: Assembly, session: Session): Promise<void> {
+    const { tools, signal, request: asked } = this.#attempt
+    const { id, peer, first, count } = request
+    const cancel = new AbortController()
+    this.#running.set(id, cancel)
+    tools.slots.take()
+    try {
+      const start = first * chunkBytes
+      const end = Math.min(assembly.size, start + count * chunkBytes) - 1
+      const either = AbortSignal.any([signal, cancel.signal])
+      const { size, body } = await tools.swarm.open(peer, asked.digest, { start, end }, either)
+      if (size !== assembly.size) throw new PeerError('failed', peer, `peer ${peer} speaks of another blob`)
+      await assembly.take({
+        body,
+        first,
+        isUpstream: false,
+        onBytes: (bytes) => {
+          session.progress(id, performance.now())
+          this.#bytes += bytes
+          tools.onFetched('peer', bytes)
+        },
+        onChunk: (chunk, fate) => {
+          const bytes = chunkLength(chunk, assembly.size)
+          if (fate === 'held') {
+            this.#lies.fits(chunk, peer)
+            this.#attempt.held(chunk, peer)
+          } else tools.onWasted('duplicate', bytes)
+          session.arrived(id, bytes, performance.now())
+        },
+      })
+      session.ended(id, 'done', performance.now())
+    } catch (error) {
+      session.ended(id, this.#endOf(error, cancel.signal), performance.now())
+      if (signal.aborted) return
+      if (error instanceof WrongChunk) {
+        session.peers.lacks(peer, error.chunk)
+        this.#lies.wrongChunk(peer, error.chunk, assembly)
+      } else if (error instanceof StoreError) this.#attempt.fail(error)
+      else if (!cancel.signal.aborted) {
+        tools.logger.debug({ digest: asked.digest, peer, reason: messageOf(error) }, 'a peer did not give chunks')
+      }
+    } finally {
+      this.#running.delete(id)
+      tools.slots.give()
+      this.#attempt.changed.notify()
+      this.#onEnd()
+    }
+  }
+
+  #endOf(error: unknown, cancelled: AbortSignal): RequestEnd {
+    if (error instanceof PeerError && error.code !== 'aborted') return error.code
+    return cancelled.aborted || this.#attempt.signal.aborted ? 'cancelled' : 'failed'
+  }
+}

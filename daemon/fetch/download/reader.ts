@@ -1,0 +1,73 @@
+import { chunkBytes } from '../../verify/chunk.ts'
+import type { Notifier } from '../notifier.ts'
+import type { Assembly } from './assembly.ts'
+
+/** A client that reads bytes `start` to `end` (inclusive). */
+export interface Reading {
+  readonly start: number
+  readonly end: number
+  /** The next byte that it gets. */
+  position: number
+  /** Whether it asked for a part only. */
+  readonly isRange: boolean
+  /** Why it can't go on, though others can. */
+  broken?: Error
+}
+
+/** What a reader sees of a download. */
+interface Readable {
+  readonly assembly: Assembly | undefined
+  readonly changed: Notifier
+  /** Why there will be no more; undefined while there may be. */
+  readonly failure: Error | undefined
+}
+
+/**
+ * The bytes for one client, in order, as they become releasable. Of a whole blob the last chunk is withheld until the digest
+ * is proven. A range is over before that, so its last byte is withheld until its chunks are upstream's own, or fit a list
+ * that ends in the digest.
+ * @param readable gives the present state; throws where the client can't go on
+ */
+export async function* readAsItComes(
+  readable: () => Readable,
+  reading: Reading,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  for (;;) {
+    const { assembly, changed, failure } = readable()
+    const isProven = assembly?.proven !== undefined
+    // Also for an empty blob, of which no byte shows that it is right.
+    if (reading.position > reading.end && (isProven || reading.isRange)) return
+    const limit = assembly === undefined ? 0 : releasable(assembly, reading)
+    if (assembly !== undefined && reading.position < limit) {
+      for await (const bytes of assembly.partial.read(reading.position, limit - 1, signal)) {
+        reading.position += bytes.length
+        yield bytes
+      }
+    } else {
+      if (failure !== undefined) throw failure
+      await changed.next(signal)
+    }
+  }
+}
+
+/** The position up to which bytes may be given, from the reader's on. */
+function releasable(assembly: Assembly, { position, end, isRange }: Reading): number {
+  if (assembly.proven !== undefined) return end + 1
+  const last = assembly.chunks - 1
+  const has = (chunk: number) => assembly.held.has(chunk) || (isRange && assembly.raw.has(chunk))
+  let chunk = Math.floor(position / chunkBytes)
+  // What completes the blob proves it first.
+  while ((chunk < last || isRange) && chunk <= last && chunk * chunkBytes <= end && has(chunk)) chunk++
+  const limit = Math.min(chunk * chunkBytes, end + 1)
+  return limit <= end || isSettled(assembly, position, end) ? limit : end
+}
+
+/** Whether a range may be completed before the whole is proven. */
+function isSettled(assembly: Assembly, position: number, end: number): boolean {
+  if (assembly.isListComplete) return true
+  for (let chunk = Math.floor(position / chunkBytes); chunk * chunkBytes <= end; chunk++) {
+    if (!assembly.raw.has(chunk) && assembly.authorOf(chunk) !== 'self') return false
+  }
+  return true
+}

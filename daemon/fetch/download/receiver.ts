@@ -1,0 +1,153 @@
+import { algorithmOf, type Digest, digestFrom } from '../../../proxy/oci/digest.ts'
+import type { PartialBlob } from '../../store/partial-blob.ts'
+import type { GrowingCheckpoints } from '../../verify/checkpoints.ts'
+import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
+import { DigestMismatch } from '../../verify/mismatch.ts'
+import { ChunkHasher, type Sha256Engine } from '../../verify/sha256.ts'
+import { type Sha256State, sameState } from '../../verify/state.ts'
+
+/** The bytes of a chunk do not fit the list. Either is wrong. */
+export class WrongChunk extends Error {
+  readonly chunk: number
+
+  constructor(chunk: number) {
+    super(`chunk ${chunk} does not fit the checkpoints`)
+    this.name = 'WrongChunk'
+    this.chunk = chunk
+  }
+}
+
+/**
+ * What became of a chunk:
+ * - `held`: it fits, and is in the file
+ * - `raw`: it is upstream's and in the file; the list does not reach it yet
+ * - `dropped`: it was held before, or the list has changed meanwhile
+ */
+export type ChunkFate = 'held' | 'raw' | 'dropped'
+
+/** The one who writes a chunk to the file. */
+export interface ChunkWriter {
+  isStopped: boolean
+  writing: Promise<unknown>
+}
+
+/** What a receiver needs of the blob that is being put together. */
+export interface ReceivingBlob {
+  readonly partial: PartialBlob
+  readonly list: GrowingCheckpoints
+  /** Who writes which chunk: a second one to bring the same keeps it in memory until it has proven to fit. */
+  readonly writers: Map<number, ChunkWriter>
+  extend(states: Uint8Array, author: 'self'): void
+  truncate(known: number): unknown
+  hold(chunk: number): void
+  keepRaw(chunk: number): void
+}
+
+/** One chunk from one source: written and hashed as it arrives, judged when it is whole. */
+export class Receiver {
+  readonly chunk: number
+  readonly #blob: ReceivingBlob
+  readonly #isUpstream: boolean
+  readonly #hasher: ChunkHasher | undefined
+  readonly #writer: ChunkWriter = { isStopped: false, writing: Promise.resolve() }
+  #memory: Buffer | undefined
+  #length = 0
+
+  constructor(blob: ReceivingBlob, engine: Sha256Engine, chunk: number, isUpstream: boolean) {
+    this.chunk = chunk
+    this.#blob = blob
+    this.#isUpstream = isUpstream
+    const before = chunk < blob.list.chunks ? blob.list.stateAt(chunk) : undefined
+    this.#hasher = before === undefined ? undefined : new ChunkHasher(engine, before)
+  }
+
+  get isWhole(): boolean {
+    return this.#length === chunkLength(this.chunk, this.#blob.partial.size)
+  }
+
+  /** The next bytes; their memory may be used again when it returns. @throws {StoreError} */
+  async push(piece: Uint8Array): Promise<void> {
+    const position = this.#length
+    this.#length += piece.length
+    if (this.#blob.partial.held.has(this.chunk)) return
+    await Promise.all([this.#keep(piece, position), this.#hasher?.push(piece)])
+  }
+
+  /** As `push`, for bytes that are in the file already. */
+  async rehash(piece: Uint8Array): Promise<void> {
+    this.#length += piece.length
+    await this.#hasher?.push(piece)
+  }
+
+  /** Judges the chunk. @throws {WrongChunk} */
+  async finish(): Promise<ChunkFate> {
+    try {
+      return await this.#judge()
+    } finally {
+      this.abandon()
+    }
+  }
+
+  /** Lets go of the file; to be called where the chunk does not come to its end. */
+  abandon(): void {
+    if (this.#blob.writers.get(this.chunk) === this.#writer) this.#blob.writers.delete(this.chunk)
+  }
+
+  async #judge(): Promise<ChunkFate> {
+    const { partial } = this.#blob
+    if (partial.held.has(this.chunk) || this.#writer.isStopped) return 'dropped'
+    if (this.#hasher === undefined) {
+      if (!this.#isUpstream || !(await this.#toFile())) return 'dropped'
+      this.#blob.keepRaw(this.chunk)
+      return 'raw'
+    }
+    const isLast = this.chunk === this.#blob.list.chunks - 1
+    const actual = isLast ? await this.#hasher.digest(partial.size) : this.#hasher.state()
+    const before = this.#blob.list.stateAt(this.chunk)
+    if (before === undefined || !sameState(before, this.#hasher.before)) return 'dropped'
+    const after = this.#blob.list.stateAt(this.chunk + 1)
+    const fits = after !== undefined && sameState(actual, after)
+    if (!fits && !this.#isUpstream) throw new WrongChunk(this.chunk)
+    if (!fits && isLast) throw new DigestMismatch(partial.digest, digestOfState(actual, partial.digest))
+    if (!(await this.#toFile())) return 'dropped'
+    if (!fits) this.#goOnFromUpstream(actual)
+    this.#blob.hold(this.chunk)
+    return 'held'
+  }
+
+  /** What upstream itself sends goes before what a peer says that it should be. */
+  #goOnFromUpstream(state: Sha256State): void {
+    this.#blob.truncate(this.chunk)
+    this.#blob.extend(state, 'self')
+  }
+
+  async #keep(piece: Uint8Array, position: number): Promise<void> {
+    const { writers, partial } = this.#blob
+    if (position === 0) {
+      if (writers.has(this.chunk)) this.#memory = Buffer.allocUnsafeSlow(chunkBytes)
+      else writers.set(this.chunk, this.#writer)
+    }
+    if (this.#memory !== undefined) this.#memory.set(piece, position)
+    else if (!this.#writer.isStopped) {
+      this.#writer.writing = partial.write(piece, this.chunk * chunkBytes + position)
+      await this.#writer.writing
+    }
+  }
+
+  /** What was kept in memory goes to the file, in the place of the one who was writing. @returns false: somebody was faster */
+  async #toFile(): Promise<boolean> {
+    const { writers, partial } = this.#blob
+    if (this.#memory === undefined) return !this.#writer.isStopped
+    const other = writers.get(this.chunk)
+    if (other !== undefined) other.isStopped = true
+    writers.set(this.chunk, this.#writer)
+    await other?.writing.catch(() => {})
+    if (partial.held.has(this.chunk)) return false
+    await partial.write(this.#memory.subarray(0, this.#length), this.chunk * chunkBytes)
+    return !this.#writer.isStopped
+  }
+}
+
+function digestOfState(state: Sha256State, expected: Digest): Digest {
+  return digestFrom(algorithmOf(expected), Buffer.from(state).toString('hex')) ?? expected
+}

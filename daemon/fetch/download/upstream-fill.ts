@@ -1,0 +1,202 @@
+import { UpstreamError } from '../../../proxy/upstream/types.ts'
+import { chunkBytes } from '../../verify/chunk.ts'
+import { messageOf } from '../errors.ts'
+import type { Assembly } from './assembly.ts'
+import { HELP_CHUNKS, MAX_RANGE_STREAMS } from './constants.ts'
+import { type Attempt, NotByChunks, WrongLength } from './context.ts'
+
+/** How long upstream is left alone after it failed for another reason than saying no, in ms. */
+const retryAfter = 5_000
+
+const finalCodes: ReadonlySet<string> = new Set(['not-found', 'unauthorized', 'denied', 'refused'])
+
+interface Stream {
+  /** The chunk that arrives at present. */
+  at: number
+  /** The first chunk that is not wanted of it. */
+  end: number
+  readonly kind: 'claim' | 'range'
+  readonly abort: AbortController
+}
+
+interface UpstreamFillOptions {
+  readonly attempt: Attempt
+  /** Whether a chunk can be expected from peers. */
+  readonly expects: (chunk: number) => boolean
+  /** A chunk was held. */
+  readonly onChunk: (chunk: number) => void
+}
+
+/** Upstream as a source of one attempt: what nobody has, from its beginning on, and what clients that read a range wait for. */
+export class UpstreamFill {
+  readonly #options: UpstreamFillOptions
+  readonly #streams = new Set<Stream>()
+  #error: unknown
+  #failedUntil = 0
+  #settling: Promise<void> | undefined
+
+  constructor(options: UpstreamFillOptions) {
+    this.#options = options
+  }
+
+  get isRunning(): boolean {
+    return this.#streams.size > 0
+  }
+
+  /** Why upstream could not give the blob, if so. */
+  get error(): unknown {
+    return this.#error
+  }
+
+  get hasFailed(): boolean {
+    return performance.now() < this.#failedUntil
+  }
+
+  /** Whether a chunk is on its way from upstream, soon enough to wait for it. */
+  isComing(chunk: number, within: number): boolean {
+    return [...this.#streams].some(({ at, end }) => at <= chunk && chunk < Math.min(end, at + within))
+  }
+
+  /** Whether a chunk is missing that no peer has. */
+  get isNeeded(): boolean {
+    const { assembly } = this.#options.attempt
+    return assembly === undefined || this.#gap(assembly) !== undefined
+  }
+
+  /** By this node's claim: fetches what nobody has, in order, `limit` chunks at most. */
+  fill(limit = Number.POSITIVE_INFINITY): void {
+    if (this.hasFailed || [...this.#streams].some(({ kind }) => kind === 'claim')) return
+    const { assembly } = this.#options.attempt
+    const first = assembly === undefined ? 0 : this.#gap(assembly)
+    if (first !== undefined) this.#start('claim', first, this.#endOf(assembly, first, limit))
+  }
+
+  /** Fetches some of the last chunks that are missing, while slow peers send the others. */
+  help(assembly: Assembly): void {
+    if (this.hasFailed || this.isRunning) return
+    let last = assembly.chunks - 1
+    while (last >= 0 && assembly.held.has(last)) last--
+    let first = last
+    while (first > 0 && last - first < HELP_CHUNKS - 1 && !assembly.held.has(first - 1)) first--
+    if (last >= 0) this.#start('claim', first, last + 1)
+  }
+
+  /** For a client: fetches chunks `first` to `last` that are missing, from the first one that does not come anyway. */
+  fetchRange(first: number, last: number): void {
+    const { assembly } = this.#options.attempt
+    const running = [...this.#streams].filter(({ kind }) => kind === 'range').length
+    const isCovered = [...this.#streams].some(({ at, end, kind }) => kind === 'range' && at <= first && first < end)
+    if (this.hasFailed || running >= MAX_RANGE_STREAMS || isCovered) return
+    this.#start('range', first, this.#endOf(assembly, first, last + 1 - first))
+  }
+
+  /** The claim is somebody else's now. */
+  stopClaim(): void {
+    for (const { kind, abort } of this.#streams) {
+      if (kind === 'claim') abort.abort(new Error('somebody else fetches it now'))
+    }
+  }
+
+  /** The first chunk that is neither held nor on its way, and that no peer has. */
+  #gap(assembly: Assembly): number | undefined {
+    let chunk = assembly.held.firstMissing()
+    while (chunk < assembly.chunks && !this.#isMissing(assembly, chunk)) chunk = assembly.held.firstMissing(chunk + 1)
+    return chunk < assembly.chunks ? chunk : undefined
+  }
+
+  #isMissing(assembly: Assembly, chunk: number): boolean {
+    if (assembly.held.has(chunk) || assembly.raw.has(chunk)) return false
+    return !this.#options.expects(chunk) && ![...this.#streams].some(({ at, end }) => at <= chunk && chunk < end)
+  }
+
+  #endOf(assembly: Assembly | undefined, first: number, limit: number): number {
+    if (assembly === undefined) return first + limit
+    let end = first + 1
+    while (end < assembly.chunks && end < first + limit && this.#isMissing(assembly, end)) end++
+    return end
+  }
+
+  #start(kind: Stream['kind'], first: number, end: number): void {
+    const stream: Stream = { at: first, end, kind, abort: new AbortController() }
+    this.#streams.add(stream)
+    this.#run(stream, first).catch((error: unknown) => this.#options.attempt.fail(error))
+  }
+
+  async #run(stream: Stream, first: number): Promise<void> {
+    const { attempt } = this.#options
+    try {
+      await this.#read(stream, first)
+    } catch (error) {
+      if (attempt.signal.aborted || stream.abort.signal.aborted) return
+      // Wrong bytes and a full disk are not upstream's failure to answer: they end the attempt.
+      if (!(error instanceof UpstreamError)) throw error
+      const { request, tools } = attempt
+      this.#error = error
+      this.#failedUntil = finalCodes.has(error.code) ? Number.POSITIVE_INFINITY : performance.now() + retryAfter
+      tools.logger.debug({ digest: request.digest, reason: messageOf(error) }, 'upstream did not give the blob')
+    } finally {
+      this.#streams.delete(stream)
+      attempt.changed.notify()
+    }
+  }
+
+  async #read(stream: Stream, first: number): Promise<void> {
+    const { attempt, onChunk } = this.#options
+    const { tools, request } = attempt
+    const signal = AbortSignal.any([attempt.signal, stream.abort.signal])
+    const offset = first * chunkBytes
+    const known = attempt.assembly
+    const isToEnd = stream.end >= (known?.chunks ?? Number.POSITIVE_INFINITY)
+    const end = isToEnd ? undefined : stream.end * chunkBytes - 1
+    const { kind, digest, repository, authorization } = request
+    const opened = await tools.upstream.open({ kind, digest, repository, authorization, offset, end, signal })
+    const granted = await tools.access.accepted({ ...request, signal }, opened.access)
+    const { mediaType } = opened
+    const size = opened.size ?? attempt.assembly?.size
+    if (size === undefined) throw new NotByChunks('upstream does not say how long it is')
+    const isPublic = granted === 'public'
+    const assembly = await attempt.begin(
+      { size, mediaType, repositories: [], public: isPublic, origin: 'upstream' },
+      'upstream',
+    )
+    stream.end = Math.min(stream.end, assembly.chunks)
+    await assembly.take({
+      body: opened.size === undefined ? ofLength(opened.body, (end ?? size - 1) + 1 - offset) : opened.body,
+      first,
+      isUpstream: true,
+      onBytes: (bytes) => tools.onFetched('upstream', bytes),
+      onChunk: (chunk, fate) => {
+        stream.at = chunk + 1
+        if (fate === 'held') onChunk(chunk)
+        if (fate === 'raw') attempt.news()
+        const isThere = assembly.held.has(stream.at) || assembly.raw.has(stream.at)
+        if (stream.at < stream.end && isThere) stream.abort.abort(new Error('what comes next is there already'))
+        attempt.changed.notify()
+      },
+    })
+  }
+
+  /** Raw chunks that the list has reached are verified. */
+  settle(assembly: Assembly): void {
+    if (!assembly.canSettleRaw || this.#settling !== undefined) return
+    const { attempt, onChunk } = this.#options
+    this.#settling = assembly
+      .settle('raw', attempt.signal, onChunk)
+      .catch(() => {})
+      .finally(() => {
+        this.#settling = undefined
+        attempt.changed.notify()
+      })
+  }
+}
+
+/** The body of an upstream that did not say how long it is. @throws {WrongLength} where it is not what others said */
+async function* ofLength(body: AsyncIterable<Uint8Array>, length: number): AsyncGenerator<Uint8Array, void> {
+  let received = 0
+  for await (const bytes of body) {
+    received += bytes.length
+    if (received > length) throw new WrongLength(received, length)
+    yield bytes
+  }
+  if (received < length) throw new WrongLength(received, length)
+}

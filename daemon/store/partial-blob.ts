@@ -1,0 +1,175 @@
+import { constants, type FileHandle, open, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { Bitfield } from '../verify/bitfield.ts'
+import { writeError } from './errors.ts'
+import type { BlobFacts } from './metadata.ts'
+import { PartialState } from './partial-state.ts'
+import { readBytes } from './read.ts'
+import { writeAll } from './write.ts'
+
+/** How long new bits and checkpoints may stay in memory only, in ms; what a crash loses of them is fetched again. */
+const flushDelay = 20
+
+/** Large states are written less often: a ms more for so many bytes. */
+const bytesPerMs = 4096
+
+export interface PartialPaths {
+  readonly data: string
+  readonly state: string
+}
+
+interface PartialBlobOptions {
+  readonly digest: Digest
+  readonly paths: PartialPaths
+  /** Makes the bytes a blob of the store: durable, in its place, recorded. */
+  readonly place: (facts: BlobFacts, checkpoints: Uint8Array | undefined) => Promise<void>
+  /** It is over: what it took of the quota is `keptBytes` from now on. */
+  readonly onEnd: (keptBytes: number) => void
+}
+
+/** A blob of which any chunks may be held: a file with holes, and a small file that says which ones. */
+export class PartialBlob {
+  readonly digest: Digest
+  readonly #options: PartialBlobOptions
+  readonly #file: FileHandle
+  readonly #state: PartialState
+  /** Chunks that an earlier process held; each counts once it was verified again. */
+  readonly unverified: Bitfield
+  #flushing: Promise<void> = Promise.resolve()
+  #timer: NodeJS.Timeout | undefined
+  #hasEnded = false
+
+  private constructor(options: PartialBlobOptions, file: FileHandle, state: PartialState, unverified: Bitfield) {
+    this.digest = options.digest
+    this.#options = options
+    this.#file = file
+    this.#state = state
+    this.unverified = unverified
+  }
+
+  /** Opens what is there for a blob of this size, or starts it anew. @throws {StoreError} no-space, io */
+  static async open(options: PartialBlobOptions, size: number): Promise<PartialBlob> {
+    const { data, state: statePath } = options.paths
+    try {
+      const before = await readFile(statePath).then(
+        (bytes) => PartialState.decode(bytes, size),
+        () => undefined,
+      )
+      const fresh = before === undefined ? constants.O_TRUNC : 0
+      const file = await open(data, constants.O_RDWR | constants.O_CREAT | fresh, 0o644)
+      const state = PartialState.empty(size)
+      if (before !== undefined) state.states.set(before.states)
+      return new PartialBlob(options, file, state, before?.held ?? PartialState.empty(size).held)
+    } catch (error) {
+      throw writeError(error)
+    }
+  }
+
+  get size(): number {
+    return this.#state.size
+  }
+
+  /** Chunks that are in the file and were verified; set by `hold` only. */
+  get held(): Bitfield {
+    return this.#state.held
+  }
+
+  /** The state before a chunk (1 to n-1) as an earlier process knew it. */
+  knownState(index: number): Uint8Array | undefined {
+    return this.#state.state(index)
+  }
+
+  /** Keeps a checkpoint for the next process. */
+  saveState(index: number, state: Uint8Array): void {
+    this.#state.setState(index, state)
+    this.#touch()
+  }
+
+  /** Writes bytes to their place. The memory may be used again when it returns. @throws {StoreError} no-space, io */
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    await writeAll(this.#file, bytes, position)
+  }
+
+  /** A chunk whose bytes were written is right. */
+  hold(chunk: number): void {
+    this.#state.held.set(chunk)
+    this.unverified.clear(chunk)
+    this.#touch()
+  }
+
+  /** A chunk is not to be used any more. */
+  drop(chunk: number): void {
+    this.#state.held.clear(chunk)
+    this.unverified.clear(chunk)
+    this.#touch()
+  }
+
+  /** Bytes `start` to `end` inclusive, of chunks that were written. */
+  read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    return readBytes(this.#file, start, end, signal)
+  }
+
+  /** All chunks are held and proven: makes it a blob of the store. @throws {StoreError} no-space, io; it is kept then */
+  async commit(facts: BlobFacts, checkpoints: Uint8Array | undefined): Promise<void> {
+    await this.#settle()
+    await this.#file.sync().catch((error: unknown) => {
+      throw writeError(error)
+    })
+    await this.#options.place(facts, checkpoints)
+    await unlink(this.#options.paths.state).catch(() => {})
+    this.#end(0)
+  }
+
+  /** Leaves what is held for the next one who fetches the blob; does nothing after `commit` or `discard`. */
+  async keep(): Promise<void> {
+    if (this.#hasEnded) return
+    await this.#settle()
+    if (this.held.count + this.unverified.count === 0) return await this.discard()
+    await this.#write().catch(() => {})
+    this.#end((this.held.count + this.unverified.count) * (this.size / this.held.length))
+  }
+
+  /** Removes it. */
+  async discard(): Promise<void> {
+    if (this.#hasEnded) return
+    await this.#settle()
+    await unlink(this.#options.paths.state).catch(() => {})
+    await unlink(this.#options.paths.data).catch(() => {})
+    this.#end(0)
+  }
+
+  /** Closes the file, when nobody reads from it any more. */
+  async close(): Promise<void> {
+    await this.#settle()
+    await this.#file.close()
+  }
+
+  #end(keptBytes: number): void {
+    this.#hasEnded = true
+    this.#options.onEnd(Math.ceil(keptBytes))
+  }
+
+  #touch(): void {
+    if (this.#hasEnded || this.#timer !== undefined) return
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        this.#flushing = this.#flushing.then(() => this.#write()).catch(() => {})
+      },
+      flushDelay + this.#state.states.length / bytesPerMs,
+    )
+  }
+
+  async #settle(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    await this.#flushing
+  }
+
+  /** The file is replaced as a whole: one that a crash has cut short would lose everything. */
+  async #write(): Promise<void> {
+    const { state } = this.#options.paths
+    await writeFile(`${state}.new`, this.#state.encode())
+    await rename(`${state}.new`, state)
+  }
+}

@@ -1,0 +1,70 @@
+import { Bitfield } from '../verify/bitfield.ts'
+import { chunkCount } from '../verify/chunk.ts'
+
+/** Bytes of a checkpoint: a state of SHA-256. */
+const stateBytes = 32
+
+/** Says what the file is, and its version. */
+const magic = Buffer.from('layerd partial 1\n')
+const sizeAt = magic.length
+const bitsAt = sizeAt + 8
+
+/**
+ * What is kept beside the bytes of a partial blob: its size, which chunks are held, and the checkpoints known. The bits are a
+ * hint: after a crash each chunk counts only when it was verified again, so they need not be durable in any order.
+ */
+export class PartialState {
+  readonly size: number
+  readonly held: Bitfield
+  /** States 1 to n-1, 32 bytes each; zeros where one is not known. */
+  readonly states: Uint8Array
+
+  private constructor(size: number, held: Bitfield, states: Uint8Array) {
+    this.size = size
+    this.held = held
+    this.states = states
+  }
+
+  static empty(size: number): PartialState {
+    const chunks = chunkCount(size)
+    return new PartialState(size, new Bitfield(chunks), new Uint8Array(stateBytes * (chunks - 1)))
+  }
+
+  /** Undefined where the bytes are not the state of a blob of this size. */
+  static decode(bytes: Buffer, size: number): PartialState | undefined {
+    const chunks = chunkCount(size)
+    const statesAt = bitsAt + Math.ceil(chunks / 8)
+    if (bytes.length !== statesAt + stateBytes * (chunks - 1) || !bytes.subarray(0, sizeAt).equals(magic))
+      return undefined
+    if (bytes.readBigUInt64BE(sizeAt) !== BigInt(size)) return undefined
+    try {
+      const held = Bitfield.decode(bytes.subarray(bitsAt, statesAt), chunks)
+      return new PartialState(size, held, Uint8Array.from(bytes.subarray(statesAt)))
+    } catch {
+      return undefined
+    }
+  }
+
+  /** The size that a state file speaks of; undefined where it is none. */
+  static sizeOf(bytes: Buffer): number | undefined {
+    if (bytes.length < bitsAt || !bytes.subarray(0, sizeAt).equals(magic)) return undefined
+    const size = Number(bytes.readBigUInt64BE(sizeAt))
+    return Number.isSafeInteger(size) ? size : undefined
+  }
+
+  state(index: number): Uint8Array | undefined {
+    const at = this.states.subarray((index - 1) * stateBytes, index * stateBytes)
+    return at.length === stateBytes && at.some((byte) => byte !== 0) ? at : undefined
+  }
+
+  setState(index: number, state: Uint8Array): void {
+    this.states.set(state, (index - 1) * stateBytes)
+  }
+
+  encode(): Buffer {
+    const head = Buffer.alloc(bitsAt)
+    magic.copy(head)
+    head.writeBigUInt64BE(BigInt(this.size), sizeAt)
+    return Buffer.concat([head, this.held.encode(), this.states])
+  }
+}

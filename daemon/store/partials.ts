@@ -1,0 +1,171 @@
+import { mkdir, open, readdir, stat, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
+import type { BlobFacts } from './metadata.ts'
+import { PartialBlob, type PartialPaths } from './partial-blob.ts'
+import { PartialState } from './partial-state.ts'
+import type { Quota } from './quota.ts'
+
+interface PartialsOptions {
+  readonly dataDir: string
+  readonly quota: Quota
+  readonly place: (
+    digest: Digest,
+    path: string,
+    size: number,
+    facts: BlobFacts,
+    checkpoints: Uint8Array | undefined,
+  ) => Promise<void>
+  readonly now: () => number
+}
+
+interface Idle {
+  /** Of the quota. */
+  readonly bytes: number
+  readonly usedAt: number
+}
+
+/** Partial blobs in `partial/`: those that are being fetched, and what fetches that ended early have left for the next one. */
+export class Partials {
+  readonly #folder: string
+  readonly #options: PartialsOptions
+  /** Those that nobody fetches, the one that was left first at the front. */
+  readonly #idle = new Map<Digest, Idle>()
+  readonly #active = new Set<Digest>()
+
+  constructor(options: PartialsOptions) {
+    this.#options = options
+    this.#folder = join(options.dataDir, 'partial')
+  }
+
+  /** Finds what an earlier process left. */
+  async prepare(): Promise<void> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
+    const found: { digest: Digest; bytes: number; usedAt: number }[] = []
+    for (const name of await readdir(this.#folder)) {
+      const digest = digestOfName(name)
+      const partial = digest === undefined ? undefined : await this.#inspect(digest)
+      if (digest === undefined || partial === undefined) {
+        // a data file is looked at together with its state
+        if (!name.endsWith('.data') || !(await exists(this.#pathsOf(name.slice(0, -'.data'.length)).state))) {
+          await unlink(join(this.#folder, name)).catch(() => {})
+        }
+      } else found.push({ digest, ...partial })
+    }
+    for (const { digest, bytes, usedAt } of found.sort((a, b) => a.usedAt - b.usedAt)) {
+      this.#idle.set(digest, { bytes, usedAt })
+      this.#options.quota.count(bytes)
+    }
+  }
+
+  /** Partial blobs that nobody fetches at present. */
+  get idle(): number {
+    return this.#idle.size
+  }
+
+  /** The size of a blob of which a part is held; undefined where none is. */
+  async sizeOf(digest: Digest): Promise<number | undefined> {
+    if (!this.#idle.has(digest)) return undefined
+    return await readHead(this.#pathsOf(nameOf(digest)).state)
+  }
+
+  /**
+   * Goes on with a blob, or starts it. What is there of another size is removed.
+   * @throws {StoreError} no-space, io
+   * @throws {Error} where it is being fetched already
+   */
+  async open(digest: Digest, size: number): Promise<PartialBlob> {
+    if (this.#active.has(digest)) throw new Error(`${digest} is being fetched already`)
+    this.#active.add(digest)
+    const kept = this.#idle.get(digest)
+    this.#idle.delete(digest)
+    this.#options.quota.release(kept?.bytes ?? 0)
+    let reserved = 0
+    try {
+      await this.#options.quota.reserve(size)
+      reserved = size
+      const paths = this.#pathsOf(nameOf(digest))
+      const place = (facts: BlobFacts, checkpoints: Uint8Array | undefined) =>
+        this.#options.place(digest, paths.data, size, facts, checkpoints)
+      const onEnd = (keptBytes: number) => {
+        this.#active.delete(digest)
+        this.#options.quota.release(size - keptBytes)
+        if (keptBytes > 0) this.#idle.set(digest, { bytes: keptBytes, usedAt: this.#options.now() })
+      }
+      return await PartialBlob.open({ digest, paths, place, onEnd }, size)
+    } catch (error) {
+      this.#active.delete(digest)
+      this.#options.quota.release(reserved)
+      if (kept !== undefined) await this.#unlink(digest)
+      throw error
+    }
+  }
+
+  /** Removes the one that was left first, for its room. @returns whether there was one */
+  async dropOldest(): Promise<boolean> {
+    const [oldest] = this.#idle.keys()
+    if (oldest === undefined) return false
+    await this.#drop(oldest)
+    return true
+  }
+
+  /** Removes those that were left before a time in ms since the epoch. */
+  async prune(before: number): Promise<void> {
+    for (const [digest, { usedAt }] of this.#idle) if (usedAt < before) await this.#drop(digest)
+  }
+
+  async #drop(digest: Digest): Promise<void> {
+    const kept = this.#idle.get(digest)
+    this.#idle.delete(digest)
+    this.#options.quota.release(kept?.bytes ?? 0)
+    await this.#unlink(digest)
+  }
+
+  async #unlink(digest: Digest): Promise<void> {
+    const { data, state } = this.#pathsOf(nameOf(digest))
+    await unlink(state).catch(() => {})
+    await unlink(data).catch(() => {})
+  }
+
+  async #inspect(digest: Digest): Promise<{ bytes: number; usedAt: number } | undefined> {
+    const paths = this.#pathsOf(nameOf(digest))
+    try {
+      // What the disk has, as the bits are only a hint.
+      const { blocks, mtimeMs } = await stat(paths.data)
+      return (await readHead(paths.state)) === undefined ? undefined : { bytes: blocks * 512, usedAt: mtimeMs }
+    } catch {
+      return undefined
+    }
+  }
+
+  #pathsOf(name: string): PartialPaths {
+    return { data: join(this.#folder, `${name}.data`), state: join(this.#folder, `${name}.state`) }
+  }
+}
+
+function nameOf(digest: Digest): string {
+  return `${algorithmOf(digest)}-${hexOf(digest)}`
+}
+
+function digestOfName(name: string): Digest | undefined {
+  const match = /^(\w+)-([0-9a-f]+)\.state$/.exec(name)
+  return match === null ? undefined : digestFrom(match[1] ?? '', match[2] ?? '')
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function readHead(path: string): Promise<number | undefined> {
+  const file = await open(path, 'r').catch(() => undefined)
+  if (file === undefined) return undefined
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0)
+    return PartialState.sizeOf(buffer.subarray(0, bytesRead))
+  } finally {
+    await file.close()
+  }
+}

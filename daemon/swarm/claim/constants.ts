@@ -1,0 +1,56 @@
+/**
+ * Asks the coordinator of a blob, which is the peer nearest to its digest, for the right to fetch it from upstream, and who
+ * else fetches it. One stream for each peer, which stays open.
+ */
+export const CLAIM_PROTOCOL = '/layerd/claim/1.0.0'
+
+/** A holder that was not heard of for this long, in ms, has lost its claim. */
+export const LEASE_MS = 3_000
+
+/** How often the holder of a claim renews it, and how often others ask again, in ms. */
+export const RENEW_MS = 300
+export const FOLLOW_MS = 1_000
+export const STARVED_MS = 300
+
+/** Until the first chunk from upstream, in ms: names are resolved, tokens fetched, redirects followed. */
+export const FIRST_TOLERANCE_MS = 2_000
+
+/** A holder that brings no chunk for this long, in ms, is raced against; doubled whenever it was faster all the same. */
+export const TOLERANCE_MS = 500
+export const TOLERANCE_LIMIT_MS = 60_000
+
+/** A racer that brought no chunk within this time, in ms, gives way to another one. */
+export const RACE_MS = 5_000
+
+/** Who asked lately, in ms, is in the swarm of a blob; who completed it can give it for longer. */
+export const MEMBER_MS = 5_000
+export const COMPLETE_MS = 60_000
+
+/** Bounds of what a coordinator remembers. */
+export const MAX_CLAIMS = 4_096
+export const MAX_MEMBERS = 4_096
+
+/** Peers that one answer names: enough for a well-mixed graph of any size. */
+export const MAX_NAMED = 24
+
+/** Longest key: a digest, or a tag's reference with the longest names. */
+export const MAX_KEY_CHARACTERS = 600
+
+/** Longest messages: a question, and an answer that names as many peers as it may. */
+export const MAX_CLAIM_BYTES = 1024
+export const MAX_ANSWER_BYTES = 8192
+
+/** Streams that a peer may have open to us: one, and the one that replaces it. */
+export const MAX_CLAIM_STREAMS = 2
+
+/** Until a stream stands, in ms. */
+export const OPEN_TIMEOUT_MS = 3000
+
+/** Nearest peers that are asked in turn, where one does not answer. */
+export const COORDINATORS = 3
+
+/** How long a coordinator may take to answer, in ms; it looks into its memory only. */
+export const ANSWER_TIMEOUT_MS = 250
+
+/** How long one that did not answer is passed over, in ms. */
+export const SILENT_MS = 10_000

@@ -1,0 +1,165 @@
+import type { Stream } from '@libp2p/interface'
+import { decode, encode } from 'cborg'
+import type { PeerId } from './ports.ts'
+
+const lengthBytes = 4
+
+/** A message as it goes over a stream: its length in 4 bytes, big-endian, and the message in CBOR (RFC 8949). */
+function frame(message: object): Uint8Array {
+  const body = encode(message)
+  const bytes = Buffer.allocUnsafe(lengthBytes + body.length)
+  bytes.writeUInt32BE(body.length)
+  bytes.set(body, lengthBytes)
+  return bytes
+}
+
+/** Cuts a stream's bytes into messages; holds no more than the one that is not whole yet. */
+export class Frames {
+  readonly #maxBytes: number
+  #pieces: Uint8Array[] = []
+  #length = 0
+
+  /** @param maxBytes longest message */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
+  /** Adds bytes, and gives the messages that are whole. @throws {Error} where one is too long or no CBOR */
+  *push(bytes: Uint8Array): Generator<unknown, void> {
+    this.#pieces.push(Uint8Array.from(bytes))
+    this.#length += bytes.length
+    for (let next = this.#take(); next !== undefined; next = this.#take()) yield decode(next)
+  }
+
+  #take(): Uint8Array | undefined {
+    if (this.#length < lengthBytes) return undefined
+    const first = this.#join(lengthBytes)
+    const wanted = lengthBytes + first.readUInt32BE()
+    if (wanted - lengthBytes > this.#maxBytes) {
+      throw new Error(`a message of ${wanted - lengthBytes} bytes; at most ${this.#maxBytes} are allowed`)
+    }
+    if (this.#length < wanted) return undefined
+    const all = this.#join(wanted)
+    const rest = all.subarray(wanted)
+    this.#pieces = rest.length === 0 ? [] : [rest]
+    this.#length = rest.length
+    return all.subarray(lengthBytes, wanted)
+  }
+
+  /** The first pieces as one, of at least so many bytes. */
+  #join(bytes: number): Buffer {
+    const [first] = this.#pieces
+    if (first !== undefined && first.length >= bytes && this.#pieces.length === 1) {
+      return Buffer.from(first.buffer, first.byteOffset, first.length)
+    }
+    const joined = Buffer.concat(this.#pieces)
+    this.#pieces = [joined]
+    return joined
+  }
+}
+
+interface ConversationOptions<In> {
+  readonly stream: Stream
+  /** Longest message of the other side in bytes. */
+  readonly maxBytes: number
+  /** Checks a message. @throws where it is none of the protocol */
+  readonly parse: (value: unknown) => In
+  readonly onMessage: (message: In) => void
+  /** Called once, at the end of the stream. */
+  readonly onClose: (error: Error) => void
+}
+
+/** Messages to and from one peer on a stream that stays open. A peer that breaks the protocol is cut off. */
+export class Conversation<In, Out extends object> {
+  readonly #stream: Stream
+  #isClogged = false
+  #drained = Promise.withResolvers<void>()
+
+  constructor({ stream, maxBytes, parse, onMessage, onClose }: ConversationOptions<In>) {
+    this.#stream = stream
+    const frames = new Frames(maxBytes)
+    stream.addEventListener('message', ({ data }) => {
+      try {
+        for (const value of frames.push(data.subarray())) onMessage(parse(value))
+      } catch (error) {
+        stream.abort(error as Error)
+      }
+    })
+    stream.addEventListener('drain', () => {
+      this.#isClogged = false
+      this.#drained.resolve()
+    })
+    stream.addEventListener('close', (event) => {
+      this.#drained.resolve()
+      onClose((event as { error?: Error }).error ?? new Error('the stream was closed'))
+    })
+    stream.addEventListener('remoteCloseWrite', () => void stream.close().catch(() => {}))
+  }
+
+  get isOpen(): boolean {
+    return this.#stream.status === 'open'
+  }
+
+  /** Whether the peer takes less than is sent: what can wait should wait for `drained`. */
+  get isClogged(): boolean {
+    return this.#isClogged
+  }
+
+  /** Resolves when the peer has taken what was sent, or is gone. */
+  get drained(): Promise<void> {
+    return this.#isClogged && this.isOpen ? this.#drained.promise : Promise.resolve()
+  }
+
+  /** Sends a message; one for a stream that is closed is lost, as `onClose` says. */
+  send(message: Out): void {
+    // The status lags behind what the other side does; a stream that can't be written to is about to close.
+    if (!this.isOpen || this.#stream.writeStatus !== 'writable') return
+    if (this.#stream.send(frame(message)) || this.#isClogged) return
+    this.#isClogged = true
+    this.#drained = Promise.withResolvers()
+  }
+
+  abort(error: Error): void {
+    this.#stream.abort(error)
+  }
+}
+
+interface ConversationsOptions<C> {
+  readonly openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>
+  /** Longest time until a stream stands, in ms. */
+  readonly openTimeout: number
+  readonly start: (peer: PeerId, stream: Stream) => C
+}
+
+/** One conversation with each peer, opened when it is first needed. */
+export class Conversations<C extends { readonly isOpen: boolean }> {
+  readonly #options: ConversationsOptions<C>
+  readonly #open = new Map<PeerId, Promise<C>>()
+
+  constructor(options: ConversationsOptions<C>) {
+    this.#options = options
+  }
+
+  /** To be called when a peer is gone. */
+  forget(peer: PeerId): void {
+    this.#open.delete(peer)
+  }
+
+  /** The conversation with a peer. Rejects where there is no connection to it, or it does not speak the protocol. */
+  async with(peer: PeerId): Promise<C> {
+    const current = this.#open.get(peer)
+    if (current !== undefined) {
+      const conversation = await current.catch(() => undefined)
+      if (conversation?.isOpen) return conversation
+      // Another caller may have opened a new one meanwhile.
+      if (this.#open.get(peer) !== current) return await this.with(peer)
+    }
+    const { openStream, openTimeout, start } = this.#options
+    const opening = openStream(peer, AbortSignal.timeout(openTimeout)).then((stream) => start(peer, stream))
+    this.#open.set(peer, opening)
+    opening.catch(() => {
+      if (this.#open.get(peer) === opening) this.#open.delete(peer)
+    })
+    return await opening
+  }
+}

@@ -1,0 +1,184 @@
+import type { Digest } from '../../../proxy/oci/digest.ts'
+import { stateBytes } from '../../verify/state.ts'
+import type { Conversation } from '../conversation.ts'
+import type { BlobWatch, HaveListener, PeerId, SharedContent } from '../ports.ts'
+import { Announcer } from '../session/announcer.ts'
+import { PeerTable } from '../session/peer-table.ts'
+import { MAX_REPOSITORIES } from '../transfer/constants.ts'
+import { GATHER_MS } from './constants.ts'
+import type { HaveAnswer, HaveQuestion } from './message.ts'
+
+/** Where a peer wants to be told. */
+export interface Watcher {
+  readonly peer: PeerId
+  readonly id: number
+  readonly conversation: Conversation<HaveQuestion, HaveAnswer>
+}
+
+interface HubOptions {
+  readonly digest: Digest
+  readonly content: Pick<SharedContent, 'watch'>
+  /** Chunks that this node may send in addition to those that it is sending. */
+  readonly room: () => number
+  /** Watches what a peer holds that watches this node. */
+  readonly watchBack: (peer: PeerId, listener: HaveListener, signal: AbortSignal) => void
+  /** Nobody watches any more, or there is nothing to be told. */
+  readonly onEmpty: () => void
+}
+
+/** One blob that peers watch here: tells each of them, at the right moment, which chunks are held. */
+export class Hub {
+  readonly #options: HubOptions
+  readonly #watchers = new Map<PeerId, Watcher & { statesTold: number }>()
+  readonly #ended = new AbortController()
+  #isStarted = false
+  #watch: BlobWatch | undefined
+  #announcer: Announcer | undefined
+  #peers: PeerTable | undefined
+  #timer: NodeJS.Timeout | undefined
+  #timerAt = Number.POSITIVE_INFINITY
+
+  constructor(options: HubOptions) {
+    this.#options = options
+  }
+
+  /** Begins to watch the blob; its end, also at once, is told to all watchers. */
+  async start(): Promise<void> {
+    const { content, digest } = this.#options
+    const watch = await content.watch(digest, {
+      changed: () => this.poke(GATHER_MS),
+      got: (chunk, from) => {
+        this.#announcer?.got(chunk, from)
+        this.poke(GATHER_MS)
+      },
+      heard: (peer, chunk) => {
+        this.#announcer?.heard(peer, chunk)
+        this.poke(GATHER_MS)
+      },
+    })
+    if (this.#ended.signal.aborted) return watch?.close()
+    this.#watch = watch
+    this.#isStarted = true
+    for (const { peer } of this.#watchers.values()) watch?.met(peer)
+    this.#tell()
+  }
+
+  add(watcher: Watcher): void {
+    this.remove(watcher.peer)
+    this.#watchers.set(watcher.peer, { ...watcher, statesTold: -1 })
+    this.#watch?.met(watcher.peer)
+    this.poke(0)
+  }
+
+  remove(peer: PeerId): void {
+    if (!this.#watchers.delete(peer)) return
+    this.#announcer?.leave(peer)
+    if (this.#watchers.size === 0) this.end()
+    else this.poke(GATHER_MS)
+  }
+
+  /** A peer asked for a chunk. */
+  asked(peer: PeerId, chunk: number): void {
+    this.#announcer?.asked(peer, chunk)
+  }
+
+  /** A peer has got a chunk from here. */
+  served(peer: PeerId, chunk: number): void {
+    this.#announcer?.served(peer, chunk, performance.now())
+    this.poke(GATHER_MS)
+  }
+
+  /** Tells what is to be told in `ms` at the latest. */
+  poke(ms: number): void {
+    const at = performance.now() + ms
+    if (at >= this.#timerAt || this.#ended.signal.aborted) return
+    clearTimeout(this.#timer)
+    this.#timerAt = at
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Number.POSITIVE_INFINITY
+      this.#tell()
+    }, ms)
+  }
+
+  end(): void {
+    if (this.#ended.signal.aborted) return
+    this.#ended.abort(new Error('nobody watches any more'))
+    clearTimeout(this.#timer)
+    for (const { conversation, id } of this.#watchers.values()) conversation.send({ type: 'none', id })
+    this.#watchers.clear()
+    this.#watch?.close()
+    this.#options.onEmpty()
+  }
+
+  #tell(): void {
+    if (this.#ended.signal.aborted || !this.#isStarted) return
+    const watch = this.#watch
+    if (watch === undefined || watch.hasEnded()) {
+      this.end()
+      return
+    }
+    const { held, facts } = watch
+    // Nobody has answered yet; the next change tells.
+    if (held === undefined || facts === undefined) return
+    if (this.#announcer === undefined) {
+      this.#peers = watch.peers ?? new PeerTable(held)
+      this.#announcer = new Announcer({ held, peers: this.#peers })
+    }
+    for (const watcher of this.#watchers.values()) if (watcher.statesTold < 0) this.#introduce(watcher, watch)
+    const { tell, wakeAt } = this.#announcer.plan(performance.now(), this.#options.room())
+    for (const { peer, chunks } of tell) {
+      const watcher = this.#watchers.get(peer)
+      if (watcher === undefined) continue
+      const states = this.#statesFor(watcher, watch)
+      watcher.conversation.send({ type: 'got', id: watcher.id, chunks: [...chunks], states })
+    }
+    if (wakeAt < Number.POSITIVE_INFINITY) this.poke(Math.max(wakeAt - performance.now(), GATHER_MS))
+  }
+
+  #introduce(watcher: Watcher & { statesTold: number }, watch: BlobWatch): void {
+    const { facts, held } = watch
+    if (facts === undefined || held === undefined || this.#announcer === undefined) return
+    watcher.statesTold = 0
+    const shown = this.#announcer.introduce(watcher.peer)
+    watcher.conversation.send({
+      type: 'blob',
+      id: watcher.id,
+      size: facts.size,
+      ...(facts.mediaType === undefined ? {} : { mediaType: facts.mediaType }),
+      public: facts.access === 'public',
+      repositories: facts.access === 'public' ? [] : facts.repositories.slice(-MAX_REPOSITORIES),
+      isComplete: held.isFull,
+      held: shown.encode(),
+      states: this.#statesFor(watcher, watch),
+    })
+    // A fetch watches its peers itself; a blob that is held does not.
+    if (watch.peers === undefined)
+      this.#options.watchBack(watcher.peer, this.#listenTo(watcher.peer), this.#ended.signal)
+  }
+
+  /** What the watcher of a complete blob holds itself. */
+  #listenTo(peer: PeerId): HaveListener {
+    const isCurrent = () => this.#watchers.has(peer)
+    return {
+      blob: (facts, held) => {
+        if (!isCurrent() || facts.size !== this.#watch?.facts?.size) return
+        this.#peers?.join(peer, held)
+        this.poke(GATHER_MS)
+      },
+      got: (chunks) => {
+        for (const chunk of chunks) {
+          this.#peers?.has(peer, chunk)
+          this.#announcer?.heard(peer, chunk)
+        }
+        this.poke(GATHER_MS)
+      },
+      gone: () => this.#peers?.leave(peer),
+    }
+  }
+
+  #statesFor(watcher: { statesTold: number }, watch: BlobWatch): Uint8Array<ArrayBuffer> {
+    const states = Uint8Array.from(watch.states(watcher.statesTold))
+    watcher.statesTold += states.length / stateBytes
+    return states
+  }
+}

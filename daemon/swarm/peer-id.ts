@@ -1,0 +1,2 @@
+/** The text form of a libp2p PeerId. */
+export type PeerId = string

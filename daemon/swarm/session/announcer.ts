@@ -1,0 +1,206 @@
+import { Bitfield } from '../../verify/bitfield.ts'
+import type { PeerId } from '../ports.ts'
+import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS, UPLOAD_AHEAD_MS } from './constants.ts'
+import type { PeerTable } from './peer-table.ts'
+
+/** Chunks that one peer is to be told of. */
+export interface Announcement {
+  readonly peer: PeerId
+  readonly chunks: readonly number[]
+}
+
+export interface AnnouncePlan {
+  readonly tell: readonly Announcement[]
+  /** When to ask again, if nothing happens before; in ms of the caller's clock. */
+  readonly wakeAt: number
+}
+
+/** A chunk that some peers may lack and were not told of. */
+interface Fresh {
+  readonly chunk: number
+  told: number
+  /** Whether nobody else has it to give on: it came from upstream, or no peer had it when it was told first. */
+  isRare: boolean | undefined
+  /** Who was offered it alone and has not got it yet. */
+  offeredTo: PeerId | undefined
+  /** When it was told last. */
+  toldAt: number
+}
+
+interface AnnouncerOptions {
+  readonly held: Bitfield
+  readonly peers: PeerTable
+}
+
+/**
+ * Whom to tell of which chunk, and when. If all were told at once, all would ask for the newest chunk at the same moment and
+ * each would get it slowly. So a few peers are told, and others when those have been served: each of them has the chunk for
+ * the rest by then. What nobody else has is told to one peer only. Peers that have a chunk are not told of it, but for
+ * those that would offer it otherwise.
+ */
+export class Announcer {
+  readonly #held: Bitfield
+  readonly #peers: PeerTable
+  /** What each peer was told, the one that was offered something the longest ago first. */
+  readonly #told = new Map<PeerId, Bitfield>()
+  /** Peers that have not fetched in time what only they were offered. */
+  readonly #overdue = new Set<PeerId>()
+  readonly #replies = new Map<PeerId, number[]>()
+  /** Until when who was told may ask, by peer and chunk. */
+  readonly #pending = new Map<string, number>()
+  #fresh: Fresh[] = []
+  #servedAt = 0
+  /** Time between two chunks that are sent, in ms, smoothed. */
+  #serveMs = OFFER_MS
+  /** From the offer of a chunk that nobody has until it was sent, in ms, smoothed. */
+  #deliverMs = OFFER_MS
+
+  constructor({ held, peers }: AnnouncerOptions) {
+    this.#held = held
+    this.#peers = peers
+    for (const chunk of held.indexes()) this.#fresh.push(newFresh(chunk, undefined))
+  }
+
+  /**
+   * A chunk is held now.
+   * @param from the peer that sent it; undefined for upstream
+   */
+  got(chunk: number, from?: PeerId): void {
+    this.#fresh.push(newFresh(chunk, from === undefined))
+    for (const [peer, told] of this.#told) {
+      if (peer === from) told.set(chunk)
+      else this.heard(peer, chunk)
+    }
+  }
+
+  /**
+   * A peer told of a chunk. Where that is held already, the peer is told so, as it would offer it otherwise.
+   * @returns whether there is something to tell
+   */
+  heard(peer: PeerId, chunk: number): boolean {
+    this.#pending.delete(`${peer} ${chunk}`)
+    if (!this.#held.has(chunk) || this.#peers.get(peer)?.has.has(chunk) !== true) return false
+    if (this.#told.get(peer)?.set(chunk) !== true) return false
+    const chunks = this.#replies.get(peer)
+    if (chunks === undefined) this.#replies.set(peer, [chunk])
+    else chunks.push(chunk)
+    return true
+  }
+
+  /** A peer asked for a chunk. */
+  asked(peer: PeerId, chunk: number): void {
+    this.#pending.delete(`${peer} ${chunk}`)
+  }
+
+  /** A peer has got a chunk from here. */
+  served(peer: PeerId, chunk: number, now: number): void {
+    this.#peers.has(peer, chunk)
+    this.#told.get(peer)?.set(chunk)
+    this.#overdue.delete(peer)
+    const ms = Math.min(now - this.#servedAt, OFFER_MS)
+    this.#servedAt = now
+    this.#serveMs += (ms - this.#serveMs) * 0.2
+    const fresh = this.#fresh.find((one) => one.chunk === chunk && one.offeredTo === peer)
+    if (fresh === undefined) return
+    fresh.offeredTo = undefined
+    this.#deliverMs += (now - fresh.toldAt - this.#deliverMs) * 0.2
+  }
+
+  /** @returns what a new peer is shown; it is told of the rest by and by */
+  introduce(peer: PeerId): Bitfield {
+    const shown = Bitfield.decode(this.#held.encode(), this.#held.length)
+    for (const { chunk, isRare } of this.#fresh) if (isRare ?? !this.#peers.isBeingSpread(chunk)) shown.clear(chunk)
+    this.#told.set(peer, Bitfield.decode(shown.encode(), shown.length))
+    return shown
+  }
+
+  leave(peer: PeerId): void {
+    this.#told.delete(peer)
+    this.#replies.delete(peer)
+    this.#overdue.delete(peer)
+    for (const fresh of this.#fresh) {
+      if (fresh.offeredTo !== peer) continue
+      fresh.offeredTo = undefined
+      fresh.toldAt = Number.NEGATIVE_INFINITY
+    }
+  }
+
+  /** @param free chunks that may be sent in addition to those that are being sent, see {@link UploadGauge} */
+  plan(now: number, free: number): AnnouncePlan {
+    const tell = new Map(this.#replies)
+    this.#replies.clear()
+    for (const [key, until] of this.#pending) if (until <= now) this.#pending.delete(key)
+    const ahead = Math.ceil(UPLOAD_AHEAD_MS / Math.max(this.#serveMs, 0.1))
+    const only = this.#told.size === 1 ? ONLY_PEER_OFFERS : 0
+    const room = free + ahead + only - this.#pending.size
+    let wakeAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
+    if (this.#fresh.length > 0) for (const until of this.#pending.values()) wakeAt = Math.min(wakeAt, until)
+    return { tell: [...tell].map(([peer, chunks]) => ({ peer, chunks })), wakeAt }
+  }
+
+  /** Offers up to `room` chunks. @returns when a chunk is to be offered to another peer */
+  #offer(now: number, room: number, tell: Map<PeerId, number[]>): number {
+    const patience = Math.min(Math.max(OFFER_MS, 4 * this.#deliverMs), OFFER_LIMIT_MS)
+    const busy = new Set(this.#fresh.map(({ offeredTo }) => offeredTo))
+    const done = new Set<Fresh>()
+    let left = room
+    let wakeAt = Number.POSITIVE_INFINITY
+    this.#fresh.sort((a, b) => a.told - b.told)
+    for (const fresh of this.#fresh) {
+      if (left <= 0) break
+      const { chunk } = fresh
+      fresh.isRare ??= !this.#peers.isBeingSpread(chunk)
+      // Who has it now has it for the others.
+      if (fresh.told > 0 && fresh.isRare && now < fresh.toldAt + patience) {
+        wakeAt = Math.min(wakeAt, fresh.toldAt + patience)
+        continue
+      }
+      if (fresh.told > 0 && fresh.offeredTo !== undefined) this.#overdue.add(fresh.offeredTo)
+      const peer = this.#someoneLacking(chunk, busy)
+      if (peer === undefined) {
+        if (this.#told.size > 0) done.add(fresh)
+        continue
+      }
+      left--
+      fresh.told++
+      fresh.toldAt = now
+      fresh.offeredTo = fresh.isRare ? peer : undefined
+      if (fresh.isRare) busy.add(peer)
+      this.#note(peer, chunk)
+      this.#pending.set(`${peer} ${chunk}`, now + ASK_MS)
+      const chunks = tell.get(peer)
+      if (chunks === undefined) tell.set(peer, [chunk])
+      else chunks.push(chunk)
+    }
+    if (done.size > 0) this.#fresh = this.#fresh.filter((fresh) => !done.has(fresh))
+    return wakeAt
+  }
+
+  #note(peer: PeerId, chunk: number): void {
+    const told = this.#told.get(peer)
+    if (told === undefined) return
+    told.set(chunk)
+    this.#told.delete(peer)
+    this.#told.set(peer, told)
+  }
+
+  /**
+   * Of those that may lack a chunk the one that was offered something the longest ago; but those that have not got yet what
+   * only they were offered after all others, and last of all those that it took too long.
+   */
+  #someoneLacking(chunk: number, busy: ReadonlySet<PeerId | undefined>): PeerId | undefined {
+    let second: PeerId | undefined
+    let last: PeerId | undefined
+    for (const [peer, told] of this.#told) {
+      if (told.has(chunk) || this.#peers.get(peer)?.has.has(chunk) === true) continue
+      if (this.#overdue.has(peer)) last ??= peer
+      else if (busy.has(peer)) second ??= peer
+      else return peer
+    }
+    return second ?? last
+  }
+}
+
+function newFresh(chunk: number, isRare: boolean | undefined): Fresh {
+  return { chunk, told: 0, toldAt: 0, isRare, offeredTo: undefined }
+}

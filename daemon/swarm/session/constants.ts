@@ -1,0 +1,69 @@
+/** Chunks ahead of what is needed next from which the rarest is taken first: order costs time, far order costs clients. */
+export const WINDOW_CHUNKS = 32
+
+/** Chunks that may be under way to this session at the same time. */
+export const MAX_CHUNKS_UNDER_WAY = 24
+
+/** Requests under way at the same time: each has a part of the downlink, so more of them make each chunk later. */
+export const MAX_REQUESTS = 8
+
+/** Requests to one peer at the same time: the second one hides the round trip. */
+export const REQUESTS_PER_PEER = 2
+
+/** A request asks for as many chunks in a row as its peer sends in this time, in ms, up to so many. */
+export const RUN_MS = 100
+export const MAX_RUN = 8
+
+/** A peer that was busy is asked again after this long, in ms, doubled each time up to the limit. */
+export const BUSY_PAUSE_MS = 50
+export const BUSY_PAUSE_LIMIT_MS = 1_000
+
+/** A peer that failed rests for this long, in ms, doubled each time; after so many failures it is given up. */
+export const FAILURE_PAUSE_MS = 1_000
+export const MAX_FAILURES = 4
+
+/** A request without a byte for this long, in ms: its chunks may be asked for elsewhere as well. */
+export const STALL_MS = 1_500
+
+/** A request without a byte for this long, in ms, is given up. */
+export const DEAD_MS = 6_000
+
+/** A chunk takes too long when it takes so many times what chunks take at present, and at least so many ms. */
+export const SLOW_FACTOR = 3
+export const SLOW_MS = 750
+
+/** At the end of a blob what is still under way may be asked for a second time. */
+export const COPIES = 2
+
+/** Peers slower than the fastest by this factor are used only for what nobody else has. */
+export const LAGGARD_FACTOR = 6
+
+/** Weight of the newest measurement in a peer's rate. */
+export const RATE_WEIGHT = 0.3
+
+/** Chunks sent at the same time above which no more are offered; and so many more as are sent in this time, in ms. */
+export const MIN_UPLOADS = 6
+export const UPLOAD_AHEAD_MS = 60
+
+/** The most where receivers are slow. */
+export const MAX_UPLOADS = 24
+
+/** So many more to an only peer, which then needs fewer messages. */
+export const ONLY_PEER_OFFERS = 16
+
+/** Who was told of a chunk and did not ask for it within this time, in ms, has other things to do. */
+export const ASK_MS = 40
+
+/** A chunk that no peer has is offered to another one after four times what that takes usually, within these limits, in ms. */
+export const OFFER_MS = 500
+export const OFFER_LIMIT_MS = 4_000
+
+/** A peer that has everything is not waited for to offer it when nothing arrived for this long, in ms. */
+export const SOURCE_MS = 3_000
+
+/** How often it is looked how much is being sent, in ms; the most of it is forgotten slowly, as networks change. */
+export const GAUGE_MS = 100
+export const PEAK_HALF_LIFE_MS = 60_000
+
+/** The part of the most that is sent from which the uplink counts as full. */
+export const USED_PART = 0.9

@@ -1,0 +1,247 @@
+import type { Bitfield } from '../../verify/bitfield.ts'
+import { chunkBytes } from '../../verify/chunk.ts'
+import {
+  DEAD_MS,
+  MAX_CHUNKS_UNDER_WAY,
+  MAX_REQUESTS,
+  MAX_RUN,
+  REQUESTS_PER_PEER,
+  RUN_MS,
+  SLOW_MS,
+  SOURCE_MS,
+  STALL_MS,
+} from './constants.ts'
+import { PeerTable, type SessionPeer } from './peer-table.ts'
+import { type Offer, type Pick, pick } from './picker.ts'
+import { type ChunkRequest, type Running, slowMs, survey } from './survey.ts'
+
+export type { ChunkRequest } from './survey.ts'
+
+/** How a request to a peer ended; the chunks that it brought were told one by one before. */
+export type RequestEnd = 'done' | 'busy' | 'absent' | 'failed' | 'cancelled'
+
+/** What is to be done now. */
+export interface Plan {
+  readonly start: readonly ChunkRequest[]
+  readonly cancel: readonly number[]
+  /** When to ask again, if nothing happens before; in ms of the session's clock. */
+  readonly wakeAt: number
+}
+
+const NOTHING: ReadonlySet<number> = new Set()
+
+interface SessionOptions {
+  /** Chunks that are held; the caller sets bits before it tells of them. */
+  readonly held: Bitfield
+  /** 0 up to 1. */
+  readonly random: () => number
+}
+
+/**
+ * One blob being fetched from its peers: who has what, what is under way, what is late. It decides and does nothing: time and
+ * network are the caller's, so that the simulator runs the same code.
+ */
+export class Session {
+  readonly peers: PeerTable
+  readonly #held: Bitfield
+  readonly #random: () => number
+  readonly #running = new Map<number, Running>()
+  readonly #ranks: Uint32Array
+  #lastId = 0
+  #verifiable = 0
+  #urgent: readonly number[] = []
+  /** Typical time of one chunk in ms, smoothed. */
+  #chunkMs: number | undefined
+  /** When time alone changes what is to be done. */
+  #wakes = 0
+  #now = 0
+  /** When peers last sent anything. */
+  #progressAt = 0
+  #heldBefore = 0
+  #versionBefore = 0
+  /** Whether something else happened that may change what is to be done. */
+  #hasChanged = true
+
+  constructor({ held, random }: SessionOptions) {
+    this.#held = held
+    this.#random = random
+    this.peers = new PeerTable(held)
+    this.#ranks = Uint32Array.from({ length: held.length }, () => Math.floor(random() * 2 ** 32))
+  }
+
+  /** Chunks below this can be verified. */
+  get verifiable(): number {
+    return this.#verifiable
+  }
+
+  set verifiable(chunks: number) {
+    if (this.#verifiable === 0) this.#progressAt = this.#now
+    this.#verifiable = chunks
+    this.#hasChanged = true
+  }
+
+  /** Chunks that clients wait for, most urgent first. */
+  set urgent(chunks: readonly number[]) {
+    this.#urgent = chunks
+    this.#hasChanged = true
+  }
+
+  get requests(): ReadonlyMap<number, ChunkRequest> {
+    return this.#running
+  }
+
+  /** Whether there is nothing that any peer could be asked for: what can be had is held or under way. */
+  get isStarved(): boolean {
+    const asked = new Set<number>()
+    for (const { at, first, count } of this.#running.values()) {
+      for (let chunk = at; chunk < first + count; chunk++) asked.add(chunk)
+    }
+    for (let chunk = this.#held.firstMissing(); chunk < this.#verifiable; chunk = this.#held.firstMissing(chunk + 1)) {
+      if (!asked.has(chunk) && this.peers.copies(chunk) > 0) return false
+    }
+    return true
+  }
+
+  /** Whether a chunk can be expected from peers: one has it, or there is one that offers chunk after chunk. */
+  expects(chunk: number): boolean {
+    if (chunk >= this.#verifiable) return false
+    return this.peers.copies(chunk) > 0 || (this.#now - this.#progressAt < SOURCE_MS && this.peers.hasSource)
+  }
+
+  /** Bytes of a request arrived. */
+  progress(id: number, now: number): void {
+    const request = this.#running.get(id)
+    if (request === undefined) return
+    request.lastByteAt = now
+    this.#progressAt = now
+  }
+
+  /** A chunk of a request arrived and was found right. */
+  arrived(id: number, bytes: number, now: number): void {
+    const request = this.#running.get(id)
+    if (request === undefined) return
+    const peer = this.peers.get(request.peer)
+    const ms = now - request.since
+    this.#progressAt = now
+    if (peer !== undefined) this.peers.measured(peer, bytes, ms)
+    this.#chunkMs = this.#chunkMs === undefined ? ms : this.#chunkMs * 0.8 + ms * 0.2
+    request.at++
+    request.since = now
+    request.lastByteAt = now
+  }
+
+  ended(id: number, end: RequestEnd, now: number): void {
+    const request = this.#running.get(id)
+    if (request === undefined) return
+    this.#running.delete(id)
+    this.#hasChanged = true
+    const peer = this.peers.get(request.peer)
+    if (peer === undefined) return
+    peer.load--
+    if (end === 'busy') this.peers.busy(peer, now, this.#random())
+    if (end === 'failed') this.peers.failed(peer, now)
+    // It takes requests and sends nothing: whatever the reason, it is of no use.
+    if (end === 'cancelled' && now - request.lastByteAt > DEAD_MS) this.peers.leave(peer.id)
+    if (end === 'absent') {
+      for (let chunk = request.at; chunk < request.first + request.count; chunk++) this.peers.lacks(peer.id, chunk)
+    }
+  }
+
+  /** Decides what to ask for. What it starts counts as under way until `ended` is told. */
+  plan(now: number, budget = MAX_CHUNKS_UNDER_WAY): Plan {
+    this.#now = now
+    const requests = MAX_REQUESTS - this.#running.size
+    // Most calls are for news that change nothing.
+    const isSame =
+      this.#held.count === this.#heldBefore && (requests <= 0 || this.peers.version === this.#versionBefore)
+    if (isSame && !this.#hasChanged && now < this.#wakes) return { start: [], cancel: [], wakeAt: this.#wakes }
+    this.#hasChanged = false
+    this.#heldBefore = this.#held.count
+    this.#versionBefore = this.peers.version
+    const cancel = [...this.#running.values()].filter((request) => this.#isUseless(request, now)).map(({ id }) => id)
+    if (this.#held.isFull) return { start: [], cancel, wakeAt: Number.POSITIVE_INFINITY }
+    const room = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
+    const picks = requests > 0 && room > 0 ? this.#pick(now, requests, room) : []
+    const start = picks.map((one) => this.#start(one, now))
+    this.#wakes = cancel.length > 0 ? now : this.#wakeAt(now)
+    return { start, cancel, wakeAt: this.#wakeAt(now) }
+  }
+
+  #pick(now: number, requests: number, budget: number): Pick[] {
+    const { counted, asked, late, silent } = survey(this.#running, this.#held, this.#chunkMs, now)
+    const typical = this.peers.typicalRate
+    const offers: Offer[] = []
+    for (const peer of this.peers.all()) {
+      const slots = REQUESTS_PER_PEER - peer.load
+      if (slots <= 0 || now < peer.restUntil || silent.has(peer.id)) continue
+      offers.push({
+        peer: peer.id,
+        has: peer.has,
+        asked: asked.get(peer.id) ?? NOTHING,
+        slots,
+        run: runOf(peer),
+        load: peer.load,
+        rate: peer.rate ?? typical,
+        isLast: this.peers.isLast(peer) || late.has(peer.id),
+        isSource: peer.isSource,
+      })
+    }
+    if (offers.length === 0) return []
+    return pick({
+      held: this.#held,
+      verifiable: this.#verifiable,
+      isUnderWay: (chunk) => counted.has(chunk),
+      copies: (chunk) => this.peers.copies(chunk),
+      isCommon: (chunk) => this.peers.isCommon(chunk, late),
+      urgent: this.#urgent,
+      rank: (chunk) => this.#ranks[chunk] ?? 0,
+      offers,
+      random: this.#random,
+      requests,
+      budget,
+    })
+  }
+
+  #start({ peer, first, count }: Omit<ChunkRequest, 'id'>, now: number): ChunkRequest {
+    const id = ++this.#lastId
+    const request = { id, peer, first, count }
+    this.#running.set(id, { ...request, at: first, since: now, lastByteAt: now })
+    const known = this.peers.get(peer)
+    if (known !== undefined) known.load++
+    return request
+  }
+
+  /** All that it would still bring is held, its peer has left, or it is silent for too long. */
+  #isUseless(request: Running, now: number): boolean {
+    if (this.peers.get(request.peer) === undefined || now - request.lastByteAt > DEAD_MS) return true
+    return this.#held.firstMissing(request.at) >= request.first + request.count
+  }
+
+  #chunksUnderWay(): number {
+    let chunks = 0
+    for (const { at, first, count } of this.#running.values()) chunks += first + count - at
+    return chunks
+  }
+
+  /** The next moment at which time alone changes what is to be done. */
+  #wakeAt(now: number): number {
+    let wakeAt = Number.POSITIVE_INFINITY
+    const at = (time: number) => {
+      if (time > now) wakeAt = Math.min(wakeAt, time)
+    }
+    for (const { lastByteAt, since } of this.#running.values()) {
+      at(lastByteAt + STALL_MS + 1)
+      at(lastByteAt + DEAD_MS + 1)
+      at(since + (this.#chunkMs ?? SLOW_MS) + 1)
+      at(since + slowMs(this.#chunkMs) + 1)
+    }
+    for (const { restUntil } of this.peers.all()) at(restUntil)
+    return wakeAt
+  }
+}
+
+/** Chunks in a row that a peer sends in a short time. */
+function runOf({ rate }: SessionPeer): number {
+  if (rate === undefined) return 1
+  return Math.max(1, Math.min(MAX_RUN, Math.floor((rate * RUN_MS) / 1000 / chunkBytes)))
+}

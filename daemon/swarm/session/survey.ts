@@ -1,0 +1,72 @@
+import type { Bitfield } from '../../verify/bitfield.ts'
+import type { PeerId } from '../ports.ts'
+import { COPIES, SLOW_FACTOR, SLOW_MS, STALL_MS } from './constants.ts'
+
+/** Chunks `first` up to and including `first + count - 1`, asked of one peer. */
+export interface ChunkRequest {
+  readonly id: number
+  readonly peer: PeerId
+  readonly first: number
+  readonly count: number
+}
+
+/** A request under way. */
+export interface Running extends ChunkRequest {
+  /** The chunk that arrives at present. */
+  at: number
+  /** When it began to arrive, or was asked for. */
+  since: number
+  lastByteAt: number
+}
+
+/** What is under way, and how well. */
+export interface Survey {
+  /** Chunks that requests can be counted on to bring, and those that as many requests are for as may be at all. */
+  readonly counted: ReadonlySet<number>
+  /** What each peer is asked for. */
+  readonly asked: ReadonlyMap<PeerId, ReadonlySet<number>>
+  /** Peers that take too long for a chunk. */
+  readonly late: ReadonlySet<PeerId>
+  /** Peers of which nothing comes at all. */
+  readonly silent: ReadonlySet<PeerId>
+}
+
+/** @param chunkMs what a chunk takes at present, in ms; undefined before the first one */
+export function survey(
+  running: ReadonlyMap<number, Running>,
+  held: Bitfield,
+  chunkMs: number | undefined,
+  now: number,
+): Survey {
+  const counted = new Set<number>()
+  const asked = new Map<PeerId, Set<number>>()
+  const late = new Set<PeerId>()
+  const silent = new Set<PeerId>()
+  const times = new Map<number, number>()
+  for (const { peer, at, first, count } of running.values()) {
+    const own = asked.get(peer) ?? new Set()
+    asked.set(peer, own)
+    for (let chunk = at; chunk < first + count; chunk++) {
+      own.add(chunk)
+      if (!held.has(chunk)) times.set(chunk, (times.get(chunk) ?? 0) + 1)
+    }
+  }
+  const isEnd = times.size === held.length - held.count
+  for (const request of running.values()) {
+    const { peer, at, first, count, since, lastByteAt } = request
+    const isSilent = now - lastByteAt > STALL_MS
+    if (isSilent) silent.add(peer)
+    const isLate = isSilent || now - since > slowMs(chunkMs)
+    if (isLate) late.add(peer)
+    const isDoubtful = isLate || (isEnd && now - since > (chunkMs ?? SLOW_MS))
+    for (let chunk = at; chunk < first + count; chunk++) {
+      if (!isDoubtful || (times.get(chunk) ?? 0) >= COPIES) counted.add(chunk)
+    }
+  }
+  return { counted, asked, late, silent }
+}
+
+/** From when on a chunk takes too long. */
+export function slowMs(chunkMs: number | undefined): number {
+  return Math.max(SLOW_MS, (chunkMs ?? 0) * SLOW_FACTOR)
+}

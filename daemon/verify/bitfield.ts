@@ -1,0 +1,92 @@
+/** Which chunks of a blob are held: one bit for each, the first chunk in the highest bit of the first byte (BEP 3). */
+export class Bitfield {
+  readonly length: number
+  readonly #bytes: Uint8Array
+  #count = 0
+
+  /** @param length number of chunks */
+  constructor(length: number) {
+    this.length = length
+    this.#bytes = new Uint8Array(Math.ceil(length / 8))
+  }
+
+  /** Reads what `encode` gave. @throws {RangeError} where bytes and length don't match, or spare bits are set */
+  static decode(bytes: Uint8Array, length: number): Bitfield {
+    const field = new Bitfield(length)
+    if (bytes.length !== field.#bytes.length) {
+      throw new RangeError(`a bitfield of ${length} chunks has ${field.#bytes.length} bytes, not ${bytes.length}`)
+    }
+    field.#bytes.set(bytes)
+    for (let index = 0; index < bytes.length * 8; index++) {
+      if (!field.#bit(index)) continue
+      if (index >= length) throw new RangeError(`a bitfield of ${length} chunks has chunk ${index}`)
+      field.#count++
+    }
+    return field
+  }
+
+  static full(length: number): Bitfield {
+    const field = new Bitfield(length)
+    for (let index = 0; index < length; index++) field.set(index)
+    return field
+  }
+
+  /** How many chunks are held. */
+  get count(): number {
+    return this.#count
+  }
+
+  get isFull(): boolean {
+    return this.#count === this.length
+  }
+
+  has(index: number): boolean {
+    return index >= 0 && index < this.length && this.#bit(index)
+  }
+
+  /** @returns whether it was not set before */
+  set(index: number): boolean {
+    if (index < 0 || index >= this.length) throw new RangeError(`chunk ${index} of ${this.length}`)
+    if (this.#bit(index)) return false
+    this.#bytes[index >> 3] = this.#byte(index) | (0x80 >> (index & 7))
+    this.#count++
+    return true
+  }
+
+  /** @returns whether it was set before */
+  clear(index: number): boolean {
+    if (!this.has(index)) return false
+    this.#bytes[index >> 3] = this.#byte(index) & ~(0x80 >> (index & 7))
+    this.#count--
+    return true
+  }
+
+  /** The first chunk from `from` on that is not held; `length` where there is none. */
+  firstMissing(from = 0): number {
+    let index = from
+    while (index < this.length && this.#bit(index)) index += (index & 7) === 0 && this.#byte(index) === 0xff ? 8 : 1
+    return Math.min(index, this.length)
+  }
+
+  /** Chunks that are held, in order. */
+  *indexes(): Generator<number, void> {
+    for (let index = 0; index < this.length; index++) if (this.#bit(index)) yield index
+  }
+
+  /** The byte that has a chunk's bit, and where it is in what `encode` gives. */
+  byteOf(index: number): { readonly offset: number; readonly value: number } {
+    return { offset: index >> 3, value: this.#byte(index) }
+  }
+
+  encode(): Uint8Array {
+    return this.#bytes.slice()
+  }
+
+  #bit(index: number): boolean {
+    return (this.#byte(index) & (0x80 >> (index & 7))) !== 0
+  }
+
+  #byte(index: number): number {
+    return this.#bytes[index >> 3] ?? 0
+  }
+}

@@ -1,0 +1,238 @@
+import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
+import { chunkBytes, chunkCount } from './chunk.ts'
+import { DigestMismatch } from './mismatch.ts'
+import { ChunkHasher, type Sha256Engine } from './sha256.ts'
+import { initialState, type Sha256State, sameState, stateBytes } from './state.ts'
+
+/**
+ * The checkpoints of a blob: the SHA-256 states at the borders of its chunks. A blob of n chunks has the states 0 (SHA-256's
+ * initial one) to n (the digest); a list of them holds the inner ones, 1 to n-1. Link i is chunk i between states i and i+1.
+ */
+export interface Checkpoints {
+  readonly digest: Digest
+  /** Bytes. */
+  readonly size: number
+  /** Number of chunks, at least 1. */
+  readonly chunks: number
+  /**
+   * The state before chunk `index`; for `index === chunks` the digest.
+   * @returns undefined where it is not known yet
+   * @throws {RangeError}
+   */
+  stateAt(index: number): Sha256State | undefined
+}
+
+abstract class CompleteCheckpoints implements Checkpoints {
+  readonly digest: Digest
+  readonly size: number
+  readonly chunks: number
+  readonly #states: Uint8Array
+  readonly #end: Uint8Array
+
+  /** @param states the inner ones, one after the other; copied */
+  constructor(digest: Digest, size: number, states: Uint8Array) {
+    this.digest = digest
+    this.size = size
+    this.chunks = chunkCount(size)
+    this.#end = digestBytes(digest)
+    const expected = (this.chunks - 1) * stateBytes
+    if (states.length !== expected) {
+      throw new RangeError(`checkpoints of ${size} bytes have ${expected} bytes, not ${states.length}`)
+    }
+    this.#states = Uint8Array.from(states)
+  }
+
+  stateAt(index: number): Sha256State {
+    assertIndex(index, this.chunks)
+    if (index === 0) return initialState
+    if (index === this.chunks) return this.#end
+    return this.#states.subarray((index - 1) * stateBytes, index * stateBytes)
+  }
+
+  /** The inner states one after the other: 32 bytes for each chunk but the first. */
+  encode(): Uint8Array {
+    return Uint8Array.from(this.#states)
+  }
+}
+
+/**
+ * A complete list that somebody claims. What is verified along it is *provisional* until a {@link Proof} is complete, except
+ * for the chunks of which that says otherwise.
+ */
+export class ClaimedCheckpoints extends CompleteCheckpoints {
+  readonly status = 'claimed'
+}
+
+/** The constructor stays in this file: a list is proven by {@link Proof} and {@link computeCheckpoints} only. */
+class ProvenCheckpoints extends CompleteCheckpoints {
+  readonly status = 'proven'
+}
+
+/** A complete list along which the whole blob was verified, from SHA-256's initial state to the digest. */
+export type { ProvenCheckpoints }
+
+/**
+ * A list as it comes from a peer.
+ * @param bytes the inner states, one after the other
+ * @throws {TypeError} for a digest that is not a sha256: only that has checkpoints
+ * @throws {RangeError} where `bytes` has not the length that `size` gives
+ */
+export function decodeCheckpoints(digest: Digest, size: number, bytes: Uint8Array): ClaimedCheckpoints {
+  return new ClaimedCheckpoints(digest, size, bytes)
+}
+
+/**
+ * A proven list that this node itself has kept, beside a blob that it verified. Never for what came from elsewhere.
+ * @throws {TypeError | RangeError} as {@link decodeCheckpoints}
+ */
+export function restoreCheckpoints(digest: Digest, size: number, bytes: Uint8Array): ProvenCheckpoints {
+  return new ProvenCheckpoints(digest, size, bytes)
+}
+
+/** A list that grows with a blob that still arrives somewhere. All that is verified along it is provisional. */
+export class GrowingCheckpoints implements Checkpoints {
+  readonly status = 'growing'
+  readonly digest: Digest
+  readonly size: number
+  readonly chunks: number
+  readonly #states: Sha256State[] = []
+  readonly #end: Uint8Array
+
+  /** @throws {TypeError} for a digest that is not a sha256 */
+  constructor(digest: Digest, size: number) {
+    this.digest = digest
+    this.size = size
+    this.chunks = chunkCount(size)
+    this.#end = digestBytes(digest)
+  }
+
+  /** How many inner states are known: 1 to `known`. */
+  get known(): number {
+    return this.#states.length
+  }
+
+  /** The state before chunk `index`; that at the end is known from the beginning, as it is the digest. */
+  stateAt(index: number): Sha256State | undefined {
+    assertIndex(index, this.chunks)
+    if (index === 0) return initialState
+    return index === this.chunks ? this.#end : this.#states[index - 1]
+  }
+
+  /**
+   * @param states the next one or several, 32 bytes each; copied
+   * @throws {RangeError} for parts of states, and for more than the blob has
+   */
+  append(states: Uint8Array): void {
+    const count = states.length / stateBytes
+    if (!Number.isInteger(count)) throw new RangeError(`${states.length} bytes are not whole states`)
+    if (this.known + count >= this.chunks) throw new RangeError(`${this.chunks} chunks have no more states`)
+    for (let start = 0; start < states.length; start += stateBytes) {
+      this.#states.push(Uint8Array.from(states.subarray(start, start + stateBytes)))
+    }
+  }
+
+  /**
+   * The known states for somebody who has the first `from` of them, to be appended there.
+   * @param from number of inner states
+   */
+  encode(from = 0): Uint8Array {
+    return Buffer.concat(this.#states.slice(from))
+  }
+
+  /** The list as a complete one, once it is. */
+  complete(): ClaimedCheckpoints | undefined {
+    return this.known === this.chunks - 1 ? new ClaimedCheckpoints(this.digest, this.size, this.encode()) : undefined
+  }
+}
+
+/**
+ * What the chunks that were found to fit along one list prove.
+ *
+ * The end of a list is the digest, so the last chunk proves the state before it, that one's chunk the next, and so on
+ * backwards. This needs SHA-256's compression function to resist free-start preimages, which is the standing belief. When
+ * all have fitted, the list is the computation of the blob's SHA-256, and nothing is assumed.
+ */
+export class Proof {
+  readonly list: ClaimedCheckpoints
+  readonly #fitting: Uint8Array
+  #provenFrom: number
+
+  constructor(list: ClaimedCheckpoints) {
+    this.list = list
+    this.#fitting = new Uint8Array(list.chunks)
+    this.#provenFrom = list.chunks
+  }
+
+  /**
+   * Chunk `index` was found to fit along this list.
+   * @throws {RangeError}
+   */
+  fits(index: number): void {
+    assertIndex(index, this.list.chunks - 1)
+    this.#fitting[index] = 1
+    while (this.#fitting[this.#provenFrom - 1] === 1) this.#provenFrom -= 1
+  }
+
+  /** Chunks from this index on are verified; those before it that fitted are provisional. At first the number of chunks. */
+  get provenFrom(): number {
+    return this.#provenFrom
+  }
+
+  get isComplete(): boolean {
+    return this.#provenFrom === 0
+  }
+
+  /** The list, once the proof is complete. */
+  proven(): ProvenCheckpoints | undefined {
+    return this.isComplete ? new ProvenCheckpoints(this.list.digest, this.list.size, this.list.encode()) : undefined
+  }
+}
+
+/**
+ * The checkpoints of a blob that is held already.
+ * @param size bytes
+ * @param body its bytes in pieces of any length, each valid until the next is asked for
+ * @throws {DigestMismatch} where the bytes are not those of the digest
+ * @throws {RangeError} where they are, but `size` is another
+ * @throws {TypeError} for a digest that is not a sha256
+ */
+export async function computeCheckpoints(
+  engine: Sha256Engine,
+  digest: Digest,
+  size: number,
+  body: AsyncIterable<Uint8Array>,
+): Promise<ProvenCheckpoints> {
+  const expected = digestBytes(digest)
+  const states = new Uint8Array((chunkCount(size) - 1) * stateBytes)
+  const hasher = new ChunkHasher(engine, initialState)
+  for await (const piece of body) {
+    let start = 0
+    while (start < piece.length) {
+      const end = Math.min(piece.length, start + chunkBytes - (hasher.length % chunkBytes))
+      await hasher.push(piece.subarray(start, end))
+      start = end
+      const place = (hasher.length / chunkBytes - 1) * stateBytes
+      // What is longer than `size` is hashed to its end, for the message.
+      if (hasher.length % chunkBytes === 0 && place < states.length) states.set(hasher.state(), place)
+    }
+  }
+  const actual = await hasher.digest(hasher.length)
+  if (!sameState(actual, expected)) throw new DigestMismatch(digest, digestOfBytes(actual))
+  if (hasher.length !== size) throw new RangeError(`the blob has ${hasher.length} bytes, not ${size}`)
+  return new ProvenCheckpoints(digest, size, states)
+}
+
+function digestBytes(digest: Digest): Uint8Array {
+  if (algorithmOf(digest) !== 'sha256') throw new TypeError(`${digest} has no checkpoints: only sha256 has`)
+  return Uint8Array.from(Buffer.from(hexOf(digest), 'hex'))
+}
+
+function digestOfBytes(bytes: Uint8Array): Digest {
+  const digest = digestFrom('sha256', Buffer.from(bytes).toString('hex'))
+  if (digest === undefined) throw new TypeError(`${bytes.length} bytes are not a sha256`)
+  return digest
+}
+
+function assertIndex(index: number, last: number): void {
+  if (!Number.isInteger(index) || index < 0 || index > last) throw new RangeError(`${index} is not within 0 to ${last}`)
+}

@@ -1,0 +1,64 @@
+/** One set-up of the network that contenders are measured on. */
+export interface FleetCase {
+  nodes: number
+  /** Mbit/s of each node's link, in each direction. */
+  rate: number
+  /** Mbit/s of upstream's link. */
+  upstreamRate: number
+  /** The last so many nodes have another rate. */
+  slow: { count: number; rate: number } | undefined
+  /** Whether the layerd that has fetched most from upstream is killed at half time. */
+  kill: boolean
+}
+
+/** Whether the node, counted from 0, is one of the slow ones. */
+export function isSlow({ nodes, slow }: FleetCase, index: number): boolean {
+  return slow !== undefined && index >= nodes - slow.count
+}
+
+/** `8 nodes at 100 Mbit/s, upstream at 20`. */
+export function titleOf({ nodes, rate, upstreamRate, slow, kill }: FleetCase): string {
+  const parts = [`${nodes} nodes at ${rate} Mbit/s`]
+  if (slow) parts.push(`${slow.count} of them at ${slow.rate}`)
+  parts.push(`upstream at ${upstreamRate}`)
+  if (kill) parts.push('one killed at half time')
+  return parts.join(', ')
+}
+
+/** Bytes of content a second that one plain curl moves through a shaped link. */
+export interface Rates {
+  /** Out of upstream. */
+  upstream: number
+  /** Into a node, and out of one. */
+  down: number
+  up: number
+  /** Into a slow node. */
+  slowDown: number | undefined
+}
+
+/**
+ * The shortest time, in seconds, in which content can flow to all nodes that are not slow: it must leave upstream once, it
+ * must enter each node, and all nodes' copies must be sent by somebody.
+ *
+ * @param size bytes of the image
+ */
+export function fluidLimit(fleetCase: FleetCase, size: number, { upstream, down, up }: Rates): number {
+  const nodes = fleetCase.nodes - (fleetCase.slow?.count ?? 0)
+  return Math.max(size / upstream, size / down, (nodes * size) / (upstream + nodes * up))
+}
+
+/** What issue 2 promises of layerd. */
+export interface Goals {
+  /** Most that the last node may take, in limits. */
+  last: number
+  /** Most that upstream may send, in images; nothing is promised where a node is slow. */
+  upstream: number | undefined
+}
+
+export function goalsOf({ rate, upstreamRate, slow, kill }: FleetCase): Goals {
+  // Where upstream is what all wait for, peers have time to spare.
+  const last = upstreamRate < rate / 2 ? 1.05 : 1.15
+  // Who is killed takes with it what nobody has asked it for yet, and its time is lost: only that all finish is promised.
+  if (kill) return { last: Number.POSITIVE_INFINITY, upstream: 1.1 }
+  return { last, upstream: slow ? undefined : 1.02 }
+}

@@ -1,0 +1,177 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Tools } from '../../e2e/debian.ts'
+import { run } from '../../e2e/exec.ts'
+import type { FleetCase } from './case.ts'
+import { isSlow } from './case.ts'
+
+/** Namespace of the bridge. */
+const SWITCH = 'switch'
+/** Most that waits in a link's queue. */
+const QUEUE_MS = 50
+/**
+ * Frames are as large as Ethernet allows: with 1500 bytes, packets of 16 nodes at 100 Mbit/s took more than one core of the
+ * kernel's time, and the machine was the limit and not the links; with these, a tenth of it.
+ */
+const MTU = 9000
+/**
+ * Linux's default, whatever this machine's is: with BBR, whose window never falls below four packets, dozens of connections
+ * through one link lose most of what they send, and some of them starve.
+ */
+const CONGESTION_CONTROL = 'cubic'
+/** A slow link's queue would hold only a few of those, and there are few packets to save. */
+const SLOW = { rate: 50, mtu: 1500 } as const
+
+/** A machine on the network. */
+export interface Host {
+  /** Of its namespace, and of its port at the switch. */
+  readonly name: string
+  readonly address: string
+}
+
+interface Link extends Host {
+  /** Mbit/s in each direction; a link without is as fast as the machine. */
+  readonly rate?: number
+}
+
+/**
+ * A switch with shaped links, each host in a network namespace of its own. It has to be made inside a jail: it is gone with
+ * it, and nothing in it can reach anything outside.
+ */
+export class Lan implements AsyncDisposable {
+  readonly nodes: readonly Host[]
+  /** As fast as upstream's link, or a node's: for the registry, and for a cache. */
+  readonly upstream: Host
+  readonly cache: Host
+  /** With no limit: for measuring the others. */
+  readonly probe: Host
+  readonly #tools: Tools
+  readonly #links: readonly Link[]
+
+  private constructor(tools: Tools, { nodes, rate, upstreamRate, slow, kill }: FleetCase) {
+    const fleetCase = { nodes, rate, upstreamRate, slow, kill }
+    const links = Array.from({ length: nodes }, (_, index) => ({
+      name: `node${index + 1}`,
+      address: `10.77.0.${index + 1}`,
+      rate: slow && isSlow(fleetCase, index) ? slow.rate : rate,
+    }))
+    const upstream = { name: 'upstream', address: '10.77.1.1', rate: upstreamRate }
+    const cache = { name: 'cache', address: '10.77.1.2', rate }
+    const probe = { name: 'probe', address: '10.77.1.3' }
+    this.#tools = tools
+    this.#links = [...links, upstream, cache, probe]
+    this.nodes = links
+    this.upstream = upstream
+    this.cache = cache
+    this.probe = probe
+  }
+
+  static async create(tools: Tools, fleetCase: FleetCase): Promise<Lan> {
+    const lan = new Lan(tools, fleetCase)
+    try {
+      await lan.#build()
+      return lan
+    } catch (error) {
+      await lan[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** Words before a command that is to run on a host. The command's process has the id of the process that they start. */
+  on({ name }: Host): [command: string, ...args: string[]] {
+    return ['nsenter', `--net=/run/netns/${name}`]
+  }
+
+  /** Runs a program on a host to its end. @throws Error when it fails */
+  run(host: Host, words: readonly string[], deadlineMs?: number): Promise<string> {
+    const [command, ...args] = [...this.on(host), ...words] as [string, ...string[]]
+    return run(command, args, deadlineMs === undefined ? {} : { deadlineMs })
+  }
+
+  /** Whatever still runs on it has lost its network. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const names = [SWITCH, ...this.#links.map(({ name }) => name)]
+    await this.#ip(
+      [],
+      names.map((name) => `netns del ${name}`),
+      ['-force'],
+    ).catch(() => {})
+  }
+
+  async #build(): Promise<void> {
+    const links = this.#links
+    await this.#ip(
+      [],
+      [SWITCH, ...links.map(({ name }) => name)].map((name) => `netns add ${name}`),
+    )
+    await this.#ip(
+      ['-n', SWITCH],
+      [
+        'link set lo up',
+        `link add br0 mtu ${MTU} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
+        'link set br0 up',
+        ...links.flatMap(({ name }) => [
+          `link add ${name} mtu ${MTU} type veth peer name eth0 netns ${name}`,
+          `link set ${name} master br0 up`,
+        ]),
+      ],
+    )
+    // A link's two directions are shaped where they begin: at the host, and at the switch's port.
+    await this.#tc(
+      SWITCH,
+      links.flatMap(({ name, rate }) => (rate ? [shaping(name, rate)] : [])),
+    )
+    for (const { name, address, rate } of links) {
+      await this.#ip(
+        ['-n', name],
+        [
+          'link set lo up',
+          // Of two hosts that differ, TCP takes the smaller one.
+          `link set eth0 mtu ${rate && rate < SLOW.rate ? SLOW.mtu : MTU} up`,
+          `addr add ${address}/16 brd + dev eth0`,
+          `route change 10.77.0.0/16 dev eth0 congctl ${CONGESTION_CONTROL}`,
+          'route add 224.0.0.0/4 dev eth0',
+        ],
+      )
+      if (rate) await this.#tc(name, [shaping('eth0', rate)])
+    }
+  }
+
+  async #ip(where: readonly string[], lines: readonly string[], options: readonly string[] = []): Promise<void> {
+    const args = [...where, ...options, '-batch', '-']
+    await run(join(this.#tools.bookworm, 'bin/ip'), args, { input: `${lines.join('\n')}\n` })
+  }
+
+  async #tc(namespace: string, lines: readonly string[]): Promise<void> {
+    const args = ['-n', namespace, '-batch', '-']
+    await run(join(this.#tools.bookworm, 'sbin/tc'), args, { input: `${lines.join('\n')}\n` })
+  }
+}
+
+/** The token bucket of one direction of a link. */
+function shaping(device: string, rate: number): string {
+  const burst = Math.round(burstKiB(rate))
+  return `qdisc add dev ${device} root tbf rate ${Math.round(rate * 1000)}kbit burst ${burst}kb latency ${QUEUE_MS}ms`
+}
+
+/** Sizes of the bucket that were seen to hold their rate: a smaller one loses some of it, a larger one lets bursts through. */
+const BURSTS = [
+  { rate: 10, kib: 16 },
+  { rate: 100, kib: 64 },
+  { rate: 1000, kib: 1024 },
+] as const
+
+function burstKiB(rate: number): number {
+  const [low, middle, high] = BURSTS
+  const [from, to] = rate < middle.rate ? [low, middle] : [middle, high]
+  const share = Math.log(rate / from.rate) / Math.log(to.rate / from.rate)
+  return Math.max(low.kib, from.kib * (to.kib / from.kib) ** share)
+}
+
+/** Bytes of frames that have left a host's link, counted in the namespace of the process. */
+export async function sentFrames(pid: number): Promise<number> {
+  const line = /^\s*eth0:(.*)$/m.exec(await readFile(`/proc/${pid}/net/dev`, 'utf8'))?.[1]
+  const sent = Number(line?.trim().split(/\s+/)[8])
+  if (!Number.isFinite(sent)) throw new Error(`process ${pid} has no link`)
+  return sent
+}

@@ -1,0 +1,165 @@
+import type { ClaimAnswer, ClaimWish } from '../../daemon/swarm/claim/book.ts'
+import { COMPLETE_MS, FOLLOW_MS, RENEW_MS, STARVED_MS } from '../../daemon/swarm/claim/constants.ts'
+import type { Fetch } from './fetch.ts'
+import type { Flow } from './network.ts'
+
+/** Peers that a node looks for: few at first, as only those that were the first are known then, and would know only each other. */
+const FIRST_PEERS = 8
+const WANTED_PEERS = 24
+
+/** Asks the coordinator, and fetches from upstream where it may. */
+export class Claimant {
+  readonly #fetch: Fetch
+  #role: ClaimAnswer['role'] = 'none'
+  #holder: string | undefined
+  #askedAt = 0
+  #answers = 0
+  /** Answers to questions before this one are out of date. */
+  #question = 0
+  #stream: Flow | undefined
+  #isStreaming = false
+  /** Streams before this one are out of date. */
+  #streams = 0
+  /** Chunks that came from upstream. */
+  #fetched = 0
+
+  constructor(fetch: Fetch) {
+    this.#fetch = fetch
+  }
+
+  start(): void {
+    const { machine } = this.#fetch
+    if (machine.kind !== 'honest') this.#ask('nothing')
+    else this.#ask(this.#fetch.held.isFull ? 'done' : 'if-nobody')
+  }
+
+  done(): void {
+    this.stop()
+    this.#ask('done')
+  }
+
+  /** Tells the session who holds the claim. */
+  markHolder(): void {
+    this.#fetch.session.peers.setHolder(this.#holder)
+  }
+
+  #ask(wish: ClaimWish): void {
+    const { world, layer, id } = this.#fetch
+    const question = ++this.#question
+    this.#askedAt = world.now
+    world.counters.claims++
+    const held = this.#fetched
+    world.after(world.latency, () => {
+      if (!this.#fetch.isActive) return
+      const answer = world.book.ask(`layer ${layer}`, id, { wish, held }, world.now)
+      world.after(world.latency, () => {
+        if (this.#fetch.isActive && question === this.#question) this.#answered(answer)
+      })
+    })
+  }
+
+  #answered({ role, holder, members }: ClaimAnswer): void {
+    const fetch = this.#fetch
+    this.#holder = holder
+    this.markHolder()
+    const wanted = this.#answers++ === 0 ? FIRST_PEERS : WANTED_PEERS
+    for (const member of members) {
+      const other = fetch.world.find(member, fetch.layer)
+      if (other !== undefined && fetch.connected.size < wanted) fetch.connect(other)
+    }
+    this.#role = role
+    if (role === 'none') this.stop()
+    else this.#stretch()
+    const ms = role === 'none' ? STARVED_MS : RENEW_MS
+    const question = this.#question
+    fetch.world.after(ms, () => this.#again(question))
+  }
+
+  #again(question: number): void {
+    const { world, held, session, machine, isActive } = this.#fetch
+    if (question !== this.#question || !isActive) return
+    const since = world.now - this.#askedAt
+    if (machine.kind !== 'honest') this.#askIf(since >= FOLLOW_MS, 'nothing', question)
+    else if (held.isFull) this.#askIf(since >= COMPLETE_MS / 2, 'done', question)
+    else if (this.#role !== 'none' || session.isStarved) this.#ask('claim')
+    else this.#askIf(since >= FOLLOW_MS, 'nothing', question)
+  }
+
+  /** Asks, or looks again later. */
+  #askIf(isTime: boolean, wish: ClaimWish, question: number): void {
+    if (isTime) this.#ask(wish)
+    else this.#fetch.world.after(STARVED_MS, () => this.#again(question))
+  }
+
+  /** Begins to fetch from upstream, if that has not begun yet. */
+  #stretch(): void {
+    const { world } = this.#fetch
+    if (this.#isStreaming || world.scenario.upstream === 0) return
+    const first = this.#next()
+    if (first === undefined) return
+    this.#isStreaming = true
+    const question = ++this.#streams
+    world.after(world.scenario.upstreamDelay, () => this.#open(question))
+  }
+
+  /** The first chunk that is not held and that no peer has. */
+  #next(from = 0): number | undefined {
+    const { held, session } = this.#fetch
+    for (let chunk = held.firstMissing(from); chunk < held.length; chunk = held.firstMissing(chunk + 1)) {
+      if (!session.expects(chunk)) return chunk
+    }
+    return undefined
+  }
+
+  #open(stream: number): void {
+    const { world, machine, isActive } = this.#fetch
+    if (stream !== this.#streams || !this.#isStreaming || !isActive) return
+    let chunk = this.#next()
+    if (chunk === undefined) {
+      this.#isStreaming = false
+      return
+    }
+    const { chunkBytes } = world.scenario
+    this.#stream = world.network.start(world.upstream, machine.down, chunkBytes, world.now, () => {
+      world.counters.upstreamBytes += chunkBytes
+      const done = chunk ?? 0
+      this.#arrived(done)
+      if (stream !== this.#streams || !this.#isStreaming) return undefined
+      if (this.#role === 'racer') {
+        this.#isStreaming = false
+        this.#ask('claim')
+        return undefined
+      }
+      const next = this.#next()
+      if (next === done + 1) {
+        chunk = next
+        return chunkBytes
+      }
+      this.#isStreaming = false
+      this.#stream = undefined
+      if (next !== undefined) this.#stretch()
+      return undefined
+    })
+  }
+
+  #arrived(chunk: number): void {
+    const fetch = this.#fetch
+    this.#fetched++
+    fetch.got(chunk)
+    if (chunk === fetch.session.verifiable) fetch.grow(chunk + 1)
+    fetch.world.onUpstreamChunk(fetch)
+    fetch.plan()
+  }
+
+  /** Fetches nothing more from upstream. */
+  stop(): void {
+    const { world } = this.#fetch
+    this.#isStreaming = false
+    this.#streams++
+    const flow = this.#stream
+    this.#stream = undefined
+    if (flow === undefined || flow.isOver || flow.left === 0) return
+    world.network.stop(flow, world.now)
+    world.counters.upstreamBytes += world.scenario.chunkBytes - flow.left
+  }
+}

@@ -1,0 +1,209 @@
+import { Announcer } from '../../daemon/swarm/session/announcer.ts'
+import { Session } from '../../daemon/swarm/session/session.ts'
+import { Bitfield } from '../../daemon/verify/bitfield.ts'
+import { Claimant } from './claimant.ts'
+import type { Machine } from './machine.ts'
+import { Transfer } from './transfer.ts'
+import type { World } from './world.ts'
+
+/** Peers that a node has at most when others come to it. */
+const MAX_PEERS = 64
+
+/** What arrives within this time is told in one message, in ms. */
+const BATCH_MS = 2
+
+/** How often progress of requests is told, in ms. */
+const PROGRESS_MS = 250
+
+/** One layer at one node: the session and the I/O around it. */
+export class Fetch {
+  readonly world: World
+  readonly machine: Machine
+  readonly layer: number
+  readonly held: Bitfield
+  readonly session: Session
+  readonly announcer: Announcer
+  readonly claimant: Claimant
+  /** Those it exchanges have-messages with. */
+  readonly connected = new Map<string, Fetch>()
+  readonly #transfers = new Map<number, Transfer>()
+  #tellAt = Number.POSITIVE_INFINITY
+  #wakeAt = Number.POSITIVE_INFINITY
+  #progressAt = 0
+
+  constructor(world: World, machine: Machine, layer: number, isSeed: boolean) {
+    const { chunks } = world.scenario
+    this.world = world
+    this.machine = machine
+    this.layer = layer
+    this.held = isSeed ? Bitfield.full(chunks) : new Bitfield(chunks)
+    this.session = new Session({ held: this.held, random: world.random })
+    this.announcer = new Announcer({ held: this.held, peers: this.session.peers })
+    if (isSeed && machine.kind === 'honest') this.session.verifiable = chunks
+    this.claimant = new Claimant(this)
+  }
+
+  get id(): string {
+    return this.machine.id
+  }
+
+  get isActive(): boolean {
+    return this.machine.isAlive
+  }
+
+  start(): void {
+    this.claimant.start()
+  }
+
+  /** Exchanges have-messages with another node, if both have room. */
+  connect(other: Fetch): void {
+    if (other === this || this.connected.has(other.id) || this.machine.banned.has(other.id)) return
+    if (!this.isActive || !other.isActive || other.machine.banned.has(this.id)) return
+    if (this.held.isFull && other.held.isFull) return
+    if (other.connected.size >= MAX_PEERS) return
+    this.connected.set(other.id, other)
+    other.connected.set(this.id, this)
+    this.#introduce(other)
+    other.#introduce(this)
+  }
+
+  /** A peer is gone, or banned. */
+  disconnect(other: Fetch): void {
+    if (!this.connected.delete(other.id)) return
+    this.session.peers.leave(other.id)
+    this.announcer.leave(other.id)
+    this.tell()
+    this.plan()
+  }
+
+  /** The node vanished. */
+  stop(): void {
+    this.claimant.stop()
+    for (const transfer of this.#transfers.values()) transfer.stop()
+    this.#transfers.clear()
+  }
+
+  /** Others find out that this node has vanished. */
+  missed(): void {
+    for (const other of [...this.connected.values()]) {
+      for (const transfer of [...other.#transfers.values()]) if (transfer.server === this) transfer.fail()
+      other.disconnect(this)
+    }
+  }
+
+  /** A right chunk came. @returns whether it was of use */
+  got(chunk: number, from?: string): boolean {
+    if (!this.held.set(chunk)) return false
+    this.announcer.got(chunk, from)
+    this.tell()
+    if (this.held.isFull) {
+      this.machine.completed(this.world.now)
+      this.claimant.done()
+    }
+    return true
+  }
+
+  /** The list of checkpoints has grown. */
+  grow(verifiable: number): void {
+    if (verifiable <= this.session.verifiable || this.machine.kind !== 'honest') return
+    this.session.verifiable = verifiable
+  }
+
+  /** Tells peers what the announcer says, in a moment. */
+  tell(ms = BATCH_MS): void {
+    const at = this.world.now + ms
+    if (at >= this.#tellAt) return
+    this.#tellAt = at
+    this.world.after(ms, () => {
+      if (this.#tellAt !== at) return
+      this.#tellAt = Number.POSITIVE_INFINITY
+      this.#tellNow()
+    })
+  }
+
+  plan(): void {
+    const { world, session } = this
+    if (!this.isActive || this.machine.kind !== 'honest') return
+    if (world.now - this.#progressAt > PROGRESS_MS) this.#progress()
+    world.counters.plans++
+    const { start, cancel, wakeAt } = session.plan(world.now)
+    for (const request of start) {
+      const peer = this.connected.get(request.peer)
+      if (peer === undefined) throw new Error(`${this.id} asks ${request.peer}, which it does not know`)
+      const transfer = new Transfer(this, peer, request)
+      this.#transfers.set(request.id, transfer)
+      transfer.start()
+    }
+    for (const id of cancel) this.#transfers.get(id)?.cancel()
+    if (cancel.length > 0) this.plan()
+    else if (wakeAt < this.#wakeAt || this.#wakeAt <= world.now) this.#wake(wakeAt)
+  }
+
+  /** A peer got a chunk from here. */
+  served(peer: string, chunk: number): void {
+    this.announcer.served(peer, chunk, this.world.now)
+    this.tell()
+  }
+
+  forget(transfer: Transfer): void {
+    this.#transfers.delete(transfer.request.id)
+  }
+
+  #wake(at: number): void {
+    this.#wakeAt = at
+    if (at === Number.POSITIVE_INFINITY) return
+    this.world.after(at - this.world.now, () => {
+      if (this.#wakeAt !== at) return
+      this.#wakeAt = Number.POSITIVE_INFINITY
+      this.plan()
+    })
+  }
+
+  #progress(): void {
+    this.#progressAt = this.world.now
+    for (const transfer of this.#transfers.values()) {
+      if (transfer.isMoving) this.session.progress(transfer.request.id, this.world.now)
+    }
+  }
+
+  #tellNow(): void {
+    if (!this.isActive || this.machine.kind !== 'honest') return
+    const { world, session } = this
+    const { tell, wakeAt } = this.announcer.plan(world.now, this.machine.room(world.now))
+    if (wakeAt < Number.POSITIVE_INFINITY) this.tell(Math.max(wakeAt - world.now, BATCH_MS))
+    const verifiable = session.verifiable
+    world.counters.haves += tell.length
+    for (const { peer, chunks } of tell)
+      world.after(world.latency, () => this.connected.get(peer)?.hear(this, chunks, verifiable))
+  }
+
+  hear(peer: Fetch, chunks: readonly number[], verifiable: number): void {
+    if (!this.isActive || !this.connected.has(peer.id)) return
+    this.grow(verifiable)
+    for (const chunk of chunks) {
+      this.session.peers.has(peer.id, chunk)
+      if (this.announcer.heard(peer.id, chunk)) this.tell()
+    }
+    this.plan()
+  }
+
+  #introduce(other: Fetch): void {
+    const { world } = this
+    const honest = other.machine.kind === 'honest'
+    world.after(world.latency, () => {
+      if (!other.connected.has(this.id)) return
+      const shown = honest ? other.announcer.introduce(this.id) : Bitfield.full(world.scenario.chunks)
+      const isSource = other.held.isFull || !honest
+      const verifiable = honest ? other.session.verifiable : 0
+      other.tell()
+      world.after(world.latency, () => {
+        if (!this.isActive || !this.connected.has(other.id)) return
+        this.session.peers.join(other.id, shown, isSource)
+        this.claimant.markHolder()
+        this.grow(verifiable)
+        world.counters.haves++
+        this.plan()
+      })
+    })
+  }
+}

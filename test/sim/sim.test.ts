@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest'
+import { Link, Network } from './network.ts'
+import { plainScenario, type Scenario } from './scenario.ts'
+import { type Result, simulate } from './simulate.ts'
+
+const run = (scenario: Partial<Scenario>): Result => simulate({ ...plainScenario, ...scenario })
+
+/** The last of the nodes of the fastest rate, in parts of what that rate and upstream allow. */
+function lastOfFast({ nodes, scenario }: Result): number {
+  const rate = Math.max(...nodes.map((node) => node.rate))
+  const bits = scenario.chunks * scenario.layers * scenario.chunkBytes * 8
+  const limit = bits / 1000 / Math.min(rate, scenario.upstream)
+  return Math.max(...nodes.filter((node) => node.rate === rate).map(({ ms }) => ms ?? Number.POSITIVE_INFINITY)) / limit
+}
+
+/** Goals of the last node and of upstream's bytes, in parts of what is possible. */
+const goals: readonly [what: string, scenario: Partial<Scenario>, last: number, upstream: number][] = [
+  ['two nodes', { nodes: 2 }, 1.02, 1.01],
+  ['eight nodes', { nodes: 8 }, 1.08, 1.01],
+  ['sixteen nodes', { nodes: 16 }, 1.15, 1.01],
+  ['three layers at once', { nodes: 8, layers: 3, chunks: 86 }, 1.16, 1.03],
+  ['fast links, where messages take as long as chunks', { nodes: 16, rates: [2000], upstream: 2000 }, 1.25, 1.01],
+  ['a slow upstream', { nodes: 16, upstream: 20 }, 1.03, 1.01],
+  ['a complete peer and no upstream', { nodes: 8, seeds: 1, upstream: 0 }, 1.1, 0],
+  ['several complete peers and no upstream', { nodes: 8, seeds: 4, upstream: 0 }, 1.06, 0],
+  ['unequal rates', { nodes: 16, rates: [20, 100] }, 1.1, 1.02],
+  ['a holder that vanishes', { nodes: 8, killHolder: 0.5 }, 1.15, 1.1],
+  ['a holder that falls silent', { nodes: 16, killHolder: 0.5, isSilent: true }, 1.35, 1.1],
+  ['sixty-four nodes', { nodes: 64 }, 1.25, 1.01],
+]
+
+describe('a fleet that fetches one image', () => {
+  it.each(goals)('%s: soon, and once from upstream', (_what, scenario, last, upstream) => {
+    const result = run(scenario)
+    expect(result.isComplete).toBe(true)
+    expect(result.last).toBeLessThan(last)
+    expect(result.upstream).toBeLessThanOrEqual(upstream)
+    expect(result.counters.busy).toBeLessThan(result.nodes.length)
+    const size = plainScenario.chunkBytes * result.scenario.chunks * result.scenario.layers
+    expect(result.counters.duplicateBytes / size / result.nodes.length).toBeLessThan(0.05)
+  })
+
+  it.each([1, 2, 3])('is not held up by a slow node that claims first (seed %i)', (seed) => {
+    const result = run({ nodes: 8, slow: { nodes: 1, rate: 5 }, seed })
+    expect(result.isComplete).toBe(true)
+    expect(lastOfFast(result)).toBeLessThan(1.25)
+    expect(result.upstream).toBeLessThan(1.02)
+  })
+
+  it.each([1, 2, 3])('loses at most two chunks to each liar, and no time to who sends nothing (seed %i)', (seed) => {
+    const result = run({ nodes: 16, liars: 2, stallers: 1, seed })
+    expect(result.isComplete).toBe(true)
+    expect(Math.max(...result.counters.liarChunks.values())).toBeLessThanOrEqual(2 * 2)
+    expect(result.upstream).toBeLessThan(1.02)
+    expect(result.last).toBeLessThan(1.5)
+  })
+
+  it.each([1, 2, 3])('finishes while nodes vanish and others come (seed %i)', (seed) => {
+    const result = run({ nodes: 32, chunks: 128, churn: 0.3, seed })
+    expect(result.isComplete).toBe(true)
+    expect(result.upstream).toBeLessThan(1.3)
+  })
+
+  it('is the same again from the same seed, and another one from another', () => {
+    const scenario = { nodes: 16, chunks: 64, churn: 0.2, liars: 1, layers: 2 }
+    const first = run({ ...scenario, seed: 7 })
+    expect(run({ ...scenario, seed: 7 })).toEqual(first)
+    expect(run({ ...scenario, seed: 8 }).nodes).not.toEqual(first.nodes)
+  })
+})
+
+describe('the simulated network', () => {
+  /** Bytes of a flow that never ends. */
+  const endless = 1e12
+  const shares = (flows: readonly (readonly [from: Link, to: Link])[]) => {
+    const network = new Network(0)
+    const started = flows.map(([from, to]) => network.start(from, to, endless, 0, () => undefined))
+    network.step(network.nextAt(0))
+    return started.map(({ rate }) => rate)
+  }
+
+  it('shares an uplink among its flows', () => {
+    const from = new Link(12)
+    expect(shares([1, 2, 3].map(() => [from, new Link(100)] as const))).toEqual([4, 4, 4])
+  })
+
+  it('gives what a slow receiver leaves to the others', () => {
+    const from = new Link(12)
+    expect(
+      shares([
+        [from, new Link(2)],
+        [from, new Link(100)],
+      ]),
+    ).toEqual([2, 10])
+  })
+
+  it('is max-min fair over several links', () => {
+    const [a, b] = [new Link(10), new Link(10)]
+    const shared = new Link(6)
+    expect(
+      shares([
+        [a, shared],
+        [b, shared],
+        [b, new Link(100)],
+      ]),
+    ).toEqual([3, 3, 7])
+  })
+
+  it('tells of each piece when it is there', () => {
+    const network = new Network(0)
+    const pieces = [20, undefined]
+    const at: number[] = []
+    let now = 0
+    network.start(new Link(10), new Link(5), 10, 0, () => {
+      at.push(now)
+      return pieces.shift()
+    })
+    while (network.nextAt(now) < Number.POSITIVE_INFINITY) {
+      now = network.nextAt(now)
+      network.step(now)
+    }
+    expect(at).toEqual([2, 6])
+  })
+})

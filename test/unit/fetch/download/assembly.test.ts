@@ -1,0 +1,150 @@
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { Assembly } from '../../../../daemon/fetch/download/assembly.ts'
+import type { ChunkFate } from '../../../../daemon/fetch/download/receiver.ts'
+import { BlobStore } from '../../../../daemon/store/blob-store.ts'
+import { Metadata } from '../../../../daemon/store/metadata.ts'
+import { ClaimedCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
+import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { DigestMismatch } from '../../../../daemon/verify/mismatch.ts'
+import { loadEngine } from '../../../../daemon/verify/sha256.ts'
+import { type Digest, digestOf } from '../../../../proxy/oci/digest.ts'
+import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
+import { checkpointsOf } from '../../../fixtures/swarm.ts'
+import { tempDir } from '../../../fixtures/temp-dir.ts'
+
+const bytes = pseudoRandomBytes(4 * chunkBytes + 100_001, 'assembly')
+const digest = digestOf(bytes)
+const signal = new AbortController().signal
+
+async function setUp(of: Digest = digest, size = bytes.length) {
+  const dataDir = await tempDir()
+  const metadata = await Metadata.open(join(dataDir, 'meta'), () => {})
+  const events = { stored: () => {}, removing: async () => {} }
+  const store = await BlobStore.open({ dataDir, metadata, maxBytes: 1e9, events })
+  const engine = await loadEngine('auto')
+  const partial = await store.partials.open(of, size)
+  onTestFinished(async () => {
+    await partial.discard()
+    await partial.close()
+    await engine.close()
+    await store.close()
+    await metadata.close()
+  })
+  const assembly = new Assembly(partial, engine)
+  const fates: [number, ChunkFate][] = []
+  const take = async (first: number, from: Uint8Array, isUpstream = false, gate?: Promise<void>) => {
+    const body = async function* () {
+      for (let at = 0; at < from.length; at += 70_000) {
+        if (at > from.length / 2) await gate
+        yield from.subarray(at, at + 70_000)
+      }
+    }
+    const onChunk = (chunk: number, fate: ChunkFate) => void fates.push([chunk, fate])
+    await assembly.take({ body: body(), first, isUpstream, onBytes: () => {}, onChunk })
+  }
+  return { assembly, partial, take, fates }
+}
+
+const slice = (first: number, end: number) => bytes.subarray(first * chunkBytes, end * chunkBytes)
+const wrong = (first: number, end: number) => Uint8Array.from(slice(first, end)).fill(7, 10, 20)
+
+describe('a blob that is put together', () => {
+  it('from upstream, in order, makes its own list and is proven at the end', async () => {
+    const { assembly, take, fates } = await setUp()
+    await take(0, bytes, true)
+    expect(fates.map(([, fate]) => fate)).toEqual(Array(5).fill('held'))
+    expect(assembly.proven?.encode()).toEqual(await checkpointsOf(bytes))
+  })
+
+  it('from peers, in any order, fits their list chunk by chunk', async () => {
+    const { assembly, take } = await setUp()
+    assembly.extend(await checkpointsOf(bytes), 'peer')
+    await take(4, slice(4, 5))
+    await take(1, slice(1, 3))
+    expect([...assembly.held.indexes()]).toEqual([1, 2, 4])
+    expect(assembly.proven).toBeUndefined()
+    await take(3, slice(3, 4))
+    await take(0, slice(0, 1))
+    expect(assembly.proven).toBeDefined()
+  })
+
+  it('takes no wrong chunk of a peer, and keeps those before it', async () => {
+    const { assembly, take } = await setUp()
+    assembly.extend(await checkpointsOf(bytes), 'peer')
+    const mixed = Buffer.concat([slice(0, 1), wrong(1, 2)])
+    await expect(take(0, mixed)).rejects.toMatchObject({ chunk: 1 })
+    expect([...assembly.held.indexes()]).toEqual([0])
+    await take(1, slice(1, 5))
+    expect(assembly.proven).toBeDefined()
+  })
+
+  it('is a mismatch where upstream sends something else, never a blob', async () => {
+    const { assembly, take } = await setUp()
+    const other = Buffer.from(bytes)
+    other[5] = (other[5] ?? 0) ^ 1
+    await expect(take(0, other, true)).rejects.toThrow(DigestMismatch)
+    expect(assembly.proven).toBeUndefined()
+  })
+
+  it('keeps what upstream sends from the middle, and verifies it when the list gets there', async () => {
+    const { assembly, take, fates } = await setUp()
+    await take(2, slice(2, 4), true)
+    expect(fates).toEqual([
+      [2, 'raw'],
+      [3, 'raw'],
+    ])
+    expect(assembly.held.count).toBe(0)
+    await take(0, slice(0, 2), true)
+    await assembly.settle('raw', signal, () => {})
+    expect([...assembly.held.indexes()]).toEqual([0, 1, 2, 3])
+    await take(4, slice(4, 5), true)
+    expect(assembly.proven).toBeDefined()
+  })
+
+  it('believes upstream and not a list that says something else', async () => {
+    const { assembly, take } = await setUp()
+    const list = await checkpointsOf(bytes)
+    list.fill(1, 32, 96)
+    assembly.extend(list, 'liar')
+    await take(0, bytes, true)
+    expect(assembly.proven?.encode()).toEqual(await checkpointsOf(bytes))
+  })
+
+  it('drops what only fitted a list that is replaced', async () => {
+    const { assembly, take } = await setUp()
+    const right = await checkpointsOf(bytes)
+    const false_ = Uint8Array.from(right).fill(9, 2 * 32)
+    assembly.extend(false_, 'liar')
+    await take(0, slice(0, 2))
+    expect(assembly.replace(new ClaimedCheckpoints(digest, bytes.length, right), 'honest')).toEqual([])
+    expect([...assembly.held.indexes()]).toEqual([0, 1])
+    expect([assembly.authorOf(0), assembly.authorOf(2)]).toEqual(['liar', 'honest'])
+    expect(assembly.cut('liar')).toEqual([0, 1])
+    expect([assembly.held.count, assembly.list.known]).toEqual([0, 0])
+  })
+
+  it('is right where two bring the same chunk at once, whoever is first', async () => {
+    for (const slowIsWrong of [false, true]) {
+      const { assembly, partial, take } = await setUp()
+      assembly.extend(await checkpointsOf(bytes), 'peer')
+      const { promise: gate, resolve } = Promise.withResolvers<void>()
+      const slow = take(1, slowIsWrong ? wrong(1, 2) : slice(1, 2), false, gate).catch(() => {})
+      await take(1, slice(1, 2))
+      resolve()
+      await slow
+      await take(0, slice(0, 1))
+      await take(2, slice(2, 5))
+      expect(assembly.proven).toBeDefined()
+      const read: Buffer[] = []
+      for await (const piece of partial.read(0, bytes.length - 1, signal)) read.push(Buffer.from(piece))
+      expect(Buffer.concat(read).equals(bytes)).toBe(true)
+    }
+  })
+
+  it('without a byte is proven by its digest alone', async () => {
+    const { assembly } = await setUp(digestOf(new Uint8Array(0)), 0)
+    await assembly.takeNothing()
+    expect(assembly.proven).toBeDefined()
+  })
+})

@@ -1,0 +1,164 @@
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { BlobStore } from '../../../daemon/store/blob-store.ts'
+import { Metadata } from '../../../daemon/store/metadata.ts'
+import { PartialState } from '../../../daemon/store/partial-state.ts'
+import { chunkBytes } from '../../../daemon/verify/chunk.ts'
+import { digestOf } from '../../../proxy/oci/digest.ts'
+import { collect, pseudoRandomBytes } from '../../fixtures/bytes.ts'
+import { tempDir } from '../../fixtures/temp-dir.ts'
+
+const bytes = pseudoRandomBytes(3 * chunkBytes + 7, 'partial')
+const digest = digestOf(bytes)
+const state = (index: number) => new Uint8Array(32).fill(index)
+const facts = { mediaType: undefined, public: true, repository: 'docker.io/library/a' }
+const signal = new AbortController().signal
+
+/** A store that is closed and opened again as often as one likes. */
+async function reopenable(maxBytes = 100 * chunkBytes) {
+  const dataDir = await tempDir()
+  let close = async () => {}
+  onTestFinished(() => close())
+  const open = async () => {
+    await close()
+    const metadata = await Metadata.open(join(dataDir, 'meta'), () => {})
+    const events = { stored: () => {}, removing: async () => {} }
+    const store = await BlobStore.open({ dataDir, metadata, maxBytes, events })
+    close = async () => {
+      await store.close()
+      await metadata.close()
+      close = async () => {}
+    }
+    return store
+  }
+  return { dataDir, open }
+}
+
+function chunk(index: number): Buffer {
+  return bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes)
+}
+
+describe('a partial blob', () => {
+  it('is found again by the next process, which has to verify what it holds', async () => {
+    const { open } = await reopenable()
+    const first = await (await open()).partials.open(digest, bytes.length)
+    for (const index of [0, 2]) {
+      await first.write(chunk(index), index * chunkBytes)
+      first.hold(index)
+      first.saveState(index + 1, state(index + 1))
+    }
+    await first.keep()
+    await first.close()
+    const store = await open()
+    expect(await store.partials.sizeOf(digest)).toBe(bytes.length)
+    const second = await store.partials.open(digest, bytes.length)
+    expect([second.held.count, [...second.unverified.indexes()]]).toEqual([0, [0, 2]])
+    expect(second.knownState(1)).toEqual(state(1))
+    expect(second.knownState(2)).toBeUndefined()
+    const read = await collect(second.read(2 * chunkBytes, 3 * chunkBytes - 1, signal))
+    expect(read.equals(chunk(2))).toBe(true)
+    await second.discard()
+    await second.close()
+  })
+
+  it('becomes a blob of the store, with its checkpoints', async () => {
+    const { dataDir, open } = await reopenable()
+    const store = await open()
+    const partial = await store.partials.open(digest, bytes.length)
+    await partial.write(bytes, 0)
+    for (let index = 0; index < 4; index++) partial.hold(index)
+    await partial.commit(facts, state(9))
+    await partial.close()
+    expect(Uint8Array.from((await store.checkpoints(digest)) ?? [])).toEqual(state(9))
+    const blob = await store.openBlob(digest)
+    expect(blob && (await collect(blob.read(0, bytes.length - 1, signal))).equals(bytes)).toBe(true)
+    await blob?.close()
+    expect(await readdir(join(dataDir, 'partial'))).toEqual([])
+    await store.remove(digest)
+    expect(await store.checkpoints(digest)).toBeUndefined()
+  })
+
+  it('of another size than what is there begins from nothing', async () => {
+    const { open } = await reopenable()
+    const store = await open()
+    const first = await store.partials.open(digest, bytes.length)
+    await first.write(chunk(0), 0)
+    first.hold(0)
+    await first.keep()
+    await first.close()
+    const second = await store.partials.open(digest, bytes.length - 1)
+    expect([second.held.count, second.unverified.count]).toEqual([0, 0])
+    await second.discard()
+    await second.close()
+  })
+
+  it('leaves nothing behind where nothing is held, or what is there is damaged', async () => {
+    const { dataDir, open } = await reopenable()
+    const empty = await (await open()).partials.open(digest, bytes.length)
+    await empty.keep()
+    await empty.close()
+    await writeFile(join(dataDir, 'partial', `${digest.replace(':', '-')}.state`), 'rubbish')
+    await writeFile(join(dataDir, 'partial', 'sha256-0.data'), 'rubbish')
+    const store = await open()
+    expect(await readdir(join(dataDir, 'partial'))).toEqual([])
+    expect(store.partials.idle).toBe(0)
+  })
+
+  it('is fetched by one only', async () => {
+    const { open } = await reopenable()
+    const store = await open()
+    const partial = await store.partials.open(digest, bytes.length)
+    await expect(store.partials.open(digest, bytes.length)).rejects.toThrow(/already/)
+    await partial.discard()
+    await partial.close()
+  })
+
+  it('counts against the quota, and gives way to what is fetched now', async () => {
+    const { open } = await reopenable(8 * chunkBytes)
+    const store = await open()
+    const left = await store.partials.open(digest, bytes.length)
+    for (let index = 0; index < 3; index++) {
+      await left.write(chunk(index), index * chunkBytes)
+      left.hold(index)
+    }
+    await left.keep()
+    await left.close()
+    expect(store.partials.idle).toBe(1)
+    const other = digestOf(Buffer.from('other'))
+    await expect(store.partials.open(other, 9 * chunkBytes)).rejects.toMatchObject({ code: 'no-space' })
+    const next = await store.partials.open(other, 6 * chunkBytes)
+    expect(store.partials.idle).toBe(0)
+    await next.discard()
+    await next.close()
+  })
+
+  it('ages out', async () => {
+    const { dataDir, open } = await reopenable()
+    const store = await open()
+    const left = await store.partials.open(digest, bytes.length)
+    await left.write(chunk(0), 0)
+    left.hold(0)
+    await left.keep()
+    await left.close()
+    await store.partials.prune(Date.now() - 1000)
+    expect(store.partials.idle).toBe(1)
+    await store.partials.prune(Date.now() + 1000)
+    expect([store.partials.idle, await readdir(join(dataDir, 'partial'))]).toEqual([0, []])
+  })
+})
+
+describe('the state of a partial blob', () => {
+  it('is read back as it was written, and not for another size', () => {
+    const written = PartialState.empty(bytes.length)
+    written.held.set(3)
+    written.setState(2, state(2))
+    const encoded = written.encode()
+    const read = PartialState.decode(encoded, bytes.length)
+    expect([[...(read?.held.indexes() ?? [])], read?.state(1), read?.state(2)]).toEqual([[3], undefined, state(2)])
+    expect(PartialState.sizeOf(encoded)).toBe(bytes.length)
+    expect(PartialState.decode(encoded, bytes.length + 1)).toBeUndefined()
+    expect(PartialState.decode(encoded.subarray(1), bytes.length)).toBeUndefined()
+    expect(PartialState.sizeOf(Buffer.from('short'))).toBeUndefined()
+  })
+})

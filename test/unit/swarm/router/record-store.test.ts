@@ -1,0 +1,137 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import { LevelDatastore } from 'datastore-level'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { RECORD_LIFETIME_MS, RECOUNT_MS, RENEW_AFTER_MS } from '../../../../daemon/swarm/router/constants.ts'
+import { RecordStore } from '../../../../daemon/swarm/router/record-store.ts'
+
+const [self, a, b] = (await Promise.all(
+  Array.from({ length: 3 }, async () => peerIdFromPrivateKey(await generateKeyPair('Ed25519')).toString()),
+)) as [string, string, string]
+
+const keys = (count: number) => Array.from({ length: count }, () => randomBytes(32))
+async function* list<T>(...items: T[]): AsyncGenerator<T> {
+  yield* items
+}
+const signal = new AbortController().signal
+
+let folder: string
+let datastore: LevelDatastore
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'layerd-records-'))
+  datastore = new LevelDatastore(folder)
+  await datastore.open()
+})
+afterEach(async () => {
+  vi.useRealTimers()
+  await datastore.close()
+  await rm(folder, { recursive: true })
+})
+
+function open(bounds?: { ofPeer: number; ofAll: number }): RecordStore {
+  return new RecordStore({ db: datastore.db, self, ...(bounds && { bounds }) })
+}
+
+/** Moves the clock, without stopping timers. */
+function later(ms: number): void {
+  const now = Date.now() + ms
+  const since = performance.now() + ms
+  vi.useFakeTimers({ toFake: ['Date', 'performance'], now })
+  vi.spyOn(performance, 'now').mockReturnValue(since)
+}
+
+describe('records', () => {
+  test('name who placed them, until each takes its own back', async () => {
+    const store = open()
+    const [one, two] = keys(2) as [Buffer, Buffer]
+    expect(await store.place(a, [one, two])).toBe(2)
+    expect(await store.place(b, [one])).toBe(1)
+    expect([...(await store.providers(one))].sort()).toEqual([a, b].sort())
+    expect(await store.providers(two)).toEqual([a])
+    await store.withdraw(b, [one, two])
+    expect([await store.providers(one), await store.providers(two)]).toEqual([[a], [a]])
+  })
+
+  test('expire, are written again when they are old, and not before', async () => {
+    const store = open()
+    const [key] = keys(1) as [Buffer]
+    let writes = 0
+    const batch = datastore.db.batch.bind(datastore.db) as (operations: unknown[]) => Promise<void>
+    vi.spyOn(datastore.db, 'batch').mockImplementation(((operations: unknown[]) => {
+      writes += operations.length
+      return batch(operations)
+    }) as never)
+    await store.place(a, [key, key])
+    expect(writes).toBe(1)
+    later(RENEW_AFTER_MS - 60_000)
+    await store.place(a, [key])
+    expect(writes).toBe(1)
+    later(120_000)
+    await store.place(a, [key])
+    expect(writes).toBe(2)
+    later(RECORD_LIFETIME_MS - 60_000)
+    expect(await store.providers(key)).toEqual([a])
+    later(120_000)
+    expect(await store.providers(key)).toEqual([])
+  })
+
+  test('of this node go, where their blobs are gone; those of others stay', async () => {
+    const store = open()
+    const all = keys(3)
+    const [one, two, three] = all as [Buffer, Buffer, Buffer]
+    await store.place(self, all)
+    await store.place(a, all)
+    await store.retain(list(two), signal)
+    expect([await store.providers(one), await store.providers(three)]).toEqual([[a], [a]])
+    expect([...(await store.providers(two))].sort()).toEqual([self, a].sort())
+  })
+
+  test('placed while stale ones are removed stay', async () => {
+    const store = open()
+    const [key] = keys(1) as [Buffer]
+    await Promise.all([store.retain(list(), signal), store.place(self, [key])])
+    expect(await store.providers(key)).toEqual([self])
+  })
+})
+
+describe('the bounds', () => {
+  test('hold for each peer and for all, not for this node, and not for what is there already', async () => {
+    const store = open({ ofPeer: 3, ofAll: 5 })
+    const first = keys(4)
+    expect(await store.place(a, first)).toBe(3)
+    expect(await store.place(a, first)).toBe(3)
+    expect(await store.place(a, keys(1))).toBe(0)
+    expect(await store.place(b, keys(3))).toBe(2)
+    expect(await store.place(self, keys(10))).toBe(10)
+  })
+
+  test('have room again for what was taken back', async () => {
+    const store = open({ ofPeer: 2, ofAll: 2 })
+    const [one, two, three] = keys(3) as [Buffer, Buffer, Buffer]
+    await store.place(a, [one, two])
+    await store.withdraw(a, [one, three])
+    expect(await store.place(a, [three])).toBe(1)
+    expect(await store.place(b, [one])).toBe(0)
+  })
+
+  test('hold over a restart', async () => {
+    const first = keys(2)
+    await open({ ofPeer: 2, ofAll: 9 }).place(a, first)
+    const again = open({ ofPeer: 2, ofAll: 9 })
+    expect(await again.place(a, keys(1))).toBe(0)
+    expect(await again.place(b, keys(1))).toBe(1)
+  })
+
+  test('are counted anew after a time: kad-dht drops what has expired', async () => {
+    const store = open({ ofPeer: 2, ofAll: 9 })
+    await store.place(a, keys(2))
+    for await (const { key } of datastore.query({})) await datastore.delete(key)
+    expect(await store.place(a, keys(1))).toBe(0)
+    later(RECOUNT_MS + 1000)
+    expect(await store.place(a, keys(1))).toBe(1)
+  })
+})

@@ -1,0 +1,264 @@
+import fc from 'fast-check'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { checkChunk, divergence, firstDivergence } from '../../../daemon/verify/check-chunk.ts'
+import {
+  type ClaimedCheckpoints,
+  computeCheckpoints,
+  decodeCheckpoints,
+  GrowingCheckpoints,
+  Proof,
+  type ProvenCheckpoints,
+  restoreCheckpoints,
+} from '../../../daemon/verify/checkpoints.ts'
+import { chunkBytes, chunkCount, chunkLength } from '../../../daemon/verify/chunk.ts'
+import { DigestMismatch } from '../../../daemon/verify/mismatch.ts'
+import { ChunkHasher, initialState, type Sha256Engine } from '../../../daemon/verify/sha256.ts'
+import { digestOf } from '../../../proxy/oci/digest.ts'
+import { piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
+import { engineNames, useEngines, withoutNative } from './engines.ts'
+
+const blob = pseudoRandomBytes(3 * chunkBytes + 12_345)
+const digest = digestOf(blob)
+const chunkOf = (bytes: Buffer, index: number) => bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes)
+
+const indices = [0, 1, 2, 3]
+const linksOf = (list: { chunks: number }) => Array.from({ length: list.chunks }, (_, index) => index)
+
+function flipped(bytes: Uint8Array, position: number): Buffer {
+  const copy = Buffer.from(bytes)
+  copy[position] = (copy[position] ?? 0) ^ 1
+  return copy
+}
+
+const engineOf = useEngines()
+
+describe('chunks of a blob', () => {
+  it('add up to it', () => {
+    fc.assert(
+      fc.property(fc.nat(50 * chunkBytes), (size) => {
+        const sizes = linksOf({ chunks: chunkCount(size) }).map((index) => chunkLength(index, size))
+        expect(sizes.reduce((sum, length) => sum + length, 0)).toBe(size)
+        expect(size === 0 || Math.min(...sizes) > 0).toBe(true)
+        expect(chunkLength(sizes.length, size)).toBe(0)
+      }),
+    )
+    expect([0, 1, chunkBytes, chunkBytes + 1].map(chunkCount)).toEqual([1, 1, 1, 2])
+    for (const size of [-1, 0.5, Number.NaN, 2 ** 53]) expect(() => chunkCount(size)).toThrow(RangeError)
+  })
+})
+
+describe.each(engineNames)('checkpoints by the %s engine', (name) => {
+  describe.skipIf(name === 'native' && withoutNative)('where it can run (native: with a C compiler)', () => {
+    let engine: Sha256Engine
+    let truth: ProvenCheckpoints
+    beforeAll(async () => {
+      engine = await engineOf(name)
+      truth = await computeCheckpoints(engine, digest, blob.length, piecesOf(blob, 65_537))
+    })
+
+    const verdicts = (list: ClaimedCheckpoints | ProvenCheckpoints, bytes: Buffer) =>
+      Promise.all(linksOf(list).map((index) => checkChunk(engine, list, index, chunkOf(bytes, index))))
+
+    /** The list of a liar: `false` bytes from chunk `from` on, and the truth from state `to` on. */
+    async function falseList(from: number, to: number): Promise<ClaimedCheckpoints> {
+      const states = truth.encode()
+      let state = truth.stateAt(from)
+      for (let index = from; index + 1 < to; index++) {
+        state = await engine.advance(state, chunkOf(flipped(blob, from * chunkBytes), index))
+        states.set(state, index * 32)
+      }
+      return decodeCheckpoints(digest, blob.length, states)
+    }
+
+    it('are the same for any pieces, and each chunk fits along them', async () => {
+      for (const size of [1000, 262_144, chunkBytes, 2 * chunkBytes + 1]) {
+        const list = await computeCheckpoints(engine, digest, blob.length, piecesOf(blob, size))
+        expect(list.encode()).toEqual(truth.encode())
+      }
+      expect(await verdicts(truth, blob)).toEqual(['fits', 'fits', 'fits', 'fits'])
+    })
+
+    it.each([0, 1, 63, 64, chunkBytes - 1, chunkBytes, chunkBytes + 1, 2 * chunkBytes])('of %i bytes', async (size) => {
+      const bytes = blob.subarray(0, size)
+      const list = await computeCheckpoints(engine, digestOf(bytes), size, piecesOf(bytes, 300_000))
+      expect(list.encode().length).toBe(32 * (chunkCount(size) - 1))
+      expect(await verdicts(list, bytes)).toEqual(linksOf(list).map(() => 'fits'))
+      for (const index of linksOf(list).filter((link) => chunkLength(link, size) > 0)) {
+        expect(await checkChunk(engine, list, index, flipped(chunkOf(bytes, index), 0))).toBe('wrong')
+      }
+      expect(await checkChunk(engine, list, list.chunks - 1, chunkOf(blob, 0).subarray(0, 500))).toBe('wrong')
+    })
+
+    it('of other bytes than the digest names are not computed', async () => {
+      const compute = (bytes: Buffer, size: number) =>
+        computeCheckpoints(engine, digest, size, piecesOf(bytes, 400_000))
+      const longer = Buffer.concat([blob, blob])
+      for (const bytes of [flipped(blob, 0), flipped(blob, blob.length - 1), blob.subarray(1), longer]) {
+        await expect(compute(bytes, blob.length)).rejects.toThrow(DigestMismatch)
+        await expect(compute(bytes, bytes.length)).rejects.toThrow(DigestMismatch)
+      }
+      for (const size of [blob.length - 1, blob.length + chunkBytes, 0]) {
+        await expect(compute(blob, size)).rejects.toThrow(RangeError)
+      }
+    })
+
+    it.each(indices)('show that chunk %i is wrong, and no other', async (wrong) => {
+      const last = Math.min((wrong + 1) * chunkBytes, blob.length) - 1
+      for (const position of [wrong * chunkBytes, last]) {
+        expect(await verdicts(truth, flipped(blob, position))).toEqual(
+          indices.map((index) => (index === wrong ? 'wrong' : 'fits')),
+        )
+      }
+    })
+
+    it.each([1, 2, 3])('in which state %i is false fit neither before nor after it', async (position) => {
+      const list = decodeCheckpoints(digest, blob.length, flipped(truth.encode(), position * 32 - 1))
+      expect(await verdicts(list, blob)).toEqual(
+        indices.map((index) => (index === position || index === position - 1 ? 'wrong' : 'fits')),
+      )
+    })
+
+    const lies = indices.flatMap((from) => indices.filter((to) => to > from).map((to) => [from, to + 1] as const))
+    it.each(lies)('false from chunk %i to state %i: one chunk names the liar', async (from, to) => {
+      const lie = await falseList(from, to)
+      const index = divergence(lie, truth) ?? Number.NaN
+      expect(index).toBe(to - 1)
+      expect(divergence(truth, lie)).toBe(index)
+      expect(firstDivergence(truth, lie)).toBe(from)
+      const lyingBytes = chunkOf(flipped(blob, from * chunkBytes), index)
+      expect(await checkChunk(engine, truth, index, chunkOf(blob, index))).toBe('fits')
+      expect(await checkChunk(engine, lie, index, chunkOf(blob, index))).toBe('wrong')
+      expect(await checkChunk(engine, lie, index, lyingBytes)).toBe('wrong')
+      // Along his own list a liar's chunks fit up to there, which is why they are provisional.
+      expect(await checkChunk(engine, lie, from, chunkOf(flipped(blob, from * chunkBytes), from))).toBe('fits')
+    })
+
+    it('check a chunk that came in pieces', async () => {
+      for (const index of indices) {
+        const hasher = new ChunkHasher(engine, truth.stateAt(index))
+        for await (const piece of piecesOf(chunkOf(blob, index), 100_003)) {
+          expect(await checkChunk(engine, truth, index, hasher)).toBe('wrong')
+          await hasher.push(piece)
+        }
+        expect(await checkChunk(engine, truth, index, hasher)).toBe('fits')
+        expect(await checkChunk(engine, truth, (index + 1) % 4, hasher)).toBe('unknown')
+      }
+    })
+
+    it('that still grow know of a chunk what has arrived', async () => {
+      const list = new GrowingCheckpoints(digest, blob.length)
+      const check = () => Promise.all(indices.map((index) => checkChunk(engine, list, index, chunkOf(blob, index))))
+      expect(await check()).toEqual(['unknown', 'unknown', 'unknown', 'unknown'])
+      expect(list.complete()).toBeUndefined()
+      list.append(truth.stateAt(1))
+      expect(await check()).toEqual(['fits', 'unknown', 'unknown', 'unknown'])
+      expect(await checkChunk(engine, list, 0, flipped(chunkOf(blob, 0), 5))).toBe('wrong')
+      list.append(truth.encode().subarray(32))
+      expect(await check()).toEqual(['fits', 'fits', 'fits', 'fits'])
+      expect(list.complete()?.encode()).toEqual(truth.encode())
+      expect(() => list.append(truth.stateAt(1))).toThrow(RangeError)
+    })
+
+    it('of one chunk are known from the beginning', async () => {
+      const bytes = blob.subarray(0, 1000)
+      const list = new GrowingCheckpoints(digestOf(bytes), bytes.length)
+      expect(await checkChunk(engine, list, 0, bytes)).toBe('fits')
+      expect(list.complete()?.encode().length).toBe(0)
+    })
+  })
+})
+
+describe('lists', () => {
+  const states = pseudoRandomBytes(96, 'states')
+  const list = decodeCheckpoints(digest, blob.length, states)
+
+  it('begin with the initial state, and end with the digest', () => {
+    expect(list.chunks).toBe(4)
+    expect(list.stateAt(0)).toBe(initialState)
+    expect(`sha256:${Buffer.from(list.stateAt(4)).toString('hex')}`).toBe(digest)
+    expect(states.subarray(32, 64).equals(list.stateAt(2))).toBe(true)
+    for (const index of [-1, 5, 0.5, Number.NaN]) expect(() => list.stateAt(index)).toThrow(RangeError)
+  })
+
+  it('are what they were decoded from, whatever becomes of that memory', () => {
+    const memory = Uint8Array.from(states)
+    const decoded = decodeCheckpoints(digest, blob.length, memory)
+    memory.fill(0)
+    decoded.encode().fill(0)
+    expect(states.equals(decoded.encode())).toBe(true)
+    expect(states.equals(restoreCheckpoints(digest, blob.length, states).encode())).toBe(true)
+  })
+
+  it('have one length for a size', () => {
+    for (const length of [0, 64, 95, 97, 128]) {
+      expect(() => decodeCheckpoints(digest, blob.length, new Uint8Array(length))).toThrow(RangeError)
+    }
+    // No memory is taken for a size that somebody just says.
+    expect(() => decodeCheckpoints(digest, 2 ** 53 - 1, states)).toThrow(RangeError)
+    expect(new GrowingCheckpoints(digest, 2 ** 53 - 1).known).toBe(0)
+  })
+
+  it('are of sha256 digests only', async () => {
+    const sha512 = digestOf(blob, 'sha512')
+    expect(() => decodeCheckpoints(sha512, blob.length, states)).toThrow(TypeError)
+    expect(() => new GrowingCheckpoints(sha512, blob.length)).toThrow(TypeError)
+    const engine = await engineOf('portable')
+    await expect(computeCheckpoints(engine, sha512, 0, piecesOf(blob, 10_000))).rejects.toThrow(TypeError)
+  })
+
+  it('of different blobs are not compared', () => {
+    const other = decodeCheckpoints(digestOf(states), blob.length, states)
+    const longer = decodeCheckpoints(digest, blob.length + 1, states)
+    for (const b of [other, longer]) {
+      expect(() => divergence(list, b)).toThrow(TypeError)
+      expect(() => firstDivergence(list, b)).toThrow(TypeError)
+    }
+    expect(divergence(list, list)).toBeUndefined()
+  })
+
+  it('that grow are sent on in parts', () => {
+    const [source, copy] = [new GrowingCheckpoints(digest, blob.length), new GrowingCheckpoints(digest, blob.length)]
+    source.append(states.subarray(0, 32))
+    copy.append(source.encode())
+    source.append(states.subarray(32))
+    expect(firstDivergence(source, copy)).toBeUndefined()
+    copy.append(source.encode(copy.known))
+    expect(copy.known).toBe(3)
+    expect(states.equals(copy.encode())).toBe(true)
+    expect(() => copy.append(new Uint8Array(31))).toThrow(RangeError)
+    const other = new GrowingCheckpoints(digest, blob.length)
+    other.append(flipped(states, 40).subarray(0, 64))
+    expect(firstDivergence(other, copy)).toBe(1)
+  })
+})
+
+describe('a proof', () => {
+  const size = 40 * chunkBytes - 1
+  const list = decodeCheckpoints(digest, size, pseudoRandomBytes(39 * 32))
+
+  it('grows backwards from the end, whatever the order of the chunks', () => {
+    const order = fc.shuffledSubarray(linksOf(list), { minLength: 0, maxLength: 40 })
+    fc.assert(
+      fc.property(order, (fitting) => {
+        const proof = new Proof(list)
+        const seen = new Set<number>()
+        for (const index of fitting) {
+          proof.fits(index)
+          proof.fits(index)
+          seen.add(index)
+          const gaps = linksOf(list).filter((link) => !seen.has(link))
+          expect(proof.provenFrom).toBe(Math.max(-1, ...gaps) + 1)
+        }
+        expect(proof.isComplete).toBe(seen.size === 40)
+        expect(proof.proven()?.status).toBe(seen.size === 40 ? 'proven' : undefined)
+      }),
+    )
+  })
+
+  it('that is complete gives the list', () => {
+    const proof = new Proof(list)
+    for (const index of linksOf(list)) proof.fits(index)
+    expect(proof.proven()?.encode()).toEqual(list.encode())
+    expect(() => proof.fits(40)).toThrow(RangeError)
+  })
+})
