@@ -64,8 +64,9 @@ export class Claiming {
 
   async #ask(wish: ClaimWish): Promise<void> {
     const answer = await this.#options.ask(wish, this.#options.held())
-    // Nobody to say who fetches: better twice than not at all.
-    const role = answer?.role ?? (wish === 'nothing' ? 'none' : 'holder')
+    // Nobody to say who fetches: better twice than not at all. Once somebody has said it, that holds until it is said anew.
+    const alone = this.#isFirst ? 'holder' : this.#role
+    const role = answer?.role ?? (wish === 'nothing' ? 'none' : alone)
     this.#isFirst = false
     if (answer !== undefined) this.#options.onAnswer(answer.members, answer.holder)
     if (role === this.#role) return

@@ -52,6 +52,8 @@ interface Claim {
   racer: Claimant | undefined
   /** How long the holder may take for a chunk, in ms. */
   tolerance: number
+  /** Who raced and brought nothing, and until when others come first. */
+  tired: { readonly peer: PeerId; readonly until: number } | undefined
   readonly members: Map<PeerId, { until: number; isDone: boolean }>
 }
 
@@ -126,6 +128,7 @@ export class ClaimBook {
       return 'holder'
     }
     const limit = claim.holder.hasProgressed ? claim.tolerance : Math.max(claim.tolerance, FIRST_TOLERANCE_MS)
+    if (claim.tired?.peer === peer && now < claim.tired.until) return 'none'
     if (wish !== 'claim' || claim.racer !== undefined || now - claim.holder.progressAt <= limit) return 'none'
     claim.racer = { peer, held, progressAt: now, askedAt: now, hasProgressed: false }
     return 'racer'
@@ -179,5 +182,5 @@ export class ClaimBook {
 }
 
 function newClaim(): Claim {
-  return { holder: undefined, racer: undefined, tolerance: TOLERANCE_MS, members: new Map() }
+  return { holder: undefined, racer: undefined, tolerance: TOLERANCE_MS, tired: undefined, members: new Map() }
 }

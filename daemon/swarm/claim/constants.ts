@@ -50,7 +50,7 @@ export const OPEN_TIMEOUT_MS = 3000
 export const COORDINATORS = 3
 
 /** How long a coordinator may take to answer, in ms; it looks into its memory only. */
-export const ANSWER_TIMEOUT_MS = 250
+export const ANSWER_TIMEOUT_MS = 750
 
 /** How long one that did not answer is passed over, in ms. */
 export const SILENT_MS = 10_000

@@ -28,7 +28,7 @@ export const LOST_RETRY_MS = 300
 export const SEED_CHECK_MS = 15_000
 
 /** Pauses before the walks that follow the first connection; the routing table fills a moment after it. */
-export const WALKS_AFTER_JOIN_MS: readonly number[] = [50, 250, 1000, 2000, 4000, 8000, 15_000, 30_000]
+export const WALKS_AFTER_JOIN_MS: readonly number[] = [50, 250, 1000, 4000, 15_000]
 export const WALK_INTERVAL_MS = 60_000
 export const WALK_DEADLINE_MS = 5000
 

@@ -22,6 +22,7 @@ export class Discovery {
   readonly #node: Node
   readonly #dialer: Dialer
   readonly #seeds: Seeds
+  #isAlone = true
   readonly #walk: Walk
   /** Addresses that turned out to be our own; at most as many as seeds have. */
   readonly #own = new Set<string>()
@@ -65,9 +66,12 @@ export class Discovery {
     this.#node.addEventListener('peer:disconnect', ({ detail }) => {
       this.#dialer.lost(detail.toString())
       this.#seeds.lost(detail.toString())
+      if (this.#node.getPeers().length === 0) this.#isAlone = true
     })
+    // Not by the number of peers: two seeds may answer in one moment.
     this.#node.addEventListener('peer:identify', () => {
-      if (this.#node.getPeers().length === 1) this.#walk.joined()
+      if (this.#isAlone) this.#walk.joined()
+      this.#isAlone = false
     })
     this.#seeds.start()
     this.#walk.start()
