@@ -1,4 +1,4 @@
-import { constants, type FileHandle, open, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import { constants, type FileHandle, open, readFile, unlink } from 'node:fs/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { Bitfield } from '../verify/bitfield.ts'
 import { writeError } from './errors.ts'
@@ -10,8 +10,7 @@ import { writeAll } from './write.ts'
 /** How long new bits and checkpoints may stay in memory only, in ms; what a crash loses of them is fetched again. */
 const flushDelay = 20
 
-/** Large states are written less often: a ms more for so many bytes. */
-const bytesPerMs = 4096
+const noStates = { from: Number.POSITIVE_INFINITY, to: 0 }
 
 export interface PartialPaths {
   readonly data: string
@@ -32,17 +31,26 @@ export class PartialBlob {
   readonly digest: Digest
   readonly #options: PartialBlobOptions
   readonly #file: FileHandle
+  readonly #stateFile: FileHandle
   readonly #state: PartialState
   /** Chunks that an earlier process held; each counts once it was verified again. */
   readonly unverified: Bitfield
   #flushing: Promise<void> = Promise.resolve()
+  /** States that are not in the file yet. */
+  #newStates = noStates
   #timer: NodeJS.Timeout | undefined
   #hasEnded = false
 
-  private constructor(options: PartialBlobOptions, file: FileHandle, state: PartialState, unverified: Bitfield) {
+  private constructor(
+    options: PartialBlobOptions,
+    files: { readonly data: FileHandle; readonly state: FileHandle },
+    state: PartialState,
+    unverified: Bitfield,
+  ) {
     this.digest = options.digest
     this.#options = options
-    this.#file = file
+    this.#file = files.data
+    this.#stateFile = files.state
     this.#state = state
     this.unverified = unverified
   }
@@ -50,17 +58,24 @@ export class PartialBlob {
   /** Opens what is there for a blob of this size, or starts it anew. @throws {StoreError} no-space, io */
   static async open(options: PartialBlobOptions, size: number): Promise<PartialBlob> {
     const { data, state: statePath } = options.paths
+    let dataFile: FileHandle | undefined
+    let stateFile: FileHandle | undefined
     try {
       const before = await readFile(statePath).then(
         (bytes) => PartialState.decode(bytes, size),
         () => undefined,
       )
       const fresh = before === undefined ? constants.O_TRUNC : 0
-      const file = await open(data, constants.O_RDWR | constants.O_CREAT | fresh, 0o644)
+      dataFile = await open(data, constants.O_RDWR | constants.O_CREAT | fresh, 0o644)
+      stateFile = await open(statePath, constants.O_WRONLY | constants.O_CREAT | fresh, 0o644)
       const state = PartialState.empty(size)
       if (before !== undefined) state.states.set(before.states)
-      return new PartialBlob(options, file, state, before?.held ?? PartialState.empty(size).held)
+      if (before === undefined) await writeAll(stateFile, state.encode(), 0)
+      const files = { data: dataFile, state: stateFile }
+      return new PartialBlob(options, files, state, before?.held ?? PartialState.empty(size).held)
     } catch (error) {
+      await dataFile?.close()
+      await stateFile?.close()
       throw writeError(error)
     }
   }
@@ -82,6 +97,7 @@ export class PartialBlob {
   /** Keeps a checkpoint for the next process. */
   saveState(index: number, state: Uint8Array): void {
     this.#state.setState(index, state)
+    this.#newStates = { from: Math.min(this.#newStates.from, index), to: Math.max(this.#newStates.to, index + 1) }
     this.#touch()
   }
 
@@ -142,6 +158,7 @@ export class PartialBlob {
   async close(): Promise<void> {
     await this.#settle()
     await this.#file.close()
+    await this.#stateFile.close()
   }
 
   #end(keptBytes: number): void {
@@ -151,13 +168,10 @@ export class PartialBlob {
 
   #touch(): void {
     if (this.#hasEnded || this.#timer !== undefined) return
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined
-        this.#flushing = this.#flushing.then(() => this.#write()).catch(() => {})
-      },
-      flushDelay + this.#state.states.length / bytesPerMs,
-    )
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.#flushing = this.#flushing.then(() => this.#write()).catch(() => {})
+    }, flushDelay)
   }
 
   async #settle(): Promise<void> {
@@ -166,10 +180,21 @@ export class PartialBlob {
     await this.#flushing
   }
 
-  /** The file is replaced as a whole: one that a crash has cut short would lose everything. */
+  /**
+   * Writes over what is there. A crash may leave a mixture of old and new: bits that are wrong fail to verify, and so do chunks
+   * whose state is missing.
+   */
   async #write(): Promise<void> {
-    const { state } = this.#options.paths
-    await writeFile(`${state}.new`, this.#state.encode())
-    await rename(`${state}.new`, state)
+    const { from, to } = this.#newStates
+    this.#newStates = noStates
+    if (from < to) {
+      const states = this.#state.encodeStates(from, to)
+      await writeAll(this.#stateFile, states.bytes, states.position)
+    }
+    // What is still to be verified is as good a hint as before.
+    const left = this.unverified.encode()
+    const bits = this.#state.encodeBits()
+    const all = bits.bytes.map((byte, index) => byte | (left[index] ?? 0))
+    await writeAll(this.#stateFile, all, bits.position)
   }
 }

@@ -61,6 +61,18 @@ export class PartialState {
     this.states.set(state, (index - 1) * stateBytes)
   }
 
+  /** Bits and where they are in the file; they change most. */
+  encodeBits(): { readonly bytes: Uint8Array; readonly position: number } {
+    return { bytes: this.held.encode(), position: bitsAt }
+  }
+
+  /** States `from` up to and not including `to` (1 for the first), and where they are in the file. */
+  encodeStates(from: number, to: number): { readonly bytes: Uint8Array; readonly position: number } {
+    const start = (from - 1) * stateBytes
+    const statesAt = bitsAt + Math.ceil(this.held.length / 8)
+    return { bytes: this.states.subarray(start, (to - 1) * stateBytes), position: statesAt + start }
+  }
+
   encode(): Buffer {
     const head = Buffer.alloc(bitsAt)
     magic.copy(head)

@@ -115,10 +115,9 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
 
   const client = new TransferClient({
     certificate,
+    known: (peer) => known.get(peer),
     locate: async (peer, signal) => {
       if (!admits(peer)) throw new Error('it is banned or not allowed')
-      const ready = known.get(peer)
-      if (ready !== undefined) return ready
       await node.dial(peerIdFromString(peer), { signal })
       return await known.waitFor(peer, signal)
     },

@@ -30,8 +30,8 @@ export interface BlobFacts {
 
 /** Content of this node that peers may have: held or still arriving, and public or shared with a closed swarm. */
 export interface SharedBlob extends BlobFacts {
-  /** Whether all these bytes (inclusive) are held, or will be within a moment: waits for that. */
-  has(start: number, end: number, signal: AbortSignal): Promise<boolean>
+  /** Whether all these bytes (inclusive) are held, or will be within `ms`: waits for that. */
+  has(start: number, end: number, ms: number): Promise<boolean>
   /** Bytes `start` to `end` inclusive. A chunk is valid until the next one is asked for. */
   read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>
   close(): Promise<void>

@@ -48,7 +48,13 @@ async function startServer(content: MemoryContent) {
 
 async function startClient(peer: KnownPeer, own?: TransferCertificate): Promise<TransferClient> {
   const certificate = own ?? (await createCertificate())
-  const client = new TransferClient({ certificate, locate: async () => peer, deadlines, onBroken: () => {} })
+  const client = new TransferClient({
+    certificate,
+    known: () => peer,
+    locate: async () => peer,
+    deadlines,
+    onBroken: () => {},
+  })
   cleanups.push(() => client.stop())
   return client
 }

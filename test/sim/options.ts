@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { plainScenario, type Scenario } from './scenario.ts'
 
-export const USAGE = `npm run sim -- [options]
+const USAGE = `npm run sim -- [options]
   --nodes N            nodes that fetch, 8 by default
   --chunks N           chunks of 1 MiB in a layer, 256 by default
   --layers N           layers fetched at once, 1 by default

@@ -4,7 +4,7 @@ import { fluidLimit, type Scenario } from './scenario.ts'
 import { type Counters, World } from './world.ts'
 
 /** How one node fared. */
-export interface NodeResult {
+interface NodeResult {
   readonly id: string
   readonly rate: number
   /** From its start until it had everything, in ms; undefined if it never did. */

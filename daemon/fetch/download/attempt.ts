@@ -11,6 +11,7 @@ import { Claiming } from './claiming.ts'
 import {
   DESPERATE_MS,
   FOLLOW_PATIENCE_MS,
+  GATHER_MS,
   LOOKUP_LIMIT_MS,
   LOOKUP_PAUSE_MS,
   MAX_LOOKUPS,
@@ -139,6 +140,8 @@ export class RunningAttempt implements Attempt {
         this.#step()
         if (this.#isHopeless()) throw this.#upstream.error ?? new Error('no peer and no registry can give it')
         await waitFor(this.changed.next(this.signal), STEP_MS, this.signal)
+        // What happens in one moment is looked at once.
+        if (this.#assembly !== undefined && this.#assembly.proven === undefined) await delay(GATHER_MS)
       }
       isProven = true
       this.#swarming.lies.judge()

@@ -47,3 +47,6 @@ export const STEP_MS = 200
 
 /** Without a chunk for this long, in ms, upstream is asked whoever has the claim: never worse than without layerd. */
 export const DESPERATE_MS = 8_000
+
+/** What happens within this time, in ms, is looked at together. */
+export const GATHER_MS = 2

@@ -8,6 +8,7 @@ import { DigestMismatch } from '../../verify/mismatch.ts'
 import { stateBytes } from '../../verify/state.ts'
 import { messageOf } from '../errors.ts'
 import { Notifier } from '../notifier.ts'
+import { waitFor } from '../wait.ts'
 import type { Assembly } from './assembly.ts'
 import { RunningAttempt } from './attempt.ts'
 import { MAX_ATTEMPTS } from './constants.ts'
@@ -147,7 +148,7 @@ export class Download {
       mediaType,
       access: facts.public ? 'public' : 'private',
       repositories,
-      has: (start, end, signal) => this.#has(assembly, start, end, signal),
+      has: (start, end, ms) => this.#has(assembly, start, end, ms),
       read: (start, end, signal) => assembly.partial.read(start, end, signal),
       close: async () => {
         this.#users--
@@ -156,12 +157,13 @@ export class Download {
     }
   }
 
-  async #has(assembly: Assembly, start: number, end: number, signal: AbortSignal): Promise<boolean> {
+  async #has(assembly: Assembly, start: number, end: number, ms: number): Promise<boolean> {
     const first = Math.floor(start / chunkBytes)
+    const until = performance.now() + ms
     while (assembly.held.firstMissing(first) * chunkBytes <= end) {
-      if (this.#hasLanded || assembly !== this.#attempt.assembly) return false
-      await this.#changed.next(signal).catch(() => {})
-      if (signal.aborted) return false
+      const left = until - performance.now()
+      if (this.#hasLanded || left <= 0 || assembly !== this.#attempt.assembly) return false
+      await waitFor(this.#changed.next(this.#abort.signal), left, this.#abort.signal).catch(() => {})
     }
     return true
   }

@@ -21,6 +21,9 @@ export class PeerTransfers {
     this.#attempt = attempt
     this.#lies = lies
     this.#onEnd = onEnd
+    attempt.signal.addEventListener('abort', () => {
+      for (const cancel of this.#running.values()) cancel.abort(attempt.signal.reason)
+    })
   }
 
   get running(): number {
@@ -46,8 +49,7 @@ export class PeerTransfers {
     try {
       const start = first * chunkBytes
       const end = Math.min(assembly.size, start + count * chunkBytes) - 1
-      const either = AbortSignal.any([signal, cancel.signal])
-      const { size, body } = await tools.swarm.open(peer, asked.digest, { start, end }, either)
+      const { size, body } = await tools.swarm.open(peer, asked.digest, { start, end }, cancel.signal)
       if (size !== assembly.size) throw new PeerError('failed', peer, `peer ${peer} speaks of another blob`)
       await assembly.take({
         body,

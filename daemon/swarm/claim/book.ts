@@ -158,8 +158,9 @@ export class ClaimBook {
     for (const [peer, { until }] of claim.members) if (until < now) claim.members.delete(peer)
     if (claim.holder !== undefined && now - claim.holder.askedAt > LEASE_MS) claim.holder = undefined
     const { racer } = claim
-    if (racer !== undefined && (now - racer.askedAt > LEASE_MS || now - racer.progressAt > RACE_MS))
-      claim.racer = undefined
+    if (racer === undefined || (now - racer.askedAt <= LEASE_MS && now - racer.progressAt <= RACE_MS)) return
+    claim.racer = undefined
+    claim.tired = { peer: racer.peer, until: now + RACE_MS }
   }
 
   /** The holder, some who have the content, and others at random. */

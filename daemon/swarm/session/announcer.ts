@@ -4,7 +4,7 @@ import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS, UPLOAD_AHEAD_MS } f
 import type { PeerTable } from './peer-table.ts'
 
 /** Chunks that one peer is to be told of. */
-export interface Announcement {
+interface Announcement {
   readonly peer: PeerId
   readonly chunks: readonly number[]
 }
@@ -43,8 +43,6 @@ export class Announcer {
   readonly #peers: PeerTable
   /** What each peer was told, the one that was offered something the longest ago first. */
   readonly #told = new Map<PeerId, Bitfield>()
-  /** Peers that have not fetched in time what only they were offered. */
-  readonly #overdue = new Set<PeerId>()
   readonly #replies = new Map<PeerId, number[]>()
   /** Until when who was told may ask, by peer and chunk. */
   readonly #pending = new Map<string, number>()
@@ -96,7 +94,6 @@ export class Announcer {
   served(peer: PeerId, chunk: number, now: number): void {
     this.#peers.has(peer, chunk)
     this.#told.get(peer)?.set(chunk)
-    this.#overdue.delete(peer)
     const ms = Math.min(now - this.#servedAt, OFFER_MS)
     this.#servedAt = now
     this.#serveMs += (ms - this.#serveMs) * 0.2
@@ -117,7 +114,6 @@ export class Announcer {
   leave(peer: PeerId): void {
     this.#told.delete(peer)
     this.#replies.delete(peer)
-    this.#overdue.delete(peer)
     for (const fresh of this.#fresh) {
       if (fresh.offeredTo !== peer) continue
       fresh.offeredTo = undefined
@@ -155,7 +151,6 @@ export class Announcer {
         wakeAt = Math.min(wakeAt, fresh.toldAt + patience)
         continue
       }
-      if (fresh.told > 0 && fresh.offeredTo !== undefined) this.#overdue.add(fresh.offeredTo)
       const peer = this.#someoneLacking(chunk, busy)
       if (peer === undefined) {
         if (this.#told.size > 0) done.add(fresh)
@@ -186,18 +181,16 @@ export class Announcer {
 
   /**
    * Of those that may lack a chunk the one that was offered something the longest ago; but those that have not got yet what
-   * only they were offered after all others, and last of all those that it took too long.
+   * only they were offered after all others.
    */
   #someoneLacking(chunk: number, busy: ReadonlySet<PeerId | undefined>): PeerId | undefined {
     let second: PeerId | undefined
-    let last: PeerId | undefined
     for (const [peer, told] of this.#told) {
       if (told.has(chunk) || this.#peers.get(peer)?.has.has(chunk) === true) continue
-      if (this.#overdue.has(peer)) last ??= peer
-      else if (busy.has(peer)) second ??= peer
-      else return peer
+      if (!busy.has(peer)) return peer
+      second ??= peer
     }
-    return second ?? last
+    return second
   }
 }
 

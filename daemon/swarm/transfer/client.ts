@@ -27,6 +27,8 @@ import { createClientContext, createPool } from './pool.ts'
 
 interface TransferClientOptions {
   readonly certificate: TransferCertificate
+  /** A peer's transfer address, if it is connected. */
+  readonly known: (peer: PeerId) => KnownPeer | undefined
   /** Gives a peer's transfer address, connecting to it first where needed. Rejects when the signal is aborted. */
   readonly locate: (peer: PeerId, signal: AbortSignal) => Promise<KnownPeer>
   readonly deadlines: TransferDeadlines
@@ -125,8 +127,7 @@ export class TransferClient {
   /** Sends a request and waits for the headers of a 200 or 206. */
   async #ask(peerId: PeerId, asked: Asked, signal: AbortSignal): Promise<Answer> {
     try {
-      const deadline = AbortSignal.timeout(this.#options.deadlines.connect)
-      const peer = await this.#options.locate(peerId, AbortSignal.any([signal, deadline]))
+      const peer = this.#options.known(peerId) ?? (await this.#locate(peerId, signal))
       const answer = await this.#exchange(this.#poolFor(peer), asked, signal, true)
       if (answer.status === 200 || answer.status === 206) return answer
       // our own servers send no body with an error, and nothing else is worth reading
@@ -136,6 +137,11 @@ export class TransferClient {
       if (cause instanceof PeerError) throw cause
       throw failure(peerId, signal, cause)
     }
+  }
+
+  #locate(peer: PeerId, signal: AbortSignal): Promise<KnownPeer> {
+    const deadline = AbortSignal.timeout(this.#options.deadlines.connect)
+    return this.#options.locate(peer, AbortSignal.any([signal, deadline]))
   }
 
   #poolFor(peer: KnownPeer): Pool {

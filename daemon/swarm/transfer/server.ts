@@ -181,7 +181,7 @@ export class TransferServer {
     try {
       const range = rangeOf(request, blob.size)
       const { start, end } = range ?? { start: 0, end: blob.size - 1 }
-      if (!(await blob.has(start, end, AbortSignal.timeout(COMING_MS)))) return finish(response, 404)
+      if (!(await blob.has(start, end, COMING_MS))) return finish(response, 404)
       response.writeHead(range === undefined ? 200 : 206, {
         'Content-Type': blob.mediaType ?? 'application/octet-stream',
         'Content-Length': range === undefined ? blob.size : range.end - range.start + 1,
