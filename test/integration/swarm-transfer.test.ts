@@ -22,7 +22,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
 
-const onUpload = () => ({ sent: () => {}, ended: () => {} })
+const onUpload = () => () => {}
 
 /** The real server, which admits one client certificate. */
 async function startServer(content: MemoryContent) {

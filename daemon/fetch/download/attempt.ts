@@ -106,7 +106,7 @@ export class RunningAttempt implements Attempt {
       needsUpstream: () => !this.#upstream.hasFailed && this.#assembly?.proven === undefined && this.#needsUpstream(),
       isStarved: () => this.#swarming.isStarved || this.#slowPeers.areSlow,
       onAnswer: (members, holder) => {
-        for (const member of members) this.#swarming.meet(member)
+        this.#swarming.meetSome(members)
         this.#swarming.holder = holder
       },
       onRole: () => {

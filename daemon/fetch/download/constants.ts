@@ -1,5 +1,7 @@
-/** Peers that one blob is fetched from, or watched at. */
-export const MAX_PEERS = 40
+/** Peers of one blob: from the first answer of a coordinator, from all its answers, and with those who come by themselves. */
+export const FIRST_PEERS = 8
+export const WANTED_PEERS = 24
+export const MAX_PEERS = 64
 
 /** How long a peer that was named may take to say what it holds, in ms, before upstream is asked all the same. */
 export const ANSWER_MS = 250

@@ -8,7 +8,7 @@ import { GrowingCheckpoints } from '../../verify/checkpoints.ts'
 import { messageOf } from '../errors.ts'
 import { waitFor } from '../wait.ts'
 import type { Assembly } from './assembly.ts'
-import { ANSWER_MS, MAX_PEERS, SECOND_LIST_MS } from './constants.ts'
+import { ANSWER_MS, FIRST_PEERS, MAX_PEERS, SECOND_LIST_MS, WANTED_PEERS } from './constants.ts'
 import type { Attempt } from './context.ts'
 import { Lies } from './lies.ts'
 import { PeerTransfers } from './peer-transfers.ts'
@@ -35,6 +35,7 @@ export class Swarming {
   readonly #pumpLater = () => this.pump()
   #session: Session | undefined
   #holder: PeerId | undefined
+  #isFirstMeeting = true
   #isPumping = false
   #timer: NodeJS.Timeout | undefined
 
@@ -89,6 +90,16 @@ export class Swarming {
   /** Whether the node that fetches from upstream is watched. */
   get followsHolder(): boolean {
     return this.#holder !== undefined && this.#members.has(this.#holder)
+  }
+
+  /**
+   * Watches peers that a coordinator named. Few at first: those who ask first are named to everybody, and would know nobody but
+   * each other.
+   */
+  meetSome(peers: readonly PeerId[]): void {
+    const limit = this.#isFirstMeeting ? FIRST_PEERS : WANTED_PEERS
+    if (peers.length > 0) this.#isFirstMeeting = false
+    for (const peer of peers) if (this.#members.size < limit) this.meet(peer)
   }
 
   /** Watches a peer that may have the blob or fetches it. */

@@ -16,7 +16,7 @@ export const STARVED_MS = 300
 export const FIRST_TOLERANCE_MS = 2_000
 
 /** A holder that brings no chunk for this long, in ms, is raced against; doubled whenever it was faster all the same. */
-export const TOLERANCE_MS = 500
+export const TOLERANCE_MS = 1_000
 export const TOLERANCE_LIMIT_MS = 60_000
 
 /** A racer that brought no chunk within this time, in ms, gives way to another one. */

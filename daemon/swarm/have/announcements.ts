@@ -2,7 +2,7 @@ import type { Digest } from '../../../proxy/oci/digest.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import type { HaveListener, PeerId, SharedContent } from '../ports.ts'
 import { UploadGauge } from '../session/upload-gauge.ts'
-import { MAX_HUBS } from './constants.ts'
+import { DELIVERY_LIMIT_MS, MAX_HUBS } from './constants.ts'
 import { Hub, type Watcher } from './hub.ts'
 
 interface AnnouncementsOptions {
@@ -15,8 +15,9 @@ export class Announcements {
   readonly #options: AnnouncementsOptions
   readonly #hubs = new Map<Digest, Hub>()
   readonly #gauge = new UploadGauge()
-  #sending = 0
-  #sent = 0
+  /** Chunks on their way to peers. */
+  readonly #sending = new Set<string>()
+  #delivered = 0
 
   constructor(options: AnnouncementsOptions) {
     this.#options = options
@@ -32,25 +33,23 @@ export class Announcements {
     this.#hubs.get(digest)?.remove(peer)
   }
 
-  /** An upload begins. @returns to be told of the bytes that were sent, one after the other, and of the end */
-  upload(peer: PeerId, digest: Digest, start: number, end: number): { sent(bytes: number): void; ended(): void } {
-    const first = Math.floor(start / chunkBytes)
-    const last = Math.floor(end / chunkBytes)
-    for (let chunk = first; chunk <= last; chunk++) this.#hubs.get(digest)?.asked(peer, chunk)
-    this.#sending++
-    let position = start
-    return {
-      sent: (bytes) => {
-        this.#sent += bytes
-        const before = Math.floor(position / chunkBytes)
-        position += bytes
-        const after = position > end ? last + 1 : Math.floor(position / chunkBytes)
-        for (let chunk = before; chunk < after; chunk++) this.#hubs.get(digest)?.served(peer, chunk)
-      },
-      ended: () => {
-        this.#sending--
-        for (const hub of this.#hubs.values()) hub.poke(0)
-      },
+  /** An upload begins. @returns to be told of its end, and whether all was written */
+  upload(peer: PeerId, digest: Digest, start: number, end: number): (isWritten: boolean) => void {
+    const hub = this.#hubs.get(digest)
+    const chunks: number[] = []
+    for (let chunk = Math.floor(start / chunkBytes); chunk * chunkBytes <= end; chunk++) chunks.push(chunk)
+    for (const chunk of chunks) {
+      hub?.asked(peer, chunk)
+      this.#sending.add(keyOf(peer, digest, chunk))
+    }
+    const forget = () => {
+      for (const chunk of chunks) this.#sending.delete(keyOf(peer, digest, chunk))
+      for (const one of this.#hubs.values()) one.poke(0)
+    }
+    return (isWritten) => {
+      // What was written may wait in the system's buffers for long; the peer tells when it has it.
+      if (isWritten && hub !== undefined) setTimeout(forget, DELIVERY_LIMIT_MS).unref()
+      else forget()
     }
   }
 
@@ -63,7 +62,13 @@ export class Announcements {
     const hub: Hub = new Hub({
       digest,
       content: this.#options.content,
-      room: () => this.#gauge.room(this.#sending, this.#sent, performance.now()),
+      room: () => this.#gauge.room(this.#sending.size, this.#delivered, performance.now()),
+      delivered: (peer, chunk) => {
+        if (!this.#sending.delete(keyOf(peer, digest, chunk))) return false
+        this.#delivered += chunkBytes
+        for (const other of this.#hubs.values()) if (other !== hub) other.poke(0)
+        return true
+      },
       watchBack: (peer, listener, signal) => this.#options.watch(peer, digest, listener, signal),
       onEmpty: () => {
         if (this.#hubs.get(digest) === hub) this.#hubs.delete(digest)
@@ -73,4 +78,8 @@ export class Announcements {
     hub.start().catch(() => hub.end())
     return hub
   }
+}
+
+function keyOf(peer: PeerId, digest: Digest, chunk: number): string {
+  return `${peer} ${digest} ${chunk}`
 }

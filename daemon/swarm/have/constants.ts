@@ -7,6 +7,9 @@ export const HAVE_PROTOCOL = '/layerd/have/1.0.0'
 /** What was got in this time, in ms, goes into one message. */
 export const GATHER_MS = 2
 
+/** A chunk that was written counts as on its way until its peer tells that it has it, but not for longer than this, in ms. */
+export const DELIVERY_LIMIT_MS = 5_000
+
 /** Blobs that all peers together may watch at the same time. */
 export const MAX_HUBS = 4096
 

@@ -20,6 +20,8 @@ interface HubOptions {
   readonly content: Pick<SharedContent, 'watch'>
   /** Chunks that this node may send in addition to those that it is sending. */
   readonly room: () => number
+  /** A peer told that it holds a chunk. @returns whether it has just got it from here */
+  readonly delivered: (peer: PeerId, chunk: number) => boolean
   /** Watches what a peer holds that watches this node. */
   readonly watchBack: (peer: PeerId, listener: HaveListener, signal: AbortSignal) => void
   /** Nobody watches any more, or there is nothing to be told. */
@@ -51,10 +53,7 @@ export class Hub {
         this.#announcer?.got(chunk, from)
         this.poke(GATHER_MS)
       },
-      heard: (peer, chunk) => {
-        this.#announcer?.heard(peer, chunk)
-        this.poke(GATHER_MS)
-      },
+      heard: (peer, chunk) => this.#heard(peer, chunk),
     })
     if (this.#ended.signal.aborted) return watch?.close()
     this.#watch = watch
@@ -82,12 +81,6 @@ export class Hub {
     this.#announcer?.asked(peer, chunk)
   }
 
-  /** A peer has got a chunk from here. */
-  served(peer: PeerId, chunk: number): void {
-    this.#announcer?.served(peer, chunk, performance.now())
-    this.poke(GATHER_MS)
-  }
-
   /** Tells what is to be told in `ms` at the latest. */
   poke(ms: number): void {
     const at = performance.now() + ms
@@ -110,6 +103,12 @@ export class Hub {
     this.#options.onEmpty()
   }
 
+  #heard(peer: PeerId, chunk: number): void {
+    if (this.#options.delivered(peer, chunk)) this.#announcer?.served(peer, chunk, performance.now())
+    else this.#announcer?.heard(peer, chunk)
+    this.poke(GATHER_MS)
+  }
+
   #tell(): void {
     if (this.#ended.signal.aborted || !this.#isStarted) return
     const watch = this.#watch
@@ -130,6 +129,7 @@ export class Hub {
       const watcher = this.#watchers.get(peer)
       if (watcher === undefined) continue
       const states = this.#statesFor(watcher, watch)
+      process.stderr.write()
       watcher.conversation.send({ type: 'got', id: watcher.id, chunks: [...chunks], states })
     }
     if (wakeAt < Number.POSITIVE_INFINITY) this.poke(Math.max(wakeAt - performance.now(), GATHER_MS))
@@ -168,9 +168,8 @@ export class Hub {
       got: (chunks) => {
         for (const chunk of chunks) {
           this.#peers?.has(peer, chunk)
-          this.#announcer?.heard(peer, chunk)
+          this.#heard(peer, chunk)
         }
-        this.poke(GATHER_MS)
       },
       gone: () => this.#peers?.leave(peer),
     }

@@ -61,14 +61,12 @@ export class Announcer {
 
   /**
    * A chunk is held now.
-   * @param from the peer that sent it; undefined for upstream
+   * @param from the peer that sent it, which is told so: what it has written may wait in its system for a long time;
+   *   undefined for upstream
    */
   got(chunk: number, from?: PeerId): void {
     this.#fresh.push(newFresh(chunk, from === undefined))
-    for (const [peer, told] of this.#told) {
-      if (peer === from) told.set(chunk)
-      else this.heard(peer, chunk)
-    }
+    for (const peer of this.#told.keys()) this.heard(peer, chunk)
   }
 
   /**

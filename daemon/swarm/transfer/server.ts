@@ -29,13 +29,8 @@ interface TransferServerOptions {
   readonly content: SharedContent
   /** The known peer that told this certificate, if it is not banned. */
   readonly identify: (fingerprint: string) => PeerId | undefined
-  /** An upload to a peer begins. @returns what is told of the bytes that go, and of the end */
-  readonly onUpload: (
-    peer: PeerId,
-    digest: Digest,
-    start: number,
-    end: number,
-  ) => { sent(bytes: number): void; ended(): void }
+  /** An upload to a peer begins. @returns what is told of its end, and whether all was written */
+  readonly onUpload: (peer: PeerId, digest: Digest, start: number, end: number) => (isWritten: boolean) => void
   /** Blob bodies sent at the same time. */
   readonly uploads: number
   readonly deadlines: TransferDeadlines
@@ -193,11 +188,13 @@ export class TransferServer {
         ...(range === undefined ? {} : { 'Content-Range': `bytes ${range.start}-${range.end}/${blob.size}` }),
       })
       if (request.method === 'GET' && blob.size > 0) {
-        const upload = this.#options.onUpload(peer, digest, start, end)
+        const ended = this.#options.onUpload(peer, digest, start, end)
+        let isWritten = false
         try {
-          await this.#send(blob, { start, end }, response, upload.sent)
+          await this.#send(blob, { start, end }, response)
+          isWritten = true
         } finally {
-          upload.ended()
+          ended(isWritten)
         }
       }
       response.end()
@@ -210,12 +207,7 @@ export class TransferServer {
   }
 
   /** One chunk at a time: the blob uses a chunk's memory again as soon as the next one is asked for. */
-  async #send(
-    blob: SharedBlob,
-    { start, end }: ByteRange,
-    response: ServerResponse,
-    onSent: (bytes: number) => void,
-  ): Promise<void> {
+  async #send(blob: SharedBlob, { start, end }: ByteRange, response: ServerResponse): Promise<void> {
     const gone = new AbortController()
     let written = Promise.withResolvers<void>()
     response.once('close', () => {
@@ -229,7 +221,6 @@ export class TransferServer {
       written = Promise.withResolvers()
       response.write(chunk, (error) => (error ? written.reject(error) : written.resolve()))
       await written.promise
-      onSent(chunk.byteLength)
       this.#options.onServed(chunk.byteLength)
     }
   }

@@ -1,0 +1,236 @@
+import { describe, expect, it } from 'vitest'
+import { type ClaimAnswer, ClaimBook, type ClaimWish } from '../../../../daemon/swarm/claim/book.ts'
+import {
+  COMPLETE_MS,
+  FIRST_TOLERANCE_MS,
+  LEASE_MS,
+  MAX_CLAIMS,
+  MAX_MEMBERS,
+  MAX_NAMED,
+  MEMBER_MS,
+  RACE_MS,
+  RENEW_MS,
+  TOLERANCE_MS,
+} from '../../../../daemon/swarm/claim/constants.ts'
+
+class Scene {
+  readonly book = new ClaimBook(() => 0.5)
+  now = 0
+
+  ask(peer: string, wish: ClaimWish, held = 0): ClaimAnswer {
+    return this.book.ask('blob', peer, { wish, held }, this.now)
+  }
+
+  role(peer: string, wish: ClaimWish, held = 0): ClaimAnswer['role'] {
+    return this.ask(peer, wish, held).role
+  }
+
+  /** Time goes by, in which a holder renews its claim. */
+  pass(ms: number, holder?: string, held = 0): void {
+    const end = this.now + ms
+    while (holder !== undefined && this.now + RENEW_MS < end) {
+      this.now += RENEW_MS
+      this.ask(holder, 'claim', held)
+    }
+    this.now = end
+  }
+}
+
+describe('a claim', () => {
+  it('is granted to the first that asks; others are told who holds it, and of each other', () => {
+    const scene = new Scene()
+    expect(scene.ask('a', 'if-nobody')).toEqual({ role: 'holder', holder: 'a', members: [] })
+    expect(scene.ask('b', 'if-nobody')).toEqual({ role: 'none', holder: 'a', members: ['a'] })
+    expect(scene.ask('c', 'nothing')).toEqual({ role: 'none', holder: 'a', members: ['a', 'b'] })
+  })
+
+  it('is for one content only', () => {
+    const book = new ClaimBook()
+    expect(book.ask('x', 'a', { wish: 'claim', held: 0 }, 0).role).toBe('holder')
+    expect(book.ask('y', 'b', { wish: 'claim', held: 0 }, 0).role).toBe('holder')
+  })
+
+  it('is not granted to who wishes nothing, and is given back by who stops wishing', () => {
+    const scene = new Scene()
+    expect(scene.role('a', 'nothing')).toBe('none')
+    expect(scene.role('a', 'claim')).toBe('holder')
+    expect(scene.role('a', 'nothing')).toBe('none')
+    expect(scene.role('b', 'claim')).toBe('holder')
+  })
+
+  it('is not needed where somebody has the content, unless that was of no use', () => {
+    const scene = new Scene()
+    scene.ask('a', 'done')
+    expect(scene.ask('b', 'if-nobody')).toEqual({ role: 'none', holder: undefined, members: ['a'] })
+    expect(scene.role('b', 'claim')).toBe('holder')
+  })
+
+  it('is not kept from the one that has the content itself no more', () => {
+    const scene = new Scene()
+    scene.ask('a', 'done')
+    expect(scene.role('a', 'if-nobody')).toBe('holder')
+  })
+
+  it('is free when its holder is done, falls silent, or loses its connection', () => {
+    const scene = new Scene()
+    scene.ask('a', 'claim')
+    scene.ask('a', 'done')
+    expect(scene.role('b', 'claim')).toBe('holder')
+    scene.pass(LEASE_MS)
+    expect(scene.role('c', 'claim')).not.toBe('holder')
+    scene.pass(1)
+    expect(scene.role('c', 'claim')).toBe('holder')
+    scene.book.left('c')
+    expect(scene.role('d', 'claim')).toBe('holder')
+  })
+
+  it('is kept by asking again', () => {
+    const scene = new Scene()
+    scene.ask('a', 'claim')
+    for (let held = 1; held < 20; held++) {
+      scene.pass(RENEW_MS)
+      expect(scene.role('a', 'claim', held)).toBe('holder')
+      expect(scene.role('b', 'claim')).toBe('none')
+    }
+  })
+})
+
+describe('a race', () => {
+  /** `a` holds the claim and has brought a chunk; then nothing for longer than is borne. */
+  function stalled(): Scene {
+    const scene = new Scene()
+    scene.ask('a', 'claim')
+    scene.pass(RENEW_MS)
+    scene.ask('a', 'claim', 1)
+    scene.pass(TOLERANCE_MS + 1, 'a', 1)
+    return scene
+  }
+
+  it('is not begun before the first chunk could be there', () => {
+    const scene = new Scene()
+    scene.ask('a', 'claim')
+    scene.pass(FIRST_TOLERANCE_MS, 'a')
+    expect(scene.role('b', 'claim')).toBe('none')
+    scene.pass(1)
+    expect(scene.role('b', 'claim')).toBe('racer')
+  })
+
+  it('gives whoever takes a claim over that time as well', () => {
+    const scene = stalled()
+    scene.book.left('a')
+    expect(scene.role('b', 'claim')).toBe('holder')
+    scene.pass(FIRST_TOLERANCE_MS, 'b')
+    expect(scene.role('c', 'claim')).toBe('none')
+  })
+
+  it('is run by one only, who must want the claim in any case', () => {
+    const scene = stalled()
+    expect(scene.role('b', 'nothing')).toBe('none')
+    expect(scene.role('b', 'if-nobody')).toBe('none')
+    expect(scene.role('b', 'claim')).toBe('racer')
+    expect(scene.role('c', 'claim')).toBe('none')
+    expect(scene.role('b', 'claim')).toBe('racer')
+  })
+
+  it('is won by who brings a chunk first', () => {
+    const scene = stalled()
+    scene.ask('b', 'claim', 5)
+    expect(scene.role('b', 'claim', 6)).toBe('holder')
+    expect(scene.ask('a', 'claim', 1)).toMatchObject({ role: 'none', holder: 'b' })
+    scene.pass(TOLERANCE_MS + 1, 'b', 6)
+    expect(scene.role('a', 'claim', 1)).toBe('racer')
+  })
+
+  it('is lost when the holder brings one first, which is borne for twice as long from then on', () => {
+    const scene = stalled()
+    expect(scene.role('b', 'claim')).toBe('racer')
+    expect(scene.role('a', 'claim', 2)).toBe('holder')
+    expect(scene.role('b', 'claim')).toBe('none')
+    scene.pass(TOLERANCE_MS + 1, 'a', 2)
+    expect(scene.role('b', 'claim')).toBe('none')
+    scene.pass(TOLERANCE_MS, 'a', 2)
+    expect(scene.role('b', 'claim')).toBe('racer')
+  })
+
+  it('goes to another one when the racer brings nothing', () => {
+    const scene = stalled()
+    scene.ask('b', 'claim')
+    for (let ms = 0; ms < RACE_MS; ms += RENEW_MS) {
+      scene.pass(RENEW_MS)
+      scene.ask('a', 'claim', 1)
+      scene.ask('b', 'claim')
+    }
+    scene.pass(RENEW_MS)
+    expect(scene.role('c', 'claim')).toBe('racer')
+  })
+
+  it('may be tried once more by one that has rested', () => {
+    const scene = stalled()
+    scene.ask('b', 'claim')
+    scene.pass(LEASE_MS + 1, 'a', 1)
+    expect(scene.role('b', 'claim')).toBe('none')
+    scene.pass(RACE_MS + 1, 'a', 1)
+    expect(scene.role('b', 'claim')).toBe('racer')
+  })
+
+  it('is over when the racer leaves, or wants nothing more', () => {
+    const left = stalled()
+    left.ask('b', 'claim')
+    left.book.left('b')
+    expect(left.role('c', 'claim')).toBe('racer')
+    const sated = stalled()
+    sated.ask('b', 'claim')
+    expect(sated.role('b', 'nothing')).toBe('none')
+    expect(sated.role('c', 'claim')).toBe('racer')
+  })
+
+  it('makes the racer the holder when that one has left', () => {
+    const scene = stalled()
+    scene.ask('b', 'claim')
+    scene.book.left('a')
+    expect(scene.role('b', 'claim')).toBe('holder')
+  })
+})
+
+describe('members', () => {
+  it('are forgotten when they do not ask again; those that have the content later', () => {
+    const scene = new Scene()
+    scene.ask('a', 'nothing')
+    scene.ask('b', 'done')
+    scene.pass(MEMBER_MS + 1)
+    expect(scene.ask('c', 'nothing').members).toEqual(['b'])
+    scene.pass(COMPLETE_MS)
+    expect(scene.ask('d', 'nothing').members).toEqual([])
+  })
+
+  it('are forgotten when they leave, and with the last one the claim', () => {
+    const scene = new Scene()
+    scene.ask('a', 'claim')
+    scene.ask('b', 'nothing')
+    scene.book.left('b')
+    expect(scene.ask('c', 'nothing').members).toEqual(['a'])
+    scene.book.left('a')
+    scene.book.left('c')
+    expect(scene.book.size).toBe(0)
+  })
+
+  it('are named up to a number, the holder first', () => {
+    const scene = new Scene()
+    scene.ask('holder', 'claim')
+    for (let index = 0; index < 2 * MAX_NAMED; index++) scene.ask(`peer ${index}`, 'nothing')
+    const { members } = scene.ask('last', 'nothing')
+    expect(members).toHaveLength(MAX_NAMED)
+    expect(members[0]).toBe('holder')
+    expect(new Set(members).size).toBe(MAX_NAMED)
+  })
+
+  it('and claims are remembered up to a number, the newest ones', () => {
+    const scene = new Scene()
+    for (let index = 0; index <= MAX_MEMBERS; index++) scene.ask(`peer ${index}`, 'nothing')
+    const book = new ClaimBook()
+    for (let index = 0; index <= MAX_CLAIMS; index++) book.ask(`${index}`, 'a', { wish: 'claim', held: 0 }, 0)
+    expect(book.size).toBe(MAX_CLAIMS)
+    expect(book.ask('0', 'b', { wish: 'claim', held: 0 }, 0).role).toBe('holder')
+    expect(book.ask(`${MAX_CLAIMS}`, 'b', { wish: 'claim', held: 0 }, 0).role).toBe('none')
+  })
+})

@@ -1,0 +1,159 @@
+import { describe, expect, it } from 'vitest'
+import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
+import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS } from '../../../../daemon/swarm/session/constants.ts'
+import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
+import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
+import { having } from './fields.ts'
+
+const length = 40
+
+class Scene {
+  readonly held: Bitfield
+  readonly peers: PeerTable
+  readonly announcer: Announcer
+
+  constructor(peers: readonly string[], held: readonly number[] = []) {
+    this.held = having(length, ...held)
+    this.peers = new PeerTable(this.held)
+    this.announcer = new Announcer({ held: this.held, peers: this.peers })
+    for (const peer of peers) this.join(peer)
+  }
+
+  join(peer: string, chunks: readonly number[] = []): Bitfield {
+    this.peers.join(peer, having(length, ...chunks))
+    return this.announcer.introduce(peer)
+  }
+
+  got(chunk: number, from?: string): void {
+    this.held.set(chunk)
+    this.announcer.got(chunk, from)
+  }
+
+  heard(peer: string, chunk: number): boolean {
+    this.peers.has(peer, chunk)
+    return this.announcer.heard(peer, chunk)
+  }
+
+  /** What is told, as "peer:chunk". */
+  tells(now: number, free: number): string[] {
+    return this.announcer.plan(now, free).tell.flatMap(({ peer, chunks }) => chunks.map((chunk) => `${peer}:${chunk}`))
+  }
+}
+
+describe('the announcer', () => {
+  it('offers what came from upstream to one peer, and to the next one when that takes too long', () => {
+    const scene = new Scene(['a', 'b', 'c'])
+    scene.got(0)
+    expect(scene.tells(0, 6)).toEqual(['a:0'])
+    expect(scene.tells(ASK_MS, 6)).toEqual([])
+    const { wakeAt } = scene.announcer.plan(ASK_MS, 6)
+    expect(wakeAt).toBeGreaterThanOrEqual(OFFER_MS)
+    expect(wakeAt).toBeLessThanOrEqual(OFFER_LIMIT_MS)
+    expect(scene.tells(wakeAt, 6)).toEqual(['b:0'])
+  })
+
+  it('offers different chunks to different peers, and not to those first that let others wait', () => {
+    const scene = new Scene(['slow', 'a', 'b'])
+    scene.got(0)
+    expect(scene.tells(0, 6)).toEqual(['slow:0'])
+    scene.got(1)
+    scene.got(2)
+    expect(scene.tells(1, 6)).toEqual(['a:1', 'b:2'])
+    scene.announcer.served('a', 1, 10)
+    scene.announcer.served('b', 2, 10)
+    scene.got(3)
+    scene.got(4)
+    expect(scene.tells(11, 6)).toEqual(['a:3', 'b:4'])
+    // All have something to fetch now: the one that was offered something the longest ago.
+    scene.got(5)
+    expect(scene.tells(12, 6)).toEqual(['slow:5'])
+  })
+
+  it('offers at once to another peer what was offered to one that left', () => {
+    const scene = new Scene(['a', 'b'])
+    scene.got(0)
+    expect(scene.tells(0, 6)).toEqual(['a:0'])
+    scene.peers.leave('a')
+    scene.announcer.leave('a')
+    expect(scene.tells(ASK_MS, 6)).toEqual(['b:0'])
+  })
+
+  it('tells of a chunk that came from a peer as fast as there is room', () => {
+    const scene = new Scene(['a', 'b', 'c', 'd'])
+    scene.heard('a', 0)
+    scene.got(0, 'a')
+    const told = [...scene.tells(0, 1), ...scene.tells(1, 1), ...scene.tells(2, 1)]
+    // One that was told counts as sent to until it has asked, or has had the time to.
+    expect(new Set(told).size).toBe(told.length)
+    expect(told).not.toContain('a:0')
+    expect(scene.tells(3, -5)).toEqual([])
+    const later = [...Array(5)].flatMap((_, times) => scene.tells((times + 1) * (ASK_MS + 1), 6))
+    expect([...told, ...later].sort()).toEqual(['b:0', 'c:0', 'd:0'])
+  })
+
+  it('has room again when a peer asks, which is then counted among the uploads', () => {
+    const scene = new Scene(['a', 'b', 'c'])
+    scene.heard('a', 0)
+    scene.got(0, 'a')
+    const free = 0
+    expect(scene.tells(0, free)).toHaveLength(1)
+    expect(scene.tells(1, free)).toEqual([])
+    scene.announcer.asked('b', 0)
+    expect(scene.tells(2, free)).toEqual(['c:0'])
+  })
+
+  it('does not tell peers of what they have, but once those that would offer it', () => {
+    const scene = new Scene(['a', 'b'])
+    expect(scene.heard('a', 0)).toBe(false)
+    expect(scene.heard('b', 0)).toBe(false)
+    scene.got(0, 'a')
+    expect(scene.tells(0, 0)).toEqual(['b:0'])
+    expect(scene.heard('b', 0)).toBe(false)
+    expect(scene.tells(ASK_MS, 6)).toEqual([])
+  })
+
+  it('answers at once who tells of what is held', () => {
+    const scene = new Scene(['a', 'b'])
+    scene.got(0)
+    scene.tells(0, 6)
+    expect(scene.heard('b', 0)).toBe(true)
+    expect(scene.tells(1, -10)).toEqual(['b:0'])
+  })
+
+  it('shows a new peer what others have, and keeps back what it will offer', () => {
+    const scene = new Scene([], [0, 1, 2, 3])
+    scene.join('a', [1])
+    expect([...scene.join('b').indexes()]).toEqual([1])
+    const told = [...Array(20)].flatMap((_, times) => scene.tells(times * OFFER_LIMIT_MS, 6))
+    expect(told).toContain('b:0')
+    expect(new Set(told).size).toBe(told.length)
+  })
+
+  it('does not believe that a chunk is on its way because one says that it has everything', () => {
+    const scene = new Scene(['a', 'b'])
+    scene.peers.join('liar', Bitfield.full(length))
+    scene.announcer.introduce('liar')
+    scene.got(0)
+    // The liar is told that it need not offer it.
+    expect(scene.tells(0, 6).sort()).toEqual(['a:0', 'liar:0'])
+    expect(scene.tells(ASK_MS, 6)).toEqual([])
+  })
+
+  it('tells an only peer of many chunks at once', () => {
+    const scene = new Scene(
+      ['a'],
+      Array.from({ length }, (_, chunk) => chunk),
+    )
+    expect(scene.tells(0, 6).length).toBeGreaterThanOrEqual(ONLY_PEER_OFFERS)
+  })
+
+  it('has everybody told in the end, and nobody twice', () => {
+    const ids = ['a', 'b', 'c', 'd', 'e']
+    const scene = new Scene(ids)
+    for (const chunk of [0, 1, 2]) scene.got(chunk)
+    const told: string[] = []
+    for (let now = 0; now < 100 * OFFER_LIMIT_MS; now += OFFER_LIMIT_MS) told.push(...scene.tells(now, 3))
+    expect(told.sort()).toEqual(ids.flatMap((id) => [0, 1, 2].map((chunk) => `${id}:${chunk}`)).sort())
+    expect(scene.announcer.plan(1e9, 6)).toEqual({ tell: [], wakeAt: Number.POSITIVE_INFINITY })
+  })
+})

@@ -1,0 +1,258 @@
+import { describe, expect, it } from 'vitest'
+import {
+  BUSY_PAUSE_MS,
+  DEAD_MS,
+  FAILURE_PAUSE_MS,
+  MAX_FAILURES,
+  MAX_REQUESTS,
+  MAX_RUN,
+  REQUESTS_PER_PEER,
+  RUN_MS,
+  SLOW_FACTOR,
+  SLOW_MS,
+  SOURCE_MS,
+  STALL_MS,
+} from '../../../../daemon/swarm/session/constants.ts'
+import { type ChunkRequest, Session } from '../../../../daemon/swarm/session/session.ts'
+import type { Bitfield } from '../../../../daemon/verify/bitfield.ts'
+import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { having } from './fields.ts'
+
+/** A session of which nothing is random, and what its caller does. */
+class Scene {
+  readonly held: Bitfield
+  readonly session: Session
+
+  constructor(length: number, peers: Record<string, readonly number[]>, held: readonly number[] = []) {
+    this.held = having(length, ...held)
+    this.session = new Session({ held: this.held, random: () => 0.5 })
+    this.session.verifiable = length
+    for (const [id, chunks] of Object.entries(peers)) this.session.peers.join(id, having(length, ...chunks))
+  }
+
+  /** What is asked for, as "peer:chunk" or "peer:first-last". */
+  starts(now: number): string[] {
+    return this.session.plan(now).start.map(({ peer, first, count }) => {
+      return count === 1 ? `${peer}:${first}` : `${peer}:${first}-${first + count - 1}`
+    })
+  }
+
+  running(peer: string): ChunkRequest {
+    const found = [...this.session.requests.values()].find((request) => request.peer === peer)
+    if (found === undefined) throw new Error(`nothing is asked of ${peer}`)
+    return found
+  }
+
+  arrive(peer: string, now: number, chunk = this.running(peer).first): void {
+    this.held.set(chunk)
+    this.session.arrived(this.running(peer).id, chunkBytes, now)
+  }
+
+  /** A request of one chunk is fulfilled. */
+  finish(peer: string, now: number): void {
+    const { id } = this.running(peer)
+    this.arrive(peer, now)
+    this.session.ended(id, 'done', now)
+  }
+}
+
+describe('a session', () => {
+  it('asks for what is missing and is done when nothing is', () => {
+    const scene = new Scene(3, { a: [0, 1, 2] }, [1])
+    expect(scene.starts(0).sort()).toEqual(['a:0', 'a:2'])
+    expect(scene.starts(1)).toEqual([])
+    scene.finish('a', 10)
+    scene.finish('a', 20)
+    expect(scene.session.plan(20)).toEqual({ start: [], cancel: [], wakeAt: Number.POSITIVE_INFINITY })
+  })
+
+  it('asks for nothing that can not be verified yet', () => {
+    const scene = new Scene(3, { a: [0, 1, 2] })
+    scene.session.verifiable = 1
+    expect(scene.starts(0)).toEqual(['a:0'])
+    scene.session.verifiable = 2
+    expect(scene.starts(1)).toEqual(['a:1'])
+  })
+
+  it('asks for what clients wait for first', () => {
+    const scene = new Scene(50, { a: [1, 45], b: [1], c: [1] })
+    scene.session.urgent = [45]
+    expect(scene.starts(0)[0]).toBe('a:45')
+  })
+
+  it('has a bounded number of requests under way, of one peer and in all', () => {
+    const chunks = Array.from({ length: 64 }, (_, chunk) => chunk)
+    const peers = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`p${index}`, chunks]))
+    expect(new Scene(64, { a: chunks }).starts(0)).toHaveLength(REQUESTS_PER_PEER)
+    expect(new Scene(64, peers).starts(0)).toHaveLength(MAX_REQUESTS)
+  })
+
+  it('asks fast peers for runs, and unknown ones for one chunk', () => {
+    const chunks = Array.from({ length: 64 }, (_, chunk) => chunk)
+    const scene = new Scene(64, { a: chunks })
+    scene.starts(0)
+    scene.finish('a', 1)
+    const [run] = scene.session.plan(1).start
+    expect(run?.count).toBe(Math.min(MAX_RUN, RUN_MS))
+  })
+
+  it('plans anew only when something changed', () => {
+    const scene = new Scene(4, { a: [] })
+    expect(scene.starts(0)).toEqual([])
+    expect(scene.starts(1)).toEqual([])
+    scene.session.peers.has('a', 3)
+    expect(scene.starts(2)).toEqual(['a:3'])
+  })
+
+  it('takes up chunks of a request that brought a part only', () => {
+    const scene = new Scene(8, { a: [0, 1, 2, 3, 4, 5, 6, 7] })
+    scene.starts(0)
+    scene.finish('a', 1)
+    scene.session.ended(scene.running('a').id, 'failed', 2)
+    scene.session.plan(FAILURE_PAUSE_MS + 2)
+    const { id, first, count } = scene.running('a')
+    expect(count).toBeGreaterThan(1)
+    scene.arrive('a', FAILURE_PAUSE_MS + 3)
+    scene.session.ended(id, 'absent', FAILURE_PAUSE_MS + 3)
+    expect(scene.session.peers.copies(first)).toBe(1)
+    expect(scene.session.peers.copies(first + 1)).toBe(0)
+  })
+
+  it('leaves a busy peer alone for a moment', () => {
+    const scene = new Scene(1, { a: [0] })
+    scene.starts(0)
+    scene.session.ended(scene.running('a').id, 'busy', 10)
+    expect(scene.session.plan(10)).toMatchObject({ start: [], wakeAt: 10 + BUSY_PAUSE_MS })
+    expect(scene.starts(10 + BUSY_PAUSE_MS)).toEqual(['a:0'])
+  })
+
+  it('turns to another peer when one fails, and gives up who fails again and again', () => {
+    const scene = new Scene(1, { a: [0] })
+    let now = 0
+    for (let times = 0; times < MAX_FAILURES; times++) {
+      expect(scene.starts(now)).toEqual(['a:0'])
+      scene.session.ended(scene.running('a').id, 'failed', now)
+      now += FAILURE_PAUSE_MS * 2 ** times
+    }
+    expect(scene.session.peers.size).toBe(0)
+    scene.session.peers.join('b', having(1, 0))
+    expect(scene.starts(now)).toEqual(['b:0'])
+  })
+
+  it('asks another peer as well for what takes too long, and cancels what came second', () => {
+    const scene = new Scene(8, { a: [0, 1] })
+    expect(scene.starts(0).sort()).toEqual(['a:0', 'a:1'])
+    scene.session.peers.join('b', having(8, 0, 1))
+    for (const { id } of scene.session.requests.values()) scene.session.progress(id, SLOW_MS - 1)
+    expect(scene.starts(SLOW_MS - 1)).toEqual([])
+    const { wakeAt } = scene.session.plan(SLOW_MS - 1)
+    expect(wakeAt).toBe(SLOW_MS + 1)
+    expect(scene.starts(wakeAt).sort()).toEqual(['b:0', 'b:1'])
+    const late = [...scene.session.requests.values()].find(({ peer, first }) => peer === 'a' && first === 0)
+    scene.held.set(0)
+    const { cancel } = scene.session.plan(wakeAt + 1)
+    expect(cancel).toContain(late?.id)
+    expect(cancel).toHaveLength(2)
+  })
+
+  it('takes what others take for a measure of what is too long', () => {
+    const scene = new Scene(8, { a: [0] })
+    scene.starts(0)
+    for (let now = 1000; now < 1000 * 30; now += 1000) {
+      scene.arrive('a', now, 1)
+      scene.session.progress(scene.running('a').id, now)
+    }
+    const since = 29_000
+    scene.session.peers.join('b', having(8, 2))
+    scene.starts(since)
+    scene.session.peers.join('c', having(8, 2))
+    scene.session.progress(scene.running('b').id, since + SLOW_FACTOR * 900)
+    expect(scene.starts(since + SLOW_FACTOR * 900)).toEqual([])
+  })
+
+  it('never asks a peer twice for the same chunk, nor three peers', () => {
+    const scene = new Scene(8, { a: [0] })
+    expect(scene.starts(0)).toEqual(['a:0'])
+    expect(scene.starts(STALL_MS + 1)).toEqual([])
+    scene.session.peers.join('b', having(8, 0))
+    scene.session.peers.join('c', having(8, 0))
+    expect(scene.starts(STALL_MS + 2)).toHaveLength(1)
+    expect(scene.starts(2 * STALL_MS + 4)).toEqual([])
+  })
+
+  it('asks nothing more of who sends nothing, and lets it go in the end', () => {
+    const scene = new Scene(8, { a: [0, 1, 2] })
+    scene.session.peers.join('b', having(8))
+    expect(scene.starts(0)).toHaveLength(2)
+    const { id } = scene.running('a')
+    scene.session.ended(id, 'done', STALL_MS + 1)
+    expect(scene.starts(STALL_MS + 1)).toEqual([])
+    const { cancel } = scene.session.plan(DEAD_MS + 1)
+    expect(cancel).toHaveLength(1)
+    for (const one of cancel) scene.session.ended(one, 'cancelled', DEAD_MS + 1)
+    expect(scene.session.peers.get('a')).toBeUndefined()
+    expect(scene.session.requests.size).toBe(0)
+  })
+
+  it('bears a grudge against nobody whose request it cancelled for other reasons', () => {
+    const scene = new Scene(8, { a: [0] })
+    scene.starts(0)
+    scene.held.set(0)
+    const { cancel } = scene.session.plan(10)
+    for (const id of cancel) scene.session.ended(id, 'cancelled', 10)
+    expect(scene.session.peers.get('a')).toMatchObject({ load: 0, failures: 0 })
+  })
+
+  it('cancels what is asked of a peer that left', () => {
+    const scene = new Scene(8, { a: [0], b: [0] })
+    const { start } = scene.session.plan(0)
+    scene.session.peers.leave(start[0]?.peer ?? '')
+    expect(scene.session.plan(1).cancel).toEqual([start[0]?.id])
+  })
+
+  it('asks for the last chunks twice, where they take longer than usual', () => {
+    const scene = new Scene(2, { a: [0, 1] })
+    scene.starts(0)
+    scene.finish('a', 100)
+    const { since } = { since: 0 }
+    scene.session.peers.join('b', having(2, 0, 1))
+    expect(scene.starts(since + 101)).toEqual([`b:${scene.running('a').first}`])
+  })
+
+  it('ignores what is told of requests that it does not know', () => {
+    const scene = new Scene(2, { a: [0, 1] })
+    scene.session.progress(9, 0)
+    scene.session.arrived(9, 1, 0)
+    scene.session.ended(9, 'done', 0)
+    expect(scene.session.requests.size).toBe(0)
+  })
+})
+
+describe('a session is starved', () => {
+  it('when there is nothing to ask for, whatever is under way', () => {
+    const scene = new Scene(3, { a: [0] })
+    expect(scene.session.isStarved).toBe(false)
+    scene.starts(0)
+    expect(scene.session.isStarved).toBe(true)
+    scene.session.peers.has('a', 2)
+    expect(scene.session.isStarved).toBe(false)
+    scene.session.verifiable = 2
+    expect(scene.session.isStarved).toBe(true)
+  })
+
+  it('and expects of peers what they have, and of a source what it will offer', () => {
+    const scene = new Scene(4, { a: [0] })
+    scene.session.verifiable = 3
+    scene.session.plan(0)
+    const expected = () => [0, 1, 2, 3].filter((chunk) => scene.session.expects(chunk))
+    expect(expected()).toEqual([0])
+    scene.session.peers.join('s', having(4), true)
+    expect(expected()).toEqual([0, 1, 2])
+    scene.session.plan(SOURCE_MS)
+    expect(expected()).toEqual([0])
+    scene.session.progress(scene.running('a').id, SOURCE_MS)
+    expect(expected()).toEqual([0, 1, 2])
+    scene.session.peers.leave('s')
+    expect(expected()).toEqual([0])
+  })
+})

@@ -1,0 +1,97 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { Bitfield } from '../../../daemon/verify/bitfield.ts'
+
+/** A length, and some chunks of a blob of so many. */
+const someChunks = fc
+  .integer({ min: 1, max: 300 })
+  .chain((length) =>
+    fc.record({ length: fc.constant(length), chunks: fc.uniqueArray(fc.integer({ min: 0, max: length - 1 })) }),
+  )
+
+function fieldOf(length: number, chunks: readonly number[]): Bitfield {
+  const field = new Bitfield(length)
+  for (const chunk of chunks) field.set(chunk)
+  return field
+}
+
+describe('a bitfield', () => {
+  it('holds what was set', () => {
+    fc.assert(
+      fc.property(someChunks, ({ length, chunks }) => {
+        const field = fieldOf(length, chunks)
+        expect([...field.indexes()]).toEqual(chunks.toSorted((a, b) => a - b))
+        expect(field.count).toBe(chunks.length)
+        expect(field.isFull).toBe(chunks.length === length)
+      }),
+    )
+  })
+
+  it('is the same after encoding and decoding', () => {
+    fc.assert(
+      fc.property(someChunks, ({ length, chunks }) => {
+        const field = fieldOf(length, chunks)
+        const decoded = Bitfield.decode(field.encode(), length)
+        expect([...decoded.indexes()]).toEqual([...field.indexes()])
+        expect(decoded.count).toBe(field.count)
+      }),
+    )
+  })
+
+  it('says whether setting and clearing changed anything', () => {
+    fc.assert(
+      fc.property(someChunks, fc.nat({ max: 299 }), ({ length, chunks }, any) => {
+        const chunk = any % length
+        const field = fieldOf(length, chunks)
+        expect(field.set(chunk)).toBe(!chunks.includes(chunk))
+        expect(field.set(chunk)).toBe(false)
+        expect(field.clear(chunk)).toBe(true)
+        expect(field.clear(chunk)).toBe(false)
+        expect(field.has(chunk)).toBe(false)
+        expect(field.count).toBe(chunks.filter((one) => one !== chunk).length)
+      }),
+    )
+  })
+
+  it('finds the first that is missing', () => {
+    fc.assert(
+      fc.property(someChunks, fc.nat({ max: 310 }), ({ length, chunks }, from) => {
+        const held = new Set(chunks)
+        let first = from
+        while (first < length && held.has(first)) first++
+        expect(fieldOf(length, chunks).firstMissing(from)).toBe(Math.min(first, length))
+      }),
+    )
+  })
+
+  it('says where the bit of a chunk is', () => {
+    fc.assert(
+      fc.property(someChunks, fc.nat({ max: 299 }), ({ length, chunks }, any) => {
+        const field = fieldOf(length, chunks)
+        const { offset, value } = field.byteOf(any % length)
+        expect(field.encode()[offset]).toBe(value)
+        expect((value & (0x80 >> ((any % length) & 7))) !== 0).toBe(field.has(any % length))
+      }),
+    )
+  })
+
+  it('puts the first chunk into the highest bit', () => {
+    expect([...fieldOf(10, [0, 9]).encode()]).toEqual([0x80, 0x40])
+  })
+
+  it('is full when made so', () => {
+    expect(Bitfield.full(11).isFull).toBe(true)
+    expect(Bitfield.full(11).encode()).toEqual(Uint8Array.of(0xff, 0xe0))
+    expect(Bitfield.full(11).firstMissing()).toBe(11)
+  })
+
+  it('refuses what is not its size', () => {
+    expect(() => Bitfield.decode(new Uint8Array(1), 9)).toThrow('2 bytes, not 1')
+    expect(() => Bitfield.decode(new Uint8Array(3), 9)).toThrow('2 bytes, not 3')
+    expect(() => Bitfield.decode(Uint8Array.of(0, 0x40), 9)).toThrow('has chunk 9')
+    expect(() => new Bitfield(8).set(8)).toThrow(RangeError)
+    expect(() => new Bitfield(8).set(-1)).toThrow(RangeError)
+    expect(new Bitfield(8).has(-1)).toBe(false)
+    expect(Bitfield.full(8).has(8)).toBe(false)
+  })
+})
