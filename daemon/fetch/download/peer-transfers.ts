@@ -71,7 +71,6 @@ export class PeerTransfers {
       })
       session.ended(id, 'done', performance.now())
     } catch (error) {
-      process.stderr.write()
       session.ended(id, this.#endOf(error, cancel.signal), performance.now())
       if (signal.aborted) return
       if (error instanceof WrongChunk) {

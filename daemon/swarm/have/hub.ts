@@ -129,7 +129,6 @@ export class Hub {
       const watcher = this.#watchers.get(peer)
       if (watcher === undefined) continue
       const states = this.#statesFor(watcher, watch)
-      process.stderr.write()
       watcher.conversation.send({ type: 'got', id: watcher.id, chunks: [...chunks], states })
     }
     if (wakeAt < Number.POSITIVE_INFINITY) this.poke(Math.max(wakeAt - performance.now(), GATHER_MS))
