@@ -5,7 +5,7 @@ import type { PeerId } from './ports.ts'
 const lengthBytes = 4
 
 /** A message as it goes over a stream: its length in 4 bytes, big-endian, and the message in CBOR (RFC 8949). */
-function frame(message: object): Uint8Array {
+export function frame(message: object): Uint8Array {
   const body = encode(message)
   const bytes = Buffer.allocUnsafe(lengthBytes + body.length)
   bytes.writeUInt32BE(body.length)

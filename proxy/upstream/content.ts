@@ -62,7 +62,9 @@ export async function openContent(
     ...request,
     method: 'GET',
     headers:
-      offset === 0 && end === undefined ? request.headers : { ...request.headers, range: `bytes=${offset}-${end ?? ''}` },
+      offset === 0 && end === undefined
+        ? request.headers
+        : { ...request.headers, range: `bytes=${offset}-${end ?? ''}` },
     findDefect: (answer) => defectOf(answer, digest) ?? wrongRange(answer, offset),
   })
   const { status, headers } = response

@@ -247,7 +247,8 @@ describe('a peer that fails', () => {
     const [rest] = upstream.seen('GET')
     expect(rest?.headers.range).toMatch(/^bytes=\d+-\d+$/)
     const fromUpstream = await node.metric('layerd_fetched_bytes_total{source="upstream"}')
-    expect(fromUpstream).toBeLessThanOrEqual(layer.length - 2 * chunkBytes)
+    // What had come already: at least one whole chunk, as two were under way at the same time.
+    expect(fromUpstream).toBeLessThanOrEqual(layer.length - chunkBytes)
   })
 
   it('by not having what it announced is passed over', async () => {

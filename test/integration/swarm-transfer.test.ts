@@ -9,6 +9,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { KnownPeer } from '../../daemon/swarm/known-peers.ts'
 import { createCertificate, type TransferCertificate } from '../../daemon/swarm/transfer/certificate.ts'
 import { TransferClient } from '../../daemon/swarm/transfer/client.ts'
+import { PEER_SHARE } from '../../daemon/swarm/transfer/constants.ts'
 import { TransferServer } from '../../daemon/swarm/transfer/server.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { collect, MemoryContent, until } from '../fixtures/swarm.ts'
@@ -35,7 +36,8 @@ async function startServer(content: MemoryContent) {
     content,
     identify,
     onUpload,
-    uploads: 2,
+    // Two for each peer.
+    uploads: 2 * PEER_SHARE,
     deadlines,
     onServed: () => {},
     log,

@@ -3,23 +3,11 @@ import { digestOf } from '../../../proxy/oci/digest.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import type { PeerTable } from '../../swarm/session/peer-table.ts'
-import { chunkBytes } from '../../verify/chunk.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
 import { Claiming } from './claiming.ts'
-import {
-  DESPERATE_MS,
-  FOLLOW_PATIENCE_MS,
-  GATHER_MS,
-  LOOKUP_LIMIT_MS,
-  LOOKUP_PAUSE_MS,
-  MAX_LOOKUPS,
-  MAX_URGENT,
-  SMALL_RANGE_BYTES,
-  STEP_MS,
-  URGENT_CHUNKS,
-} from './constants.ts'
+import { DESPERATE_MS, FOLLOW_PATIENCE_MS, GATHER_MS, STEP_MS } from './constants.ts'
 import {
   type Attempt,
   type DownloadFacts,
@@ -28,6 +16,8 @@ import {
   SizeConflict,
   WrongLength,
 } from './context.ts'
+import { Lookup } from './lookup.ts'
+import { lookAfterRanges } from './ranges.ts'
 import type { Reading } from './reader.ts'
 import { SlowPeers } from './slow-peers.ts'
 import { Swarming } from './swarming.ts'
@@ -74,8 +64,7 @@ export class RunningAttempt implements Attempt {
   readonly #sizeSaidBy = new Set<string>()
   /** Chunks that came from upstream. */
   #fromUpstream = 0
-  #isLookedUp = false
-  #lookups = 0
+  readonly #lookup: Lookup
   #progressAt = performance.now()
 
   constructor(options: AttemptOptions) {
@@ -85,6 +74,7 @@ export class RunningAttempt implements Attempt {
     this.excluded = options.excluded
     this.signal = AbortSignal.any([options.signal, this.#ended.signal])
     this.#swarming = new Swarming(this)
+    this.#lookup = new Lookup(this, (peer) => this.#swarming.meet(peer))
     this.#upstream = new UpstreamFill({
       attempt: this,
       expects: (chunk) => this.#swarming.session?.expects(chunk) ?? false,
@@ -131,7 +121,7 @@ export class RunningAttempt implements Attempt {
    */
   async run(): Promise<Assembly> {
     const claiming = this.#claiming.run(this.signal)
-    const lookingUp = this.#lookUp()
+    const lookingUp = this.#lookup.run(() => this.#swarming.isStarved && this.#upstream.hasFailed)
     let isProven = false
     try {
       await this.#resume()
@@ -248,27 +238,6 @@ export class RunningAttempt implements Attempt {
     await this.#beginning
   }
 
-  /** Finds peers, and again while nobody else brings the blob further. */
-  async #lookUp(): Promise<void> {
-    const { swarm, lookupTimeout } = this.tools
-    const timer = setTimeout(() => this.#endLookup(), lookupTimeout)
-    for (; this.#lookups < MAX_LOOKUPS && !this.signal.aborted; this.#lookups++) {
-      if (this.#lookups > 0) await delay(LOOKUP_PAUSE_MS, undefined, { signal: this.signal }).catch(() => {})
-      const limited = AbortSignal.any([this.signal, AbortSignal.timeout(LOOKUP_LIMIT_MS)])
-      for await (const peer of swarm.providers(this.request.digest, limited)) this.#swarming.meet(peer)
-      this.#endLookup()
-      while (!this.signal.aborted && !(this.#swarming.isStarved && this.#upstream.hasFailed)) {
-        await this.changed.next(this.signal).catch(() => {})
-      }
-    }
-    clearTimeout(timer)
-  }
-
-  #endLookup(): void {
-    this.#isLookedUp = true
-    this.changed.notify()
-  }
-
   /** Does what the state of things allows. */
   #step(): void {
     const assembly = this.#assembly
@@ -278,30 +247,16 @@ export class RunningAttempt implements Attempt {
       this.#slowPeers.measure(this.#swarming, assembly)
     }
     this.#swarming.pump()
-    if (!this.#isLookedUp || this.#swarming.isUndecided || this.#upstream.hasFailed) return
-    if (assembly !== undefined) this.#lookAfterRanges(assembly)
+    if (!this.#lookup.isOver || this.#swarming.isUndecided || this.#upstream.hasFailed) return
+    if (assembly !== undefined) {
+      const mayFetchAll = this.#claiming.role !== 'none'
+      lookAfterRanges(this.#options.readings, assembly, this.#swarming, this.#upstream, mayFetchAll)
+    }
     const isForgotten = performance.now() - this.#progressAt > DESPERATE_MS && this.#swarming.isStarved
     if (this.#claiming.role === 'holder' || isForgotten) {
       this.#upstream.fill()
       if (this.#slowPeers.areSlow && assembly !== undefined) this.#upstream.help(assembly)
     } else if (this.#claiming.role === 'racer') this.#upstream.fill(1)
-  }
-
-  /** What clients that read a range wait for comes first: from peers, or from upstream where they don't have it. */
-  #lookAfterRanges(assembly: Assembly): void {
-    const urgent: number[] = []
-    for (const { position, end, isRange } of this.#options.readings) {
-      if (!isRange || urgent.length >= MAX_URGENT) continue
-      const last = Math.floor(end / chunkBytes)
-      let chunk = Math.floor(position / chunkBytes)
-      while (chunk <= last && (assembly.held.has(chunk) || assembly.raw.has(chunk))) chunk++
-      if (chunk > last) continue
-      for (let next = chunk; next <= Math.min(last, chunk + URGENT_CHUNKS - 1); next++) urgent.push(next)
-      const isComing = this.#swarming.session?.expects(chunk) || this.#upstream.isComing(chunk, URGENT_CHUNKS)
-      const mayFetch = this.#claiming.role !== 'none' || end + 1 - position <= SMALL_RANGE_BYTES
-      if (!isComing && mayFetch) this.#upstream.fetchRange(chunk, last)
-    }
-    if (this.#swarming.session !== undefined) this.#swarming.session.urgent = urgent
   }
 
   #needsUpstream(): boolean {
@@ -310,11 +265,11 @@ export class RunningAttempt implements Attempt {
 
   /** Whether nothing is under way and nobody is left who could give what is missing. */
   #isHopeless(): boolean {
-    if (!this.#isLookedUp || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
+    if (!this.#lookup.isOver || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
     const silence = performance.now() - this.#progressAt
     if (silence > FOLLOW_PATIENCE_MS) return true
     if (!this.#swarming.isStarved || this.#swarming.isPromising) return false
     if (this.#swarming.isUndecided || this.#swarming.followsHolder) return false
-    return (this.#assembly?.held.count ?? 0) === 0 || this.#lookups >= MAX_LOOKUPS
+    return (this.#assembly?.held.count ?? 0) === 0 || this.#lookup.isExhausted
   }
 }

@@ -8,7 +8,7 @@ import type { Notifier } from '../notifier.ts'
 import type { Assembly } from './assembly.ts'
 import type { Slots } from './slots.ts'
 
-export interface Logger {
+interface Logger {
   debug(facts: object, message: string): void
   info(facts: object, message: string): void
   warn(facts: object, message: string): void

@@ -5,12 +5,11 @@ import { isUnstorable } from '../../store/errors.ts'
 import type { BlobWatch, BlobWatcher, PeerId, SharedBlob } from '../../swarm/ports.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import { DigestMismatch } from '../../verify/mismatch.ts'
-import { stateBytes } from '../../verify/state.ts'
-import { messageOf } from '../errors.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import type { Assembly } from './assembly.ts'
 import { RunningAttempt } from './attempt.ts'
+import { commit } from './commit.ts'
 import { MAX_ATTEMPTS } from './constants.ts'
 import { type DownloadFacts, type DownloadTools, NotForAsker, SizeConflict } from './context.ts'
 import { type Reading, readAsItComes } from './reader.ts'
@@ -70,7 +69,10 @@ export class Download {
   async run(): Promise<void> {
     try {
       const assembly = await this.#fetch()
-      await this.#commit(assembly)
+      this.#files.add(assembly)
+      this.#news()
+      const repository = repositoryText(this.#options.request.repository)
+      await commit(assembly, { ...this.facts, repository }, this.#options.tools.logger)
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error))
     }
@@ -210,28 +212,6 @@ export class Download {
       onDropped: (chunks) => this.#break(Math.min(...chunks) * chunkBytes),
       signal: this.#abort.signal,
     })
-  }
-
-  async #commit(assembly: Assembly): Promise<void> {
-    const { tools, request } = this.#options
-    this.#files.add(assembly)
-    this.#news()
-    const facts = this.facts
-    const checkpoints = assembly.proven?.encode()
-    try {
-      await assembly.partial.commit(
-        {
-          mediaType: facts?.mediaType,
-          public: facts?.public ?? false,
-          repository: repositoryText(request.repository),
-        },
-        checkpoints === undefined || checkpoints.length < stateBytes ? undefined : checkpoints,
-      )
-    } catch (error) {
-      // It is proven: those who wait get it from the file, though it is not kept.
-      tools.logger.warn({ digest: this.digest, reason: messageOf(error) }, 'passing a blob through without storing it')
-      await assembly.partial.discard()
-    }
   }
 
   /** Waits for the facts, and whether the asker may have the blob. */

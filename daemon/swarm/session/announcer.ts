@@ -1,5 +1,5 @@
 import { Bitfield } from '../../verify/bitfield.ts'
-import type { PeerId } from '../ports.ts'
+import type { PeerId } from '../peer-id.ts'
 import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS, UPLOAD_AHEAD_MS } from './constants.ts'
 import type { PeerTable } from './peer-table.ts'
 

@@ -7,6 +7,9 @@ export const MAX_CHUNKS_UNDER_WAY = 24
 /** Requests under way at the same time: each has a part of the downlink, so more of them make each chunk later. */
 export const MAX_REQUESTS = 8
 
+/** Requests in addition, for what a client waits for. */
+export const URGENT_REQUESTS = 2
+
 /** Requests to one peer at the same time: the second one hides the round trip. */
 export const REQUESTS_PER_PEER = 2
 

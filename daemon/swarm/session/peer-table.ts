@@ -1,5 +1,5 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
-import type { PeerId } from '../ports.ts'
+import type { PeerId } from '../peer-id.ts'
 import {
   BUSY_PAUSE_LIMIT_MS,
   BUSY_PAUSE_MS,

@@ -1,6 +1,6 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
-import type { PeerId } from '../ports.ts'
-import { WINDOW_CHUNKS } from './constants.ts'
+import type { PeerId } from '../peer-id.ts'
+import { URGENT_REQUESTS, WINDOW_CHUNKS } from './constants.ts'
 
 /** A peer that can be asked for more. */
 export interface Offer {
@@ -61,7 +61,7 @@ export interface Pick {
  */
 export function pick(state: PickState): Pick[] {
   const round = new Round(state)
-  for (const chunk of state.urgent) round.takeFromBest(chunk)
+  for (const chunk of state.urgent) round.takeAtOnce(chunk)
   let from = state.held.firstMissing()
   while (!round.isOver && from < state.verifiable) {
     const to = Math.min(from + WINDOW_CHUNKS, state.verifiable)
@@ -110,6 +110,21 @@ class Round {
       else this.#take(chunk, at)
     }
     for (const chunk of open) this.takeFromBest(chunk)
+  }
+
+  /** Asks for a chunk that a client waits for: the best peer that has it or, where none has offered it yet, a source. */
+  takeAtOnce(chunk: number): void {
+    const { offers, requests } = this.#state
+    if (this.#budget <= 0 || this.picks.length >= requests + URGENT_REQUESTS || !this.#isOpen(chunk)) return
+    const able = offers.map((_, at) => at).filter((at) => canGive(offers[at], chunk))
+    const sources = offers.map((_, at) => at).filter((at) => offers[at]?.isSource && !offers[at].asked.has(chunk))
+    const [best] = (able.length > 0 ? able : sources).sort((a, b) => this.#promise(b) - this.#promise(a))
+    if (best === undefined) return
+    if ((this.#slots[best] ?? 0) > 0) this.#free--
+    this.#slots[best] = Math.max(0, (this.#slots[best] ?? 0) - 1)
+    this.#taken.add(chunk)
+    this.#budget--
+    this.picks.push({ peer: offers[best]?.peer ?? '', first: chunk, count: 1 })
   }
 
   /** Asks the best peer for a chunk and those after it, if there is one. */

@@ -10,6 +10,7 @@ import {
   SLOW_MS,
   SOURCE_MS,
   STALL_MS,
+  URGENT_REQUESTS,
 } from './constants.ts'
 import { PeerTable, type SessionPeer } from './peer-table.ts'
 import { type Offer, type Pick, pick } from './picker.ts'
@@ -82,6 +83,7 @@ export class Session {
 
   /** Chunks that clients wait for, most urgent first. */
   set urgent(chunks: readonly number[]) {
+    if (chunks.length > 0) this.#hasChanged = true
     this.#urgent = chunks
     this.#hasChanged = true
   }
@@ -150,6 +152,7 @@ export class Session {
   /** Decides what to ask for. What it starts counts as under way until `ended` is told. */
   plan(now: number, budget = MAX_CHUNKS_UNDER_WAY): Plan {
     this.#now = now
+    const spare = this.#urgent.length > 0 ? URGENT_REQUESTS : 0
     const requests = MAX_REQUESTS - this.#running.size
     // Most calls are for news that change nothing.
     const isSame =
@@ -161,7 +164,7 @@ export class Session {
     const cancel = [...this.#running.values()].filter((request) => this.#isUseless(request, now)).map(({ id }) => id)
     if (this.#held.isFull) return { start: [], cancel, wakeAt: Number.POSITIVE_INFINITY }
     const room = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
-    const picks = requests > 0 && room > 0 ? this.#pick(now, requests, room) : []
+    const picks = requests + spare > 0 && room > 0 ? this.#pick(now, requests, room) : []
     const start = picks.map((one) => this.#start(one, now))
     this.#wakes = cancel.length > 0 ? now : this.#wakeAt(now)
     return { start, cancel, wakeAt: this.#wakeAt(now) }
@@ -173,12 +176,14 @@ export class Session {
     const offers: Offer[] = []
     for (const peer of this.peers.all()) {
       const slots = REQUESTS_PER_PEER - peer.load
-      if (slots <= 0 || now < peer.restUntil || silent.has(peer.id)) continue
+      // What a client waits for does not wait for what is under way.
+      if (slots <= (this.#urgent.length > 0 ? -URGENT_REQUESTS : 0) || now < peer.restUntil || silent.has(peer.id))
+        continue
       offers.push({
         peer: peer.id,
         has: peer.has,
         asked: asked.get(peer.id) ?? NOTHING,
-        slots,
+        slots: Math.max(0, slots),
         run: runOf(peer),
         load: peer.load,
         rate: peer.rate ?? typical,
@@ -194,7 +199,8 @@ export class Session {
       copies: (chunk) => this.peers.copies(chunk),
       isCommon: (chunk) => this.peers.isCommon(chunk, late),
       urgent: this.#urgent,
-      rank: (chunk) => this.#ranks[chunk] ?? 0,
+      // From an only peer in order, as clients read.
+      rank: (chunk) => (this.peers.size === 1 ? chunk : (this.#ranks[chunk] ?? 0)),
       offers,
       random: this.#random,
       requests,

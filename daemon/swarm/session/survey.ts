@@ -1,5 +1,5 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
-import type { PeerId } from '../ports.ts'
+import type { PeerId } from '../peer-id.ts'
 import { COPIES, SLOW_FACTOR, SLOW_MS, STALL_MS } from './constants.ts'
 
 /** Chunks `first` up to and including `first + count - 1`, asked of one peer. */

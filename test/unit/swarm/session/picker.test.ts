@@ -57,7 +57,12 @@ const cases: readonly [what: string, state: PickState, expected: readonly string
   ],
   [
     'what clients wait for before what is rare',
-    stateOf([offer('a', [1, 9], { slots: 1 }), offer('b', [9], { slots: 0 })], { urgent: [9] }),
+    stateOf([offer('a', [1, 9], { slots: 1 }), offer('b', [1], { slots: 0 })], { urgent: [9] }),
+    ['a:9+1'],
+  ],
+  [
+    'what clients wait for beside what is under way, and of a source before it has offered it',
+    stateOf([offer('a', [1], { slots: 0, load: 2, isSource: true })], { urgent: [9], requests: 0 }),
     ['a:9+1'],
   ],
   [
