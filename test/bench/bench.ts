@@ -56,9 +56,14 @@ export class Bench {
   }
 
   /** A node with an empty data directory of its own, which is removed when the node is disposed of. */
-  startLayerd(upstream: string, seeds: readonly Layerd[] = [], program?: string): Promise<Layerd> {
+  startLayerd(
+    upstream: string,
+    seeds: readonly Layerd[] = [],
+    program?: string,
+    settings?: NodeJS.ProcessEnv,
+  ): Promise<Layerd> {
     const folder = join(this.folder, `layerd-${this.#nodes++}`)
-    return Layerd.start({ folder, upstream, seeds, profile: this.options.profile, program })
+    return Layerd.start({ folder, upstream, seeds, profile: this.options.profile, program, settings })
   }
 }
 

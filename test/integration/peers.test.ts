@@ -245,7 +245,7 @@ describe('a peer that fails', () => {
     const got = await running
     expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, blob])
     const [rest] = upstream.seen('GET')
-    expect(rest?.headers.range).toMatch(/^bytes=\d+-\d+$/)
+    expect(rest?.headers.range).toMatch(/^bytes=[1-9]/)
     const fromUpstream = await node.metric('layerd_fetched_bytes_total{source="upstream"}')
     // What had come already: at least one whole chunk, as two were under way at the same time.
     expect(fromUpstream).toBeLessThanOrEqual(layer.length - chunkBytes)

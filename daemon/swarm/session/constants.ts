@@ -15,7 +15,7 @@ export const REQUESTS_PER_PEER = 2
 
 /** A request asks for as many chunks in a row as its peer sends in this time, in ms, up to so many. */
 export const RUN_MS = 100
-export const MAX_RUN = 8
+export const MAX_RUN = 12
 
 /** A peer that was busy is asked again after this long, in ms, doubled each time up to the limit. */
 export const BUSY_PAUSE_MS = 50
