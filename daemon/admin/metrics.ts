@@ -81,7 +81,7 @@ export class Metrics {
     this.#gauge('layerd_store_blobs', 'Blobs on disk', () => readings.store().blobs)
     this.#gauge('layerd_peers', 'Connected peers', () => readings.swarm().peers.length)
     this.#gauge('layerd_banned_peers', 'Peers banned at present', () => readings.swarm().banned.length)
-    this.#gauge('layerd_provided_blobs', 'Blobs announced on the DHT', () => readings.swarm().provided)
+    this.#gauge('layerd_provided_blobs', 'Blobs announced to peers', () => readings.swarm().provided)
     this.#gauge('layerd_provide_queue_blobs', 'Blobs waiting to be announced', () => readings.swarm().provideQueue)
     this.#gauge('layerd_flights', 'Fetches under way', () => readings.flights())
   }

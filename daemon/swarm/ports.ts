@@ -162,7 +162,7 @@ export interface Swarm {
    * @param of who is asked; the nearest ones where it is left out
    */
   tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]>
-  /** Queues a blob to be announced on the DHT; returns at once. `priority` is for what was completed just now. */
+  /** Queues a blob to be announced to peers; returns at once. `priority` is for what was completed just now. */
   advertise(digest: Digest, priority: boolean): void
   /** Takes a blob back before it is deleted. Bounded to a second; never throws. */
   withdraw(digest: Digest): Promise<void>
