@@ -83,6 +83,7 @@ function watchStored(
     peers: undefined,
     met: () => {},
     hasEnded: () => hasEnded || !store.has(digest),
+    revision: () => 0,
     states: (from) => states?.subarray(from * stateBytes) ?? new Uint8Array(0),
     close: () => {},
   }

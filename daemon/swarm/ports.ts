@@ -63,6 +63,8 @@ export interface BlobWatch {
   met(peer: PeerId): void
   /** The fetch ended without the blob. */
   hasEnded(): boolean
+  /** Another number each time that something told before, checkpoints or chunks, is not so any more. */
+  revision(): number
   /** The inner checkpoints that are known from number `from` (0 for the first) on, 32 bytes each. */
   states(from: number): Uint8Array
   close(): void

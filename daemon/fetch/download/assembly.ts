@@ -2,7 +2,7 @@ import type { PartialBlob } from '../../store/partial-blob.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import { Bitfield } from '../../verify/bitfield.ts'
 import { firstDivergence } from '../../verify/check-chunk.ts'
-import { type ClaimedCheckpoints, GrowingCheckpoints, Proof, type ProvenCheckpoints } from '../../verify/checkpoints.ts'
+import { type Checkpoints, GrowingCheckpoints, Proof, type ProvenCheckpoints } from '../../verify/checkpoints.ts'
 import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
 import type { Sha256Engine } from '../../verify/sha256.ts'
 import { stateBytes } from '../../verify/state.ts'
@@ -14,6 +14,20 @@ import { type ChunkFate, type ChunkWriter, Receiver } from './receiver.ts'
  * earlier process, which did not note who said it.
  */
 export type Author = PeerId | 'self' | 'left'
+
+/** Upstream's bytes show that states `from` and `to` of the list can't both be right. */
+export interface Contradiction {
+  readonly list: Checkpoints
+  readonly from: number
+  readonly to: number
+}
+
+export interface AssemblyEvents {
+  /** The list was cut. @param dropped chunks that are not held any more, and were not upstream's */
+  readonly onCut: (dropped: readonly number[]) => void
+  /** Upstream contradicts what somebody said, which is about to be cut off. */
+  readonly onContradicted: (contradiction: Contradiction) => void
+}
 
 /** Bytes of chunks from one source, in order. */
 interface Arriving {
@@ -33,17 +47,25 @@ interface Arriving {
 export class Assembly {
   readonly partial: PartialBlob
   readonly #engine: Sha256Engine
+  readonly #events: AssemblyEvents
   #list: GrowingCheckpoints
   /** Of each state in the list. */
   #authors: Author[] = []
   /** Chunks of upstream in the file that the list does not reach yet: nobody but a client that asked for them may have them. */
   readonly raw: Bitfield
   readonly writers = new Map<number, ChunkWriter>()
+  /** Chunks of which the file has upstream's own bytes, whatever becomes of the list. */
+  readonly #own: Bitfield
+  /** States to which upstream's own bytes lead from the start. */
+  #ownStates = 0
+  #revision = 0
   #proven: ProvenCheckpoints | undefined
 
-  constructor(partial: PartialBlob, engine: Sha256Engine) {
+  constructor(partial: PartialBlob, engine: Sha256Engine, events: AssemblyEvents) {
     this.partial = partial
     this.#engine = engine
+    this.#events = events
+    this.#own = new Bitfield(partial.held.length)
     this.#list = new GrowingCheckpoints(partial.digest, partial.size)
     this.raw = new Bitfield(partial.held.length)
     for (let index = 1; index < this.chunks; index++) {
@@ -68,6 +90,16 @@ export class Assembly {
 
   get list(): GrowingCheckpoints {
     return this.#list
+  }
+
+  /** Goes up whenever the list is cut: what was told of it before is not so any more. */
+  get revision(): number {
+    return this.#revision
+  }
+
+  /** Whether the size is proven: the last chunk leads to the digest, and the size is part of what is hashed there. */
+  get isSizeProven(): boolean {
+    return this.held.has(this.chunks - 1)
   }
 
   /** Chunks below this can be verified. */
@@ -100,32 +132,62 @@ export class Assembly {
     }
   }
 
-  /** Puts another list in the place of this one from where they differ. @returns chunks that were dropped */
-  replace(list: GrowingCheckpoints | ClaimedCheckpoints, author: Author): number[] {
-    const common = firstDivergence(this.#list, list) ?? this.#list.known
-    const dropped = this.truncate(common)
-    const states = list.encode().subarray(this.#list.known * stateBytes)
+  /** Puts another list in the place of this one from where they differ. */
+  replace(list: GrowingCheckpoints, author: Author): void {
+    this.truncate(firstDivergence(this.#list, list) ?? this.#list.known)
+    const states = list.encode(this.#list.known)
     if (states.length > 0) this.extend(states, author)
-    return dropped
   }
 
-  /** Cuts off what somebody said, and all that comes after. @returns chunks that were dropped */
-  cut(author: Author): number[] {
+  /** Cuts off what somebody said, and all that comes after. */
+  cut(author: Author): void {
     const first = this.#authors.indexOf(author)
-    return first === -1 ? [] : this.truncate(first)
+    if (first !== -1) this.truncate(first)
   }
 
-  /** Cuts the list to its first `known` states. @returns chunks that were dropped, because they fitted what is cut off */
-  truncate(known: number): number[] {
-    if (known >= this.#list.known) return []
+  /** For what one has said another answers who says the same, as far as that goes; the rest is cut off. */
+  credit(author: Author, other: Author, known: number): void {
+    this.#authors = this.#authors.map((one, index) => (one === author && index < known ? other : one))
+    this.cut(author)
+  }
+
+  /**
+   * Cuts the list to its first `known` states. Chunks that fitted what is cut off are not held any more; those that came from
+   * upstream are kept until the list gets there again.
+   */
+  truncate(known: number): void {
+    if (known >= this.#list.known) return
     const kept = new GrowingCheckpoints(this.partial.digest, this.size)
     const states = this.#list.encode().subarray(0, known * stateBytes)
     if (states.length > 0) kept.append(states)
     this.#list = kept
     this.#authors = this.#authors.slice(0, known)
-    const dropped = [...this.held.indexes()].filter((chunk) => chunk >= known)
-    for (const chunk of dropped) this.partial.drop(chunk)
-    return dropped
+    this.#ownStates = Math.min(this.#ownStates, known)
+    this.#revision++
+    const dropped: number[] = []
+    for (const chunk of [...this.held.indexes()]) {
+      if (chunk < known) continue
+      this.partial.drop(chunk)
+      if (this.#own.has(chunk)) this.raw.set(chunk)
+      else dropped.push(chunk)
+    }
+    this.#events.onCut(dropped)
+  }
+
+  /**
+   * A chunk of upstream does not fit. Cuts off what was said last by somebody else on the way there.
+   * @returns `before` where the state before the chunk went, too; `after` where only what comes after it is false; `nobody`
+   *   where all on the way are this node's own, of which nothing is cut
+   */
+  contradict(chunk: number): 'before' | 'after' | 'nobody' {
+    let last = Math.min(chunk + 1, this.#list.known)
+    while (last > 0 && this.#authors[last - 1] === 'self') last--
+    if (last === 0) return 'nobody'
+    let first = last
+    while (first > 1 && this.#authors[first - 2] === this.#authors[last - 1]) first--
+    this.#events.onContradicted({ list: this.#list, from: Math.min(chunk, last), to: last })
+    this.truncate(first - 1)
+    return first > chunk ? 'after' : 'before'
   }
 
   /**
@@ -161,17 +223,22 @@ export class Assembly {
     const candidates = kind === 'left' ? this.partial.unverified : this.raw
     for (const chunk of [...candidates.indexes()]) {
       if (chunk > this.#list.known && !this.isListComplete) return
-      candidates.clear(chunk)
+      if (this.writers.has(chunk)) continue
       const receiver = new Receiver(this, this.#engine, chunk, kind === 'raw')
       const start = chunk * chunkBytes
       try {
         for await (const bytes of this.partial.read(start, start + chunkLength(chunk, this.size) - 1, signal)) {
           await receiver.rehash(bytes)
         }
-        if ((await receiver.finish()) === 'held') onChunk(chunk)
+        const fate = await receiver.finish()
+        if (fate === 'held') onChunk(chunk)
+        if (fate !== 'raw') candidates.clear(chunk)
       } catch (error) {
         if (signal.aborted) throw error
         // What does not fit, or can't be read, is fetched again.
+        candidates.clear(chunk)
+      } finally {
+        receiver.abandon()
       }
     }
   }
@@ -187,13 +254,20 @@ export class Assembly {
   }
 
   keepRaw(chunk: number): void {
+    this.#own.set(chunk)
     this.raw.set(chunk)
   }
 
   /** A chunk fits. The last one that was missing proves the whole. */
-  hold(chunk: number): void {
+  hold(chunk: number, isUpstream: boolean): void {
     this.raw.clear(chunk)
+    if (isUpstream) this.#own.set(chunk)
+    else this.#own.clear(chunk)
     this.partial.hold(chunk)
+    for (; this.#ownStates < this.#list.known; this.#ownStates++) {
+      if (!this.#own.has(this.#ownStates) || !this.held.has(this.#ownStates)) break
+      this.#authors[this.#ownStates] = 'self'
+    }
     const list = this.held.isFull ? this.#list.complete() : undefined
     if (list === undefined) return
     const proof = new Proof(list)

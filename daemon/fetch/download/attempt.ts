@@ -7,7 +7,7 @@ import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
 import { Claiming } from './claiming.ts'
-import { DESPERATE_MS, FOLLOW_PATIENCE_MS, GATHER_MS, STEP_MS } from './constants.ts'
+import { DESPERATE_MS, FOLLOW_PATIENCE_MS, GATHER_MS, MAX_REPOSITORIES_HEARD, STEP_MS } from './constants.ts'
 import {
   type Attempt,
   type DownloadFacts,
@@ -79,7 +79,6 @@ export class RunningAttempt implements Attempt {
       attempt: this,
       expects: (chunk) => this.#swarming.session?.expects(chunk) ?? false,
       onChunk: (chunk) => {
-        this.#swarming.lies.fits(chunk, 'upstream')
         this.held(chunk)
         if (this.#claiming.role === 'racer') this.#claiming.poke()
       },
@@ -134,9 +133,9 @@ export class RunningAttempt implements Attempt {
         if (this.#assembly !== undefined && this.#assembly.proven === undefined) await delay(GATHER_MS)
       }
       isProven = true
-      this.#swarming.lies.judge()
       return this.#assembly
     } finally {
+      for (const [peer, reason] of this.#swarming.lies.judge(this.#assembly?.proven)) this.#ban(peer, reason)
       this.#ended.abort(new Error('the attempt is over'))
       await Promise.all([claiming, lookingUp]).catch(() => {})
       void this.#claiming.end(isProven ? 'done' : 'nothing')
@@ -148,7 +147,10 @@ export class RunningAttempt implements Attempt {
     this.#beginning ??= this.#open(facts.size)
     const assembly = await this.#beginning
     if (assembly.size !== facts.size) {
-      if (by === 'upstream') this.#banForSize()
+      // Who told the size of what an earlier fetch has left is not known.
+      const isGuess = [...this.#sizeSaidBy].every((one) => one === 'left') && !assembly.isSizeProven
+      if (by === 'upstream') this.#dropForSize()
+      if (isGuess) this.fail(new SizeConflict(assembly.size))
       throw new SizeConflict(facts.size, assembly.size)
     }
     this.#sizeSaidBy.add(by)
@@ -158,7 +160,7 @@ export class RunningAttempt implements Attempt {
     this.#facts = {
       ...this.#facts,
       mediaType: this.#facts.mediaType ?? mediaType,
-      repositories: [...new Set([...this.#facts.repositories, ...repositories])],
+      repositories: [...new Set([...this.#facts.repositories, ...repositories])].slice(0, MAX_REPOSITORIES_HEARD),
     }
     this.#options.onNews()
     this.changed.notify()
@@ -197,21 +199,43 @@ export class RunningAttempt implements Attempt {
     this.changed.notify()
   }
 
-  ban(peer: PeerId, reason: string): void {
+  distrust(peer: PeerId): void {
+    if (!this.#sizeSaidBy.delete(peer) || this.#sizeSaidBy.size > 0 || this.#assembly?.isSizeProven === true) return
     this.excluded.add(peer)
-    this.tools.swarm.ban(peer, `${reason} of ${this.request.digest}`)
-    // A size that only a liar has told is worth nothing.
-    const wasSaid = this.#sizeSaidBy.delete(peer)
-    if (wasSaid && this.#sizeSaidBy.size === 0) this.fail(new SizeConflict(this.#assembly?.size ?? 0))
+    this.fail(new SizeConflict(this.#assembly?.size ?? 0))
   }
 
-  /** Upstream says, or shows, that the blob has another size. */
-  #banForSize(): void {
-    for (const peer of this.#sizeSaidBy) if (peer !== 'upstream' && peer !== 'left') this.ban(peer, 'told a wrong size')
+  provenSize(size: number): void {
+    const assembly = this.#assembly
+    if (assembly === undefined || assembly.size === size || assembly.isSizeProven) return
+    if (this.#sizeSaidBy.has('upstream')) return
+    this.#dropForSize()
+    this.fail(new SizeConflict(assembly.size))
+  }
+
+  /** Whether the size is more than what some peer says. */
+  get isSizeKnown(): boolean {
+    const isTold = this.#sizeSaidBy.has('upstream') || this.#sizeSaidBy.has('left')
+    return isTold || this.#assembly?.isSizeProven === true
+  }
+
+  /** The blob has another size than these peers say. Who said that it has the whole has lied. */
+  #dropForSize(): void {
+    for (const peer of this.#sizeSaidBy) {
+      if (peer === 'upstream' || peer === 'left') continue
+      this.excluded.add(peer)
+      if (this.#swarming.lies.isWhole(peer)) this.#ban(peer, 'told a wrong size')
+    }
+    this.#sizeSaidBy.clear()
+  }
+
+  #ban(peer: PeerId, reason: string): void {
+    this.excluded.add(peer)
+    this.tools.swarm.ban(peer, `${reason} of ${this.request.digest}`)
   }
 
   fail(error: unknown): void {
-    if (error instanceof WrongLength) this.#banForSize()
+    if (error instanceof WrongLength) this.#dropForSize()
     this.#failure ??= { error }
     this.changed.notify()
   }
@@ -221,7 +245,7 @@ export class RunningAttempt implements Attempt {
     const partial = await store.partials.open(this.request.digest, size).catch((cause: unknown) => {
       throw new NotByChunks('the store can not take it', { cause })
     })
-    const assembly = new Assembly(partial, engine)
+    const assembly = new Assembly(partial, engine, this.#swarming.events)
     this.#assembly = assembly
     this.#swarming.begin(assembly)
     await assembly.settle('left', this.signal, () => {})

@@ -52,3 +52,15 @@ export const DESPERATE_MS = 8_000
 
 /** What happens within this time, in ms, is looked at together. */
 export const GATHER_MS = 2
+
+/** How long a peer may take to give the one chunk that shows which of two lists is false, in ms. */
+export const EVIDENCE_LIMIT_MS = 10_000
+
+/** Peers that are asked for that chunk, on each side. */
+export const MAX_WITNESSES = 3
+
+/** How often a peer may take back what it said of a blob and say something else. */
+export const MAX_INTRODUCTIONS = 4
+
+/** Repositories of one blob that are remembered of what peers say. */
+export const MAX_REPOSITORIES_HEARD = 64

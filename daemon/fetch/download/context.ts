@@ -65,8 +65,10 @@ export interface Attempt {
   news(): void
   /** Chunks are not held any more. */
   dropped(chunks: readonly number[]): void
-  /** Bans a peer, and does not use it for this blob again. */
-  ban(peer: PeerId, reason: string): void
+  /** Somebody has shown by a chunk which size is right: what is there of another one is worth nothing. */
+  provenSize(size: number): void
+  /** What a peer said is worth nothing; so is the size, where nobody else told it. */
+  distrust(peer: PeerId): void
   /** The attempt can't go on. */
   fail(error: unknown): void
 }

@@ -133,6 +133,7 @@ export class Download {
       met: (peer) => first.meet(peer),
       // Another attempt begins from nothing, and has other checkpoints.
       hasEnded: () => this.#failure !== undefined || this.#attempt !== first,
+      revision: () => assembly()?.revision ?? 0,
       states: (from) => assembly()?.list.encode(from) ?? new Uint8Array(0),
       close: () => this.#watchers.delete(watcher),
     }
@@ -180,7 +181,9 @@ export class Download {
         if (assembly !== undefined) this.#files.add(assembly)
         const isWrong = error instanceof DigestMismatch || error instanceof SizeConflict
         if (!isWrong) {
-          await assembly?.partial.keep()
+          // Of a size that only peers have told, the next fetch would begin with a lie.
+          if (this.#attempt.isSizeKnown) await assembly?.partial.keep()
+          else await assembly?.partial.discard()
           throw error
         }
         await assembly?.partial.discard()

@@ -1,26 +1,34 @@
 import { StoreError } from '../../store/errors.ts'
-import { PeerError } from '../../swarm/ports.ts'
+import { PeerError, type PeerId } from '../../swarm/ports.ts'
 import type { ChunkRequest, RequestEnd, Session } from '../../swarm/session/session.ts'
 import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
 import { messageOf } from '../errors.ts'
 import type { Assembly } from './assembly.ts'
 import type { Attempt } from './context.ts'
-import type { Lies } from './lies.ts'
 import { WrongChunk } from './receiver.ts'
+import type { View } from './view.ts'
+
+interface PeerTransfersOptions {
+  readonly attempt: Attempt
+  /** What a peer says at present. */
+  readonly viewOf: (peer: PeerId) => View | undefined
+  /** A chunk does not fit our list; with what its sender said when it was asked. */
+  readonly onWrong: (view: View, chunk: number, assembly: Assembly) => void
+  /** Called whenever a request has ended. */
+  readonly onEnd: () => void
+}
 
 /** The requests for chunks that are under way to the peers of one attempt. */
 export class PeerTransfers {
   readonly #attempt: Attempt
-  readonly #lies: Lies
-  readonly #onEnd: () => void
+  readonly #options: PeerTransfersOptions
   readonly #running = new Map<number, AbortController>()
   #bytes = 0
 
-  /** @param onEnd called whenever a request has ended */
-  constructor(attempt: Attempt, lies: Lies, onEnd: () => void) {
+  constructor(options: PeerTransfersOptions) {
+    const { attempt } = options
     this.#attempt = attempt
-    this.#lies = lies
-    this.#onEnd = onEnd
+    this.#options = options
     attempt.signal.addEventListener('abort', () => {
       for (const cancel of this.#running.values()) cancel.abort(attempt.signal.reason)
     })
@@ -43,6 +51,7 @@ export class PeerTransfers {
   async run(request: ChunkRequest, assembly: Assembly, session: Session): Promise<void> {
     const { tools, signal, request: asked } = this.#attempt
     const { id, peer, first, count } = request
+    const view = this.#options.viewOf(peer)
     const cancel = new AbortController()
     this.#running.set(id, cancel)
     tools.slots.take()
@@ -62,10 +71,8 @@ export class PeerTransfers {
         },
         onChunk: (chunk, fate) => {
           const bytes = chunkLength(chunk, assembly.size)
-          if (fate === 'held') {
-            this.#lies.fits(chunk, peer)
-            this.#attempt.held(chunk, peer)
-          } else tools.onWasted('duplicate', bytes)
+          if (fate === 'held') this.#attempt.held(chunk, peer)
+          else tools.onWasted('duplicate', bytes)
           session.arrived(id, bytes, performance.now())
         },
       })
@@ -75,7 +82,8 @@ export class PeerTransfers {
       if (signal.aborted) return
       if (error instanceof WrongChunk) {
         session.peers.lacks(peer, error.chunk)
-        this.#lies.wrongChunk(peer, error.chunk, assembly)
+        tools.onWasted('wrong', chunkLength(error.chunk, assembly.size))
+        if (view !== undefined) this.#options.onWrong(view, error.chunk, assembly)
       } else if (error instanceof StoreError) this.#attempt.fail(error)
       else if (!cancel.signal.aborted) {
         tools.logger.debug({ digest: asked.digest, peer, reason: messageOf(error) }, 'a peer did not give chunks')
@@ -84,7 +92,7 @@ export class PeerTransfers {
       this.#running.delete(id)
       tools.slots.give()
       this.#attempt.changed.notify()
-      this.#onEnd()
+      this.#options.onEnd()
     }
   }
 

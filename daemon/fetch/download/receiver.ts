@@ -1,5 +1,6 @@
 import { algorithmOf, type Digest, digestFrom } from '../../../proxy/oci/digest.ts'
 import type { PartialBlob } from '../../store/partial-blob.ts'
+import type { Bitfield } from '../../verify/bitfield.ts'
 import type { GrowingCheckpoints } from '../../verify/checkpoints.ts'
 import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
 import { DigestMismatch } from '../../verify/mismatch.ts'
@@ -37,11 +38,18 @@ export interface ReceivingBlob {
   readonly list: GrowingCheckpoints
   /** Who writes which chunk: a second one to bring the same keeps it in memory until it has proven to fit. */
   readonly writers: Map<number, ChunkWriter>
+  /** Chunks of upstream in the file that are not verified yet. */
+  readonly raw: Bitfield
   extend(states: Uint8Array, author: 'self'): void
-  truncate(known: number): unknown
-  hold(chunk: number): void
+  truncate(known: number): void
+  /** Upstream's chunk does not fit: cuts off what was said by others on the way, see {@link Assembly.contradict}. */
+  contradict(chunk: number): 'before' | 'after' | 'nobody'
+  hold(chunk: number, isUpstream: boolean): void
   keepRaw(chunk: number): void
 }
+
+/** Whether a chunk fits the list; `open` where that ends before it, `unknown` where it does not lead to it, or another way. */
+type Fit = 'fits' | 'wrong' | 'open' | 'unknown'
 
 /** One chunk from one source: written and hashed as it arrives, judged when it is whole. */
 export class Receiver {
@@ -52,6 +60,8 @@ export class Receiver {
   readonly #writer: ChunkWriter = { isStopped: false, writing: Promise.resolve() }
   #memory: Buffer | undefined
   #length = 0
+  /** A part was left out, because the chunk was held already. */
+  #hasGap = false
 
   constructor(blob: ReceivingBlob, engine: Sha256Engine, chunk: number, isUpstream: boolean) {
     this.chunk = chunk
@@ -69,12 +79,14 @@ export class Receiver {
   async push(piece: Uint8Array): Promise<void> {
     const position = this.#length
     this.#length += piece.length
-    if (this.#blob.partial.held.has(this.chunk)) return
+    this.#hasGap ||= this.#blob.partial.held.has(this.chunk)
+    if (this.#hasGap) return
     await Promise.all([this.#keep(piece, position), this.#hasher?.push(piece)])
   }
 
   /** As `push`, for bytes that are in the file already. */
   async rehash(piece: Uint8Array): Promise<void> {
+    if (this.#length === 0) this.#blob.writers.set(this.chunk, this.#writer)
     this.#length += piece.length
     await this.#hasher?.push(piece)
   }
@@ -94,37 +106,56 @@ export class Receiver {
   }
 
   async #judge(): Promise<ChunkFate> {
-    const { partial } = this.#blob
-    if (partial.held.has(this.chunk) || this.#writer.isStopped) return 'dropped'
-    if (this.#hasher === undefined) {
-      if (!this.#isUpstream || !(await this.#toFile())) return 'dropped'
-      this.#blob.keepRaw(this.chunk)
-      return 'raw'
-    }
-    const isLast = this.chunk === this.#blob.list.chunks - 1
-    const actual = isLast ? await this.#hasher.digest(partial.size) : this.#hasher.state()
-    const before = this.#blob.list.stateAt(this.chunk)
-    if (before === undefined || !sameState(before, this.#hasher.before)) return 'dropped'
-    const after = this.#blob.list.stateAt(this.chunk + 1)
-    const fits = after !== undefined && sameState(actual, after)
-    if (!fits && !this.#isUpstream) throw new WrongChunk(this.chunk)
-    if (!fits && isLast) throw new DigestMismatch(partial.digest, digestOfState(actual, partial.digest))
-    if (!(await this.#toFile())) return 'dropped'
-    if (!fits) this.#goOnFromUpstream(actual)
-    this.#blob.hold(this.chunk)
+    const { partial, list } = this.#blob
+    if (partial.held.has(this.chunk) || this.#hasGap || this.#writer.isStopped) return 'dropped'
+    const isLast = this.chunk === list.chunks - 1
+    const state = isLast ? await this.#hasher?.digest(partial.size) : this.#hasher?.state()
+    const fit = this.#fit(state)
+    if (!this.#isUpstream && fit === 'wrong') throw new WrongChunk(this.chunk)
+    if ((!this.#isUpstream && fit !== 'fits') || !(await this.#toFile())) return 'dropped'
+    // The list may have changed while the chunk was written.
+    const fitNow = this.#fit(state)
+    if (fitNow === 'fits') return this.#hold()
+    if (!this.#isUpstream) return 'dropped'
+    return state === undefined || fitNow === 'unknown' ? this.#keepRaw() : this.#goOnFromUpstream(state, isLast)
+  }
+
+  #fit(state: Sha256State | undefined): Fit {
+    const { list } = this.#blob
+    const before = this.chunk < list.chunks ? list.stateAt(this.chunk) : undefined
+    if (this.#hasher === undefined || state === undefined || before === undefined) return 'unknown'
+    if (!sameState(before, this.#hasher.before)) return 'unknown'
+    const after = list.stateAt(this.chunk + 1)
+    if (after === undefined) return 'open'
+    return sameState(state, after) ? 'fits' : 'wrong'
+  }
+
+  #hold(): ChunkFate {
+    this.#blob.hold(this.chunk, this.#isUpstream)
     return 'held'
   }
 
-  /** What upstream itself sends goes before what a peer says that it should be. */
-  #goOnFromUpstream(state: Sha256State): void {
+  #keepRaw(): ChunkFate {
+    this.#blob.keepRaw(this.chunk)
+    return 'raw'
+  }
+
+  /** What upstream itself sends goes before what a peer says that it should be. @throws {DigestMismatch} */
+  #goOnFromUpstream(state: Sha256State, isLast: boolean): ChunkFate {
+    const { partial } = this.#blob
+    const isWrong = this.#fit(state) === 'wrong'
+    const cut = isWrong ? this.#blob.contradict(this.chunk) : 'after'
+    if (cut === 'nobody' && isLast) throw new DigestMismatch(partial.digest, digestOfState(state, partial.digest))
+    if (cut === 'before') return this.#keepRaw()
     this.#blob.truncate(this.chunk)
     this.#blob.extend(state, 'self')
+    return this.#hold()
   }
 
   async #keep(piece: Uint8Array, position: number): Promise<void> {
     const { writers, partial } = this.#blob
     if (position === 0) {
-      if (writers.has(this.chunk)) this.#memory = Buffer.allocUnsafeSlow(chunkBytes)
+      if (writers.has(this.chunk) || this.#blob.raw.has(this.chunk)) this.#memory = Buffer.allocUnsafeSlow(chunkBytes)
       else writers.set(this.chunk, this.#writer)
     }
     if (this.#memory !== undefined) this.#memory.set(piece, position)

@@ -1,37 +1,35 @@
 import { maxManifestBytes } from '../../../proxy/oci/manifest.ts'
-import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { BlobFacts, PeerId } from '../../swarm/ports.ts'
 import { Session } from '../../swarm/session/session.ts'
-import type { Bitfield } from '../../verify/bitfield.ts'
-import { firstDivergence } from '../../verify/check-chunk.ts'
-import { GrowingCheckpoints } from '../../verify/checkpoints.ts'
+import { Bitfield } from '../../verify/bitfield.ts'
 import { messageOf } from '../errors.ts'
 import { waitFor } from '../wait.ts'
-import type { Assembly } from './assembly.ts'
-import { ANSWER_MS, FIRST_PEERS, MAX_PEERS, SECOND_LIST_MS, WANTED_PEERS } from './constants.ts'
-import type { Attempt } from './context.ts'
+import type { Assembly, AssemblyEvents } from './assembly.ts'
+import { ANSWER_MS, FIRST_PEERS, MAX_INTRODUCTIONS, MAX_PEERS, SECOND_LIST_MS, WANTED_PEERS } from './constants.ts'
+import { type Attempt, SizeConflict } from './context.ts'
 import { Lies } from './lies.ts'
+import { Lists } from './lists.ts'
+import { mayBeUsed } from './peer-access.ts'
 import { PeerTransfers } from './peer-transfers.ts'
+import { type Told, View } from './view.ts'
 
 /** A peer that is watched for the blob. */
 interface Member {
   readonly id: PeerId
-  /** Undefined until it has answered. */
-  held: Bitfield | undefined
-  /** The checkpoints that it has told. */
-  list: GrowingCheckpoints | undefined
-  isComplete: boolean
-  /** Whether chunks are asked of it: it has answered, and its content may be used. */
-  isUsed: boolean
+  /** What it says; undefined until it has answered. */
+  view: View | undefined
   readonly metAt: number
+  /** How often it has introduced itself. */
+  introductions: number
 }
 
-/** The peers of one attempt: watches what they hold, asks them for chunks, and finds out who lies. */
+/** The peers of one attempt: watches what they hold, and asks them for chunks. */
 export class Swarming {
+  readonly lies = new Lies()
   readonly #attempt: Attempt
   readonly #members = new Map<PeerId, Member>()
   readonly #transfers: PeerTransfers
-  readonly lies: Lies
+  readonly #lists: Lists
   readonly #pumpLater = () => this.pump()
   #session: Session | undefined
   #holder: PeerId | undefined
@@ -41,19 +39,39 @@ export class Swarming {
 
   constructor(attempt: Attempt) {
     this.#attempt = attempt
-    this.lies = new Lies({
+    this.#lists = new Lists({
       attempt,
-      onSuspect: (peer) => this.#rest(peer),
-      onCaught: (peer, reason) => this.#ban(peer, reason),
-      onListChanged: () => {
-        for (const member of this.#members.values()) this.#considerList(member)
+      lies: this.lies,
+      views: () => [...this.#members.values()].map(({ view }) => view).filter((view) => view !== undefined),
+      holder: () => this.#holder,
+      onView: (view) => this.#sift(view),
+      onChanged: () => {
+        this.sync()
+        this.pump()
+        attempt.changed.notify()
       },
     })
-    this.#transfers = new PeerTransfers(attempt, this.lies, () => this.pump())
+    this.#transfers = new PeerTransfers({
+      attempt,
+      viewOf: (peer) => this.#members.get(peer)?.view,
+      onWrong: (view, chunk, assembly) => this.#lists.wrongChunk(view, chunk, assembly),
+      onEnd: () => this.pump(),
+    })
     attempt.signal.addEventListener('abort', () => {
       clearTimeout(this.#timer)
       attempt.tools.slots.forget(this.#pumpLater)
     })
+  }
+
+  /** What the blob that is put together tells of its list. */
+  get events(): AssemblyEvents {
+    return {
+      onCut: (dropped) => {
+        this.#attempt.dropped(dropped)
+        this.#lists.reconsider()
+      },
+      onContradicted: (contradiction) => this.#lists.contradicted(contradiction),
+    }
   }
 
   /** Decides what is asked of whom; undefined until the size is known. */
@@ -84,7 +102,7 @@ export class Swarming {
   /** Whether a peer has not answered yet that may still do so in time. */
   get isUndecided(): boolean {
     const since = performance.now() - ANSWER_MS
-    return [...this.#members.values()].some(({ isUsed, metAt }) => !isUsed && metAt > since)
+    return [...this.#members.values()].some(({ view, metAt }) => view?.isUsed !== true && metAt > since)
   }
 
   /** Whether the node that fetches from upstream is watched. */
@@ -107,14 +125,7 @@ export class Swarming {
     const { tools, request, signal, excluded } = this.#attempt
     if (peer === tools.self() || this.#members.has(peer) || excluded.has(peer) || signal.aborted) return
     if (this.#members.size >= MAX_PEERS) return
-    const member: Member = {
-      id: peer,
-      held: undefined,
-      list: undefined,
-      isComplete: false,
-      isUsed: false,
-      metAt: performance.now(),
-    }
+    const member: Member = { id: peer, view: undefined, metAt: performance.now(), introductions: 0 }
     this.#members.set(peer, member)
     const isCurrent = () => this.#members.get(peer) === member && !signal.aborted
     tools.swarm.watch(
@@ -122,9 +133,10 @@ export class Swarming {
       request.digest,
       {
         blob: (facts, held, states, isComplete) => {
-          if (!isCurrent()) return
-          member.isComplete = isComplete
-          this.#answered(member, facts, held, states).catch((error: unknown) => this.#leave(member, messageOf(error)))
+          if (!isCurrent() && !this.#returns(member)) return
+          this.#answered(member, facts, { held, states, isComplete }).catch((error: unknown) =>
+            this.#leave(member, messageOf(error)),
+          )
         },
         got: (chunks, states) => {
           if (isCurrent()) this.#got(member, chunks, states)
@@ -137,12 +149,21 @@ export class Swarming {
     )
   }
 
+  /** A peer that has taken back what it said says something else. @returns whether it takes part again */
+  #returns(member: Member): boolean {
+    const { signal, excluded } = this.#attempt
+    if (signal.aborted || excluded.has(member.id) || this.#members.has(member.id)) return false
+    if (this.#members.size >= MAX_PEERS || member.introductions >= MAX_INTRODUCTIONS) return false
+    this.#members.set(member.id, member)
+    return true
+  }
+
   /** Who fetches the blob from upstream, as the coordinator says. */
   set holder(peer: PeerId | undefined) {
     this.#holder = peer
     this.#session?.peers.setHolder(peer)
-    const member = peer === undefined ? undefined : this.#members.get(peer)
-    if (member !== undefined) this.#considerList(member)
+    const view = peer === undefined ? undefined : this.#members.get(peer)?.view
+    if (view !== undefined) this.#lists.consider(view)
   }
 
   /** The list may have grown: tells the session how many chunks can be verified. */
@@ -182,41 +203,44 @@ export class Swarming {
   }
 
   /** A peer says what it holds. */
-  async #answered(member: Member, facts: BlobFacts, held: Bitfield, states: Uint8Array): Promise<void> {
-    const { request, tools } = this.#attempt
+  async #answered(member: Member, facts: BlobFacts, told: Told): Promise<void> {
+    const { request } = this.#attempt
     const { size, mediaType, repositories } = facts
     if (request.kind === 'manifest' && size > maxManifestBytes) throw new Error('it is too long for a manifest')
-    member.held = held
-    member.list = new GrowingCheckpoints(request.digest, size)
-    if (states.length > 0) member.list.append(states)
-    let isPublic = facts.access === 'public'
-    if (!isPublic) {
-      const granted = await tools.access.check(request, repositories.includes(repositoryText(request.repository)))
-      if (granted === undefined)
-        throw new Error(`upstream did not confirm that ${repositoryText(request.repository)} may be read`)
-      isPublic = granted === 'public'
+    member.introductions++
+    const view = new View({ peer: member.id, digest: request.digest, size, ...told })
+    member.view = view
+    this.lies.heard(view)
+    const isCurrent = () => this.#members.get(member.id)?.view === view
+    try {
+      const isPublic = await mayBeUsed(this.#attempt, facts)
+      if (!isCurrent()) return
+      const heard = { size, mediaType, repositories, public: isPublic, origin: 'peer' } as const
+      const assembly = await this.#attempt.begin(heard, member.id).catch(async (error: unknown) => {
+        if (error instanceof SizeConflict && (await this.#lists.isEndProven(view))) this.#attempt.provenSize(size)
+        throw error
+      })
+      if (!isCurrent()) return
+      this.begin(assembly)
+      await this.#secondList(view)
+    } catch (error) {
+      if (isCurrent()) throw error
+      return
     }
-    const assembly = await this.#attempt.begin(
-      { size, mediaType, repositories, public: isPublic, origin: 'peer' },
-      member.id,
-    )
-    if (this.#members.get(member.id) !== member) return
-    this.begin(assembly)
-    await this.#secondList(member)
-    if (this.#members.get(member.id) !== member || member.held === undefined) return
-    member.isUsed = true
-    this.#session?.peers.join(member.id, member.held, member.isComplete)
-    this.#session?.peers.setHolder(this.#holder)
-    this.#considerList(member)
+    if (!isCurrent()) return
+    view.isUsed = true
+    this.#sift(view)
+    this.#lists.consider(view)
     this.#attempt.changed.notify()
     this.pump()
   }
 
   /** A list can be compared with a second one before chunks are asked for along it, where somebody else may tell one soon. */
-  async #secondList(member: Member): Promise<void> {
-    const isOpen = () => [...this.#members.values()].some((other) => other !== member && other.held === undefined)
-    const isFirst = ![...this.#members.values()].some(({ isUsed }) => isUsed)
-    if (!isFirst || member.list?.known === 0 || !isOpen()) return
+  async #secondList(view: View): Promise<void> {
+    const members = () => [...this.#members.values()].filter(({ id }) => id !== view.peer)
+    const isOpen = () => members().some((other) => other.view === undefined)
+    const isFirst = !members().some((other) => other.view?.isUsed === true)
+    if (!isFirst || view.list.known === 0 || !isOpen()) return
     const deadline = AbortSignal.any([this.#attempt.signal, AbortSignal.timeout(SECOND_LIST_MS)])
     const answered = async () => {
       while (isOpen()) await this.#attempt.changed.next(deadline)
@@ -225,11 +249,12 @@ export class Swarming {
   }
 
   #got(member: Member, chunks: readonly number[], states: Uint8Array): void {
+    const { view } = member
+    if (view === undefined) return
     try {
-      if (member.held === undefined || member.list === undefined) return
-      if (states.length > 0) member.list.append(states)
+      view.got(chunks, states, this.#holder === member.id)
       for (const chunk of chunks) {
-        if (!member.isUsed) member.held.set(chunk)
+        if (!view.isFollowed) view.held.set(chunk)
         else {
           this.#session?.peers.has(member.id, chunk)
           this.#attempt.heard(member.id, chunk)
@@ -239,8 +264,27 @@ export class Swarming {
       this.#leave(member, messageOf(error))
       return
     }
-    if (!member.isUsed) return
-    if (states.length > 0) this.#considerList(member)
+    if (!view.isUsed) return
+    if (states.length > 0 || view.isApart) this.#lists.consider(view)
+    this.pump()
+  }
+
+  /** Only peers whose list is ours are asked for chunks. */
+  #sift(view: View): void {
+    if (view.isRefuted) this.#attempt.distrust(view.peer)
+    const peers = this.#session?.peers
+    if (!view.isUsed || peers === undefined || view.size !== this.#attempt.assembly?.size) return
+    peers.join(
+      view.peer,
+      view.isFollowed ? view.held : new Bitfield(view.held.length),
+      view.isFollowed && view.isComplete,
+    )
+    peers.setHolder(this.#holder)
+    // One that comes back may still have requests under way.
+    const known = peers.get(view.peer)
+    const mine = [...(this.#session?.requests.values() ?? [])].filter(({ peer }) => peer === view.peer)
+    if (known !== undefined) known.load = mine.length
+    if (!view.isFollowed) for (const { id } of mine) this.#transfers.cancel(id, 'its list is another one')
     this.pump()
   }
 
@@ -250,51 +294,6 @@ export class Swarming {
     this.#members.delete(member.id)
     this.#session?.peers.leave(member.id)
     changed.notify()
-    this.pump()
-  }
-
-  /** Takes what a peer's list adds to ours, or finds out which of two that differ is false. */
-  #considerList(member: Member): void {
-    const { assembly } = this.#attempt
-    const { list } = member
-    if (assembly === undefined || list === undefined || !member.isUsed) return
-    const isComplete = list.known === list.chunks - 1
-    const differs = firstDivergence(assembly.list, list)
-    if (differs === undefined) {
-      const isTrusted = isComplete || this.#holder === undefined || this.#holder === member.id
-      if (list.known > assembly.list.known && isTrusted) {
-        assembly.extend(list.encode(assembly.list.known), member.id)
-        this.sync()
-        this.#attempt.changed.notify()
-      }
-      return
-    }
-    const author = assembly.authorOf(differs)
-    const complete = list.complete()
-    if (author === 'self') {
-      this.lies.accuse(member.id)
-      this.#leave(member, 'its checkpoints are not those of what upstream sends')
-    } else if (complete !== undefined && assembly.isListComplete && author !== undefined && author !== 'left') {
-      this.lies.dispute(member.id, complete, author, assembly)
-    } else if (complete !== undefined || this.#holder === member.id) {
-      this.#attempt.dropped(assembly.replace(list, member.id))
-    }
-  }
-
-  /** What is under way from a peer is cancelled, so that it can't waste more. */
-  #rest(peer: PeerId): void {
-    for (const [id, request] of this.#session?.requests ?? []) {
-      if (request.peer === peer) this.#transfers.cancel(id, 'the peer sent a wrong chunk')
-    }
-    const known = this.#session?.peers.get(peer)
-    if (known !== undefined) this.#session?.peers.failed(known, performance.now())
-  }
-
-  #ban(peer: PeerId, reason: string): void {
-    this.#rest(peer)
-    this.#members.delete(peer)
-    this.#session?.peers.leave(peer)
-    this.#attempt.ban(peer, reason)
     this.pump()
   }
 }

@@ -31,7 +31,8 @@ export class HaveClient {
 
 class WatchedPeer {
   readonly #conversation: Conversation<HaveAnswer, HaveQuestion>
-  readonly #listeners = new Map<number, HaveListener>()
+  /** By the number of the watch, with whether the peer has introduced the blob. */
+  readonly #watches = new Map<number, { readonly listener: HaveListener; isIntroduced: boolean }>()
   #lastId = 0
 
   constructor(stream: Stream) {
@@ -41,9 +42,9 @@ class WatchedPeer {
       parse: parseAnswer,
       onMessage: (answer) => this.#tell(answer),
       onClose: () => {
-        const listeners = [...this.#listeners.values()]
-        this.#listeners.clear()
-        for (const listener of listeners) listener.gone()
+        const watches = [...this.#watches.values()]
+        this.#watches.clear()
+        for (const { listener } of watches) listener.gone()
       },
     })
   }
@@ -56,11 +57,11 @@ class WatchedPeer {
     if (signal.aborted) return
     this.#lastId = (this.#lastId + 1) >>> 0
     const id = this.#lastId
-    this.#listeners.set(id, listener)
+    this.#watches.set(id, { listener, isIntroduced: false })
     signal.addEventListener(
       'abort',
       () => {
-        if (this.#listeners.delete(id)) this.#conversation.send({ type: 'leave', id })
+        if (this.#watches.delete(id)) this.#conversation.send({ type: 'leave', id })
       },
       { once: true },
     )
@@ -68,12 +69,16 @@ class WatchedPeer {
   }
 
   #tell(answer: HaveAnswer): void {
-    const listener = this.#listeners.get(answer.id)
-    if (answer.type === 'none') listener?.gone()
-    else if (answer.type === 'got') listener?.got(answer.chunks, answer.states)
+    const watch = this.#watches.get(answer.id)
+    if (watch === undefined) return
+    const { listener, isIntroduced } = watch
+    watch.isIntroduced = answer.type !== 'none'
+    if (answer.type === 'none') listener.gone()
+    else if ((answer.type === 'blob') === isIntroduced) throw new Error(`an unexpected message: ${answer.type}`)
+    else if (answer.type === 'got') listener.got(answer.chunks, answer.states)
     else {
       const { facts, held } = factsOf(answer)
-      listener?.blob(facts, held, answer.states, answer.isComplete)
+      listener.blob(facts, held, answer.states, answer.isComplete)
     }
   }
 }

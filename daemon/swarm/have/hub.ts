@@ -37,6 +37,8 @@ export class Hub {
   #watch: BlobWatch | undefined
   #announcer: Announcer | undefined
   #peers: PeerTable | undefined
+  /** Of what the watchers were told. */
+  #revision = 0
   #timer: NodeJS.Timeout | undefined
   #timerAt = Number.POSITIVE_INFINITY
 
@@ -119,6 +121,7 @@ export class Hub {
     const { held, facts } = watch
     // Nobody has answered yet; the next change tells.
     if (held === undefined || facts === undefined) return
+    if (watch.revision() !== this.#revision) this.#takeBack(watch)
     if (this.#announcer === undefined) {
       this.#peers = watch.peers ?? new PeerTable(held)
       this.#announcer = new Announcer({ held, peers: this.#peers })
@@ -132,6 +135,17 @@ export class Hub {
       watcher.conversation.send({ type: 'got', id: watcher.id, chunks: [...chunks], states })
     }
     if (wakeAt < Number.POSITIVE_INFINITY) this.poke(Math.max(wakeAt - performance.now(), GATHER_MS))
+  }
+
+  /** What the watchers were told is not so any more: each is introduced anew. */
+  #takeBack(watch: BlobWatch): void {
+    this.#revision = watch.revision()
+    this.#announcer = undefined
+    for (const watcher of this.#watchers.values()) {
+      if (watcher.statesTold < 0) continue
+      watcher.statesTold = -1
+      watcher.conversation.send({ type: 'none', id: watcher.id })
+    }
   }
 
   #introduce(watcher: Watcher & { statesTold: number }, watch: BlobWatch): void {

@@ -37,7 +37,8 @@ const toldSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('none'), id }),
 ])
 
-/** What a peer that is asked answers: `blob` once, `got` for what is new since, `none` where it can't give the blob. */
+/** What a peer that is asked answers: `blob` first, `got` for what is new since, `none` where it
+ * can't give the blob, or takes all back before it says something else with another `blob`. */
 export type HaveAnswer = z.output<typeof toldSchema>
 
 /** @throws {Error} where it is malformed */

@@ -4,7 +4,7 @@ import { Assembly } from '../../../../daemon/fetch/download/assembly.ts'
 import type { ChunkFate } from '../../../../daemon/fetch/download/receiver.ts'
 import { BlobStore } from '../../../../daemon/store/blob-store.ts'
 import { Metadata } from '../../../../daemon/store/metadata.ts'
-import { ClaimedCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
+import { GrowingCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { DigestMismatch } from '../../../../daemon/verify/mismatch.ts'
 import { loadEngine } from '../../../../daemon/verify/sha256.ts'
@@ -31,7 +31,12 @@ async function setUp(of: Digest = digest, size = bytes.length) {
     await store.close()
     await metadata.close()
   })
-  const assembly = new Assembly(partial, engine)
+  const dropped: number[][] = []
+  const contradictions: [number, number][] = []
+  const assembly = new Assembly(partial, engine, {
+    onCut: (chunks) => void dropped.push([...chunks]),
+    onContradicted: ({ from, to }) => void contradictions.push([from, to]),
+  })
   const fates: [number, ChunkFate][] = []
   const take = async (first: number, from: Uint8Array, isUpstream = false, gate?: Promise<void>) => {
     const body = async function* () {
@@ -43,7 +48,7 @@ async function setUp(of: Digest = digest, size = bytes.length) {
     const onChunk = (chunk: number, fate: ChunkFate) => void fates.push([chunk, fate])
     await assembly.take({ body: body(), first, isUpstream, onBytes: () => {}, onChunk })
   }
-  return { assembly, partial, take, fates }
+  return { assembly, partial, take, fates, dropped, contradictions }
 }
 
 const slice = (first: number, end: number) => bytes.subarray(first * chunkBytes, end * chunkBytes)
@@ -112,16 +117,72 @@ describe('a blob that is put together', () => {
   })
 
   it('drops what only fitted a list that is replaced', async () => {
-    const { assembly, take } = await setUp()
+    const { assembly, take, dropped } = await setUp()
     const right = await checkpointsOf(bytes)
     const false_ = Uint8Array.from(right).fill(9, 2 * 32)
     assembly.extend(false_, 'liar')
     await take(0, slice(0, 2))
-    expect(assembly.replace(new ClaimedCheckpoints(digest, bytes.length, right), 'honest')).toEqual([])
+    const list = new GrowingCheckpoints(digest, bytes.length)
+    list.append(right)
+    assembly.replace(list, 'honest')
+    expect(dropped).toEqual([[]])
     expect([...assembly.held.indexes()]).toEqual([0, 1])
     expect([assembly.authorOf(0), assembly.authorOf(2)]).toEqual(['liar', 'honest'])
-    expect(assembly.cut('liar')).toEqual([0, 1])
-    expect([assembly.held.count, assembly.list.known]).toEqual([0, 0])
+    assembly.cut('liar')
+    expect(dropped).toEqual([[], [0, 1]])
+    expect([assembly.held.count, assembly.list.known, assembly.revision]).toEqual([0, 0, 2])
+  })
+
+  it('believes upstream’s last chunk, and not a list that leads elsewhere, whose bytes had fitted', async () => {
+    const { assembly, take, fates, dropped, contradictions } = await setUp()
+    const forged = pseudoRandomBytes(bytes.length, 'forged')
+    assembly.extend(await checkpointsOf(forged), 'liar')
+    await take(0, forged.subarray(0, 4 * chunkBytes))
+    expect(assembly.held.count).toBe(4)
+    await take(4, slice(4, 5), true)
+    expect(contradictions).toEqual([[4, 4]])
+    expect(dropped).toEqual([[0, 1, 2, 3]])
+    expect(fates.at(-1)).toEqual([4, 'raw'])
+    // The chunk of upstream is not fetched again.
+    await take(0, slice(0, 4), true)
+    await assembly.settle('raw', signal, () => {})
+    expect(assembly.proven?.encode()).toEqual(await checkpointsOf(bytes))
+  })
+
+  it('goes on from a peer’s list with upstream’s bytes, and keeps these where that list turns out false', async () => {
+    const { assembly, take, dropped, contradictions } = await setUp()
+    const forged = pseudoRandomBytes(bytes.length, 'forged')
+    assembly.extend((await checkpointsOf(forged)).subarray(0, 2 * 32), 'liar')
+    await take(0, forged.subarray(0, 2 * chunkBytes))
+    await take(2, slice(2, 5), true)
+    expect(contradictions).toEqual([[2, 2]])
+    expect(dropped).toEqual([[0, 1]])
+    expect([...assembly.raw.indexes()]).toEqual([2, 3, 4])
+    await take(0, slice(0, 2), true)
+    await assembly.settle('raw', signal, () => {})
+    expect(assembly.proven).toBeDefined()
+  })
+
+  it('keeps what one has said where upstream contradicts only what another said after it', async () => {
+    const { assembly, take, dropped } = await setUp()
+    const right = await checkpointsOf(bytes)
+    assembly.extend(right.subarray(0, 2 * 32), 'honest')
+    assembly.extend(new Uint8Array(2 * 32).fill(9), 'liar')
+    await take(0, slice(0, 2))
+    await take(2, slice(2, 5), true)
+    expect(dropped).toEqual([[]])
+    expect(assembly.proven?.encode()).toEqual(right)
+  })
+
+  it('takes no chunk of a peer as wrong where the list was cut while it was under way', async () => {
+    const { assembly, take, fates } = await setUp()
+    assembly.extend(await checkpointsOf(pseudoRandomBytes(bytes.length, 'forged')), 'liar')
+    const { promise: gate, resolve } = Promise.withResolvers<void>()
+    const taking = take(0, slice(0, 1), false, gate)
+    assembly.cut('liar')
+    resolve()
+    await taking
+    expect(fates).toEqual([[0, 'dropped']])
   })
 
   it('is right where two bring the same chunk at once, whoever is first', async () => {

@@ -1,0 +1,204 @@
+import type { PeerId } from '../../swarm/ports.ts'
+import { type ChunkVerdict, checkChunk, divergence, firstDivergence } from '../../verify/check-chunk.ts'
+import type { Checkpoints, ClaimedCheckpoints } from '../../verify/checkpoints.ts'
+import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
+import type { Assembly, Contradiction } from './assembly.ts'
+import { EVIDENCE_LIMIT_MS, MAX_WITNESSES } from './constants.ts'
+import type { Attempt } from './context.ts'
+import type { Lies } from './lies.ts'
+import type { View } from './view.ts'
+
+interface ListsOptions {
+  readonly attempt: Attempt
+  readonly lies: Lies
+  /** What the peers that are watched say at present. */
+  readonly views: () => readonly View[]
+  /** Who fetches from upstream, as the coordinator says. */
+  readonly holder: () => PeerId | undefined
+  /** Whether chunks can be asked of a peer has changed. */
+  readonly onView: (view: View) => void
+  /** The list has grown, or was cut. */
+  readonly onChanged: () => void
+}
+
+/**
+ * Decides which peers' checkpoints are followed. Only peers with the same list are asked for chunks, so a chunk that does not
+ * fit contradicts the very peer that sent it. Between two lists that differ, a chunk decides that only one side can have.
+ */
+export class Lists {
+  readonly #options: ListsOptions
+  /** The list's revision at which a view was last compared with it by evidence. */
+  readonly #compared = new WeakMap<View, number>()
+  /** One after the other: each may change the list. */
+  #investigations: Promise<void> = Promise.resolve()
+  #willReconsider = false
+
+  constructor(options: ListsOptions) {
+    this.#options = options
+  }
+
+  /** Takes what a peer's list adds to ours, or finds out which of two that differ is false. */
+  consider(view: View): void {
+    const { assembly } = this.#options.attempt
+    if (assembly === undefined || !view.isUsed || view.isRefuted || view.size !== assembly.size) return
+    const differs = firstDivergence(assembly.list, view.list)
+    const author = differs === undefined ? undefined : assembly.authorOf(differs)
+    if (differs === undefined) this.#agree(view, assembly)
+    else if (author === 'self') this.refute(view)
+    else if (author === view.peer) {
+      // It has taken back what it said before.
+      assembly.truncate(differs)
+      this.#agree(view, assembly)
+    } else {
+      view.isApart = true
+      this.#options.onView(view)
+      this.#compare(view, assembly)
+    }
+  }
+
+  /** The list was cut: what peers have told may go on from there. */
+  reconsider(): void {
+    if (this.#willReconsider) return
+    this.#willReconsider = true
+    setImmediate(() => {
+      this.#willReconsider = false
+      if (this.#options.attempt.signal.aborted) return
+      for (const view of this.#options.views()) this.consider(view)
+      this.#options.onChanged()
+    })
+  }
+
+  /** Upstream's bytes show that two states of our list can't both be right: nobody who tells them is followed. */
+  contradicted({ list, from, to }: Contradiction): void {
+    for (const view of this.#options.views()) if (view.agrees(list, from, to)) this.refute(view)
+  }
+
+  /** A chunk that a peer sent under this view does not fit our list. */
+  wrongChunk(view: View, chunk: number, assembly: Assembly): void {
+    const isTold = view.list.known > Math.min(chunk, assembly.chunks - 2)
+    // Our list has changed while the chunk was under way, which may fit what the peer says.
+    if (isTold && !view.agrees(assembly.list, chunk, chunk + 1)) return
+    this.#catch(view, chunk)
+  }
+
+  /** Nothing of what a peer says is used any more, until it takes it back. */
+  refute(view: View): void {
+    if (view.isRefuted) return
+    view.isRefuted = true
+    this.#options.onView(view)
+  }
+
+  /** Whether somebody has a chunk that leads from a peer's complete list to the digest: that proves the size, too. */
+  async isEndProven(view: View): Promise<boolean> {
+    const list = view.list.complete()
+    return list !== undefined && (await this.#evidence(list, list.chunks - 1)) === 'fits'
+  }
+
+  #agree(view: View, assembly: Assembly): void {
+    const { list } = view
+    const holder = this.#options.holder()
+    const isTrusted = view.isListComplete || holder === undefined || holder === view.peer
+    if (list.known > assembly.list.known && isTrusted) {
+      assembly.extend(list.encode(assembly.list.known), view.peer)
+      this.#options.onChanged()
+    }
+    if (!view.isApart) return
+    view.isApart = false
+    this.#options.onView(view)
+  }
+
+  /** Finds out by a chunk which of two lists is followed; once for each state of ours. */
+  #compare(view: View, assembly: Assembly): void {
+    const theirs = view.list.complete()
+    const ours = assembly.list.complete()
+    const isHolder = this.#options.holder() === view.peer
+    if (theirs === undefined && ours === undefined) {
+      if (isHolder) this.#follow(view, assembly)
+      return
+    }
+    const { revision } = assembly
+    if (this.#compared.get(view) === revision) return
+    this.#compared.set(view, revision)
+    this.#investigations = this.#investigations
+      .then(async () => {
+        const isStale = () => assembly.revision !== revision || !this.#isCurrent(view)
+        if (isStale()) return
+        const meets = ours === undefined || theirs === undefined ? undefined : divergence(ours, theirs)
+        const chunk = meets ?? assembly.chunks - 1
+        const [ofOurs, ofTheirs] = await Promise.all([this.#evidence(ours, chunk), this.#evidence(theirs, chunk)])
+        if (isStale()) return
+        if (ofTheirs === 'fits') {
+          // Nobody has the chunk that would lead from another state to the same one.
+          if (ours !== undefined) this.contradicted({ list: ours, from: chunk, to: chunk + 1 })
+          this.#follow(view, assembly)
+        } else if (ofOurs === 'fits') this.refute(view)
+        else if (isHolder && theirs === undefined) this.#follow(view, assembly)
+        // Somebody may get the chunk later.
+        else if (ofOurs === 'absent' && ofTheirs === 'absent') this.#compared.delete(view)
+      })
+      .catch(() => {})
+  }
+
+  #follow(view: View, assembly: Assembly): void {
+    assembly.replace(view.list, view.peer)
+    this.#agree(view, assembly)
+    this.reconsider()
+    this.#options.onChanged()
+  }
+
+  #isCurrent(view: View): boolean {
+    return !view.isRefuted && this.#options.views().includes(view)
+  }
+
+  /** A peer sent a chunk that does not fit its own list. What only it has said goes. */
+  #catch(view: View, chunk: number): void {
+    const { attempt, lies, views } = this.#options
+    if (!this.#isCurrent(view)) return
+    lies.contradicts(view, chunk)
+    this.refute(view)
+    const { assembly } = attempt
+    if (assembly === undefined || view.size !== assembly.size) return
+    const same = views().filter((one) => one.isFollowed && one.size === assembly.size)
+    const [other] = same.sort((a, b) => b.list.known - a.list.known)
+    if (other === undefined) assembly.cut(view.peer)
+    else assembly.credit(view.peer, other.peer, other.list.known)
+  }
+
+  /**
+   * Whether somebody gives the chunk that fits a complete list; `absent` where nobody says that he has it. Who says so and
+   * gives another one is caught.
+   */
+  async #evidence(list: ClaimedCheckpoints | undefined, chunk: number): Promise<'fits' | 'unknown' | 'absent'> {
+    if (list === undefined) return 'absent'
+    const witnesses = this.#options
+      .views()
+      .filter((view) => !view.isRefuted && view.claims(chunk) && view.agrees(list, chunk, chunk + 1))
+      .slice(0, MAX_WITNESSES)
+    for (const view of witnesses) {
+      const said = await this.#ask(view.peer, list, chunk)
+      if (said === 'fits') return said
+      if (said === 'wrong') this.#catch(view, chunk)
+    }
+    return witnesses.length === 0 ? 'absent' : 'unknown'
+  }
+
+  /** Fetches a chunk from a peer, and checks it along a list; `unknown` where it can't be had. */
+  async #ask(peer: PeerId, list: Checkpoints, chunk: number): Promise<ChunkVerdict> {
+    const { tools, request, signal } = this.#options.attempt
+    const start = chunk * chunkBytes
+    const bytes = Buffer.alloc(chunkLength(chunk, list.size))
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(EVIDENCE_LIMIT_MS)])
+    try {
+      const range = { start, end: start + bytes.length - 1 }
+      const { body } = await tools.swarm.open(peer, request.digest, range, limited)
+      let received = 0
+      for await (const piece of body) {
+        bytes.set(piece, received)
+        received += piece.length
+      }
+      return await checkChunk(tools.engine, list, chunk, bytes)
+    } catch {
+      return 'unknown'
+    }
+  }
+}

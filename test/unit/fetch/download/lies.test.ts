@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest'
+import { Lies } from '../../../../daemon/fetch/download/lies.ts'
+import { View } from '../../../../daemon/fetch/download/view.ts'
+import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
+import { restoreCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
+import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { stateBytes } from '../../../../daemon/verify/state.ts'
+import { digestOf } from '../../../../proxy/oci/digest.ts'
+
+const digest = digestOf(Buffer.from('a blob of five chunks'))
+const size = 5 * chunkBytes
+/** The four inner states; the numbered ones are false. */
+const statesOf = (...wrong: number[]) =>
+  Buffer.concat([1, 2, 3, 4].map((index) => Buffer.alloc(stateBytes, wrong.includes(index) ? 0xff : index)))
+const proven = restoreCheckpoints(digest, size, statesOf())
+
+function viewOf(states: Uint8Array, held: number[], isComplete = false): View {
+  const bits = new Bitfield(5)
+  for (const chunk of held) bits.set(chunk)
+  return new View({ peer: 'peer', digest, size, held: bits, states, isComplete })
+}
+
+function judge(view: View, wrongChunk?: number, list: typeof proven | undefined = proven): string[] {
+  const lies = new Lies()
+  lies.heard(view)
+  if (wrongChunk !== undefined) lies.contradicts(view, wrongChunk)
+  return [...lies.judge(list)].map(([, reason]) => reason)
+}
+
+describe('who has lied', () => {
+  it('is not who told what is right', () => {
+    expect(judge(viewOf(statesOf(), [0, 1, 2, 3, 4], true))).toEqual([])
+  })
+
+  it('is who says that it has the whole, with false checkpoints', () => {
+    expect(judge(viewOf(statesOf(2), [], true))).toEqual(['told false checkpoints'])
+  })
+
+  it('is not who holds chunks that fit a false list, as one does that passes it on', () => {
+    expect(judge(viewOf(statesOf(1, 2, 3, 4), [0, 1, 2, 3]))).toEqual([])
+    expect(judge(viewOf(statesOf(2), [0, 1, 3, 4]))).toEqual([])
+  })
+
+  it('is who says that it has the chunk that nobody can have', () => {
+    expect(judge(viewOf(statesOf(2), [2]))).toEqual(['told false checkpoints'])
+    expect(judge(viewOf(statesOf(1, 2, 3, 4), [4]))).toEqual(['told false checkpoints'])
+  })
+
+  it('is who told the first false state while it had the claim, and not who was told it before', () => {
+    const grow = (before: number, ...wrong: number[]) => {
+      const view = viewOf(statesOf(...wrong).subarray(0, before * stateBytes), [])
+      view.got([], statesOf(...wrong).subarray(before * stateBytes, 3 * stateBytes), true)
+      return judge(view)
+    }
+    expect(grow(1, 2, 3)).toEqual(['told false checkpoints'])
+    expect(grow(2, 2, 3)).toEqual([])
+  })
+
+  it('is who sent a chunk that does not fit its own list, also where nothing is proven', () => {
+    expect(judge(viewOf(statesOf(), [1]), 1)).toEqual(['sent a wrong chunk 1'])
+    expect([...judgeUnproven()]).toEqual(['sent a wrong chunk 1'])
+  })
+
+  it('is not who has taken back what it said', () => {
+    const lies = new Lies()
+    const before = viewOf(statesOf(1), [1])
+    lies.heard(before)
+    lies.contradicts(before, 1)
+    lies.heard(viewOf(statesOf(), [1]))
+    expect([...lies.judge(proven)]).toEqual([])
+  })
+})
+
+function judgeUnproven(): string[] {
+  const lies = new Lies()
+  const view = viewOf(statesOf(3), [1])
+  lies.heard(view)
+  lies.contradicts(view, 1)
+  return [...lies.judge(undefined)].map(([, reason]) => reason)
+}
