@@ -6,6 +6,7 @@ import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
 import { startTestNode, type TestNode, type TestNodeOptions, until, untilConnected } from '../fixtures/node.ts'
+import { announce, startNodeWithPeers } from '../fixtures/peers.ts'
 import { checkpointsOf, type MemoryContent, TestSwarm } from '../fixtures/swarm.ts'
 
 const layer = pseudoRandomBytes(12 * chunkBytes + 1, 'fleet')
@@ -135,15 +136,7 @@ function holdBackAllBut(content: MemoryContent, chunk: number): void {
 describe('a swarm with liars', () => {
   /** A node, three honest peers, and one of another kind; all say that they have the blob. */
   async function withLiar(lie: (content: MemoryContent, blob: ReturnType<typeof digestOf>) => Promise<void> | void) {
-    const upstream = await startUpstream()
-    const registries = { 'docker.io': upstream.url }
-    const node = await startTestNode({ registries, config: { swarm: { lookupTimeout: '2s' } } })
-    const swarm = new TestSwarm()
-    onTestFinished(() => swarm.close())
-    const seeds = (await node.status()).multiaddrs
-    const peers = [await swarm.node({ config: { seeds } })]
-    while (peers.length < 4) peers.push(await swarm.node({ config: { seeds } }))
-    await until(async () => (await node.status()).peers.filter(({ transfer }) => transfer).length === 4)
+    const { node, peers } = await startNodeWithPeers(4)
     const blob = digestOf(layer)
     for (const peer of peers) {
       peer.content.blobs.set(blob, layer)
@@ -152,8 +145,7 @@ describe('a swarm with liars', () => {
     const [liar, ...honest] = peers
     if (liar === undefined) throw new Error('no peers')
     await lie(liar.content, blob)
-    for (const peer of peers) peer.swarm.advertise(blob, true)
-    for (const peer of peers) await until(() => peer.status().provided === 1)
+    await announce(blob, peers)
     const pull = () => ask(node.url, `/v2/app/blobs/${blob}`)
     return { node, liar, honest, blob, pull }
   }

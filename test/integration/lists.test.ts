@@ -1,0 +1,140 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
+import { pseudoRandomBytes } from '../fixtures/bytes.ts'
+import { ask } from '../fixtures/client.ts'
+import { FakeUpstream } from '../fixtures/fake-upstream.ts'
+import { startTestNode, type TestNode, until, untilConnected } from '../fixtures/node.ts'
+import { announce, forge, showFirst, startNodeWithPeers } from '../fixtures/peers.ts'
+import { TestSwarm } from '../fixtures/swarm.ts'
+
+const layer = pseudoRandomBytes(12 * chunkBytes + 1, 'fleet')
+const forged = pseudoRandomBytes(layer.length, 'forged')
+const wrongBytes = 'layerd_wasted_bytes_total{reason="wrong"}'
+const peerBytes = 'layerd_fetched_bytes_total{source="peer"}'
+const upstreamBytes = 'layerd_fetched_bytes_total{source="upstream"}'
+
+/** @returns undefined where the client got no whole body; @throws never a wrong one */
+async function pull(node: TestNode, blob: Digest): Promise<boolean> {
+  const got = await ask(node.url, `/v2/app/blobs/${blob}`).catch(() => undefined)
+  const isWhole = got?.status === 200 && got.complete
+  if (isWhole) expect(digestOf(got.body)).toBe(blob)
+  return isWhole
+}
+
+async function bannedBy(node: TestNode): Promise<string[]> {
+  return (await node.status()).banned.map(({ peerId }) => peerId)
+}
+
+describe('a peer whose checkpoints are those of its own bytes, and that does not give the last chunk', () => {
+  it('is banned, and upstream’s last chunk is not taken for wrong', async () => {
+    const { node, peers, upstream } = await startNodeWithPeers(1)
+    const blob = upstream.addBlob(layer)
+    const [liar] = peers
+    if (liar === undefined) throw new Error('no peers')
+    await forge(liar, blob, forged, 1)
+    await announce(blob, peers)
+    await pull(node, blob)
+    await until(async () => (await node.status()).store.blobs === 1)
+    expect(await bannedBy(node)).toEqual([liar.peerId()])
+    expect(await pull(node, blob)).toBe(true)
+    // Once: what upstream sent while the list was false is not fetched again.
+    expect(await node.metric(upstreamBytes)).toBe(layer.length)
+    expect(node.log.filter(({ msg }) => msg === 'received wrong content')).toEqual([])
+  })
+
+  it.each([0, 1])('costs no honest peer anything that has a part only (%i chunks withheld)', async (withheld) => {
+    const { node, peers, upstream } = await startNodeWithPeers(4)
+    const blob = upstream.addBlob(layer)
+    const [liar, ...honest] = peers
+    if (liar === undefined) throw new Error('no peers')
+    for (const { content } of honest) content.add(layer)
+    for (const peer of honest) showFirst(peer, 8)
+    await forge(liar, blob, forged, withheld)
+    await announce(blob, peers)
+    await pull(node, blob)
+    await until(async () => (await node.status()).store.blobs === 1)
+    expect(await bannedBy(node)).toEqual([liar.peerId()])
+    expect(await node.metric(wrongBytes)).toBeLessThanOrEqual(2 * chunkBytes)
+    expect(await pull(node, blob)).toBe(true)
+  })
+
+  it.each([0, 2, 11])(
+    'makes nobody ban who passed its list on in good faith (others join at chunk %i)',
+    async (joinAt) => {
+      const upstream = await FakeUpstream.start()
+      onTestFinished(() => upstream.close())
+      const registries = { 'docker.io': upstream.url }
+      const first = await startTestNode({ registries })
+      const others = [
+        await startTestNode({ registries, seeds: [first] }),
+        await startTestNode({ registries, seeds: [first] }),
+      ]
+      await untilConnected(first, ...others)
+      const swarm = new TestSwarm()
+      onTestFinished(() => swarm.close())
+      const { multiaddrs: seeds, peerId } = await first.status()
+      // Nobody but the first one hears the liar.
+      const liar = await swarm.node({ config: { seeds, allowedPeers: [peerId] } })
+      await until(async () => (await first.status()).peers.some((one) => one.peerId === liar.peerId() && one.transfer))
+      const blob = upstream.addBlob(layer)
+      await forge(liar, blob, forged, 1)
+      await announce(blob, [liar])
+      const pulls = [pull(first, blob)]
+      const fetched = async () => (await first.metric(peerBytes)) + (await first.metric(upstreamBytes))
+      await until(async () => (await fetched()) >= joinAt * chunkBytes)
+      pulls.push(...others.map((node) => pull(node, blob)))
+      await Promise.all(pulls)
+      for (const node of [first, ...others]) {
+        await until(async () => (await node.status()).store.blobs === 1, 30_000)
+        expect(await pull(node, blob)).toBe(true)
+        expect(await bannedBy(node)).toEqual(node === first ? [liar.peerId()] : [])
+      }
+    },
+  )
+})
+
+describe('a wrong size, while upstream can’t be asked', () => {
+  it.each([true, false])(
+    'that a liar tells first does not shut out who tells the right one (the liar stays: %s)',
+    async (stays) => {
+      const { node, peers, upstream } = await startNodeWithPeers(2)
+      await upstream.close()
+      const [liar, honest] = peers
+      if (liar === undefined || honest === undefined) throw new Error('no peers')
+      const blob = honest.content.add(layer)
+      await forge(liar, blob, pseudoRandomBytes(20 * chunkBytes, 'longer'), 1)
+      const { watch } = honest.content
+      const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+      onTestFinished(() => openGate())
+      honest.content.watch = async (digest) => {
+        await gate
+        return await watch.call(honest.content, digest)
+      }
+      await announce(blob, peers)
+      const pulling = pull(node, blob)
+      await until(async () => (await node.metric(peerBytes)) >= chunkBytes)
+      openGate()
+      await pulling
+      const id = liar.peerId()
+      if (!stays) await liar.stop()
+      expect(await pull(node, blob)).toBe(true)
+      expect(await bannedBy(node)).toEqual([id])
+    },
+  )
+
+  it('is forgotten with the fetch that believed it', async () => {
+    const { node, peers, upstream } = await startNodeWithPeers(2)
+    await upstream.close()
+    const [liar, honest] = peers
+    if (liar === undefined || honest === undefined) throw new Error('no peers')
+    const blob = digestOf(layer)
+    await forge(liar, blob, pseudoRandomBytes(20 * chunkBytes, 'longer'), 1)
+    await announce(blob, [liar])
+    expect(await pull(node, blob)).toBe(false)
+    honest.content.add(layer)
+    await announce(blob, [honest])
+    await liar.stop()
+    expect(await pull(node, blob)).toBe(true)
+  })
+})
