@@ -1,3 +1,5 @@
+import { constants } from 'node:os'
+
 /**
  * - `locked`: another process uses the data directory
  * - `no-space`: the disk is full, or the quota can't make room (blob larger than it, or all of it in use)
@@ -16,12 +18,14 @@ export class StoreError extends Error {
   }
 }
 
-const fullDiskCodes: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
+/** By number, as Node.js has no name for EDQUOT; there it is negative. */
+const { ENOSPC, EDQUOT, EFBIG } = constants.errno
+const fullDisk: ReadonlySet<unknown> = new Set([-ENOSPC, -EDQUOT, -EFBIG])
 
 /** The error for a write that failed. */
 export function writeError(cause: unknown): StoreError {
-  const { code, message } = cause as NodeJS.ErrnoException
-  if (fullDiskCodes.has(code)) return new StoreError('no-space', 'the disk of the data directory is full', { cause })
+  const { errno, message } = cause as NodeJS.ErrnoException
+  if (fullDisk.has(errno)) return new StoreError('no-space', 'the disk of the data directory is full', { cause })
   return new StoreError('io', `the data directory can't be written: ${message}`, { cause })
 }
 
