@@ -1,6 +1,7 @@
 import { constants, type FileHandle, open, readFile, unlink } from 'node:fs/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { Bitfield } from '../verify/bitfield.ts'
+import { type FilePlace, WriteFailure } from '../verify/state.ts'
 import { writeError } from './errors.ts'
 import type { BlobFacts } from './metadata.ts'
 import { PartialState } from './partial-state.ts'
@@ -35,6 +36,8 @@ export class PartialBlob {
   readonly #state: PartialState
   /** Chunks that an earlier process held; each counts once it was verified again. */
   readonly unverified: Bitfield
+  /** What others write to the file by its number, which is another file's once this one is closed. */
+  readonly #foreign = new Set<Promise<unknown>>()
   #flushing: Promise<void> = Promise.resolve()
   /** States that are not in the file yet. */
   #newStates = noStates
@@ -106,6 +109,14 @@ export class PartialBlob {
     await writeAll(this.#file, bytes, position)
   }
 
+  /** As `write`, for one who has more to do with the bytes. What it throws is thrown where it is no failure to write. */
+  at(position: number): FilePlace {
+    return {
+      write: (bytes) => this.write(bytes, position),
+      writeBy: (write) => this.#writeBy(() => write(this.#file.fd, position)),
+    }
+  }
+
   /** A chunk whose bytes were written is right. */
   hold(chunk: number): void {
     this.#state.held.set(chunk)
@@ -157,8 +168,21 @@ export class PartialBlob {
   /** Closes the file, when nobody reads from it any more. */
   async close(): Promise<void> {
     await this.#settle()
+    await Promise.allSettled(this.#foreign)
     await this.#file.close()
     await this.#stateFile.close()
+  }
+
+  async #writeBy<T>(write: () => Promise<T>): Promise<T> {
+    const writing = write()
+    this.#foreign.add(writing)
+    try {
+      return await writing
+    } catch (error) {
+      throw error instanceof WriteFailure ? writeError(error) : error
+    } finally {
+      this.#foreign.delete(writing)
+    }
   }
 
   #end(keptBytes: number): void {

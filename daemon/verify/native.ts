@@ -1,11 +1,20 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { assertWholeBlocks, initialState, type Sha256Engine, type Sha256State } from './state.ts'
+import { assertWholeBlocks, initialState, type Sha256Engine, type Sha256State, WriteFailure } from './state.ts'
 
 /** What native/sha256.c exports. */
 interface Addon {
   advance(state: Sha256State, bytes: Uint8Array): Promise<Sha256State>
+  /** Gives the errno where the file can't be written. */
+  write(
+    state: Sha256State,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    file: number,
+    position: number,
+  ): Promise<Sha256State | number>
 }
 
 /** From the sources as well as from the compiled files in dist/daemon/verify. */
@@ -29,14 +38,23 @@ export async function loadNativeEngine(file: string): Promise<Sha256Engine> {
   if (!existsSync(file)) throw new Error(`there is no ${file}`)
   const module: { exports: Partial<Addon> } = { exports: {} }
   process.dlopen(module, file)
-  const { advance } = module.exports
-  if (advance === undefined) throw new Error(`${file} is not layerd's`)
+  const { advance, write } = module.exports
+  // One that was built for an earlier release may lack something.
+  if (advance === undefined || write === undefined) throw new Error(`${file} is not layerd's`)
   await assertKnownAnswer(advance)
   return {
     name: 'native',
     async advance(state, bytes) {
       assertWholeBlocks(state, bytes)
       return advance(state, bytes)
+    },
+    async writeAndAdvance(state, bytes, { start, end }, place) {
+      assertWholeBlocks(state, bytes.subarray(start, end))
+      return place.writeBy(async (file, position) => {
+        const after = await write(state, bytes, start, end, file, position)
+        if (typeof after === 'number') throw new WriteFailure(after)
+        return after
+      })
     },
     async close() {},
   }

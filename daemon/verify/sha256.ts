@@ -1,8 +1,8 @@
 import { addonFile, buildScript, loadNativeEngine } from './native.ts'
 import { PortableEngine } from './portable.ts'
-import { blockBytes, type Sha256Engine, type Sha256State } from './state.ts'
+import { blockBytes, type FilePlace, type Sha256Engine, type Sha256State } from './state.ts'
 
-export { initialState, type Sha256Engine, type Sha256State } from './state.ts'
+export { type FilePlace, initialState, type Sha256Engine, type Sha256State, WriteFailure } from './state.ts'
 
 /**
  * The engine to use. Both give the same results.
@@ -82,9 +82,10 @@ export class ChunkHasher {
 
   /**
    * @param piece of any length; must not change until the promise settles
-   * @throws {Error} before the last push has ended, and after one that failed
+   * @param place where the piece is to be written as well
+   * @throws {Error} before the last push has ended, and after one that failed; what `place` throws
    */
-  async push(piece: Uint8Array): Promise<void> {
+  async push(piece: Uint8Array, place?: FilePlace): Promise<void> {
     this.#assertReady()
     this.#ready = false
     let start = 0
@@ -97,10 +98,22 @@ export class ChunkHasher {
       }
     }
     const end = piece.length - ((piece.length - start) % blockBytes)
-    if (end > start) this.#state = await this.#engine.advance(this.#state, piece.subarray(start, end))
+    await this.#advance(piece, start, end, place)
     this.#keep(piece.subarray(end))
     this.#length += piece.length
     this.#ready = true
+  }
+
+  async #advance(piece: Uint8Array, start: number, end: number, place: FilePlace | undefined): Promise<void> {
+    if (place !== undefined && this.#engine.writeAndAdvance !== undefined) {
+      this.#state = await this.#engine.writeAndAdvance(this.#state, piece, { start, end }, place)
+      return
+    }
+    const [state] = await Promise.all([
+      end > start ? this.#engine.advance(this.#state, piece.subarray(start, end)) : this.#state,
+      place?.write(piece),
+    ])
+    this.#state = state
   }
 
   /**

@@ -81,7 +81,14 @@ export class Receiver {
     this.#length += piece.length
     this.#hasGap ||= this.#blob.partial.held.has(this.chunk)
     if (this.#hasGap) return
-    await Promise.all([this.#keep(piece, position), this.#hasher?.push(piece)])
+    if (!this.#mayWrite(position)) {
+      this.#memory?.set(piece, position)
+      await this.#hasher?.push(piece)
+      return
+    }
+    const place = this.#blob.partial.at(this.chunk * chunkBytes + position)
+    this.#writer.writing = this.#hasher === undefined ? place.write(piece) : this.#hasher.push(piece, place)
+    await this.#writer.writing
   }
 
   /** As `push`, for bytes that are in the file already. */
@@ -152,17 +159,14 @@ export class Receiver {
     return this.#hold()
   }
 
-  async #keep(piece: Uint8Array, position: number): Promise<void> {
-    const { writers, partial } = this.#blob
+  /** Whether what is at this position of the chunk goes to the file: not while somebody else writes the chunk, or has begun to. */
+  #mayWrite(position: number): boolean {
+    const { writers } = this.#blob
     if (position === 0) {
       if (writers.has(this.chunk) || this.#blob.raw.has(this.chunk)) this.#memory = Buffer.allocUnsafeSlow(chunkBytes)
       else writers.set(this.chunk, this.#writer)
     }
-    if (this.#memory !== undefined) this.#memory.set(piece, position)
-    else if (!this.#writer.isStopped) {
-      this.#writer.writing = partial.write(piece, this.chunk * chunkBytes + position)
-      await this.#writer.writing
-    }
+    return this.#memory === undefined && !this.#writer.isStopped
   }
 
   /** What was kept in memory goes to the file, in the place of the one who was writing. @returns false: somebody was faster */

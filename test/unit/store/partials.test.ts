@@ -1,10 +1,13 @@
+import fs from 'node:fs'
 import { readdir, writeFile } from 'node:fs/promises'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { BlobStore } from '../../../daemon/store/blob-store.ts'
 import { Metadata } from '../../../daemon/store/metadata.ts'
 import { PartialState } from '../../../daemon/store/partial-state.ts'
 import { chunkBytes } from '../../../daemon/verify/chunk.ts'
+import { WriteFailure } from '../../../daemon/verify/state.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { collect, pseudoRandomBytes } from '../../fixtures/bytes.ts'
 import { tempDir } from '../../fixtures/temp-dir.ts'
@@ -77,6 +80,33 @@ describe('a partial blob', () => {
     expect(await readdir(join(dataDir, 'partial'))).toEqual([])
     await store.remove(digest)
     expect(await store.checkpoints(digest)).toBeUndefined()
+  })
+
+  it('lets somebody else write to its file, and tells what fails as it tells its own failures', async () => {
+    const { open } = await reopenable()
+    const partial = await (await open()).partials.open(digest, bytes.length)
+    const failing = (error: Error) => partial.at(0).writeBy(() => Promise.reject(error))
+    await expect(failing(new WriteFailure(constants.errno.ENOSPC))).rejects.toMatchObject({ code: 'no-space' })
+    await expect(failing(new WriteFailure(constants.errno.EDQUOT))).rejects.toMatchObject({ code: 'no-space' })
+    await expect(failing(new WriteFailure(constants.errno.EIO))).rejects.toMatchObject({ code: 'io', message: /EIO/ })
+    await expect(failing(new Error('it was cancelled'))).rejects.toThrow('it was cancelled')
+    await partial.discard()
+    await partial.close()
+  })
+
+  it('stays open while somebody else writes to its file', async () => {
+    const { open } = await reopenable()
+    const partial = await (await open()).partials.open(digest, bytes.length)
+    const gate = Promise.withResolvers<void>()
+    const writing = partial.at(0).writeBy(async (file) => {
+      await gate.promise
+      fs.writeSync(file, bytes, 0, chunkBytes, 0)
+    })
+    await partial.discard()
+    const closing = partial.close()
+    gate.resolve()
+    await expect(writing).resolves.toBeUndefined()
+    await closing
   })
 
   it('of another size than what is there begins from nothing', async () => {

@@ -1,9 +1,18 @@
 import { createHash } from 'node:crypto'
+import { open, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { chunkBytes } from '../../../daemon/verify/chunk.ts'
-import { ChunkHasher, finishState, initialState, type Sha256Engine } from '../../../daemon/verify/sha256.ts'
+import {
+  ChunkHasher,
+  type FilePlace,
+  finishState,
+  initialState,
+  type Sha256Engine,
+} from '../../../daemon/verify/sha256.ts'
 import { pseudoRandomBytes } from '../../fixtures/bytes.ts'
+import { tempDir } from '../../fixtures/temp-dir.ts'
 import { engineNames, useEngines, withoutNative } from './engines.ts'
 
 const bytes = pseudoRandomBytes(2 * chunkBytes + 4096)
@@ -127,6 +136,38 @@ describe.each(engineNames)('the %s engine', (name) => {
       for (const size of [99, 101, 163, Number.NaN, 2 ** 60]) {
         await expect(finishState(engine, initialState, tail, size)).rejects.toThrow(RangeError)
       }
+    })
+
+    it('writes what it hashes, pieces of any length', async () => {
+      const path = join(await tempDir(), 'file')
+      await using file = await open(path, 'w+')
+      const place = (position: number): FilePlace => ({
+        write: async (piece) => void (await file.write(piece, 0, piece.length, position)),
+        writeBy: (write) => write(file.fd, position),
+      })
+      const hasher = new ChunkHasher(engine, initialState)
+      const sizes = [1, 62, 1, 200, 0, 131_072, 7, 300_000, chunkBytes]
+      let end = 0
+      for (const size of sizes) {
+        const piece = Uint8Array.from(bytes.subarray(end, end + size))
+        await hasher.push(piece, place(10 + end))
+        piece.fill(0xee)
+        end += size
+      }
+      const blob = bytes.subarray(0, end)
+      expect(sha256(blob).equals(await hasher.digest(end))).toBe(true)
+      expect((await readFile(path)).subarray(10).equals(blob)).toBe(true)
+    })
+
+    it.runIf(name === 'native')('says as node:fs does why it could not write', async () => {
+      const push = async (path: string, flags: string) => {
+        await using file = await open(path, flags)
+        const place: FilePlace = { write: async () => {}, writeBy: (write) => write(file.fd, 0) }
+        await new ChunkHasher(engine, initialState).push(bytes, place)
+      }
+      const full = { code: 'ENOSPC', syscall: 'write', message: 'ENOSPC: no space left on device, write' }
+      if (process.platform === 'linux') await expect(push('/dev/full', 'r+')).rejects.toMatchObject(full)
+      await expect(push('/dev/null', 'r')).rejects.toMatchObject({ code: 'EBADF', message: /^EBADF: .*, write$/ })
     })
 
     it('hashes one piece of a chunk after the other', async () => {
