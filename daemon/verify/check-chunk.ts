@@ -1,5 +1,6 @@
 import type { Checkpoints, ClaimedCheckpoints, ProvenCheckpoints } from './checkpoints.ts'
 import { chunkLength } from './chunk.ts'
+import { linkOf, verdictOf } from './link.ts'
 import { ChunkHasher, type Sha256Engine } from './sha256.ts'
 import { sameState } from './state.ts'
 
@@ -27,8 +28,7 @@ export async function checkChunk(
   if (chunk.length !== chunkLength(index, list.size)) return 'wrong'
   const hasher = chunk instanceof ChunkHasher ? chunk : new ChunkHasher(engine, before)
   if (chunk instanceof Uint8Array) await hasher.push(chunk)
-  const actual = index === list.chunks - 1 ? await hasher.digest(list.size) : hasher.state()
-  return sameState(actual, after) ? 'fits' : 'wrong'
+  return verdictOf(list, await linkOf(hasher, index, list.size)) === 'fits' ? 'fits' : 'wrong'
 }
 
 /**

@@ -1,5 +1,6 @@
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
 import { chunkBytes, chunkCount } from './chunk.ts'
+import { type Link, verdictOf } from './link.ts'
 import { DigestMismatch } from './mismatch.ts'
 import { ChunkHasher, type Sha256Engine } from './sha256.ts'
 import { initialState, type Sha256State, sameState, stateBytes } from './state.ts'
@@ -164,12 +165,12 @@ export class Proof {
   }
 
   /**
-   * Chunk `index` was found to fit along this list.
-   * @throws {RangeError}
+   * A chunk was hashed, and fits along this list. One that only fitted another list proves nothing here.
+   * @throws {RangeError} where it does not fit
    */
-  fits(index: number): void {
-    assertIndex(index, this.list.chunks - 1)
-    this.#fitting[index] = 1
+  fits(link: Link): void {
+    if (verdictOf(this.list, link) !== 'fits') throw new RangeError(`chunk ${link.chunk} does not fit along this list`)
+    this.#fitting[link.chunk] = 1
     while (this.#fitting[this.#provenFrom - 1] === 1) this.#provenFrom -= 1
   }
 

@@ -109,11 +109,12 @@ export class ChunkHasher {
       this.#state = await this.#engine.writeAndAdvance(this.#state, piece, { start, end }, place)
       return
     }
-    const [state] = await Promise.all([
-      end > start ? this.#engine.advance(this.#state, piece.subarray(start, end)) : this.#state,
-      place?.write(piece),
-    ])
-    this.#state = state
+    const hashing = end > start ? this.#engine.advance(this.#state, piece.subarray(start, end)) : this.#state
+    const writing = place?.write(piece)
+    // While one of them goes on, the piece is in use, though the other one has failed.
+    await Promise.allSettled([hashing, writing])
+    await writing
+    this.#state = await hashing
   }
 
   /**

@@ -4,10 +4,12 @@ import { Bitfield } from '../../verify/bitfield.ts'
 import { firstDivergence } from '../../verify/check-chunk.ts'
 import { type Checkpoints, GrowingCheckpoints, Proof, type ProvenCheckpoints } from '../../verify/checkpoints.ts'
 import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
+import type { Link } from '../../verify/link.ts'
 import type { Sha256Engine } from '../../verify/sha256.ts'
 import { stateBytes } from '../../verify/state.ts'
 import { inPieces } from './buffers.ts'
-import { type ChunkFate, type ChunkWriter, Receiver } from './receiver.ts'
+import { type ChunkFate, Receiver } from './receiver.ts'
+import { Writers } from './writers.ts'
 
 /**
  * Who said what a checkpoint is: a peer, or this node itself, which computed it from upstream's bytes; or it was left by an
@@ -25,6 +27,8 @@ export interface Contradiction {
 export interface AssemblyEvents {
   /** The list was cut. @param dropped chunks that are not held any more, and were not upstream's */
   readonly onCut: (dropped: readonly number[]) => void
+  /** A chunk of upstream that was not verified yet, and that clients may have got, is of no use. */
+  readonly onLost: (chunk: number) => void
   /** Upstream contradicts what somebody said, which is about to be cut off. */
   readonly onContradicted: (contradiction: Contradiction) => void
 }
@@ -53,12 +57,15 @@ export class Assembly {
   #authors: Author[] = []
   /** Chunks of upstream in the file that the list does not reach yet: nobody but a client that asked for them may have them. */
   readonly raw: Bitfield
-  readonly writers = new Map<number, ChunkWriter>()
+  readonly writers = new Writers()
   /** Chunks of which the file has upstream's own bytes, whatever becomes of the list. */
   readonly #own: Bitfield
   /** States to which upstream's own bytes lead from the start. */
   #ownStates = 0
   #revision = 0
+  /** The states between which each chunk that is held was verified. */
+  readonly #links = new Map<number, Link>()
+  #drops = 0
   #proven: ProvenCheckpoints | undefined
 
   constructor(partial: PartialBlob, engine: Sha256Engine, events: AssemblyEvents) {
@@ -156,7 +163,7 @@ export class Assembly {
    * upstream are kept until the list gets there again.
    */
   truncate(known: number): void {
-    if (known >= this.#list.known) return
+    if (known >= this.#list.known || this.#proven !== undefined) return
     const kept = new GrowingCheckpoints(this.partial.digest, this.size)
     const states = this.#list.encode().subarray(0, known * stateBytes)
     if (states.length > 0) kept.append(states)
@@ -168,9 +175,11 @@ export class Assembly {
     for (const chunk of [...this.held.indexes()]) {
       if (chunk < known) continue
       this.partial.drop(chunk)
+      this.#links.delete(chunk)
       if (this.#own.has(chunk)) this.raw.set(chunk)
       else dropped.push(chunk)
     }
+    if (dropped.length > 0) this.#drops++
     this.#events.onCut(dropped)
   }
 
@@ -223,23 +232,29 @@ export class Assembly {
     const candidates = kind === 'left' ? this.partial.unverified : this.raw
     for (const chunk of [...candidates.indexes()]) {
       if (chunk > this.#list.known && !this.isListComplete) return
-      if (this.writers.has(chunk)) continue
+      // Who writes it verifies it, too.
+      if (!candidates.has(chunk) || this.writers.has(chunk)) continue
       const receiver = new Receiver(this, this.#engine, chunk, kind === 'raw')
       const start = chunk * chunkBytes
+      let fate: ChunkFate = 'dropped'
       try {
         for await (const bytes of this.partial.read(start, start + chunkLength(chunk, this.size) - 1, signal)) {
           await receiver.rehash(bytes)
         }
-        const fate = await receiver.finish()
-        if (fate === 'held') onChunk(chunk)
-        if (fate !== 'raw') candidates.clear(chunk)
+        fate = await receiver.finish()
       } catch (error) {
         if (signal.aborted) throw error
         // What does not fit, or can't be read, is fetched again.
-        candidates.clear(chunk)
       } finally {
         receiver.abandon()
       }
+      if (this.writers.isClosed) return
+      if (fate === 'held') onChunk(chunk)
+      // Until here it counted as there, so that nobody brought it while it was read.
+      if (fate !== 'dropped' || !candidates.clear(chunk) || kind === 'left') continue
+      this.#own.clear(chunk)
+      this.#drops++
+      this.#events.onLost(chunk)
     }
   }
 
@@ -258,9 +273,11 @@ export class Assembly {
     this.raw.set(chunk)
   }
 
-  /** A chunk fits. The last one that was missing proves the whole. */
-  hold(chunk: number, isUpstream: boolean): void {
+  /** A chunk fits the list as it is now. The last one that was missing proves the whole. */
+  hold(link: Link, isUpstream: boolean): void {
+    const { chunk } = link
     this.raw.clear(chunk)
+    this.#links.set(chunk, link)
     if (isUpstream) this.#own.set(chunk)
     else this.#own.clear(chunk)
     this.partial.hold(chunk)
@@ -271,7 +288,12 @@ export class Assembly {
     const list = this.held.isFull ? this.#list.complete() : undefined
     if (list === undefined) return
     const proof = new Proof(list)
-    for (let index = 0; index < this.chunks; index++) proof.fits(index)
+    for (const one of this.#links.values()) proof.fits(one)
     this.#proven = proof.proven()
+  }
+
+  /** How often chunks were dropped: who reads from the file looks again what is there when it has gone up. */
+  get drops(): number {
+    return this.#drops
   }
 }

@@ -137,13 +137,17 @@ export class RunningAttempt implements Attempt {
     } finally {
       for (const [peer, reason] of this.#swarming.lies.judge(this.#assembly?.proven)) this.#ban(peer, reason)
       this.#ended.abort(new Error('the attempt is over'))
-      await Promise.all([claiming, lookingUp]).catch(() => {})
+      await Promise.allSettled([claiming, lookingUp, this.#beginning])
+      // A write that lands later would go to the file of whoever opens it next.
+      await this.#assembly?.writers.close()
       void this.#claiming.end(isProven ? 'done' : 'nothing')
     }
   }
 
   async begin(facts: DownloadFacts, by: PeerId | 'upstream'): Promise<Assembly> {
     if ((facts.size === 0) !== (this.request.digest === emptyDigest)) throw new SizeConflict(facts.size)
+    // A file that is opened later would stay open.
+    this.signal.throwIfAborted()
     this.#beginning ??= this.#open(facts.size)
     const assembly = await this.#beginning
     if (assembly.size !== facts.size) {
@@ -162,8 +166,7 @@ export class RunningAttempt implements Attempt {
       mediaType: this.#facts.mediaType ?? mediaType,
       repositories: [...new Set([...this.#facts.repositories, ...repositories])].slice(0, MAX_REPOSITORIES_HEARD),
     }
-    this.#options.onNews()
-    this.changed.notify()
+    this.news()
     return assembly
   }
 
@@ -194,9 +197,9 @@ export class RunningAttempt implements Attempt {
   }
 
   dropped(chunks: readonly number[]): void {
-    if (chunks.length > 0) this.#options.onDropped(chunks)
-    this.#options.onNews()
-    this.changed.notify()
+    // What comes to light later is about a file that nobody reads from any more.
+    if (chunks.length > 0 && !this.signal.aborted) this.#options.onDropped(chunks)
+    this.news()
   }
 
   distrust(peer: PeerId): void {
@@ -207,8 +210,8 @@ export class RunningAttempt implements Attempt {
 
   provenSize(size: number): void {
     const assembly = this.#assembly
-    if (assembly === undefined || assembly.size === size || assembly.isSizeProven) return
-    if (this.#sizeSaidBy.has('upstream')) return
+    const isRight = assembly === undefined || assembly.size === size || assembly.isSizeProven
+    if (isRight || this.#sizeSaidBy.has('upstream')) return
     this.#dropForSize()
     this.fail(new SizeConflict(assembly.size))
   }

@@ -3,9 +3,11 @@ import type { PartialBlob } from '../../store/partial-blob.ts'
 import type { Bitfield } from '../../verify/bitfield.ts'
 import type { GrowingCheckpoints } from '../../verify/checkpoints.ts'
 import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
+import { type Link, type LinkVerdict, linkOf, verdictOf } from '../../verify/link.ts'
 import { DigestMismatch } from '../../verify/mismatch.ts'
 import { ChunkHasher, type Sha256Engine } from '../../verify/sha256.ts'
-import { type Sha256State, sameState } from '../../verify/state.ts'
+import type { Sha256State } from '../../verify/state.ts'
+import type { ChunkWriter, Writers } from './writers.ts'
 
 /** The bytes of a chunk do not fit the list. Either is wrong. */
 export class WrongChunk extends Error {
@@ -22,34 +24,25 @@ export class WrongChunk extends Error {
  * What became of a chunk:
  * - `held`: it fits, and is in the file
  * - `raw`: it is upstream's and in the file; the list does not reach it yet
- * - `dropped`: it was held before, or the list has changed meanwhile
+ * - `dropped`: it was there before, or the list has changed meanwhile
  */
 export type ChunkFate = 'held' | 'raw' | 'dropped'
-
-/** The one who writes a chunk to the file. */
-export interface ChunkWriter {
-  isStopped: boolean
-  writing: Promise<unknown>
-}
 
 /** What a receiver needs of the blob that is being put together. */
 export interface ReceivingBlob {
   readonly partial: PartialBlob
   readonly list: GrowingCheckpoints
   /** Who writes which chunk: a second one to bring the same keeps it in memory until it has proven to fit. */
-  readonly writers: Map<number, ChunkWriter>
-  /** Chunks of upstream in the file that are not verified yet. */
+  readonly writers: Writers
+  /** Chunks of upstream in the file that are not verified yet: clients may read them, so nobody writes there. */
   readonly raw: Bitfield
   extend(states: Uint8Array, author: 'self'): void
   truncate(known: number): void
   /** Upstream's chunk does not fit: cuts off what was said by others on the way, see {@link Assembly.contradict}. */
   contradict(chunk: number): 'before' | 'after' | 'nobody'
-  hold(chunk: number, isUpstream: boolean): void
+  hold(link: Link, isUpstream: boolean): void
   keepRaw(chunk: number): void
 }
-
-/** Whether a chunk fits the list; `open` where that ends before it, `unknown` where it does not lead to it, or another way. */
-type Fit = 'fits' | 'wrong' | 'open' | 'unknown'
 
 /** One chunk from one source: written and hashed as it arrives, judged when it is whole. */
 export class Receiver {
@@ -60,8 +53,10 @@ export class Receiver {
   readonly #writer: ChunkWriter = { isStopped: false, writing: Promise.resolve() }
   #memory: Buffer | undefined
   #length = 0
-  /** A part was left out, because the chunk was held already. */
+  /** A part was left out, because the chunk was there already. What comes after it is of no use without it. */
   #hasGap = false
+  /** The bytes come from the file. */
+  #isReread = false
 
   constructor(blob: ReceivingBlob, engine: Sha256Engine, chunk: number, isUpstream: boolean) {
     this.chunk = chunk
@@ -75,11 +70,11 @@ export class Receiver {
     return this.#length === chunkLength(this.chunk, this.#blob.partial.size)
   }
 
-  /** The next bytes; their memory may be used again when it returns. @throws {StoreError} */
+  /** The next bytes; their memory may be used again when it returns or throws. @throws {StoreError} */
   async push(piece: Uint8Array): Promise<void> {
     const position = this.#length
     this.#length += piece.length
-    this.#hasGap ||= this.#blob.partial.held.has(this.chunk)
+    this.#hasGap ||= this.#isThere
     if (this.#hasGap) return
     if (!this.#mayWrite(position)) {
       this.#memory?.set(piece, position)
@@ -91,14 +86,15 @@ export class Receiver {
     await this.#writer.writing
   }
 
-  /** As `push`, for bytes that are in the file already. */
+  /** As `push`, for bytes that are in the file already; nobody writes there unasked meanwhile. */
   async rehash(piece: Uint8Array): Promise<void> {
-    if (this.#length === 0) this.#blob.writers.set(this.chunk, this.#writer)
+    if (!this.#isReread) this.#blob.writers.set(this.chunk, this.#writer)
+    this.#isReread = true
     this.#length += piece.length
     await this.#hasher?.push(piece)
   }
 
-  /** Judges the chunk. @throws {WrongChunk} */
+  /** Judges the chunk. @throws {WrongChunk}, {DigestMismatch} */
   async finish(): Promise<ChunkFate> {
     try {
       return await this.#judge()
@@ -112,33 +108,36 @@ export class Receiver {
     if (this.#blob.writers.get(this.chunk) === this.#writer) this.#blob.writers.delete(this.chunk)
   }
 
+  /** Whether the chunk is not needed any more. */
+  get #isThere(): boolean {
+    const { partial, raw, writers } = this.#blob
+    return writers.isClosed || partial.held.has(this.chunk) || (raw.has(this.chunk) && !this.#isReread)
+  }
+
   async #judge(): Promise<ChunkFate> {
-    const { partial, list } = this.#blob
-    if (partial.held.has(this.chunk) || this.#hasGap || this.#writer.isStopped) return 'dropped'
-    const isLast = this.chunk === list.chunks - 1
-    const state = isLast ? await this.#hasher?.digest(partial.size) : this.#hasher?.state()
-    const fit = this.#fit(state)
-    if (!this.#isUpstream && fit === 'wrong') throw new WrongChunk(this.chunk)
-    if ((!this.#isUpstream && fit !== 'fits') || !(await this.#toFile())) return 'dropped'
-    // The list may have changed while the chunk was written.
-    const fitNow = this.#fit(state)
-    if (fitNow === 'fits') return this.#hold()
+    if (this.#hasGap || this.#isThere || this.#writer.isStopped) return 'dropped'
+    const link = this.#hasher && (await linkOf(this.#hasher, this.chunk, this.#blob.partial.size))
+    const verdict = this.#verdict(link)
+    if (!this.#isUpstream && verdict === 'wrong') throw new WrongChunk(this.chunk)
+    if (!this.#isUpstream && verdict !== 'fits') return 'dropped'
+    if (!(await this.#toFile()) || this.#writer.isStopped) return 'dropped'
+    return this.#settle(link)
+  }
+
+  #verdict(link: Link | undefined): LinkVerdict {
+    return link === undefined ? 'unknown' : verdictOf(this.#blob.list, link)
+  }
+
+  /** The chunk is in the file. The list may have changed while it was written, so that counts which it is now. */
+  #settle(link: Link | undefined): ChunkFate {
+    const verdict = this.#verdict(link)
+    if (link !== undefined && verdict === 'fits') return this.#hold(link)
     if (!this.#isUpstream) return 'dropped'
-    return state === undefined || fitNow === 'unknown' ? this.#keepRaw() : this.#goOnFromUpstream(state, isLast)
+    return link === undefined || verdict === 'unknown' ? this.#keepRaw() : this.#goOnFromUpstream(link)
   }
 
-  #fit(state: Sha256State | undefined): Fit {
-    const { list } = this.#blob
-    const before = this.chunk < list.chunks ? list.stateAt(this.chunk) : undefined
-    if (this.#hasher === undefined || state === undefined || before === undefined) return 'unknown'
-    if (!sameState(before, this.#hasher.before)) return 'unknown'
-    const after = list.stateAt(this.chunk + 1)
-    if (after === undefined) return 'open'
-    return sameState(state, after) ? 'fits' : 'wrong'
-  }
-
-  #hold(): ChunkFate {
-    this.#blob.hold(this.chunk, this.#isUpstream)
+  #hold(link: Link): ChunkFate {
+    this.#blob.hold(link, this.#isUpstream)
     return 'held'
   }
 
@@ -148,22 +147,25 @@ export class Receiver {
   }
 
   /** What upstream itself sends goes before what a peer says that it should be. @throws {DigestMismatch} */
-  #goOnFromUpstream(state: Sha256State, isLast: boolean): ChunkFate {
-    const { partial } = this.#blob
-    const isWrong = this.#fit(state) === 'wrong'
-    const cut = isWrong ? this.#blob.contradict(this.chunk) : 'after'
-    if (cut === 'nobody' && isLast) throw new DigestMismatch(partial.digest, digestOfState(state, partial.digest))
+  #goOnFromUpstream(link: Link): ChunkFate {
+    const { partial, list } = this.#blob
+    const cut = this.#verdict(link) === 'wrong' ? this.#blob.contradict(this.chunk) : 'after'
+    if (cut === 'nobody' && this.chunk === list.chunks - 1) {
+      throw new DigestMismatch(partial.digest, digestOfState(link.after, partial.digest))
+    }
     if (cut === 'before') return this.#keepRaw()
+    // Upstream contradicts itself: what it sent last is not what lies in the file.
+    if (cut === 'nobody' && this.#isReread) return 'dropped'
     this.#blob.truncate(this.chunk)
-    this.#blob.extend(state, 'self')
-    return this.#hold()
+    this.#blob.extend(link.after, 'self')
+    return this.#hold(link)
   }
 
   /** Whether what is at this position of the chunk goes to the file: not while somebody else writes the chunk, or has begun to. */
   #mayWrite(position: number): boolean {
     const { writers } = this.#blob
     if (position === 0) {
-      if (writers.has(this.chunk) || this.#blob.raw.has(this.chunk)) this.#memory = Buffer.allocUnsafeSlow(chunkBytes)
+      if (writers.has(this.chunk)) this.#memory = Buffer.allocUnsafeSlow(chunkBytes)
       else writers.set(this.chunk, this.#writer)
     }
     return this.#memory === undefined && !this.#writer.isStopped
@@ -171,15 +173,21 @@ export class Receiver {
 
   /** What was kept in memory goes to the file, in the place of the one who was writing. @returns false: somebody was faster */
   async #toFile(): Promise<boolean> {
-    const { writers, partial } = this.#blob
-    if (this.#memory === undefined) return !this.#writer.isStopped
+    const { writers } = this.#blob
+    if (this.#memory === undefined) return true
+    if (this.#isThere) return false
     const other = writers.get(this.chunk)
     if (other !== undefined) other.isStopped = true
     writers.set(this.chunk, this.#writer)
-    await other?.writing.catch(() => {})
-    if (partial.held.has(this.chunk)) return false
-    await partial.write(this.#memory.subarray(0, this.#length), this.chunk * chunkBytes)
-    return !this.#writer.isStopped
+    // Whoever takes its place in turn waits for all of it: of two writes under way, the older one may be the last to land.
+    this.#writer.writing = this.#writeAfter(other?.writing, this.#memory.subarray(0, this.#length))
+    await this.#writer.writing
+    return true
+  }
+
+  async #writeAfter(other: Promise<unknown> | undefined, bytes: Uint8Array): Promise<void> {
+    await other?.catch(() => {})
+    if (!this.#writer.isStopped) await this.#blob.partial.write(bytes, this.chunk * chunkBytes)
   }
 }
 

@@ -70,6 +70,7 @@ export class Swarming {
         this.#attempt.dropped(dropped)
         this.#lists.reconsider()
       },
+      onLost: (chunk) => this.#attempt.dropped([chunk]),
       onContradicted: (contradiction) => this.#lists.contradicted(contradiction),
     }
   }

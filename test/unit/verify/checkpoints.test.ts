@@ -11,8 +11,9 @@ import {
   restoreCheckpoints,
 } from '../../../daemon/verify/checkpoints.ts'
 import { chunkBytes, chunkCount, chunkLength } from '../../../daemon/verify/chunk.ts'
+import { type Link, linkOf, verdictOf } from '../../../daemon/verify/link.ts'
 import { DigestMismatch } from '../../../daemon/verify/mismatch.ts'
-import { ChunkHasher, initialState, type Sha256Engine } from '../../../daemon/verify/sha256.ts'
+import { ChunkHasher, initialState, type Sha256Engine, type Sha256State } from '../../../daemon/verify/sha256.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
 import { engineNames, useEngines, withoutNative } from './engines.ts'
@@ -233,32 +234,68 @@ describe('lists', () => {
 })
 
 describe('a proof', () => {
-  const size = 40 * chunkBytes - 1
-  const list = decodeCheckpoints(digest, size, pseudoRandomBytes(39 * 32))
+  const bytes = pseudoRandomBytes(8 * chunkBytes - 1, 'proof')
+  const size = bytes.length
+  let list: ClaimedCheckpoints
+  let links: Link[]
+  beforeAll(async () => {
+    const engine = await engineOf('portable')
+    const truth = await computeCheckpoints(engine, digestOf(bytes), size, piecesOf(bytes, chunkBytes))
+    list = decodeCheckpoints(truth.digest, size, truth.encode())
+    links = await Promise.all(linksOf(list).map((index) => hashed(list.stateAt(index), index)))
+  })
+
+  async function hashed(before: Sha256State, index: number): Promise<Link> {
+    const hasher = new ChunkHasher(await engineOf('portable'), before)
+    await hasher.push(chunkOf(bytes, index))
+    return linkOf(hasher, index, size)
+  }
 
   it('grows backwards from the end, whatever the order of the chunks', () => {
-    const order = fc.shuffledSubarray(linksOf(list), { minLength: 0, maxLength: 40 })
+    const order = fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6, 7], { minLength: 0, maxLength: 8 })
     fc.assert(
       fc.property(order, (fitting) => {
         const proof = new Proof(list)
         const seen = new Set<number>()
         for (const index of fitting) {
-          proof.fits(index)
-          proof.fits(index)
+          proof.fits(links[index] as Link)
+          proof.fits(links[index] as Link)
           seen.add(index)
           const gaps = linksOf(list).filter((link) => !seen.has(link))
           expect(proof.provenFrom).toBe(Math.max(-1, ...gaps) + 1)
         }
-        expect(proof.isComplete).toBe(seen.size === 40)
-        expect(proof.proven()?.status).toBe(seen.size === 40 ? 'proven' : undefined)
+        expect(proof.isComplete).toBe(seen.size === 8)
+        expect(proof.proven()?.status).toBe(seen.size === 8 ? 'proven' : undefined)
       }),
     )
   })
 
   it('that is complete gives the list', () => {
     const proof = new Proof(list)
-    for (const index of linksOf(list)) proof.fits(index)
+    for (const link of links) proof.fits(link)
     expect(proof.proven()?.encode()).toEqual(list.encode())
-    expect(() => proof.fits(40)).toThrow(RangeError)
+  })
+
+  it('takes no chunk that was hashed between other states than those of its list', async () => {
+    const other = decodeCheckpoints(list.digest, size, flipped(list.encode(), 3 * 32))
+    const proof = new Proof(other)
+    // State 4 is another one: neither the chunk before it nor the one after it fits, from whichever state it is hashed.
+    for (const link of links) {
+      if (link.chunk === 3 || link.chunk === 4) expect(() => proof.fits(link)).toThrow(RangeError)
+      else proof.fits(link)
+    }
+    const made = await hashed(other.stateAt(4), 4)
+    expect([verdictOf(list, made), verdictOf(other, made)]).toEqual(['unknown', 'wrong'])
+    expect(() => proof.fits(made)).toThrow(RangeError)
+    expect([proof.provenFrom, proof.proven()]).toEqual([5, undefined])
+  })
+
+  it('is made of whole chunks, along what is known of a list', async () => {
+    const growing = new GrowingCheckpoints(list.digest, size)
+    growing.append(list.encode().subarray(0, 2 * 32))
+    expect(links.map((link) => verdictOf(growing, link))).toEqual(['fits', 'fits', 'open', ...Array(5).fill('unknown')])
+    const hasher = new ChunkHasher(await engineOf('portable'), initialState)
+    await hasher.push(chunkOf(bytes, 0).subarray(64))
+    await expect(linkOf(hasher, 0, size)).rejects.toThrow(RangeError)
   })
 })

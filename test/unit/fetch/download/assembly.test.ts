@@ -1,55 +1,17 @@
-import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { Assembly } from '../../../../daemon/fetch/download/assembly.ts'
-import type { ChunkFate } from '../../../../daemon/fetch/download/receiver.ts'
-import { BlobStore } from '../../../../daemon/store/blob-store.ts'
-import { Metadata } from '../../../../daemon/store/metadata.ts'
+import { describe, expect, it } from 'vitest'
 import { GrowingCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { DigestMismatch } from '../../../../daemon/verify/mismatch.ts'
-import { loadEngine } from '../../../../daemon/verify/sha256.ts'
-import { type Digest, digestOf } from '../../../../proxy/oci/digest.ts'
+import { digestOf } from '../../../../proxy/oci/digest.ts'
+import { setUpAssembly } from '../../../fixtures/assembly.ts'
 import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { checkpointsOf } from '../../../fixtures/swarm.ts'
-import { tempDir } from '../../../fixtures/temp-dir.ts'
 
 const bytes = pseudoRandomBytes(4 * chunkBytes + 100_001, 'assembly')
 const digest = digestOf(bytes)
 const signal = new AbortController().signal
 
-async function setUp(of: Digest = digest, size = bytes.length) {
-  const dataDir = await tempDir()
-  const metadata = await Metadata.open(join(dataDir, 'meta'), () => {})
-  const events = { stored: () => {}, removing: async () => {} }
-  const store = await BlobStore.open({ dataDir, metadata, maxBytes: 1e9, events })
-  const engine = await loadEngine('auto')
-  const partial = await store.partials.open(of, size)
-  onTestFinished(async () => {
-    await partial.discard()
-    await partial.close()
-    await engine.close()
-    await store.close()
-    await metadata.close()
-  })
-  const dropped: number[][] = []
-  const contradictions: [number, number][] = []
-  const assembly = new Assembly(partial, engine, {
-    onCut: (chunks) => void dropped.push([...chunks]),
-    onContradicted: ({ from, to }) => void contradictions.push([from, to]),
-  })
-  const fates: [number, ChunkFate][] = []
-  const take = async (first: number, from: Uint8Array, isUpstream = false, gate?: Promise<void>) => {
-    const body = async function* () {
-      for (let at = 0; at < from.length; at += 70_000) {
-        if (at > from.length / 2) await gate
-        yield from.subarray(at, at + 70_000)
-      }
-    }
-    const onChunk = (chunk: number, fate: ChunkFate) => void fates.push([chunk, fate])
-    await assembly.take({ body: body(), first, isUpstream, onBytes: () => {}, onChunk })
-  }
-  return { assembly, partial, take, fates, dropped, contradictions }
-}
+const setUp = () => setUpAssembly(bytes)
 
 const slice = (first: number, end: number) => bytes.subarray(first * chunkBytes, end * chunkBytes)
 const wrong = (first: number, end: number) => Uint8Array.from(slice(first, end)).fill(7, 10, 20)
@@ -187,7 +149,7 @@ describe('a blob that is put together', () => {
 
   it('is right where two bring the same chunk at once, whoever is first', async () => {
     for (const slowIsWrong of [false, true]) {
-      const { assembly, partial, take } = await setUp()
+      const { assembly, take, read } = await setUp()
       assembly.extend(await checkpointsOf(bytes), 'peer')
       const { promise: gate, resolve } = Promise.withResolvers<void>()
       const slow = take(1, slowIsWrong ? wrong(1, 2) : slice(1, 2), false, gate).catch(() => {})
@@ -197,14 +159,12 @@ describe('a blob that is put together', () => {
       await take(0, slice(0, 1))
       await take(2, slice(2, 5))
       expect(assembly.proven).toBeDefined()
-      const read: Buffer[] = []
-      for await (const piece of partial.read(0, bytes.length - 1, signal)) read.push(Buffer.from(piece))
-      expect(Buffer.concat(read).equals(bytes)).toBe(true)
+      expect((await read()).equals(bytes)).toBe(true)
     }
   })
 
   it('without a byte is proven by its digest alone', async () => {
-    const { assembly } = await setUp(digestOf(new Uint8Array(0)), 0)
+    const { assembly } = await setUpAssembly(new Uint8Array(0))
     await assembly.takeNothing()
     expect(assembly.proven).toBeDefined()
   })
