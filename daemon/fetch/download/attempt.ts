@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { digestOf } from '../../../proxy/oci/digest.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import type { PeerTable } from '../../swarm/session/peer-table.ts'
@@ -12,6 +11,7 @@ import {
   type Attempt,
   type DownloadFacts,
   type DownloadTools,
+  emptyDigest,
   NotByChunks,
   SizeConflict,
   WrongLength,
@@ -22,9 +22,6 @@ import type { Reading } from './reader.ts'
 import { SlowPeers } from './slow-peers.ts'
 import { Swarming } from './swarming.ts'
 import { UpstreamFill } from './upstream-fill.ts'
-
-/** Of a blob without a byte: whoever tells size 0 for another digest is wrong, before anybody gets an empty answer. */
-const emptyDigest = digestOf(new Uint8Array(0))
 
 interface AttemptOptions {
   readonly tools: DownloadTools

@@ -1,3 +1,4 @@
+import { digestOf } from '../../../proxy/oci/digest.ts'
 import type { ContentOrigin, ContentRequest } from '../../../proxy/ports.ts'
 import type { Upstream } from '../../../proxy/upstream/types.ts'
 import type { BlobStore } from '../../store/blob-store.ts'
@@ -72,6 +73,9 @@ export interface Attempt {
   /** The attempt can't go on. */
   fail(error: unknown): void
 }
+
+/** Of a blob without a byte: whoever tells size 0 for another digest is wrong, before anybody gets an empty answer. */
+export const emptyDigest = digestOf(new Uint8Array(0))
 
 /** Sources contradict each other about the size: one of them did not speak of this blob. */
 export class SizeConflict extends Error {

@@ -12,7 +12,7 @@ import { RunningAttempt } from './attempt.ts'
 import { commit } from './commit.ts'
 import { MAX_ATTEMPTS } from './constants.ts'
 import { type DownloadFacts, type DownloadTools, NotForAsker, SizeConflict } from './context.ts'
-import { type Reading, readAsItComes } from './reader.ts'
+import { type Reading, readAsItComes, readHeld } from './reader.ts'
 
 interface DownloadOptions {
   readonly tools: DownloadTools
@@ -152,7 +152,7 @@ export class Download {
       access: facts.public ? 'public' : 'private',
       repositories,
       has: (start, end, ms) => this.#has(assembly, start, end, ms),
-      read: (start, end, signal) => assembly.partial.read(start, end, signal),
+      read: (start, end, signal) => readHeld(assembly, start, end, signal),
       close: async () => {
         this.#users--
         await this.#closeFilesIfUnused()

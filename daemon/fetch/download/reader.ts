@@ -40,7 +40,10 @@ export async function* readAsItComes(
     if (reading.position > reading.end && (isProven || reading.isRange)) return
     const limit = assembly === undefined ? 0 : releasable(assembly, reading)
     if (assembly !== undefined && reading.position < limit) {
+      const { drops } = assembly
       for await (const bytes of assembly.partial.read(reading.position, limit - 1, signal)) {
+        // What was read meanwhile may be of a chunk that was dropped, and half another's.
+        if (readable().assembly !== assembly || assembly.drops !== drops) break
         reading.position += bytes.length
         yield bytes
       }
@@ -48,6 +51,25 @@ export async function* readAsItComes(
       if (failure !== undefined) throw failure
       await changed.next(signal)
     }
+  }
+}
+
+/**
+ * Bytes `start` to `end` (inclusive) of chunks that are held, for a peer.
+ * @throws {Error} where they are not held, or chunks were dropped meanwhile: a mixture would look like a lie of this node
+ */
+export async function* readHeld(
+  assembly: Assembly,
+  start: number,
+  end: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  const { drops, held } = assembly
+  const isHeld = held.firstMissing(Math.floor(start / chunkBytes)) * chunkBytes > end
+  if (!isHeld) throw new Error('these chunks are not held any more')
+  for await (const bytes of assembly.partial.read(start, end, signal)) {
+    if (assembly.drops !== drops) throw new Error('chunks were dropped while they were read')
+    yield bytes
   }
 }
 
