@@ -57,11 +57,11 @@ export interface BlobWatch {
   readonly facts: BlobFacts | undefined
   /** Chunks that are held, provisional ones too. */
   readonly held: Bitfield | undefined
-  /** The peers of the fetch, and what they hold; undefined for a blob that is complete. */
+  /** The peers of the fetch, and what they hold; undefined for a blob that is held, and when its fetch is over. */
   readonly peers: PeerTable | undefined
   /** A peer watches this blob here: it fetches it, too. */
   met(peer: PeerId): void
-  /** The fetch ended without the blob. */
+  /** The fetch ended without the blob, or it is not held any more. */
   hasEnded(): boolean
   /** Another number each time that something told before, checkpoints or chunks, is not so any more. */
   revision(): number

@@ -139,12 +139,6 @@ export class Fetch {
     else if (wakeAt < this.#wakeAt || this.#wakeAt <= world.now) this.#wake(wakeAt)
   }
 
-  /** A peer got a chunk from here. */
-  served(peer: string, chunk: number): void {
-    this.announcer.served(peer, chunk, this.world.now)
-    this.tell()
-  }
-
   forget(transfer: Transfer): void {
     this.#transfers.delete(transfer.request.id)
   }
@@ -169,7 +163,7 @@ export class Fetch {
   #tellNow(): void {
     if (!this.isActive || this.machine.kind !== 'honest') return
     const { world, session } = this
-    const { tell, wakeAt } = this.announcer.plan(world.now, this.machine.room(world.now))
+    const { tell, wakeAt } = this.announcer.plan(world.now, this.machine.uploads.room(world.now))
     if (wakeAt < Number.POSITIVE_INFINITY) this.tell(Math.max(wakeAt - world.now, BATCH_MS))
     const verifiable = session.verifiable
     world.counters.haves += tell.length
@@ -182,7 +176,10 @@ export class Fetch {
     this.grow(verifiable)
     for (const chunk of chunks) {
       this.session.peers.has(peer.id, chunk)
-      if (this.announcer.heard(peer.id, chunk)) this.tell()
+      if (this.machine.uploads.delivered(peer.id, String(this.layer), chunk, this.world.scenario.chunkBytes)) {
+        this.announcer.served(peer.id, chunk, this.world.now)
+        for (const fetch of this.machine.fetches) fetch.tell()
+      } else if (this.announcer.heard(peer.id, chunk)) this.tell()
     }
     this.plan()
   }

@@ -1,4 +1,4 @@
-import { UploadGauge } from '../../daemon/swarm/session/upload-gauge.ts'
+import { Uploads } from '../../daemon/swarm/session/uploads.ts'
 import type { Fetch } from './fetch.ts'
 import { Link } from './network.ts'
 import { bytesPerMs } from './scenario.ts'
@@ -27,9 +27,10 @@ export class Machine {
   readonly isOriginal: boolean
   doneAt: number | undefined
   isAlive = true
-  readonly #uploads = new Map<string, number>()
+  /** What it sends, of all layers. */
+  readonly uploads = new Uploads()
+  readonly #admitted = new Map<string, number>()
   #uploading = 0
-  readonly #gauge = new UploadGauge()
 
   constructor(id: string, kind: MachineKind, rate: number, startedAt: number, isOriginal: boolean) {
     this.id = id
@@ -41,28 +42,21 @@ export class Machine {
     this.isOriginal = isOriginal
   }
 
-  /** Chunks that may be sent in addition. */
-  room(now: number): number {
-    let sent = this.up.moved
-    for (const flow of this.up.flows) sent += flow.moved + Math.min(flow.left, flow.rate * (now - flow.since))
-    return this.#gauge.room(this.up.flows.size, sent, now)
-  }
-
   get isDone(): boolean {
     return this.doneAt !== undefined
   }
 
   /** @returns whether there is room for one more upload to a peer */
   admit(to: string): boolean {
-    const running = this.#uploads.get(to) ?? 0
+    const running = this.#admitted.get(to) ?? 0
     if (this.#uploading >= MAX_UPLOADS || running >= MAX_UPLOADS_TO_ONE) return false
-    this.#uploads.set(to, running + 1)
+    this.#admitted.set(to, running + 1)
     this.#uploading++
     return true
   }
 
   release(to: string): void {
-    this.#uploads.set(to, (this.#uploads.get(to) ?? 0) - 1)
+    this.#admitted.set(to, (this.#admitted.get(to) ?? 0) - 1)
     this.#uploading--
   }
 

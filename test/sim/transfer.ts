@@ -1,3 +1,4 @@
+import { DELIVERY_LIMIT_MS } from '../../daemon/swarm/have/constants.ts'
 import type { ChunkRequest, RequestEnd } from '../../daemon/swarm/session/session.ts'
 import type { Fetch } from './fetch.ts'
 import type { Flow } from './network.ts'
@@ -10,6 +11,7 @@ export class Transfer {
   #flow: Flow | undefined
   #isOver = false
   #isAdmitted = false
+  #forget: () => void = () => {}
   /** The chunk that is being sent. */
   #at: number
 
@@ -72,9 +74,9 @@ export class Transfer {
     const { client, server, request } = this
     const { world } = client
     this.#isAdmitted = true
-    for (let chunk = request.first; chunk < request.first + request.count; chunk++) {
-      server.announcer.asked(client.id, chunk)
-    }
+    const last = request.first + request.count - 1
+    for (let chunk = request.first; chunk <= last; chunk++) server.announcer.asked(client.id, chunk)
+    this.#forget = server.machine.uploads.begin(client.id, String(server.layer), request.first, last)
     const { chunkBytes } = world.scenario
     this.#flow = world.network.start(server.machine.up, client.machine.down, chunkBytes, world.now, () => this.#sent())
   }
@@ -87,7 +89,6 @@ export class Transfer {
   #sent(): number | undefined {
     const { world } = this.client
     const chunk = this.#at++
-    this.server.served(this.client.id, chunk)
     world.after(world.latency, () => this.#arrived(chunk))
     const { first, count } = this.request
     if (this.#at < first + count && this.#canSend(this.#at)) return world.scenario.chunkBytes
@@ -135,6 +136,13 @@ export class Transfer {
     if (!this.#isAdmitted) return
     this.#isAdmitted = false
     this.server.machine.release(this.client.id)
-    this.server.tell()
+    // What was cut off is over; for the rest the client tells.
+    if (this.#at < this.request.first + this.request.count) this.#over()
+    else this.server.world.after(DELIVERY_LIMIT_MS, () => this.#over())
+  }
+
+  #over(): void {
+    this.#forget()
+    for (const fetch of this.server.machine.fetches) fetch.tell()
   }
 }

@@ -19,7 +19,7 @@ interface Logger {
 export interface DownloadTools {
   /** This node, once the swarm runs. */
   readonly self: () => PeerId
-  readonly store: Pick<BlobStore, 'partials'>
+  readonly store: Pick<BlobStore, 'partials' | 'has'>
   readonly swarm: Pick<Swarm, 'providers' | 'open' | 'watch' | 'claim' | 'ban'>
   readonly upstream: Pick<Upstream, 'open'>
   readonly access: AccessControl

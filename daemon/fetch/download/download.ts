@@ -128,11 +128,14 @@ export class Download {
         return assembly()?.held
       },
       get peers() {
-        return first.peers
+        return first.signal.aborted ? undefined : first.peers
       },
       met: (peer) => first.meet(peer),
-      // Another attempt begins from nothing, and has other checkpoints.
-      hasEnded: () => this.#failure !== undefined || this.#attempt !== first,
+      // Another attempt begins from nothing, and has other checkpoints; and a blob that is held may be removed.
+      hasEnded: () =>
+        this.#failure !== undefined ||
+        this.#attempt !== first ||
+        (this.#hasLanded && !this.#options.tools.store.has(this.digest)),
       revision: () => assembly()?.revision ?? 0,
       states: (from) => assembly()?.list.encode(from) ?? new Uint8Array(0),
       close: () => this.#watchers.delete(watcher),

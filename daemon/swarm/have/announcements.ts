@@ -1,7 +1,7 @@
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import type { HaveListener, PeerId, SharedContent } from '../ports.ts'
-import { UploadGauge } from '../session/upload-gauge.ts'
+import { Uploads } from '../session/uploads.ts'
 import { DELIVERY_LIMIT_MS, MAX_HUBS } from './constants.ts'
 import { Hub, type Watcher } from './hub.ts'
 
@@ -14,10 +14,7 @@ interface AnnouncementsOptions {
 export class Announcements {
   readonly #options: AnnouncementsOptions
   readonly #hubs = new Map<Digest, Hub>()
-  readonly #gauge = new UploadGauge()
-  /** Chunks on their way to peers. */
-  readonly #sending = new Set<string>()
-  #delivered = 0
+  readonly #uploads = new Uploads()
 
   constructor(options: AnnouncementsOptions) {
     this.#options = options
@@ -36,18 +33,15 @@ export class Announcements {
   /** An upload begins. @returns to be told of its end, and whether all was written */
   upload(peer: PeerId, digest: Digest, start: number, end: number): (isWritten: boolean) => void {
     const hub = this.#hubs.get(digest)
-    const chunks: number[] = []
-    for (let chunk = Math.floor(start / chunkBytes); chunk * chunkBytes <= end; chunk++) chunks.push(chunk)
-    for (const chunk of chunks) {
-      hub?.asked(peer, chunk)
-      this.#sending.add(keyOf(peer, digest, chunk))
-    }
+    const first = Math.floor(start / chunkBytes)
+    const last = Math.floor(end / chunkBytes)
+    for (let chunk = first; chunk <= last; chunk++) hub?.asked(peer, chunk)
+    const over = this.#uploads.begin(peer, digest, first, last)
     const forget = () => {
-      for (const chunk of chunks) this.#sending.delete(keyOf(peer, digest, chunk))
-      for (const one of this.#hubs.values()) one.poke(0)
+      over()
+      this.#pokeAll()
     }
     return (isWritten) => {
-      // What was written may wait in the system's buffers for long; the peer tells when it has it.
       if (isWritten && hub !== undefined) setTimeout(forget, DELIVERY_LIMIT_MS).unref()
       else forget()
     }
@@ -62,11 +56,10 @@ export class Announcements {
     const hub: Hub = new Hub({
       digest,
       content: this.#options.content,
-      room: () => this.#gauge.room(this.#sending.size, this.#delivered, performance.now()),
+      room: () => this.#uploads.room(performance.now()),
       delivered: (peer, chunk) => {
-        if (!this.#sending.delete(keyOf(peer, digest, chunk))) return false
-        this.#delivered += chunkBytes
-        for (const other of this.#hubs.values()) if (other !== hub) other.poke(0)
+        if (!this.#uploads.delivered(peer, digest, chunk, chunkBytes)) return false
+        this.#pokeAll(hub)
         return true
       },
       watchBack: (peer, listener, signal) => this.#options.watch(peer, digest, listener, signal),
@@ -78,8 +71,9 @@ export class Announcements {
     hub.start().catch(() => hub.end())
     return hub
   }
-}
 
-function keyOf(peer: PeerId, digest: Digest, chunk: number): string {
-  return `${peer} ${digest} ${chunk}`
+  /** There may be room for more. */
+  #pokeAll(but?: Hub): void {
+    for (const hub of this.#hubs.values()) if (hub !== but) hub.poke(0)
+  }
 }

@@ -15,6 +15,13 @@ export interface Watcher {
   readonly conversation: Conversation<HaveQuestion, HaveAnswer>
 }
 
+interface Watching extends Watcher {
+  /** Checkpoints that it was told; -1 before it was told anything. */
+  statesTold: number
+  /** Whether what it holds is watched from here. */
+  isWatchedBack: boolean
+}
+
 interface HubOptions {
   readonly digest: Digest
   readonly content: Pick<SharedContent, 'watch'>
@@ -31,7 +38,7 @@ interface HubOptions {
 /** One blob that peers watch here: tells each of them, at the right moment, which chunks are held. */
 export class Hub {
   readonly #options: HubOptions
-  readonly #watchers = new Map<PeerId, Watcher & { statesTold: number }>()
+  readonly #watchers = new Map<PeerId, Watching>()
   readonly #ended = new AbortController()
   #isStarted = false
   #watch: BlobWatch | undefined
@@ -66,7 +73,7 @@ export class Hub {
 
   add(watcher: Watcher): void {
     this.remove(watcher.peer)
-    this.#watchers.set(watcher.peer, { ...watcher, statesTold: -1 })
+    this.#watchers.set(watcher.peer, { ...watcher, statesTold: -1, isWatchedBack: false })
     this.#watch?.met(watcher.peer)
     this.poke(0)
   }
@@ -126,7 +133,11 @@ export class Hub {
       this.#peers = watch.peers ?? new PeerTable(held)
       this.#announcer = new Announcer({ held, peers: this.#peers })
     }
-    for (const watcher of this.#watchers.values()) if (watcher.statesTold < 0) this.#introduce(watcher, watch)
+    for (const watcher of this.#watchers.values()) {
+      if (watcher.statesTold < 0) this.#introduce(watcher, watch)
+      // A fetch watches its peers itself, until it is over; a blob that is held does not.
+      if (watch.peers === undefined) this.#watchBack(watcher)
+    }
     const { tell, wakeAt } = this.#announcer.plan(performance.now(), this.#options.room())
     for (const { peer, chunks } of tell) {
       const watcher = this.#watchers.get(peer)
@@ -148,7 +159,7 @@ export class Hub {
     }
   }
 
-  #introduce(watcher: Watcher & { statesTold: number }, watch: BlobWatch): void {
+  #introduce(watcher: Watching, watch: BlobWatch): void {
     const { facts, held } = watch
     if (facts === undefined || held === undefined || this.#announcer === undefined) return
     watcher.statesTold = 0
@@ -164,9 +175,12 @@ export class Hub {
       held: shown.encode(),
       states: this.#statesFor(watcher, watch),
     })
-    // A fetch watches its peers itself; a blob that is held does not.
-    if (watch.peers === undefined)
-      this.#options.watchBack(watcher.peer, this.#listenTo(watcher.peer), this.#ended.signal)
+  }
+
+  #watchBack(watcher: Watching): void {
+    if (watcher.isWatchedBack) return
+    watcher.isWatchedBack = true
+    this.#options.watchBack(watcher.peer, this.#listenTo(watcher.peer), this.#ended.signal)
   }
 
   /** What the watcher of a complete blob holds itself. */
@@ -175,16 +189,19 @@ export class Hub {
     return {
       blob: (facts, held) => {
         if (!isCurrent() || facts.size !== this.#watch?.facts?.size) return
-        this.#peers?.join(peer, held)
-        this.poke(GATHER_MS)
+        // It shows a part of what it holds, and more of that may be known.
+        if (this.#peers?.get(peer) === undefined) this.#peers?.join(peer, held)
+        this.#holds(peer, held.indexes())
       },
-      got: (chunks) => {
-        for (const chunk of chunks) {
-          this.#peers?.has(peer, chunk)
-          this.#heard(peer, chunk)
-        }
-      },
+      got: (chunks) => this.#holds(peer, chunks),
       gone: () => this.#peers?.leave(peer),
+    }
+  }
+
+  #holds(peer: PeerId, chunks: Iterable<number>): void {
+    for (const chunk of chunks) {
+      this.#peers?.has(peer, chunk)
+      this.#heard(peer, chunk)
     }
   }
 

@@ -64,7 +64,8 @@ export const OFFER_LIMIT_MS = 4_000
 /** A peer that has everything is not waited for to offer it when nothing arrived for this long, in ms. */
 export const SOURCE_MS = 3_000
 
-/** How often it is looked how much is being sent, in ms; the most of it is forgotten slowly, as networks change. */
+/** How much has to be sent, in how many ms at least, to tell a rate; the best one is forgotten slowly, as networks change. */
+export const GAUGE_BYTES = 16 * 2 ** 20
 export const GAUGE_MS = 100
 export const PEAK_HALF_LIFE_MS = 60_000
 

@@ -83,7 +83,6 @@ export class Session {
 
   /** Chunks that clients wait for, most urgent first. */
   set urgent(chunks: readonly number[]) {
-    if (chunks.length > 0) this.#hasChanged = true
     this.#urgent = chunks
     this.#hasChanged = true
   }

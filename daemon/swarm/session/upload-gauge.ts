@@ -1,4 +1,4 @@
-import { GAUGE_MS, MAX_UPLOADS, MIN_UPLOADS, PEAK_HALF_LIFE_MS, USED_PART } from './constants.ts'
+import { GAUGE_BYTES, GAUGE_MS, MAX_UPLOADS, MIN_UPLOADS, PEAK_HALF_LIFE_MS, USED_PART } from './constants.ts'
 
 /**
  * How many chunks this node should send at the same time, of all blobs: few, so that each is there soon and can be passed on;
@@ -16,11 +16,13 @@ export class UploadGauge {
    * @returns chunks that may be sent in addition; less than 0 where there are too many
    */
   room(sending: number, total: number, now: number): number {
-    const ms = now - this.#at
     // Only times throughout which something was sent tell how much can be sent.
     if (sending === 0) this.#look(total, now)
-    else if (ms >= GAUGE_MS) {
-      const rate = (total - this.#total) / ms
+    const ms = now - this.#at
+    const bytes = total - this.#total
+    // Chunks are counted whole, so that only many of them make a rate; few in twice the time they need are told apart, too.
+    if (ms >= GAUGE_MS && (bytes >= GAUGE_BYTES || ms * this.#peak >= 2 * GAUGE_BYTES)) {
+      const rate = bytes / ms
       this.#peak = Math.max(this.#peak * 0.5 ** (ms / PEAK_HALF_LIFE_MS), rate)
       if (rate >= this.#peak * USED_PART) this.#target = Math.max(this.#target - 1, MIN_UPLOADS)
       else if (sending >= this.#target) this.#target = Math.min(this.#target + 1, MAX_UPLOADS)

@@ -1,0 +1,60 @@
+import type { PeerId } from '../peer-id.ts'
+import { UploadGauge } from './upload-gauge.ts'
+
+/** Chunks `first` to `last` of one blob, being sent to one peer. */
+interface Upload {
+  readonly first: number
+  readonly last: number
+}
+
+/**
+ * What a node is sending, of all blobs. What was written may wait in the system's buffers for long, so an upload is over when
+ * its peer tells that it has the last chunk, and not before.
+ */
+export class Uploads {
+  readonly #open = new Map<string, Set<Upload>>()
+  readonly #gauge = new UploadGauge()
+  #sending = 0
+  #delivered = 0
+
+  /** An upload begins. @returns to be called when it is over in any case: it failed, or its peer was given time enough to tell */
+  begin(peer: PeerId, blob: string, first: number, last: number): () => void {
+    const key = keyOf(peer, blob)
+    const upload = { first, last }
+    const uploads = this.#open.get(key) ?? new Set()
+    this.#open.set(key, uploads.add(upload))
+    this.#sending++
+    return () => this.#end(key, upload)
+  }
+
+  /**
+   * A peer has a chunk of `bytes`.
+   * @returns whether it was being sent from here
+   */
+  delivered(peer: PeerId, blob: string, chunk: number, bytes: number): boolean {
+    const key = keyOf(peer, blob)
+    for (const upload of this.#open.get(key) ?? []) {
+      if (chunk < upload.first || chunk > upload.last) continue
+      this.#delivered += bytes
+      if (chunk === upload.last) this.#end(key, upload)
+      return true
+    }
+    return false
+  }
+
+  /** @returns uploads that may begin in addition; less than 0 where there are too many */
+  room(now: number): number {
+    return this.#gauge.room(this.#sending, this.#delivered, now)
+  }
+
+  #end(key: string, upload: Upload): void {
+    const uploads = this.#open.get(key)
+    if (uploads?.delete(upload) !== true) return
+    if (uploads.size === 0) this.#open.delete(key)
+    this.#sending--
+  }
+}
+
+function keyOf(peer: PeerId, blob: string): string {
+  return `${peer} ${blob}`
+}

@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest'
+import { MIN_UPLOADS } from '../../../../daemon/swarm/session/constants.ts'
+import { Uploads } from '../../../../daemon/swarm/session/uploads.ts'
+
+describe('what a node is sending', () => {
+  it('counts an upload until its peer has the last chunk', () => {
+    const uploads = new Uploads()
+    uploads.begin('A', 'blob', 3, 5)
+    expect(uploads.room(0)).toBe(MIN_UPLOADS - 1)
+    expect([3, 4].map((chunk) => uploads.delivered('A', 'blob', chunk, 1))).toEqual([true, true])
+    expect(uploads.room(0)).toBe(MIN_UPLOADS - 1)
+    expect(uploads.delivered('A', 'blob', 5, 1)).toBe(true)
+    expect(uploads.room(0)).toBe(MIN_UPLOADS)
+  })
+
+  it('counts a whole blob as one upload, so that it does not silence what else there is to tell', () => {
+    const uploads = new Uploads()
+    const over = uploads.begin('A', 'blob', 0, 999)
+    expect(uploads.room(0)).toBe(MIN_UPLOADS - 1)
+    over()
+    over()
+    expect(uploads.room(0)).toBe(MIN_UPLOADS)
+  })
+
+  it('knows what a peer has from elsewhere', () => {
+    const uploads = new Uploads()
+    uploads.begin('A', 'blob', 3, 5)
+    expect(uploads.delivered('B', 'blob', 3, 1)).toBe(false)
+    expect(uploads.delivered('A', 'other', 3, 1)).toBe(false)
+    expect(uploads.delivered('A', 'blob', 6, 1)).toBe(false)
+  })
+})
