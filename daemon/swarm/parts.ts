@@ -134,7 +134,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const have = new HaveClient(openStream(HAVE_PROTOCOL))
   const announcements = new Announcements({
     content,
-    watch: (peer, digest, listener, signal) => have.watch(peer, digest, listener, signal),
+    watchBack: (peer, digest, listener, signal) => have.watch(peer, digest, listener, signal, true),
   })
   shutdown.add('announcements', () => announcements.stop())
   const book = new ClaimBook()

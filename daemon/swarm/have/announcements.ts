@@ -7,7 +7,7 @@ import { Hub, type Watcher } from './hub.ts'
 
 interface AnnouncementsOptions {
   readonly content: Pick<SharedContent, 'watch'>
-  readonly watch: (peer: PeerId, digest: Digest, listener: HaveListener, signal: AbortSignal) => void
+  readonly watchBack: (peer: PeerId, digest: Digest, listener: HaveListener, signal: AbortSignal) => void
 }
 
 /** All blobs that peers watch here, and how much this node sends, which decides how much it tells. */
@@ -62,7 +62,7 @@ export class Announcements {
         this.#pokeAll(hub)
         return true
       },
-      watchBack: (peer, listener, signal) => this.#options.watch(peer, digest, listener, signal),
+      watchBack: (peer, listener, signal) => this.#options.watchBack(peer, digest, listener, signal),
       onEmpty: () => {
         if (this.#hubs.get(digest) === hub) this.#hubs.delete(digest)
       },

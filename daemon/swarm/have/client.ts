@@ -18,10 +18,13 @@ export class HaveClient {
     this.#conversations.forget(peer)
   }
 
-  /** Watches a blob at a peer until the signal is aborted. Failures are told as `gone`. */
-  watch(peer: PeerId, digest: Digest, listener: HaveListener, signal: AbortSignal): void {
+  /**
+   * Watches a blob at a peer until the signal is aborted. Failures are told as `gone`.
+   * @param isBack whether the blob is held here, and the peer watches it here; who is watched back does not watch back
+   */
+  watch(peer: PeerId, digest: Digest, listener: HaveListener, signal: AbortSignal, isBack = false): void {
     this.#conversations.with(peer).then(
-      (conversation) => conversation.watch(digest, listener, signal),
+      (conversation) => conversation.watch(digest, isBack, listener, signal),
       () => {
         if (!signal.aborted) listener.gone()
       },
@@ -53,7 +56,7 @@ class WatchedPeer {
     return this.#conversation.isOpen
   }
 
-  watch(digest: Digest, listener: HaveListener, signal: AbortSignal): void {
+  watch(digest: Digest, isBack: boolean, listener: HaveListener, signal: AbortSignal): void {
     if (signal.aborted) return
     this.#lastId = (this.#lastId + 1) >>> 0
     const id = this.#lastId
@@ -65,7 +68,7 @@ class WatchedPeer {
       },
       { once: true },
     )
-    this.#conversation.send({ type: 'watch', id, digest })
+    this.#conversation.send({ type: 'watch', id, digest, ...(isBack ? { back: true } : {}) })
   }
 
   #tell(answer: HaveAnswer): void {

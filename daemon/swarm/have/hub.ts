@@ -12,6 +12,8 @@ import type { HaveAnswer, HaveQuestion } from './message.ts'
 export interface Watcher {
   readonly peer: PeerId
   readonly id: number
+  /** Whether it holds the blob, and only wants to know what this node still lacks. */
+  readonly isBack: boolean
   readonly conversation: Conversation<HaveQuestion, HaveAnswer>
 }
 
@@ -136,7 +138,7 @@ export class Hub {
     for (const watcher of this.#watchers.values()) {
       if (watcher.statesTold < 0) this.#introduce(watcher, watch)
       // A fetch watches its peers itself, until it is over; a blob that is held does not.
-      if (watch.peers === undefined) this.#watchBack(watcher)
+      if (watch.peers === undefined && !watcher.isBack) this.#watchBack(watcher)
     }
     const { tell, wakeAt } = this.#announcer.plan(performance.now(), this.#options.room())
     for (const { peer, chunks } of tell) {

@@ -11,7 +11,13 @@ const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expe
 const digest = z.string().refine(isDigest) as unknown as z.ZodType<Digest>
 
 const askedSchema = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('watch'), id, digest }),
+  z.object({
+    type: z.literal('watch'),
+    id,
+    digest,
+    /** Whether the asker holds the blob, and only wants to know what the other one still lacks. */
+    back: z.boolean().optional(),
+  }),
   z.object({ type: z.literal('leave'), id }),
 ])
 

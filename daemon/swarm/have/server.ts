@@ -23,7 +23,7 @@ export function haveServer(announcements: Announcements): StreamHandler {
         leave(question.id)
         if (question.type === 'leave') return
         if (watched.size >= MAX_WATCHED) throw new Error(`it watches more than ${MAX_WATCHED} blobs`)
-        announcements.add(question.digest, { peer, id: question.id, conversation })
+        announcements.add(question.digest, { peer, id: question.id, isBack: question.back === true, conversation })
         watched.set(question.id, question.digest)
       },
       onClose: () => {

@@ -66,6 +66,8 @@ export class Announcer {
    */
   got(chunk: number, from?: PeerId): void {
     this.#fresh.push(newFresh(chunk, from === undefined))
+    // It may have been asked for what it had not offered.
+    if (from !== undefined) this.#peers.has(from, chunk)
     for (const peer of this.#told.keys()) this.heard(peer, chunk)
   }
 
