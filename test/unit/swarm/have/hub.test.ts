@@ -42,7 +42,7 @@ describe('a blob that peers watch', () => {
     onTestFinished(() => hub.end())
     const sent: HaveAnswer[] = []
     const conversation = { send: (message: HaveAnswer) => sent.push(message) } as unknown as Watcher['conversation']
-    hub.add({ peer: 'peer', id: 7, conversation })
+    hub.add({ isBack: false, peer: 'peer', id: 7, conversation })
     await hub.start()
     await until(() => sent.some(({ type }) => type === 'blob'))
     sent.length = 0
