@@ -73,7 +73,8 @@ interface ConversationOptions<In> {
 export class Conversation<In, Out extends object> {
   readonly #stream: Stream
   #isClogged = false
-  #drained = Promise.withResolvers<void>()
+  /** Each once, however often it asks to be told: a peer that does not read must not make this grow. */
+  readonly #onDrained = new Set<() => void>()
 
   constructor({ stream, maxBytes, parse, onMessage, onClose }: ConversationOptions<In>) {
     this.#stream = stream
@@ -85,12 +86,10 @@ export class Conversation<In, Out extends object> {
         stream.abort(error as Error)
       }
     })
-    stream.addEventListener('drain', () => {
-      this.#isClogged = false
-      this.#drained.resolve()
-    })
+    // The stream first goes on with what waits, in a microtask of its own, and may be full again after that.
+    stream.addEventListener('drain', () => queueMicrotask(() => this.#drain()))
     stream.addEventListener('close', (event) => {
-      this.#drained.resolve()
+      this.#onDrained.clear()
       onClose((event as { error?: Error }).error ?? new Error('the stream was closed'))
     })
     stream.addEventListener('remoteCloseWrite', () => void stream.close().catch(() => {}))
@@ -100,23 +99,29 @@ export class Conversation<In, Out extends object> {
     return this.#stream.status === 'open'
   }
 
-  /** Whether the peer takes less than is sent: what can wait should wait for `drained`. */
+  /** Whether the peer takes less than is sent: what can wait should wait for {@link whenDrained}. */
   get isClogged(): boolean {
-    return this.#isClogged
+    return this.#isClogged && this.isOpen
   }
 
-  /** Resolves when the peer has taken what was sent, or is gone. */
-  get drained(): Promise<void> {
-    return this.#isClogged && this.isOpen ? this.#drained.promise : Promise.resolve()
+  /** Calls back once, when the peer has taken what was sent; never where the stream ends before. */
+  whenDrained(callback: () => void): void {
+    this.#onDrained.add(callback)
   }
 
   /** Sends a message; one for a stream that is closed is lost, as `onClose` says. */
   send(message: Out): void {
     // The status lags behind what the other side does; a stream that can't be written to is about to close.
     if (!this.isOpen || this.#stream.writeStatus !== 'writable') return
-    if (this.#stream.send(frame(message)) || this.#isClogged) return
-    this.#isClogged = true
-    this.#drained = Promise.withResolvers()
+    if (!this.#stream.send(frame(message))) this.#isClogged = true
+  }
+
+  #drain(): void {
+    if (this.#stream.writableNeedsDrain) return
+    this.#isClogged = false
+    const callbacks = [...this.#onDrained]
+    this.#onDrained.clear()
+    for (const callback of callbacks) callback()
   }
 
   abort(error: Error): void {

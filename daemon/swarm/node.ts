@@ -52,6 +52,9 @@ const DIAL_TIMEOUT_MS = 3000
 const STREAM_WINDOW_BYTES = 2 * 2 ** 20
 const STREAM_BUFFER_BYTES = 8 * 2 ** 20
 
+/** What waits for a peer that does not read; a stream is reset beyond it. libp2p has no bound of its own. */
+const STREAM_UNSENT_BYTES = 8 * 2 ** 20
+
 /**
  * Creates the libp2p node, not started. It listens at `config.listen` and speaks TCP, noise and yamux, with the swarm's own
  * DHT in server mode.
@@ -70,7 +73,11 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
     connectionEncrypters: [noise()],
     streamMuxers: [
       yamux({
-        streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES, maxReadBufferLength: STREAM_BUFFER_BYTES },
+        streamOptions: {
+          maxStreamWindowSize: STREAM_WINDOW_BYTES,
+          maxReadBufferLength: STREAM_BUFFER_BYTES,
+          maxWriteBufferLength: STREAM_UNSENT_BYTES,
+        },
       }),
     ],
     ...(swarmKey === undefined ? {} : { connectionProtector: preSharedKey({ psk: swarmKey }) }),

@@ -22,6 +22,8 @@ interface Watching extends Watcher {
   statesTold: number
   /** Whether what it holds is watched from here. */
   isWatchedBack: boolean
+  /** Chunks that it is told of as soon as it takes what it was sent. */
+  readonly waiting: number[]
 }
 
 interface HubOptions {
@@ -42,6 +44,7 @@ export class Hub {
   readonly #options: HubOptions
   readonly #watchers = new Map<PeerId, Watching>()
   readonly #ended = new AbortController()
+  readonly #pokeNow = () => this.poke(0)
   #isStarted = false
   #watch: BlobWatch | undefined
   #announcer: Announcer | undefined
@@ -75,7 +78,7 @@ export class Hub {
 
   add(watcher: Watcher): void {
     this.remove(watcher.peer)
-    this.#watchers.set(watcher.peer, { ...watcher, statesTold: -1, isWatchedBack: false })
+    this.#watchers.set(watcher.peer, { ...watcher, statesTold: -1, isWatchedBack: false, waiting: [] })
     this.#watch?.met(watcher.peer)
     this.poke(0)
   }
@@ -141,12 +144,8 @@ export class Hub {
       if (watch.peers === undefined && !watcher.isBack) this.#watchBack(watcher)
     }
     const { tell, wakeAt } = this.#announcer.plan(performance.now(), this.#options.room())
-    for (const { peer, chunks } of tell) {
-      const watcher = this.#watchers.get(peer)
-      if (watcher === undefined) continue
-      const states = this.#statesFor(watcher, watch)
-      watcher.conversation.send({ type: 'got', id: watcher.id, chunks: [...chunks], states })
-    }
+    for (const { peer, chunks } of tell) this.#watchers.get(peer)?.waiting.push(...chunks)
+    for (const watcher of this.#watchers.values()) if (watcher.waiting.length > 0) this.#sendWaiting(watcher, watch)
     if (wakeAt < Number.POSITIVE_INFINITY) this.poke(Math.max(wakeAt - performance.now(), GATHER_MS))
   }
 
@@ -157,13 +156,27 @@ export class Hub {
     for (const watcher of this.#watchers.values()) {
       if (watcher.statesTold < 0) continue
       watcher.statesTold = -1
+      watcher.waiting.length = 0
       watcher.conversation.send({ type: 'none', id: watcher.id })
     }
   }
 
+  /** Whether a watcher takes what it is sent; where it does not, it is told more when it does. */
+  #takes({ conversation }: Watcher): boolean {
+    if (!conversation.isClogged) return true
+    conversation.whenDrained(this.#pokeNow)
+    return false
+  }
+
+  #sendWaiting(watcher: Watching, watch: BlobWatch): void {
+    if (!this.#takes(watcher)) return
+    const chunks = watcher.waiting.splice(0)
+    watcher.conversation.send({ type: 'got', id: watcher.id, chunks, states: this.#statesFor(watcher, watch) })
+  }
+
   #introduce(watcher: Watching, watch: BlobWatch): void {
     const { facts, held } = watch
-    if (facts === undefined || held === undefined || this.#announcer === undefined) return
+    if (facts === undefined || held === undefined || this.#announcer === undefined || !this.#takes(watcher)) return
     watcher.statesTold = 0
     const shown = this.#announcer.introduce(watcher.peer)
     watcher.conversation.send({

@@ -1,0 +1,107 @@
+import { join } from 'node:path'
+import { noise } from '@chainsafe/libp2p-noise'
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import { type Identify, identify } from '@libp2p/identify'
+import type { Libp2p, Stream } from '@libp2p/interface'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import { pino } from 'pino'
+import { afterEach, describe, expect, test } from 'vitest'
+import { configSchema } from '../../config/schema.ts'
+import { frame } from '../../daemon/swarm/conversation.ts'
+import { SwarmDatastore } from '../../daemon/swarm/datastore.ts'
+import { HAVE_PROTOCOL } from '../../daemon/swarm/have/constants.ts'
+import { createNode } from '../../daemon/swarm/node.ts'
+import { Bitfield } from '../../daemon/verify/bitfield.ts'
+import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { stateBytes } from '../../daemon/verify/state.ts'
+import { digestOf } from '../../proxy/oci/digest.ts'
+import { TestSwarm, until } from '../fixtures/swarm.ts'
+
+const swarm = new TestSwarm()
+const cleanUp: (() => unknown)[] = []
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step()
+  await swarm.close()
+})
+
+async function bareNode(): Promise<Libp2p<{ identify: Identify }>> {
+  const node = await createLibp2p({
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+    services: { identify: identify() },
+  })
+  cleanUp.push(() => node.stop())
+  return node
+}
+
+describe('a peer that does not read what it is sent', () => {
+  test('is not sent more, whatever it asks, and goes on when it reads again', async () => {
+    const node = await swarm.node()
+    const chunks = 10_000
+    const states = new Uint8Array((chunks - 1) * stateBytes)
+    let watched = 0
+    let told = 0
+    node.content.watch = async () => {
+      watched++
+      return {
+        facts: { size: chunks * chunkBytes, mediaType: undefined, access: 'public', repositories: [] },
+        held: Bitfield.full(chunks),
+        peers: undefined,
+        met: () => {},
+        hasEnded: () => false,
+        states: (from) => {
+          if (from === 0) told++
+          return states.subarray(from * stateBytes)
+        },
+        close: () => {},
+      }
+    }
+    const asker = await bareNode()
+    const connection = await asker.dial(multiaddr(node.address()))
+    const stream = await connection.newStream(HAVE_PROTOCOL)
+    let read = 0
+    stream.addEventListener('message', ({ data }) => (read += data.byteLength))
+    stream.pause()
+    const digest = digestOf(Buffer.from('a'))
+    const questions = 200
+    for (let asked = 1; asked <= questions; asked++) {
+      stream.send(frame({ type: 'watch', id: 1, digest }))
+      await until(() => watched === asked)
+    }
+    expect(told).toBeLessThan(4)
+    const before = told
+    stream.resume()
+    // All that was sent, and the answer to the last question.
+    await until(() => read > (before + 1) * states.length)
+    expect(told).toBe(before + 1)
+  })
+
+  test('loses the stream rather than fill the memory', async () => {
+    const datastore = new SwarmDatastore(join(await swarm.folder(), 'dht'))
+    await datastore.open()
+    cleanUp.push(() => datastore.close())
+    const node = await createNode({
+      config: configSchema.parse({ swarm: { mdns: false, listen: '127.0.0.1:0' } }).swarm,
+      privateKey: await generateKeyPair('Ed25519'),
+      datastore,
+      swarmKey: undefined,
+      gater: {},
+      log: pino({ level: 'silent' }),
+    })
+    cleanUp.push(() => node.stop())
+    await node.start()
+    const opened = Promise.withResolvers<Stream>()
+    await node.handle('/test/1', (stream) => opened.resolve(stream))
+    const reader = await bareNode()
+    const stream = await reader.dialProtocol(node.getMultiaddrs(), '/test/1')
+    stream.pause()
+    const writing = await opened.promise
+    const megabyte = new Uint8Array(2 ** 20)
+    for (let sent = 0; sent < 9 && writing.status === 'open'; sent++) writing.send(megabyte)
+    expect([writing.status, writing.writeBufferLength]).toEqual(['aborted', 0])
+  })
+})
