@@ -26,8 +26,8 @@ export class Announcements {
     hub.add(watcher)
   }
 
-  remove(digest: Digest, peer: PeerId): void {
-    this.#hubs.get(digest)?.remove(peer)
+  remove(digest: Digest, watcher: Omit<Watcher, 'isBack'>): void {
+    this.#hubs.get(digest)?.remove(watcher)
   }
 
   /** An upload begins. @returns to be told of its end, and whether all was written */

@@ -20,8 +20,8 @@ export interface Watcher {
 interface Watching extends Watcher {
   /** Checkpoints that it was told; -1 before it was told anything. */
   statesTold: number
-  /** Whether what it holds is watched from here. */
-  isWatchedBack: boolean
+  /** Ends the watch of what it holds; undefined where that is not watched from here. */
+  back: AbortController | undefined
   /** Chunks that it is told of as soon as it takes what it was sent. */
   readonly waiting: number[]
 }
@@ -76,15 +76,25 @@ export class Hub {
     this.#tell()
   }
 
+  /** A peer wants to be told; where it was told already, elsewhere, that ends. */
   add(watcher: Watcher): void {
-    this.remove(watcher.peer)
-    this.#watchers.set(watcher.peer, { ...watcher, statesTold: -1, isWatchedBack: false, waiting: [] })
-    this.#watch?.met(watcher.peer)
+    const { peer } = watcher
+    const before = this.#watchers.get(peer)
+    if (before !== undefined) {
+      this.#announcer?.leave(peer)
+      before.conversation.send({ type: 'none', id: before.id })
+    }
+    this.#watchers.set(peer, { ...watcher, statesTold: -1, back: before?.back, waiting: [] })
+    this.#watch?.met(peer)
     this.poke(0)
   }
 
-  remove(peer: PeerId): void {
-    if (!this.#watchers.delete(peer)) return
+  /** A peer does not want to be told any more; it may have asked for it again, elsewhere, and that goes on. */
+  remove({ peer, id, conversation }: Omit<Watcher, 'isBack'>): void {
+    const current = this.#watchers.get(peer)
+    if (current?.id !== id || current.conversation !== conversation) return
+    this.#watchers.delete(peer)
+    current.back?.abort()
     this.#announcer?.leave(peer)
     if (this.#watchers.size === 0) this.end()
     else this.poke(GATHER_MS)
@@ -111,7 +121,10 @@ export class Hub {
     if (this.#ended.signal.aborted) return
     this.#ended.abort(new Error('nobody watches any more'))
     clearTimeout(this.#timer)
-    for (const { conversation, id } of this.#watchers.values()) conversation.send({ type: 'none', id })
+    for (const { conversation, id, back } of this.#watchers.values()) {
+      conversation.send({ type: 'none', id })
+      back?.abort()
+    }
     this.#watchers.clear()
     this.#watch?.close()
     this.#options.onEmpty()
@@ -193,9 +206,9 @@ export class Hub {
   }
 
   #watchBack(watcher: Watching): void {
-    if (watcher.isWatchedBack) return
-    watcher.isWatchedBack = true
-    this.#options.watchBack(watcher.peer, this.#listenTo(watcher.peer), this.#ended.signal)
+    if (watcher.back !== undefined) return
+    watcher.back = new AbortController()
+    this.#options.watchBack(watcher.peer, this.#listenTo(watcher.peer), watcher.back.signal)
   }
 
   /** What the watcher of a complete blob holds itself. */

@@ -13,7 +13,7 @@ export function haveServer(announcements: Announcements): StreamHandler {
     const leave = (id: number) => {
       const digest = watched.get(id)
       watched.delete(id)
-      if (digest !== undefined) announcements.remove(digest, peer)
+      if (digest !== undefined) announcements.remove(digest, { peer, id, conversation })
     }
     const conversation: Conversation<HaveQuestion, HaveAnswer> = new Conversation<HaveQuestion, HaveAnswer>({
       stream,
