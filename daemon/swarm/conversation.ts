@@ -13,11 +13,13 @@ export function frame(message: object): Uint8Array {
   return bytes
 }
 
-/** Cuts a stream's bytes into messages; holds no more than the one that is not whole yet. */
+/** Cuts a stream's bytes into messages; holds no more than twice the one that is not whole yet. */
 export class Frames {
   readonly #maxBytes: number
-  #pieces: Uint8Array[] = []
-  #length = 0
+  /** What has come and was not given yet is from start to end. */
+  #buffer = Buffer.alloc(0)
+  #start = 0
+  #end = 0
 
   /** @param maxBytes longest message */
   constructor(maxBytes: number) {
@@ -26,35 +28,41 @@ export class Frames {
 
   /** Adds bytes, and gives the messages that are whole. @throws {Error} where one is too long or no CBOR */
   *push(bytes: Uint8Array): Generator<unknown, void> {
-    this.#pieces.push(Uint8Array.from(bytes))
-    this.#length += bytes.length
+    this.#append(bytes)
     for (let next = this.#take(); next !== undefined; next = this.#take()) yield decode(next)
   }
 
-  #take(): Uint8Array | undefined {
-    if (this.#length < lengthBytes) return undefined
-    const first = this.#join(lengthBytes)
-    const wanted = lengthBytes + first.readUInt32BE()
-    if (wanted - lengthBytes > this.#maxBytes) {
-      throw new Error(`a message of ${wanted - lengthBytes} bytes; at most ${this.#maxBytes} are allowed`)
+  /** Room grows to twice as much, so that a message in many small pieces is copied once or twice, not for each of them. */
+  #append(bytes: Uint8Array): void {
+    const length = this.#end - this.#start
+    if (this.#end + bytes.length > this.#buffer.length) {
+      const larger = Buffer.allocUnsafe(Math.max(2 * length, length + bytes.length))
+      this.#buffer.copy(larger, 0, this.#start, this.#end)
+      this.#buffer = larger
+      this.#start = 0
+      this.#end = length
     }
-    if (this.#length < wanted) return undefined
-    const all = this.#join(wanted)
-    const rest = all.subarray(wanted)
-    this.#pieces = rest.length === 0 ? [] : [rest]
-    this.#length = rest.length
-    return all.subarray(lengthBytes, wanted)
+    this.#buffer.set(bytes, this.#end)
+    this.#end += bytes.length
   }
 
-  /** The first pieces as one, of at least so many bytes. */
-  #join(bytes: number): Buffer {
-    const [first] = this.#pieces
-    if (first !== undefined && first.length >= bytes && this.#pieces.length === 1) {
-      return Buffer.from(first.buffer, first.byteOffset, first.length)
+  #take(): Uint8Array | undefined {
+    const from = this.#start + lengthBytes
+    if (from > this.#end) return undefined
+    const length = this.#buffer.readUInt32BE(this.#start)
+    if (length > this.#maxBytes) {
+      throw new Error(`a message of ${length} bytes; at most ${this.#maxBytes} are allowed`)
     }
-    const joined = Buffer.concat(this.#pieces)
-    this.#pieces = [joined]
-    return joined
+    if (from + length > this.#end) return undefined
+    const message = this.#buffer.subarray(from, from + length)
+    this.#start = from + length
+    // Streams stay open for long, and most of the time nothing is under way.
+    if (this.#start === this.#end) {
+      this.#buffer = Buffer.alloc(0)
+      this.#start = 0
+      this.#end = 0
+    }
+    return message
   }
 }
 

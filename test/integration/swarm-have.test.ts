@@ -53,7 +53,7 @@ describe('a peer that does not read what it is sent', () => {
         peers: undefined,
         met: () => {},
         hasEnded: () => false,
-      revision: () => 0,
+        revision: () => 0,
         states: (from) => {
           if (from === 0) told++
           return states.subarray(from * stateBytes)

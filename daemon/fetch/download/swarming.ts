@@ -255,11 +255,9 @@ export class Swarming {
     try {
       view.got(chunks, states, this.#holder === member.id)
       for (const chunk of chunks) {
-        if (!view.isFollowed) view.held.set(chunk)
-        else {
-          this.#session?.peers.has(member.id, chunk)
-          this.#attempt.heard(member.id, chunk)
-        }
+        // Both: the session may not know the peer yet, or any more.
+        const isKnown = view.isFollowed && this.#session?.peers.has(member.id, chunk) === true
+        if (view.held.set(chunk) || isKnown) this.#attempt.heard(member.id, chunk)
       }
     } catch (error) {
       this.#leave(member, messageOf(error))

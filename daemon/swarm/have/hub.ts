@@ -1,4 +1,5 @@
 import type { Digest } from '../../../proxy/oci/digest.ts'
+import { Bitfield } from '../../verify/bitfield.ts'
 import { stateBytes } from '../../verify/state.ts'
 import type { Conversation } from '../conversation.ts'
 import type { BlobWatch, HaveListener, PeerId, SharedContent } from '../ports.ts'
@@ -218,7 +219,7 @@ export class Hub {
       blob: (facts, held) => {
         if (!isCurrent() || facts.size !== this.#watch?.facts?.size) return
         // It shows a part of what it holds, and more of that may be known.
-        if (this.#peers?.get(peer) === undefined) this.#peers?.join(peer, held)
+        if (this.#peers?.get(peer) === undefined) this.#peers?.join(peer, new Bitfield(held.length))
         this.#holds(peer, held.indexes())
       },
       got: (chunks) => this.#holds(peer, chunks),
@@ -227,10 +228,7 @@ export class Hub {
   }
 
   #holds(peer: PeerId, chunks: Iterable<number>): void {
-    for (const chunk of chunks) {
-      this.#peers?.has(peer, chunk)
-      this.#heard(peer, chunk)
-    }
+    for (const chunk of chunks) if (this.#peers?.has(peer, chunk)) this.#heard(peer, chunk)
   }
 
   #statesFor(watcher: { statesTold: number }, watch: BlobWatch): Uint8Array<ArrayBuffer> {

@@ -8,6 +8,20 @@ import { MAX_SHARED_BLOB_BYTES } from './constants.ts'
 
 const id = z.number().int().nonnegative()
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes')
+const maxChunks = chunkCount(MAX_SHARED_BLOB_BYTES)
+// how many they are is looked at before each of them is
+const chunks = z
+  .array(z.unknown())
+  .max(maxChunks)
+  .pipe(
+    z.array(
+      z
+        .number()
+        .int()
+        .min(0)
+        .max(maxChunks - 1),
+    ),
+  )
 const digest = z.string().refine(isDigest) as unknown as z.ZodType<Digest>
 
 const askedSchema = z.discriminatedUnion('type', [
@@ -39,7 +53,7 @@ const toldSchema = z.discriminatedUnion('type', [
     /** The checkpoints known, from the first on. */
     states: bytes,
   }),
-  z.object({ type: z.literal('got'), id, chunks: z.array(z.number().int().nonnegative()), states: bytes }),
+  z.object({ type: z.literal('got'), id, chunks, states: bytes }),
   z.object({ type: z.literal('none'), id }),
 ])
 

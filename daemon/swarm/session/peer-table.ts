@@ -83,12 +83,13 @@ export class PeerTable {
     return false
   }
 
-  /** A peer got a chunk. */
-  has(id: PeerId, chunk: number): void {
+  /** A peer got a chunk. @returns whether that is new */
+  has(id: PeerId, chunk: number): boolean {
     const peer = this.#peers.get(id)
-    if (peer?.has.set(chunk) !== true) return
+    if (peer?.has.set(chunk) !== true) return false
     this.#copies[chunk] = this.copies(chunk) + 1
     if (!this.#held.has(chunk)) this.#version++
+    return true
   }
 
   /** A peer turned out not to have a chunk. */

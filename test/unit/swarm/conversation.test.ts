@@ -1,6 +1,6 @@
 import { decode, encode } from 'cborg'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Frames, frame } from '../../../daemon/swarm/conversation.ts'
 
 describe('messages on a stream', () => {
@@ -19,6 +19,18 @@ describe('messages on a stream', () => {
         expect(got).toEqual(messages.map((one) => decode(encode(one))))
       }),
     )
+  })
+
+  it('are not copied again for each piece that comes', () => {
+    const copied = vi.spyOn(Buffer.prototype, 'copy')
+    onTestFinished(() => copied.mockRestore())
+    const size = 2 ** 18
+    const bytes = frame({ bytes: new Uint8Array(size) })
+    const frames = new Frames(2 * size)
+    let got = 0
+    for (let at = 0; at < bytes.length; at++) for (const _ of frames.push(bytes.subarray(at, at + 1))) got++
+    expect(got).toBe(1)
+    expect(copied.mock.calls.length).toBeLessThan(40)
   })
 
   it('that are too long end it before they have arrived', () => {

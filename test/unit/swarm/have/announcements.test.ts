@@ -1,8 +1,9 @@
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Announcements } from '../../../../daemon/swarm/have/announcements.ts'
 import type { Watcher } from '../../../../daemon/swarm/have/hub.ts'
 import type { HaveAnswer } from '../../../../daemon/swarm/have/message.ts'
 import type { HaveListener, PeerId } from '../../../../daemon/swarm/ports.ts'
+import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
@@ -93,6 +94,23 @@ describe('a peer that watches a blob', () => {
     expect(closed).not.toHaveBeenCalled()
     announcements.remove(digest, fresh.as('a', 1))
     expect(closed).toHaveBeenCalledOnce()
+  })
+
+  it('and tells of a chunk again and again is heard once', async () => {
+    const { announcements, listeners } = scene()
+    const heard = vi.spyOn(Announcer.prototype, 'heard')
+    onTestFinished(() => heard.mockRestore())
+    announcements.add(digest, new Kept().as('a', 1))
+    await vi.waitFor(() => expect(listeners.has('a')).toBe(true))
+    const told = listeners.get('a')
+    const facts = { size: chunks * chunkBytes, mediaType: undefined, access: 'public' as const, repositories: [] }
+    told?.blob(facts, new Bitfield(chunks), new Uint8Array(0), false)
+    for (let times = 0; times < 5; times++) told?.got([1, 1, 2], new Uint8Array(0))
+    expect(heard.mock.calls).toEqual([
+      ['a', 1],
+      ['a', 2],
+    ])
+    announcements.stop()
   })
 
   it('and does not read is told nothing until it does, and all that it missed then', async () => {

@@ -14,6 +14,8 @@ const blob = {
   states: new Uint8Array(64),
 } as const
 
+const states = new Uint8Array()
+
 describe('what peers tell each other of a blob', () => {
   it('is read', () => {
     expect(parseQuestion({ type: 'watch', id: 1, digest })).toEqual({ type: 'watch', id: 1, digest })
@@ -31,6 +33,8 @@ describe('what peers tell each other of a blob', () => {
     ['states that are no bytes', () => parseAnswer({ ...blob, states: 'x' })],
     ['more repositories than there may be', () => parseAnswer({ ...blob, repositories: Array(9).fill('a/b') })],
     ['chunks that are no numbers', () => parseAnswer({ type: 'got', id: 1, chunks: [-1], states: new Uint8Array() })],
+    ['more chunks than a blob has', () => parseAnswer({ type: 'got', id: 1, chunks: Array(65_537).fill(0), states })],
+    ['a chunk that no blob has', () => parseAnswer({ type: 'got', id: 1, chunks: [65_536], states })],
     ['a bitfield of another length', () => factsOf({ ...blob, repositories: [], held: new Uint8Array(2) })],
   ])('with %s is refused', (_, read) => {
     expect(read).toThrow()
