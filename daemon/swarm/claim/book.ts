@@ -4,6 +4,7 @@ import {
   FIRST_TOLERANCE_MS,
   LEASE_MS,
   MAX_CLAIMS,
+  MAX_CLAIMS_OF_PEER,
   MAX_MEMBERS,
   MAX_NAMED,
   MEMBER_MS,
@@ -11,6 +12,7 @@ import {
   TOLERANCE_LIMIT_MS,
   TOLERANCE_MS,
 } from './constants.ts'
+import { Roster } from './roster.ts'
 
 /**
  * What a peer wants of a coordinator:
@@ -54,7 +56,9 @@ interface Claim {
   tolerance: number
   /** Who raced and brought nothing, and until when others come first. */
   tired: { readonly peer: PeerId; readonly until: number } | undefined
-  readonly members: Map<PeerId, { until: number; isDone: boolean }>
+  /** Members: those who fetch the content, and those who have it. */
+  readonly fetching: Roster
+  readonly done: Roster
 }
 
 /**
@@ -65,6 +69,8 @@ interface Claim {
 export class ClaimBook {
   /** By key, the one asked for longest ago first. */
   readonly #claims = new Map<string, Claim>()
+  /** The claims that each peer is a member of, the one that it asked for longest ago first; and peers in that order. */
+  readonly #keys = new Map<PeerId, Set<string>>()
   readonly #random: () => number
 
   constructor(random: () => number = Math.random) {
@@ -80,21 +86,16 @@ export class ClaimBook {
     const claim = this.#claims.get(key) ?? newClaim()
     this.#claims.delete(key)
     this.#claims.set(key, claim)
-    this.#forgetOldest()
-    this.#note(claim, peer, wish, now)
-    this.#expire(claim, now)
+    this.#note(key, claim, peer, wish, now)
+    this.#expire(key, claim, now)
+    this.#bound(peer, now)
     const role = this.#decide(claim, peer, wish, held, now)
     return { role, holder: claim.holder?.peer, members: this.#name(claim, peer) }
   }
 
   /** A peer's connection is gone: what it held is free at once. */
   left(peer: PeerId): void {
-    for (const [key, claim] of this.#claims) {
-      claim.members.delete(peer)
-      if (claim.racer?.peer === peer) claim.racer = undefined
-      if (claim.holder?.peer === peer) claim.holder = undefined
-      if (claim.members.size === 0) this.#claims.delete(key)
-    }
+    for (const key of [...(this.#keys.get(peer) ?? [])]) this.#drop(key, peer)
   }
 
   #decide(claim: Claim, peer: PeerId, wish: ClaimWish, held: number, now: number): ClaimAnswer['role'] {
@@ -122,7 +123,7 @@ export class ClaimBook {
     }
     if (!wants) return 'none'
     if (claim.holder === undefined) {
-      const isElsewhere = [...claim.members].some(([member, { isDone }]) => isDone && member !== peer)
+      const isElsewhere = claim.done.size > (claim.done.has(peer) ? 1 : 0)
       if (wish === 'if-nobody' && isElsewhere) return 'none'
       claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: false }
       return 'holder'
@@ -146,16 +147,22 @@ export class ClaimBook {
     claim.tolerance = Math.min(claim.tolerance * 2, TOLERANCE_LIMIT_MS)
   }
 
-  #note(claim: Claim, peer: PeerId, wish: ClaimWish, now: number): void {
-    const isDone = wish === 'done'
-    claim.members.delete(peer)
-    claim.members.set(peer, { until: now + (isDone ? COMPLETE_MS : MEMBER_MS), isDone })
-    const [oldest] = claim.members.keys()
-    if (claim.members.size > MAX_MEMBERS && oldest !== undefined) claim.members.delete(oldest)
+  #note(key: string, claim: Claim, peer: PeerId, wish: ClaimWish, now: number): void {
+    const { fetching, done } = claim
+    const [into, from] = wish === 'done' ? [done, fetching] : [fetching, done]
+    from.delete(peer)
+    into.add(peer, now)
+    const keys = this.#keys.get(peer) ?? new Set()
+    this.#keys.delete(peer)
+    this.#keys.set(peer, keys)
+    keys.delete(key)
+    keys.add(key)
+    const oldest = fetching.oldest ?? done.oldest
+    if (membersOf(claim) > MAX_MEMBERS && oldest !== undefined) this.#drop(key, oldest)
   }
 
-  #expire(claim: Claim, now: number): void {
-    for (const [peer, { until }] of claim.members) if (until < now) claim.members.delete(peer)
+  #expire(key: string, claim: Claim, now: number): void {
+    for (const roster of [claim.fetching, claim.done]) for (const peer of roster.expired(now)) this.#drop(key, peer)
     if (claim.holder !== undefined && now - claim.holder.askedAt > LEASE_MS) claim.holder = undefined
     const { racer } = claim
     if (racer === undefined || (now - racer.askedAt <= LEASE_MS && now - racer.progressAt <= RACE_MS)) return
@@ -165,23 +172,75 @@ export class ClaimBook {
 
   /** The holder, some who have the content, and others at random. */
   #name(claim: Claim, asker: PeerId): PeerId[] {
-    const others = [...claim.members].filter(([peer]) => peer !== asker && peer !== claim.holder?.peer)
-    const shuffled = others
-      .map(([peer, { isDone }]) => ({ peer, order: this.#random() + (isDone ? 0 : 0.5) }))
-      .sort((a, b) => a.order - b.order)
-      .map(({ peer }) => peer)
-    const holder = claim.holder === undefined || claim.holder.peer === asker ? [] : [claim.holder.peer]
-    return [...holder, ...shuffled].slice(0, MAX_NAMED)
+    const holder = claim.holder?.peer
+    const draw = (roster: Roster, count: number) =>
+      roster
+        .sample(count + 2, this.#random)
+        .filter((peer) => peer !== asker && peer !== holder)
+        .slice(0, count)
+    const done = draw(claim.done, MAX_NAMED)
+    const half = Math.ceil(claim.done.size / 2)
+    const others = draw(claim.fetching, MAX_NAMED)
+    const first = holder === undefined || holder === asker ? [] : [holder]
+    // Half of those who have it before others, so that these are known to each other as well.
+    return [...first, ...done.slice(0, half), ...others, ...done.slice(half)].slice(0, MAX_NAMED)
   }
 
-  #forgetOldest(): void {
-    for (const oldest of this.#claims.keys()) {
-      if (this.#claims.size <= MAX_CLAIMS) return
-      this.#claims.delete(oldest)
+  /** A peer is no member of a claim any more; with the last one it goes. */
+  #drop(key: string, peer: PeerId): void {
+    const keys = this.#keys.get(peer)
+    keys?.delete(key)
+    if (keys?.size === 0) this.#keys.delete(peer)
+    const claim = this.#claims.get(key)
+    if (claim === undefined) return
+    claim.fetching.delete(peer)
+    claim.done.delete(peer)
+    if (claim.racer?.peer === peer) claim.racer = undefined
+    if (claim.holder?.peer === peer) claim.holder = undefined
+    if (membersOf(claim) === 0) this.#claims.delete(key)
+  }
+
+  /** What a peer asks for costs its own claims before those of others. */
+  #bound(peer: PeerId, now: number): void {
+    const own = this.#keys.get(peer)
+    const [oldest] = own ?? []
+    if (own !== undefined && own.size > MAX_CLAIMS_OF_PEER && oldest !== undefined) this.#drop(oldest, peer)
+    if (this.#claims.size <= MAX_CLAIMS) return
+    const [longestAgo] = this.#claims
+    if (longestAgo !== undefined) this.#expire(...longestAgo, now)
+    if (this.#claims.size > MAX_CLAIMS) this.#forget(this.#leastMissed())
+  }
+
+  /** Of the peer that is a member of the most claims one that nobody else wants, else the one that it asked for longest ago. */
+  #leastMissed(): string | undefined {
+    let busiest = new Set<string>()
+    for (const keys of this.#keys.values()) if (keys.size > busiest.size) busiest = keys
+    const [oldest] = busiest
+    for (const key of busiest) {
+      const claim = this.#claims.get(key)
+      if (claim === undefined || membersOf(claim) === 1) return key
     }
+    return oldest
+  }
+
+  #forget(key: string | undefined): void {
+    const claim = key === undefined ? undefined : this.#claims.get(key)
+    if (key === undefined || claim === undefined) return
+    for (const peer of [...claim.fetching, ...claim.done]) this.#drop(key, peer)
   }
 }
 
+function membersOf({ fetching, done }: Claim): number {
+  return fetching.size + done.size
+}
+
 function newClaim(): Claim {
-  return { holder: undefined, racer: undefined, tolerance: TOLERANCE_MS, tired: undefined, members: new Map() }
+  return {
+    holder: undefined,
+    racer: undefined,
+    tolerance: TOLERANCE_MS,
+    tired: undefined,
+    fetching: new Roster(MEMBER_MS),
+    done: new Roster(COMPLETE_MS),
+  }
 }

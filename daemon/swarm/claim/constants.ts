@@ -28,6 +28,7 @@ export const COMPLETE_MS = 60_000
 
 /** Bounds of what a coordinator remembers. */
 export const MAX_CLAIMS = 4_096
+export const MAX_CLAIMS_OF_PEER = 1_024
 export const MAX_MEMBERS = 4_096
 
 /** Peers that one answer names: enough for a well-mixed graph of any size. */

@@ -5,6 +5,7 @@ import {
   FIRST_TOLERANCE_MS,
   LEASE_MS,
   MAX_CLAIMS,
+  MAX_CLAIMS_OF_PEER,
   MAX_MEMBERS,
   MAX_NAMED,
   MEMBER_MS,
@@ -224,13 +225,73 @@ describe('members', () => {
     expect(new Set(members).size).toBe(MAX_NAMED)
   })
 
-  it('and claims are remembered up to a number, the newest ones', () => {
+  it('are remembered up to a number, the newest ones', () => {
     const scene = new Scene()
-    for (let index = 0; index <= MAX_MEMBERS; index++) scene.ask(`peer ${index}`, 'nothing')
+    for (let index = 0; index <= MAX_MEMBERS; index++) scene.ask(`peer ${index}`, index === 1 ? 'claim' : 'nothing')
+    scene.book.left('peer 0')
+    expect(scene.role('peer 1', 'claim')).toBe('holder')
+  })
+
+  it('are drawn evenly, those who have it more often', () => {
     const book = new ClaimBook()
-    for (let index = 0; index <= MAX_CLAIMS; index++) book.ask(`${index}`, 'a', { wish: 'claim', held: 0 }, 0)
+    const peers = Array.from({ length: 200 }, (_, index) => `${index}`)
+    for (const [index, peer] of peers.entries()) {
+      book.ask('blob', peer, { wish: index < 4 ? 'done' : 'nothing', held: 0 }, 0)
+    }
+    const named = new Map<string, number>()
+    const questions = 2_000
+    for (let asked = 0; asked < questions; asked++) {
+      for (const peer of book.ask('blob', 'asker', { wish: 'nothing', held: 0 }, 0).members) {
+        named.set(peer, (named.get(peer) ?? 0) + 1)
+      }
+    }
+    const times = peers.map((peer) => (named.get(peer) ?? 0) / questions)
+    expect(Math.min(...times.slice(0, 4))).toBeGreaterThan(0.4)
+    expect(Math.min(...times.slice(4))).toBeGreaterThan(0.06)
+    expect(Math.max(...times.slice(4))).toBeLessThan(0.18)
+  })
+})
+
+describe('claims', () => {
+  const wish = 'if-nobody'
+
+  it('are remembered up to a number, the newest ones', () => {
+    const book = new ClaimBook()
+    for (let index = 0; index <= MAX_CLAIMS; index++) book.ask(`${index}`, `peer ${index}`, { wish, held: 0 }, 0)
     expect(book.size).toBe(MAX_CLAIMS)
-    expect(book.ask('0', 'b', { wish: 'claim', held: 0 }, 0).role).toBe('holder')
-    expect(book.ask(`${MAX_CLAIMS}`, 'b', { wish: 'claim', held: 0 }, 0).role).toBe('none')
+    expect(book.ask('0', 'b', { wish, held: 0 }, 0).role).toBe('holder')
+    expect(book.ask(`${MAX_CLAIMS}`, 'b', { wish, held: 0 }, 0).role).toBe('none')
+  })
+
+  it('of others stay, whatever one peer asks for', () => {
+    const book = new ClaimBook()
+    book.ask('blob', 'a', { wish, held: 0 }, 0)
+    for (let index = 0; index < 2 * MAX_CLAIMS; index++) book.ask(`${index}`, 'greedy', { wish, held: 0 }, 1)
+    expect(book.size).toBe(1 + MAX_CLAIMS_OF_PEER)
+    expect(book.ask('blob', 'b', { wish, held: 0 }, 2)).toMatchObject({ role: 'none', holder: 'a' })
+  })
+
+  it('of those who ask for most go first, and of these the ones that nobody else wants', () => {
+    const book = new ClaimBook()
+    book.ask('blob', 'a', { wish, held: 0 }, 0)
+    for (let peer = 0; peer < 6; peer++) {
+      book.ask('shared', `greedy ${peer}`, { wish, held: 0 }, 1)
+      for (let index = 0; index < MAX_CLAIMS_OF_PEER; index++) {
+        book.ask(`${peer} ${index}`, `greedy ${peer}`, { wish, held: 0 }, 1)
+        if (index % 100 === 0) book.ask('shared', `greedy ${peer}`, { wish, held: 0 }, 1)
+      }
+    }
+    expect(book.size).toBe(MAX_CLAIMS)
+    expect(book.ask('shared', 'b', { wish, held: 0 }, 2)).toMatchObject({ role: 'none', holder: 'greedy 0' })
+    expect(book.ask('blob', 'b', { wish, held: 0 }, 2)).toMatchObject({ role: 'none', holder: 'a' })
+  })
+
+  it('that have expired go before all others', () => {
+    const book = new ClaimBook()
+    book.ask('old', 'a', { wish, held: 0 }, 0)
+    const later = MEMBER_MS + 1
+    for (let index = 0; index < MAX_CLAIMS; index++) book.ask(`${index}`, `peer ${index % 8}`, { wish, held: 0 }, later)
+    expect(book.size).toBe(MAX_CLAIMS)
+    expect(book.ask('0', 'b', { wish, held: 0 }, later)).toMatchObject({ role: 'none', holder: 'peer 0' })
   })
 })
