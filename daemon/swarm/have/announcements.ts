@@ -20,10 +20,13 @@ export class Announcements {
     this.#options = options
   }
 
-  /** A peer wants to be told of a blob. @throws {Error} where too many blobs are watched */
-  add(digest: Digest, watcher: Watcher): void {
-    const hub = this.#hubs.get(digest) ?? this.#open(digest)
+  /** A peer wants to be told of a blob. @returns false where too many blobs are watched already */
+  add(digest: Digest, watcher: Watcher): boolean {
+    const known = this.#hubs.get(digest)
+    if (known === undefined && this.#hubs.size >= MAX_HUBS) return false
+    const hub = known ?? this.#open(digest)
     hub.add(watcher)
+    return true
   }
 
   remove(digest: Digest, watcher: Omit<Watcher, 'isBack'>): void {
@@ -52,7 +55,6 @@ export class Announcements {
   }
 
   #open(digest: Digest): Hub {
-    if (this.#hubs.size >= MAX_HUBS) throw new Error(`more than ${MAX_HUBS} blobs are watched`)
     const hub: Hub = new Hub({
       digest,
       content: this.#options.content,

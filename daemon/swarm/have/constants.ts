@@ -13,7 +13,7 @@ export const DELIVERY_LIMIT_MS = 5_000
 /** Blobs that all peers together may watch at the same time. */
 export const MAX_HUBS = 4096
 
-/** Blobs that one peer may watch at the same time. */
+/** Blobs that one peer may watch at the same time, on all its streams. */
 export const MAX_WATCHED = 512
 
 /** A message with all checkpoints and the numbers of all chunks of a blob of 64 GiB, the largest that is shared by chunks. */

@@ -1,7 +1,11 @@
+import type { Connection, Stream } from '@libp2p/interface'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { Frames, frame } from '../../../../daemon/swarm/conversation.ts'
 import { Announcements } from '../../../../daemon/swarm/have/announcements.ts'
+import { MAX_HAVE_BYTES, MAX_HUBS, MAX_WATCHED } from '../../../../daemon/swarm/have/constants.ts'
 import type { Watcher } from '../../../../daemon/swarm/have/hub.ts'
-import type { HaveAnswer } from '../../../../daemon/swarm/have/message.ts'
+import { type HaveAnswer, type HaveQuestion, parseAnswer } from '../../../../daemon/swarm/have/message.ts'
+import { haveServer } from '../../../../daemon/swarm/have/server.ts'
 import type { HaveListener, PeerId } from '../../../../daemon/swarm/ports.ts'
 import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
@@ -47,6 +51,32 @@ class Kept {
 
   as(peer: PeerId, id: number): Watcher {
     return { peer, id, isBack: false, conversation: this as unknown as Watcher['conversation'] }
+  }
+}
+
+/** A stream of a peer that asks, as the server sees it. */
+class AskingStream extends EventTarget {
+  readonly writeStatus = 'writable'
+  readonly writableNeedsDrain = false
+  status = 'open'
+  readonly #answers: HaveAnswer[] = []
+  readonly #frames = new Frames(MAX_HAVE_BYTES)
+
+  ask(question: HaveQuestion): void {
+    this.dispatchEvent(Object.assign(new Event('message'), { data: { subarray: () => frame(question) } }))
+  }
+
+  send(bytes: Uint8Array): boolean {
+    for (const value of this.#frames.push(bytes)) this.#answers.push(parseAnswer(value))
+    return true
+  }
+
+  abort(): void {
+    this.status = 'aborted'
+  }
+
+  got(wanted: HaveAnswer['type'], under: number): boolean {
+    return this.#answers.some(({ type, id }) => type === wanted && id === under)
   }
 }
 
@@ -128,6 +158,46 @@ describe('a peer that watches a blob', () => {
     const [blob, got] = reader.sent
     if (blob?.type !== 'blob' || got?.type !== 'got') throw new Error('other messages')
     expect(new Set([...Bitfield.decode(blob.held, chunks).indexes(), ...got.chunks])).toEqual(new Set([0, 1, 2, 3]))
+    announcements.stop()
+  })
+})
+
+describe('more blobs than may be watched', () => {
+  const digests = (count: number, what: string) =>
+    Array.from({ length: count }, (_, index) => digestOf(Buffer.from(`${what} ${index}`)))
+
+  it('of all peers together are not there for a peer, which keeps the others', () => {
+    const { announcements } = scene()
+    const peer = new Kept().as('a', 1)
+    const [first, ...others] = digests(MAX_HUBS + 1, 'blob')
+    expect(first && announcements.add(first, peer)).toBe(true)
+    expect(others.map((one) => announcements.add(one, peer)).indexOf(false)).toBe(MAX_HUBS - 1)
+    expect(first && announcements.add(first, new Kept().as('b', 1))).toBe(true)
+    announcements.stop()
+  })
+
+  it('of one peer are told to be not there, whichever of its streams it asks on', async () => {
+    const { announcements } = scene()
+    const serve = haveServer(announcements)
+    const open = (peer: string) => {
+      const asking = new AskingStream()
+      void serve(asking as unknown as Stream, { remotePeer: { toString: () => peer } } as unknown as Connection)
+      return asking
+    }
+    const [one, two, other] = [open('a'), open('a'), open('b')]
+    for (const [id, one_] of digests(MAX_WATCHED, 'blob').entries()) {
+      one.ask({ type: 'watch', id, digest: one_ })
+    }
+    await vi.waitFor(() => expect(one.got('blob', MAX_WATCHED - 1)).toBe(true))
+    two.ask({ type: 'watch', id: 1, digest })
+    other.ask({ type: 'watch', id: 1, digest })
+    await vi.waitFor(() => expect([two.got('none', 1), other.got('blob', 1)]).toEqual([true, true]))
+    one.ask({ type: 'leave', id: 0 })
+    await vi.waitFor(() => {
+      two.ask({ type: 'watch', id: 2, digest })
+      expect(two.got('blob', 2)).toBe(true)
+    })
+    expect([one.status, two.status]).toEqual(['open', 'open'])
     announcements.stop()
   })
 })
