@@ -1,10 +1,10 @@
 import { constants, type FileHandle, open, readFile, unlink } from 'node:fs/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
-import type { Bitfield } from '../verify/bitfield.ts'
+import { Bitfield } from '../verify/bitfield.ts'
 import { type FilePlace, WriteFailure } from '../verify/state.ts'
 import { writeError } from './errors.ts'
 import type { BlobFacts } from './metadata.ts'
-import { PartialState } from './partial-state.ts'
+import { type PartialAccess, PartialState } from './partial-state.ts'
 import { readBytes } from './read.ts'
 import { writeAll } from './write.ts'
 
@@ -38,24 +38,30 @@ export class PartialBlob {
   readonly unverified: Bitfield
   /** What others write to the file by its number, which is another file's once this one is closed. */
   readonly #foreign = new Set<Promise<unknown>>()
+  /** Who may have what an earlier fetch left; undefined where there is nothing of one. */
+  readonly leftAccess: PartialAccess | undefined
   #flushing: Promise<void> = Promise.resolve()
   /** States that are not in the file yet. */
   #newStates = noStates
   #timer: NodeJS.Timeout | undefined
+  #savingAccess: Promise<void> = Promise.resolve()
+  /** Whether the file says that anybody may have what is private. */
+  #isMislabelled = false
   #hasEnded = false
 
   private constructor(
     options: PartialBlobOptions,
     files: { readonly data: FileHandle; readonly state: FileHandle },
     state: PartialState,
-    unverified: Bitfield,
+    left: PartialState | undefined,
   ) {
     this.digest = options.digest
     this.#options = options
     this.#file = files.data
     this.#stateFile = files.state
     this.#state = state
-    this.unverified = unverified
+    this.unverified = left?.held ?? new Bitfield(state.held.length)
+    this.leftAccess = left?.access
   }
 
   /** Opens what is there for a blob of this size, or starts it anew. @throws {StoreError} no-space, io */
@@ -72,10 +78,13 @@ export class PartialBlob {
       dataFile = await open(data, constants.O_RDWR | constants.O_CREAT | fresh, 0o644)
       stateFile = await open(statePath, constants.O_WRONLY | constants.O_CREAT | fresh, 0o644)
       const state = PartialState.empty(size)
-      if (before !== undefined) state.states.set(before.states)
+      if (before !== undefined) {
+        state.states.set(before.states)
+        state.access = before.access
+      }
       if (before === undefined) await writeAll(stateFile, state.encode(), 0)
       const files = { data: dataFile, state: stateFile }
-      return new PartialBlob(options, files, state, before?.held ?? PartialState.empty(size).held)
+      return new PartialBlob(options, files, state, before)
     } catch (error) {
       await dataFile?.close()
       await stateFile?.close()
@@ -102,6 +111,38 @@ export class PartialBlob {
     this.#state.setState(index, state)
     this.#newStates = { from: Math.min(this.#newStates.from, index), to: Math.max(this.#newStates.to, index + 1) }
     this.#touch()
+  }
+
+  /**
+   * Notes for the next process who may have the bytes. Private ones are to be written only when it returns.
+   * @throws {StoreError} no-space, io, where the file can't say that they are private
+   */
+  async saveAccess(access: PartialAccess): Promise<void> {
+    const before = this.#state.access
+    const isSame = before.public === access.public && before.repositories.join() === access.repositories.join()
+    if (!isSame && !this.#hasEnded) {
+      this.#state.access = access
+      const turnsPrivate = before.public && !access.public
+      this.#savingAccess = this.#savingAccess.catch(() => {}).then(() => this.#writeAccess(turnsPrivate))
+      this.#savingAccess.catch(() => {})
+    }
+    await this.#savingAccess
+  }
+
+  async #writeAccess(turnsPrivate: boolean): Promise<void> {
+    const { bytes, position } = this.#state.encodeAccess()
+    const isPrivate = !this.#state.access.public
+    this.#isMislabelled ||= turnsPrivate
+    try {
+      await writeAll(this.#stateFile, bytes, position)
+      await this.#stateFile.truncate(position + bytes.length)
+      // Otherwise the disk might have private bytes before it has this.
+      if (turnsPrivate) await this.#stateFile.datasync()
+      if (isPrivate) this.#isMislabelled = false
+    } catch (error) {
+      // Bytes that are said to be private by mistake only cost a question.
+      if (this.#isMislabelled) throw writeError(error)
+    }
   }
 
   /** Writes bytes to their place. The memory may be used again when it returns. @throws {StoreError} no-space, io */
@@ -151,7 +192,7 @@ export class PartialBlob {
   async keep(): Promise<void> {
     if (this.#hasEnded) return
     await this.#settle()
-    if (this.held.count + this.unverified.count === 0) return await this.discard()
+    if (this.#isMislabelled || this.held.count + this.unverified.count === 0) return await this.discard()
     await this.#write().catch(() => {})
     this.#end((this.held.count + this.unverified.count) * (this.size / this.held.length))
   }
@@ -202,6 +243,7 @@ export class PartialBlob {
     clearTimeout(this.#timer)
     this.#timer = undefined
     await this.#flushing
+    await this.#savingAccess.catch(() => {})
   }
 
   /**

@@ -5,41 +5,57 @@ import { chunkCount } from '../verify/chunk.ts'
 const stateBytes = 32
 
 /** Says what the file is, and its version. */
-const magic = Buffer.from('layerd partial 1\n')
+const magic = Buffer.from('layerd partial 2\n')
 const sizeAt = magic.length
 const bitsAt = sizeAt + 8
 
+/** Repositories that are kept of one blob. */
+const maxRepositories = 16
+
+/** Who may have the bytes that are held, as far as is known. */
+export interface PartialAccess {
+  readonly public: boolean
+  /** `registry/repository` that the blob was found in. */
+  readonly repositories: readonly string[]
+}
+
+const unknownAccess: PartialAccess = { public: false, repositories: [] }
+
 /**
- * What is kept beside the bytes of a partial blob: its size, which chunks are held, and the checkpoints known. The bits are a
- * hint: after a crash each chunk counts only when it was verified again, so they need not be durable in any order.
+ * What is kept beside the bytes of a partial blob: its size, which chunks are held, the checkpoints known, and at the end who
+ * may have it. The bits are a hint: after a crash each chunk counts only when it was verified again, so they need not be durable
+ * in any order. The access is not: where it can't be read, the bytes are private.
  */
 export class PartialState {
   readonly size: number
   readonly held: Bitfield
   /** States 1 to n-1, 32 bytes each; zeros where one is not known. */
   readonly states: Uint8Array
+  access: PartialAccess
 
-  private constructor(size: number, held: Bitfield, states: Uint8Array) {
+  private constructor(size: number, held: Bitfield, states: Uint8Array, access: PartialAccess) {
     this.size = size
     this.held = held
     this.states = states
+    this.access = access
   }
 
   static empty(size: number): PartialState {
     const chunks = chunkCount(size)
-    return new PartialState(size, new Bitfield(chunks), new Uint8Array(stateBytes * (chunks - 1)))
+    return new PartialState(size, new Bitfield(chunks), new Uint8Array(stateBytes * (chunks - 1)), unknownAccess)
   }
 
   /** Undefined where the bytes are not the state of a blob of this size. */
   static decode(bytes: Buffer, size: number): PartialState | undefined {
     const chunks = chunkCount(size)
     const statesAt = bitsAt + Math.ceil(chunks / 8)
-    if (bytes.length !== statesAt + stateBytes * (chunks - 1) || !bytes.subarray(0, sizeAt).equals(magic))
-      return undefined
+    const accessAt = statesAt + stateBytes * (chunks - 1)
+    if (bytes.length < accessAt || !bytes.subarray(0, sizeAt).equals(magic)) return undefined
     if (bytes.readBigUInt64BE(sizeAt) !== BigInt(size)) return undefined
     try {
       const held = Bitfield.decode(bytes.subarray(bitsAt, statesAt), chunks)
-      return new PartialState(size, held, Uint8Array.from(bytes.subarray(statesAt)))
+      const states = Uint8Array.from(bytes.subarray(statesAt, accessAt))
+      return new PartialState(size, held, states, decodeAccess(bytes.subarray(accessAt)))
     } catch {
       return undefined
     }
@@ -73,10 +89,29 @@ export class PartialState {
     return { bytes: this.states.subarray(start, (to - 1) * stateBytes), position: statesAt + start }
   }
 
+  /** Who may have the bytes, and where that is in the file, which ends behind it. */
+  encodeAccess(): { readonly bytes: Uint8Array; readonly position: number } {
+    const { public: isPublic, repositories } = this.access
+    const text = JSON.stringify({ public: isPublic, repositories: repositories.slice(-maxRepositories) })
+    const statesAt = bitsAt + Math.ceil(this.held.length / 8)
+    return { bytes: Buffer.from(text), position: statesAt + this.states.length }
+  }
+
   encode(): Buffer {
     const head = Buffer.alloc(bitsAt)
     magic.copy(head)
     head.writeBigUInt64BE(BigInt(this.size), sizeAt)
-    return Buffer.concat([head, this.held.encode(), this.states])
+    return Buffer.concat([head, this.held.encode(), this.states, this.encodeAccess().bytes])
+  }
+}
+
+/** A crash may have left anything there. */
+function decodeAccess(bytes: Buffer): PartialAccess {
+  try {
+    const { public: isPublic, repositories } = JSON.parse(bytes.toString())
+    const isRight = Array.isArray(repositories) && repositories.every((one) => typeof one === 'string')
+    return isRight ? { public: isPublic === true, repositories } : unknownAccess
+  } catch {
+    return unknownAccess
   }
 }

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { readdir, writeFile } from 'node:fs/promises'
+import { appendFile, readdir, writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -63,6 +63,26 @@ describe('a partial blob', () => {
     expect(read.equals(chunk(2))).toBe(true)
     await second.discard()
     await second.close()
+  })
+
+  it('tells the next one who may have what is left, and is private where it does not know', async () => {
+    const { dataDir, open } = await reopenable()
+    const leave = async (...said: readonly boolean[]) => {
+      const partial = await (await open()).partials.open(digest, bytes.length)
+      const { leftAccess } = partial
+      for (const isPublic of said) await partial.saveAccess({ public: isPublic, repositories: ['docker.io/a'] })
+      await partial.write(chunk(0), 0)
+      partial.hold(0)
+      await partial.keep()
+      await partial.close()
+      return leftAccess
+    }
+    expect(await leave()).toBeUndefined()
+    expect(await leave(true)).toEqual({ public: false, repositories: [] })
+    expect(await leave(true, false)).toEqual({ public: true, repositories: ['docker.io/a'] })
+    expect(await leave(true)).toEqual({ public: false, repositories: ['docker.io/a'] })
+    await appendFile(join(dataDir, 'partial', `${digest.replace(':', '-')}.state`), 'rubbish')
+    expect(await leave()).toEqual({ public: false, repositories: [] })
   })
 
   it('becomes a blob of the store, with its checkpoints', async () => {
