@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import type { PeerTable } from '../../swarm/session/peer-table.ts'
@@ -6,7 +7,7 @@ import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
 import { Claiming } from './claiming.ts'
-import { DESPERATE_MS, FOLLOW_PATIENCE_MS, GATHER_MS, MAX_REPOSITORIES_HEARD, STEP_MS } from './constants.ts'
+import { DESPERATE_MS, FOLLOW_PATIENCE_MS, GATHER_MS, STEP_MS } from './constants.ts'
 import {
   type Attempt,
   type DownloadFacts,
@@ -16,6 +17,7 @@ import {
   SizeConflict,
   WrongLength,
 } from './context.ts'
+import { KnownFacts } from './known-facts.ts'
 import { Lookup } from './lookup.ts'
 import { lookAfterRanges } from './ranges.ts'
 import type { Reading } from './reader.ts'
@@ -56,7 +58,7 @@ export class RunningAttempt implements Attempt {
   readonly #slowPeers = new SlowPeers()
   #assembly: Assembly | undefined
   #beginning: Promise<Assembly> | undefined
-  #facts: DownloadFacts | undefined
+  readonly #known = new KnownFacts()
   #failure: { readonly error: unknown } | undefined
   readonly #sizeSaidBy = new Set<string>()
   /** Chunks that came from upstream. */
@@ -108,7 +110,12 @@ export class RunningAttempt implements Attempt {
 
   /** What is known of the blob, as soon as a source has answered. */
   get facts(): DownloadFacts | undefined {
-    return this.#facts
+    return this.#known.facts
+  }
+
+  /** Whether upstream let the one who asked first have the blob. */
+  get isGranted(): boolean {
+    return this.#known.isGranted
   }
 
   /**
@@ -134,6 +141,7 @@ export class RunningAttempt implements Attempt {
     } finally {
       for (const [peer, reason] of this.#swarming.lies.judge(this.#assembly?.proven)) this.#ban(peer, reason)
       this.#ended.abort(new Error('the attempt is over'))
+      // A file that is opened later would stay open, and the blob be taken for one that is being fetched.
       await Promise.allSettled([claiming, lookingUp, this.#beginning])
       // A write that lands later would go to the file of whoever opens it next.
       await this.#assembly?.writers.close()
@@ -155,15 +163,9 @@ export class RunningAttempt implements Attempt {
       throw new SizeConflict(facts.size, assembly.size)
     }
     this.#sizeSaidBy.add(by)
-    const { mediaType, repositories } = facts
-    const before = this.#facts
-    this.#facts = before === undefined ? facts : { ...before, public: before.public && facts.public }
-    this.#facts = {
-      ...this.#facts,
-      mediaType: this.#facts.mediaType ?? mediaType,
-      repositories: [...new Set([...this.#facts.repositories, ...repositories])].slice(0, MAX_REPOSITORIES_HEARD),
-    }
+    this.#known.add(facts, by === 'upstream')
     this.news()
+    await assembly.partial.saveAccess(this.#known.access(repositoryText(this.request.repository)))
     return assembly
   }
 
@@ -247,6 +249,7 @@ export class RunningAttempt implements Attempt {
     })
     const assembly = new Assembly(partial, engine, this.#swarming.events)
     this.#assembly = assembly
+    this.#known.resume(partial.leftAccess)
     this.#swarming.begin(assembly)
     await assembly.settle('left', this.signal, () => {})
     if (size === 0) await assembly.takeNothing()
