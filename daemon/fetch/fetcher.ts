@@ -57,10 +57,10 @@ export class Fetcher implements ContentSource {
     this.downloads = new Downloads({
       tools: { ...options, self: () => options.swarm.self, slots: new Slots(MAX_REQUESTS) },
       isClosed: options.isClosed,
-      passThrough: (request, size, start, end, signal) => {
+      passThrough: (request, { size, prefix, start, end, signal }) => {
         const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})
         const { digest } = request
-        return passThrough({ sequence, digest, size, prefix: undefined }, start, end, signal)
+        return passThrough({ sequence, digest, size, prefix }, start, end, signal)
       },
     })
   }

@@ -11,6 +11,16 @@ interface PassThroughOptions {
   readonly prefix: HashedPrefix | undefined
 }
 
+/** A client's part of a blob of `size` bytes that the store has no room for: bytes `start` to `end` inclusive. */
+export interface PassedRange {
+  readonly size: number
+  readonly start: number
+  readonly end: number
+  /** What the client has got already, from the first byte on. */
+  readonly prefix: HashedPrefix | undefined
+  readonly signal: AbortSignal
+}
+
 /**
  * Bytes `start` to `stop` inclusive of a blob that the store has no room for, from a sequence of one client's own. The whole
  * rest of the blob is read, as nothing less proves it; the last byte asked for is given only then.

@@ -108,7 +108,6 @@ export class RunningAttempt implements Attempt {
     return this.#assembly
   }
 
-  /** What is known of the blob, as soon as a source has answered. */
   get facts(): DownloadFacts | undefined {
     return this.#known.facts
   }
@@ -169,7 +168,6 @@ export class RunningAttempt implements Attempt {
     return assembly
   }
 
-  /** What the peers of the blob hold; undefined until its size is known. */
   get peers(): PeerTable | undefined {
     return this.#swarming.session?.peers
   }

@@ -6,20 +6,30 @@ import type { BlobWatch, BlobWatcher, PeerId, SharedBlob } from '../../swarm/por
 import { chunkBytes } from '../../verify/chunk.ts'
 import { DigestMismatch } from '../../verify/mismatch.ts'
 import { Notifier } from '../notifier.ts'
-import { waitFor } from '../wait.ts'
+import type { PassedRange } from '../pass-through.ts'
+import { Admission } from './admission.ts'
 import type { Assembly } from './assembly.ts'
 import { RunningAttempt } from './attempt.ts'
 import { commit } from './commit.ts'
 import { MAX_ATTEMPTS } from './constants.ts'
 import { type DownloadFacts, type DownloadTools, NotForAsker, SizeConflict } from './context.ts'
-import { type Reading, readAsItComes, readHeld } from './reader.ts'
+import { hashedPrefix, type Reading, readAsItComes } from './reader.ts'
+import { sharedPart } from './shared-part.ts'
+
+/** A client that may have the blob. */
+interface Reader {
+  readonly size: number
+  readonly request: ContentRequest
+  /** Whether it may not have it any more. */
+  readonly isRevoked: () => boolean
+}
 
 interface DownloadOptions {
   readonly tools: DownloadTools
   /** The first one who asked; upstream is asked in its name. */
   readonly request: ContentRequest
-  /** Bytes from `start` to `end` (inclusive) for a client that the store has no room for. */
-  readonly passThrough: (size: number, start: number, end: number, signal: AbortSignal) => AsyncIterable<Uint8Array>
+  /** The bytes for a client that the store has no room for, which are asked for in its own name. */
+  readonly passThrough: (request: ContentRequest, passed: PassedRange) => AsyncIterable<Uint8Array>
   /** The last client has left before the end. */
   readonly onOrphaned: () => void
   /** It is over; called before its file is closed. */
@@ -39,6 +49,7 @@ export class Download {
   readonly #readings = new Set<Reading>()
   readonly #watchers = new Set<BlobWatcher>()
   readonly #files = new Set<Assembly>()
+  readonly #admission: Admission
   #attempt: RunningAttempt
   #failure: Error | undefined
   #clients = 0
@@ -50,6 +61,8 @@ export class Download {
     this.#options = options
     this.digest = options.request.digest
     this.#attempt = this.#newAttempt()
+    const { tools, request } = options
+    this.#admission = new Admission({ first: request, access: tools.access, state: () => this.#attempt })
   }
 
   get clients(): number {
@@ -91,13 +104,16 @@ export class Download {
     this.#clients++
     this.#users++
     try {
-      const { size, mediaType, origin } = await this.#answered(request)
+      const facts = await this.#answered(request.signal)
+      const { size, mediaType, origin } = facts
+      const admitted = await this.#admission.admit(request, facts)
+      const isRevoked = () => this.#admission.isTakenBack(admitted)
       let isClosed = false
       return {
         size,
         mediaType,
         origin,
-        read: (start, end, signal) => this.#read(size, start, end, signal),
+        read: (start, end, signal) => this.#read({ size, request, isRevoked }, start, end, signal),
         close: async () => {
           if (isClosed) return
           isClosed = true
@@ -148,30 +164,18 @@ export class Download {
     const { assembly } = this.#attempt
     if (facts === undefined || assembly === undefined || this.#hasLanded || !isShared(facts)) return undefined
     this.#users++
-    const { size, mediaType, repositories } = facts
-    return {
-      size,
-      mediaType,
-      access: facts.public ? 'public' : 'private',
-      repositories,
-      has: (start, end, ms) => this.#has(assembly, start, end, ms),
-      read: (start, end, signal) => readHeld(assembly, start, end, signal),
-      close: async () => {
+    return sharedPart({
+      assembly,
+      facts,
+      isShared: () => this.facts !== undefined && isShared(this.facts) && assembly === this.#attempt.assembly,
+      hasEnded: () => this.#hasLanded,
+      changed: this.#changed,
+      signal: this.#abort.signal,
+      onClose: async () => {
         this.#users--
         await this.#closeFilesIfUnused()
       },
-    }
-  }
-
-  async #has(assembly: Assembly, start: number, end: number, ms: number): Promise<boolean> {
-    const first = Math.floor(start / chunkBytes)
-    const until = performance.now() + ms
-    while (assembly.held.firstMissing(first) * chunkBytes <= end) {
-      const left = until - performance.now()
-      if (this.#hasLanded || left <= 0 || assembly !== this.#attempt.assembly) return false
-      await waitFor(this.#changed.next(this.#abort.signal), left, this.#abort.signal).catch(() => {})
-    }
-    return true
+    })
   }
 
   async #fetch(): Promise<Assembly> {
@@ -184,8 +188,9 @@ export class Download {
         if (assembly !== undefined) this.#files.add(assembly)
         const isWrong = error instanceof DigestMismatch || error instanceof SizeConflict
         if (!isWrong) {
-          // Of a size that only peers have told, the next fetch would begin with a lie.
-          if (this.#attempt.isSizeKnown) await assembly?.partial.keep()
+          // Of a size that only peers have told, the next fetch would begin with a lie. And a full disk needs the room; what
+          // clients have got, from which they go on, must not change then.
+          if (this.#attempt.isSizeKnown && !isUnstorable(error)) await assembly?.partial.keep()
           else await assembly?.partial.discard()
           throw error
         }
@@ -220,24 +225,17 @@ export class Download {
     })
   }
 
-  /** Waits for the facts, and whether the asker may have the blob. */
-  async #answered(request: ContentRequest): Promise<DownloadFacts> {
+  /** Waits until a source has answered. */
+  async #answered(signal: AbortSignal): Promise<DownloadFacts> {
     while (this.facts === undefined) {
       if (this.#failure !== undefined) throw this.#failure
-      await this.#changed.next(request.signal)
+      await this.#changed.next(signal)
     }
-    const { facts } = this
-    const { request: first, tools } = this.#options
-    const isSame = tools.access.identityOf(request) === tools.access.identityOf(first)
-    const repository = repositoryText(request.repository)
-    if (facts.public || (isSame && repository === repositoryText(first.repository))) return facts
-    const isKnown = facts.repositories.includes(repository)
-    if ((await tools.access.check(request, isKnown)) === undefined) throw new NotForAsker()
-    return facts
+    return this.facts
   }
 
   async *#read(
-    size: number,
+    { size, request, isRevoked }: Reader,
     start: number,
     end: number | undefined,
     signal: AbortSignal,
@@ -246,6 +244,7 @@ export class Download {
     const reading: Reading = { start, position: start, end: last, isRange: start > 0 || last < size - 1 }
     const readable = () => {
       if (reading.broken !== undefined) throw reading.broken
+      if (isRevoked()) throw new NotForAsker()
       const { assembly } = this.#attempt
       if (assembly !== undefined && assembly.size !== size) throw new Error('a source gave a wrong size')
       return { assembly, changed: this.#changed, failure: this.#failure }
@@ -257,7 +256,12 @@ export class Download {
       yield* readAsItComes(readable, reading, signal)
     } catch (error) {
       if (!isUnstorable(error) || signal.aborted) throw error
-      yield* this.#options.passThrough(size, reading.position, last, signal)
+      const { position, isRange } = reading
+      const { assembly } = this.#attempt
+      // Of a range nothing proves what was given of it.
+      if (position > start && (isRange || assembly === undefined)) throw error
+      const prefix = assembly && position > start ? await hashedPrefix(assembly, position, signal) : undefined
+      yield* this.#options.passThrough(request, { size, start: position, end: last, prefix, signal })
     } finally {
       this.#readings.delete(reading)
     }

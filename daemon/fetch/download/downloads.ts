@@ -2,6 +2,7 @@ import type { Digest } from '../../../proxy/oci/digest.ts'
 import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { Content, ContentRequest } from '../../../proxy/ports.ts'
 import type { BlobWatch, BlobWatcher, SharedBlob } from '../../swarm/ports.ts'
+import type { PassedRange } from '../pass-through.ts'
 import { type DownloadTools, NotForAsker } from './context.ts'
 import { Download } from './download.ts'
 
@@ -9,13 +10,7 @@ interface DownloadsOptions {
   readonly tools: DownloadTools
   /** Whether only known peers are in the swarm; private content leaves the node in no other. */
   readonly isClosed: boolean
-  readonly passThrough: (
-    request: ContentRequest,
-    size: number,
-    start: number,
-    end: number,
-    signal: AbortSignal,
-  ) => AsyncIterable<Uint8Array>
+  readonly passThrough: (request: ContentRequest, passed: PassedRange) => AsyncIterable<Uint8Array>
 }
 
 /** Downloads that nobody waits for any more and that still go on, so that a client's second try finds the blob. */
@@ -70,7 +65,7 @@ export class Downloads {
     const download: Download = new Download({
       tools,
       request,
-      passThrough: (size, start, end, signal) => passThrough(request, size, start, end, signal),
+      passThrough,
       onOrphaned: () => this.#limitOrphans(),
       onLanded: () => this.#running.delete(request.digest),
     })

@@ -1,4 +1,6 @@
+import { algorithmOf, createDigestHash } from '../../../proxy/oci/digest.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
+import type { HashedPrefix } from '../../verify/prove.ts'
 import type { Notifier } from '../notifier.ts'
 import type { Assembly } from './assembly.ts'
 
@@ -42,7 +44,7 @@ export async function* readAsItComes(
     if (assembly !== undefined && reading.position < limit) {
       const { drops } = assembly
       for await (const bytes of assembly.partial.read(reading.position, limit - 1, signal)) {
-        // What was read meanwhile may be of a chunk that was dropped, and half another's.
+        // Who may read, and what, may have changed meanwhile, or a chunk been dropped that this is a half of.
         if (readable().assembly !== assembly || assembly.drops !== drops) break
         reading.position += bytes.length
         yield bytes
@@ -71,6 +73,13 @@ export async function* readHeld(
     if (assembly.drops !== drops) throw new Error('chunks were dropped while they were read')
     yield bytes
   }
+}
+
+/** What a client has got from the first byte to `length`, hashed, so that the rest can be proven together with it. */
+export async function hashedPrefix(assembly: Assembly, length: number, signal: AbortSignal): Promise<HashedPrefix> {
+  const hash = createDigestHash(algorithmOf(assembly.partial.digest))
+  for await (const bytes of assembly.partial.read(0, length - 1, signal)) hash.update(bytes)
+  return { length, hash }
 }
 
 /** The position up to which bytes may be given, from the reader's on. */

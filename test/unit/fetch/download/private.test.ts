@@ -1,0 +1,87 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import type { Download } from '../../../../daemon/fetch/download/download.ts'
+import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { digestOf } from '../../../../proxy/oci/digest.ts'
+import { UpstreamError } from '../../../../proxy/upstream/types.ts'
+import { collect, pseudoRandomBytes } from '../../../fixtures/bytes.ts'
+import { fakeNode, openStore, peerWith, requestOf, upstreamWith } from '../../../fixtures/downloads.ts'
+import { checkpointsOf } from '../../../fixtures/swarm.ts'
+
+const bytes = pseudoRandomBytes(5 * chunkBytes + 7, 'private')
+const digest = digestOf(bytes)
+const signal = new AbortController().signal
+/** One that knows the size and says that anybody may have the blob. */
+const liar = peerWith(bytes, await checkpointsOf(bytes), { held: [], known: 0 })
+const isPublic = ({ public: isShared }: { readonly public: boolean }) => isShared
+
+async function untilHeld(download: Download, count: number): Promise<void> {
+  const watch = download.watch({ changed: () => {}, got: () => {}, heard: () => {} }, () => true)
+  while ((watch.held?.count ?? 0) < count) await delay(5)
+  watch.close()
+}
+
+describe('a private blob', () => {
+  it('that was left unfinished stays private, whatever a peer says', async () => {
+    const store = await openStore()
+    const stuck = await fakeNode({
+      store,
+      claim: { role: 'holder' },
+      upstream: async (request) => {
+        const opened = await upstreamWith(bytes.subarray(0, 4 * chunkBytes), 'private')(request)
+        const { body } = opened
+        const endless = async function* () {
+          yield* body
+          await delay(60_000, undefined, { signal: request.signal })
+        }
+        return { ...opened, size: bytes.length, body: endless() } as never
+      },
+    })
+    const first = stuck.download(digest, 'alice')
+    const running = first.run()
+    await untilHeld(first, 4)
+    first.abort(new Error('nobody waits any more'))
+    await running
+    expect(store.partials.idle).toBe(1)
+    const next = await fakeNode({
+      store,
+      peers: { liar },
+      upstream: async () => {
+        throw new UpstreamError('denied', 'no')
+      },
+    })
+    const second = next.download(digest, 'mallory')
+    const again = second.run()
+    await expect(second.open(requestOf(digest, 'mallory'))).rejects.toThrow('this very asker')
+    expect(second.facts).toMatchObject({ public: false, repositories: ['docker.io/app'] })
+    expect(second.share(isPublic)).toBeUndefined()
+    second.abort(new Error('over'))
+    await again
+  })
+
+  it('that a peer called public is given no further once upstream has said so, but to who asked first', async () => {
+    const { download } = await fakeNode({
+      peers: { liar },
+      claim: { role: 'holder' },
+      upstream: async (request) => {
+        await delay(500)
+        return await upstreamWith(bytes, 'private')(request)
+      },
+    })
+    const fetch = download(digest, 'alice')
+    const running = fetch.run()
+    const [alice, mallory] = await Promise.all([
+      fetch.open(requestOf(digest, 'alice')),
+      fetch.open(requestOf(digest, 'mallory')),
+    ])
+    const shared = fetch.share(isPublic)
+    const has = shared?.has(0, chunkBytes - 1, 2000)
+    const refused = expect(collect(mallory.read(0, undefined, signal))).rejects.toThrow('this very asker')
+    expect(digestOf(await collect(alice.read(0, undefined, signal)))).toBe(digest)
+    await refused
+    expect(await has).toBe(false)
+    expect(shared && (await collect(shared.read(0, 9, signal)).catch(() => 'refused'))).toBe('refused')
+    await running
+    await Promise.all([alice.close(), mallory.close(), shared?.close()])
+  })
+})
