@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import type { Digest } from '../../proxy/oci/digest.ts'
-import { Announcer } from './announce/announcer.ts'
 import { ANNOUNCE_PROTOCOL, MAX_ANNOUNCE_STREAMS } from './announce/constants.ts'
+import { PeerPublisher } from './announce/peer-publisher.ts'
 import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
 import { ClaimBook } from './claim/book.ts'
@@ -144,7 +144,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const advertiser = new Advertiser({
     records,
     shared,
-    announcer: new Announcer({ openStream: openStream(ANNOUNCE_PROTOCOL), shared, log }),
+    peers: new PeerPublisher({ openStream: openStream(ANNOUNCE_PROTOCOL), shared, log }),
     dht: new DhtPublisher({ records, log }),
     held,
     isLarge: () => node.getPeers().length >= MESH_CONNECTIONS,

@@ -8,9 +8,9 @@ import { LevelDatastore } from 'datastore-level'
 import { createLibp2p } from 'libp2p'
 import { pino } from 'pino'
 import { afterEach, describe, expect, test } from 'vitest'
-import { Announcer } from '../../daemon/swarm/announce/announcer.ts'
 import { ANNOUNCE_PROTOCOL, MAX_KEYS, MAX_WORKING } from '../../daemon/swarm/announce/constants.ts'
 import { encodeAnnouncement } from '../../daemon/swarm/announce/message.ts'
+import { PeerPublisher } from '../../daemon/swarm/announce/peer-publisher.ts'
 import { announceServer } from '../../daemon/swarm/announce/server.ts'
 import { hashOf } from '../../daemon/swarm/router/cid.ts'
 import { RecordStore } from '../../daemon/swarm/router/record-store.ts'
@@ -157,25 +157,25 @@ async function bareNodes(bounds?: { ofPeer: number; ofAll: number }) {
   return { announcing, keeping, records }
 }
 
-function announcerOf(node: Libp2p, shared: ReadonlySet<Digest>): Announcer {
+function publisherOf(node: Libp2p, shared: ReadonlySet<Digest>): PeerPublisher {
   const openStream = (_: string, signal: AbortSignal): Promise<Stream> => {
     const [peer] = node.getPeers()
     if (peer === undefined) throw new Error('nobody is connected')
     return node.dialProtocol(peer, ANNOUNCE_PROTOCOL, { signal })
   }
-  const announcer = new Announcer({ openStream, shared, log })
-  announcer.start()
-  cleanUp.push(() => announcer.stop())
-  return announcer
+  const publisher = new PeerPublisher({ openStream, shared, log })
+  publisher.start()
+  cleanUp.push(() => publisher.stop())
+  return publisher
 }
 
 describe('a node that is told', () => {
   test('records the peer at the other end of the connection, and no more of it than its bounds', async () => {
     const { announcing, keeping, records } = await bareNodes({ ofPeer: 5, ofAll: 100 })
     const digests = Array.from({ length: 20 }, () => digestOf(randomBytes(8)))
-    const announcer = announcerOf(announcing, new Set(digests))
-    announcer.connected(keeping.peerId.toString())
-    await until(() => announcer.queued === 0)
+    const publisher = publisherOf(announcing, new Set(digests))
+    publisher.connected(keeping.peerId.toString())
+    await until(() => publisher.queued === 0)
     const found = await Promise.all(digests.map((digest) => records.providers(hashOf(digest))))
     expect(found.filter((providers) => providers.length > 0)).toEqual(
       Array.from({ length: 5 }, () => [announcing.peerId.toString()]),
@@ -214,12 +214,12 @@ describe('a node that is told', () => {
   test('is told again when the stream was lost', async () => {
     const { announcing, keeping, records } = await bareNodes()
     const shared = new Set<Digest>()
-    const announcer = announcerOf(announcing, shared)
-    announcer.connected(keeping.peerId.toString())
+    const publisher = publisherOf(announcing, shared)
+    publisher.connected(keeping.peerId.toString())
     const place = async () => {
       const digest = digestOf(randomBytes(8))
       shared.add(digest)
-      announcer.place(digest)
+      publisher.place(digest)
       await until(async () => (await records.providers(hashOf(digest))).length === 1)
     }
     await place()

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Digest } from '../../../proxy/oci/digest.ts'
-import type { Announcer } from '../announce/announcer.ts'
+import type { PeerPublisher } from '../announce/peer-publisher.ts'
 import type { PeerId } from '../ports.ts'
 import { LONGEST_PAUSE_MS, MAX_QUEUED, MAX_WRITTEN, REFRESH_MS, WITHDRAW_MS } from './constants.ts'
 import type { DhtPublisher } from './dht-publisher.ts'
@@ -11,10 +11,10 @@ import type { ProviderRecords } from './records.ts'
 
 interface AdvertiserOptions {
   readonly records: Pick<ProviderRecords, 'keep' | 'remove' | 'retain'>
-  /** Filled here: all blobs that are announced, as many as the store holds. The announcer reads it. */
+  /** Filled here: all blobs that are announced, as many as the store holds. Publishing to peers reads it. */
   readonly shared: Set<Digest>
-  readonly announcer: Pick<
-    Announcer,
+  readonly peers: Pick<
+    PeerPublisher,
     'start' | 'stop' | 'connected' | 'disconnected' | 'place' | 'withdraw' | 'refresh' | 'queued'
   >
   readonly dht: Pick<DhtPublisher, 'start' | 'stop' | 'add' | 'round' | 'cancel' | 'queued'>
@@ -54,61 +54,61 @@ export class Advertiser {
 
   /** How many are still to be told to the peer that is furthest behind, or are queued otherwise. */
   get queued(): number {
-    const { announcer, dht } = this.#options
-    return Math.max(this.#queue.size + this.#writing.length, announcer.queued) + dht.queued
+    const { peers, dht } = this.#options
+    return Math.max(this.#queue.size + this.#writing.length, peers.queued) + dht.queued
   }
 
   start(): void {
-    const { announcer, dht } = this.#options
-    announcer.start()
+    const { peers, dht } = this.#options
+    peers.start()
     dht.start()
     this.#writer = this.#dropStaleRecords()
       .then(() => this.#round())
       .then(() => this.#write())
     this.#refresh = setInterval(() => {
       void this.#round()
-      announcer.refresh()
+      peers.refresh()
     }, REFRESH_MS)
   }
 
   async stop(): Promise<void> {
-    const { announcer, dht } = this.#options
+    const { peers, dht } = this.#options
     clearInterval(this.#refresh)
     this.#pauses.stop()
     this.#queue.endRound()
-    await Promise.all([announcer.stop(), dht.stop(), this.#writer])
+    await Promise.all([peers.stop(), dht.stop(), this.#writer])
   }
 
   /** To be called when requests can be sent to a peer. */
   connected(peer: PeerId): void {
-    const { announcer, dht, held, isLarge } = this.#options
-    announcer.connected(peer)
+    const { peers, dht, held, isLarge } = this.#options
+    peers.connected(peer)
     if (!isLarge() || performance.now() - this.#lastOnDht < REFRESH_MS) return
     this.#lastOnDht = performance.now()
     dht.round(held())
   }
 
   disconnected(peer: PeerId): void {
-    this.#options.announcer.disconnected(peer)
+    this.#options.peers.disconnected(peer)
   }
 
   advertise(digest: Digest, fresh: boolean): void {
-    const { announcer, dht, isLarge, shared } = this.#options
+    const { peers, dht, isLarge, shared } = this.#options
     if (this.#pauses.stopped.aborted) return
     shared.add(digest)
     this.#queue.add(digest, fresh)
     this.#pauses.wake()
-    announcer.place(digest)
+    peers.place(digest)
     if (isLarge()) dht.add(digest, fresh)
   }
 
   /** Takes a blob back: this node's record, and those of connected peers. Does not wait for peers. */
   async withdraw(digest: Digest): Promise<void> {
-    const { announcer, dht, records, shared, log } = this.#options
+    const { peers, dht, records, shared, log } = this.#options
     this.#queue.delete(digest)
     this.#provided.delete(digest)
     shared.delete(digest)
-    announcer.withdraw(digest)
+    peers.withdraw(digest)
     // the record is removed after an announcement that would write it again
     const writing = this.#writing.includes(digest) ? this.#written : undefined
     await within(WITHDRAW_MS, Promise.all([dht.cancel(digest), writing]))

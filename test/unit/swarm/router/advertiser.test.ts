@@ -20,7 +20,7 @@ beforeEach(() => {
 })
 afterEach(() => advertiser.stop())
 
-/** Records in memory, and an announcer and a DHT that note what they are told; `keep` can be made slow or fail. */
+/** Records in memory, and peers and a DHT that note what they are told; `keep` can be made slow or fail. */
 function start(held: readonly Digest[] = [], keep: (digests: readonly Digest[]) => Promise<void> = async () => {}) {
   const note = (name: string) => (what?: string) => void calls.push(what === undefined ? name : `${name} ${what}`)
   advertiser = new Advertiser({
@@ -33,7 +33,7 @@ function start(held: readonly Digest[] = [], keep: (digests: readonly Digest[]) 
       retain: async () => void calls.push('retain'),
     },
     shared,
-    announcer: {
+    peers: {
       start: () => {},
       stop: async () => {},
       connected: note('connected'),

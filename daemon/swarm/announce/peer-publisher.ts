@@ -12,7 +12,7 @@ import { ANSWER_TIMEOUT_MS, LONGEST_WAIT_MS, MAX_KEYS, MAX_TAKEN_BACK } from './
 import { Link } from './link.ts'
 import { type AnnounceAnswer, decodeAnswer, encodeAnnouncement, type Kind } from './message.ts'
 
-interface AnnouncerOptions {
+interface PeerPublisherOptions {
   readonly openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>
   /** All blobs that this node announces; read as it goes. */
   readonly shared: ReadonlySet<Digest>
@@ -24,8 +24,8 @@ interface AnnouncerOptions {
  * asks. What changes is told at once. A peer that connects, and now and then every peer, is told of all that it is near to:
  * one peer after the other, and at a tenth of a core. Who has that already finds it out without writing.
  */
-export class Announcer {
-  readonly #options: AnnouncerOptions
+export class PeerPublisher {
+  readonly #options: PeerPublisherOptions
   readonly #requests: Requests<AnnounceAnswer>
   readonly #links = new Map<PeerId, Link>()
   readonly #space = new KeySpace()
@@ -36,7 +36,7 @@ export class Announcer {
   /** Whose round is under way. */
   #told: Link | undefined
 
-  constructor(options: AnnouncerOptions) {
+  constructor(options: PeerPublisherOptions) {
     this.#options = options
     const { openStream } = options
     this.#requests = new Requests({ openStream, decode: decodeAnswer, patienceMs: ANSWER_TIMEOUT_MS })
