@@ -1,5 +1,7 @@
+import { setMaxListeners } from 'node:events'
 import type { PeerInfo } from '@libp2p/interface'
 import { type KadDHT, type KadDHTComponents, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import type { PeerId } from './peer-id.ts'
 
 export type Dht = KadDHT
 
@@ -34,4 +36,20 @@ export function createDht(components: KadDHTComponents): Dht {
   dht.dispatchEvent = (event: CustomEvent<PeerInfo>) =>
     components.connectionManager.getConnections(event.detail.id).length > 0 || dispatch.call(dht, event)
   return dht
+}
+
+/**
+ * The peers nearest to a key, connected or not: those that kad-dht's own lookup ends at.
+ * @param key a multihash, or anything else that is hashed to its place
+ */
+export async function* closestOnDht(
+  dht: Pick<Dht, 'getClosestPeers'>,
+  key: Uint8Array,
+  signal: AbortSignal,
+): AsyncGenerator<PeerId, void> {
+  // each request of the query listens to it
+  setMaxListeners(0, signal)
+  for await (const event of dht.getClosestPeers(key, { signal })) {
+    if (event.name === 'FINAL_PEER') yield event.peer.id.toString()
+  }
 }

@@ -7,9 +7,11 @@ import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
 import { ClaimBook } from './claim/book.ts'
 import { ClaimClient } from './claim/client.ts'
+import { ClosestPeers } from './claim/closest.ts'
 import { CLAIM_PROTOCOL, MAX_CLAIM_STREAMS } from './claim/constants.ts'
 import { claimServer } from './claim/server.ts'
 import { SwarmDatastore } from './datastore.ts'
+import { closestOnDht } from './dht.ts'
 import { parseSeed } from './discovery/addresses.ts'
 import { MESH_CONNECTIONS } from './discovery/constants.ts'
 import { Discovery } from './discovery/discovery.ts'
@@ -139,7 +141,10 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   shutdown.add('announcements', () => announcements.stop())
   const book = new ClaimBook()
   const peers = () => known.list().map(({ peerId }) => peerId)
-  const claims = new ClaimClient({ self, book, peers, openStream: openStream(CLAIM_PROTOCOL) })
+  const isLarge = () => node.getPeers().length >= MESH_CONNECTIONS
+  const query = (key: Uint8Array, signal: AbortSignal) => closestOnDht(node.services.dht, key, signal)
+  const closest = new ClosestPeers({ isLarge, admits, query })
+  const claims = new ClaimClient({ self, book, peers, closest, openStream: openStream(CLAIM_PROTOCOL) })
   const shared = new Set<Digest>()
   const advertiser = new Advertiser({
     records,
@@ -147,7 +152,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
     peers: new PeerPublisher({ openStream: openStream(ANNOUNCE_PROTOCOL), shared, log }),
     dht: new DhtPublisher({ records, log }),
     held,
-    isLarge: () => node.getPeers().length >= MESH_CONNECTIONS,
+    isLarge,
     log,
   })
 

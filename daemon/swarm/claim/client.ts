@@ -4,6 +4,7 @@ import { Conversation, Conversations } from '../conversation.ts'
 import { nearestPeers } from '../find/nearest.ts'
 import type { PeerId } from '../ports.ts'
 import type { ClaimAnswer, ClaimBook, ClaimQuestion } from './book.ts'
+import type { ClosestPeers } from './closest.ts'
 import { ANSWER_TIMEOUT_MS, COORDINATORS, MAX_ANSWER_BYTES, OPEN_TIMEOUT_MS, SILENT_MS } from './constants.ts'
 import { type ClaimRequest, type ClaimResponse, parseResponse } from './message.ts'
 
@@ -13,6 +14,8 @@ interface ClaimClientOptions {
   readonly book: ClaimBook
   /** Peers that can be asked. */
   readonly peers: () => readonly PeerId[]
+  /** Peers near a key that may not be connected. */
+  readonly closest: Pick<ClosestPeers, 'near'>
   readonly openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>
 }
 
@@ -45,10 +48,12 @@ export class ClaimClient {
    * @returns undefined where no coordinator answers; each has {@link ANSWER_TIMEOUT_MS}
    */
   async ask(key: string, question: ClaimQuestion, signal: AbortSignal): Promise<ClaimAnswer | undefined> {
-    const { self, book, peers } = this.#options
+    const { self, book, peers, closest } = this.#options
+    const place = sha256(key)
+    const all = new Set([...peers(), ...(await closest.near(place))])
     const now = performance.now()
-    const able = peers().filter((peer) => (this.#silent.get(peer) ?? 0) < now)
-    for (const peer of nearestPeers([...able, self], sha256(key), COORDINATORS)) {
+    const able = [...all].filter((peer) => peer !== self && (this.#silent.get(peer) ?? 0) < now)
+    for (const peer of nearestPeers([...able, self], place, COORDINATORS)) {
       if (signal.aborted) return undefined
       if (peer === self) return book.ask(key, self, question, performance.now())
       try {
