@@ -82,7 +82,7 @@ export class Swarming {
 
   /** The size is known. */
   begin(assembly: Assembly): void {
-    this.#session ??= new Session({ held: assembly.held, random: Math.random })
+    this.#session ??= new Session({ held: assembly.held, random: Math.random, now: performance.now() })
   }
 
   /** Requests under way. */

@@ -36,6 +36,8 @@ interface SessionOptions {
   readonly held: Bitfield
   /** 0 up to 1. */
   readonly random: () => number
+  /** The time at its beginning, in ms of the session's clock. */
+  readonly now: number
 }
 
 /**
@@ -55,15 +57,17 @@ export class Session {
   #chunkMs: number | undefined
   /** When time alone changes what is to be done. */
   #wakes = 0
-  #now = 0
+  #now: number
   /** When peers last sent anything. */
-  #progressAt = 0
+  #progressAt: number
   #heldBefore = 0
   #versionBefore = 0
   /** Whether something else happened that may change what is to be done. */
   #hasChanged = true
 
-  constructor({ held, random }: SessionOptions) {
+  constructor({ held, random, now }: SessionOptions) {
+    this.#now = now
+    this.#progressAt = now
     this.#held = held
     this.#random = random
     this.peers = new PeerTable(held)

@@ -25,7 +25,7 @@ class Scene {
 
   constructor(length: number, peers: Record<string, readonly number[]>, held: readonly number[] = []) {
     this.held = having(length, ...held)
-    this.session = new Session({ held: this.held, random: () => 0.5 })
+    this.session = new Session({ held: this.held, random: () => 0.5, now: this.now })
     this.session.verifiable = length
     for (const [id, chunks] of Object.entries(peers)) this.session.peers.join(id, having(length, ...chunks))
   }
