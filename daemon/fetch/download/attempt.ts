@@ -7,7 +7,7 @@ import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
 import { Claiming } from './claiming.ts'
-import { DESPERATE_MS, FOLLOW_PATIENCE_MS, GATHER_MS, STEP_MS } from './constants.ts'
+import { DESPERATE_MS, FOLLOW_PATIENCE_MS, GATHER_MS, HELP_CHUNKS, STEP_MS } from './constants.ts'
 import {
   type Attempt,
   type DownloadFacts,
@@ -269,7 +269,12 @@ export class RunningAttempt implements Attempt {
     if (assembly !== undefined) {
       this.#swarming.sync()
       this.#upstream.settle(assembly)
-      this.#slowPeers.measure(this.#swarming, assembly)
+      this.#slowPeers.measure(performance.now(), {
+        // Before the list is complete, it is upstream that sets the pace.
+        isWaiting: assembly.isListComplete && assembly.proven === undefined && !this.#swarming.isStarved,
+        fromPeers: this.#swarming.bytes,
+        fromUpstream: this.#upstream.bytes,
+      })
     }
     this.#swarming.pump()
     if (!this.#lookup.isOver || this.#swarming.isUndecided || this.#upstream.hasFailed) return
@@ -280,8 +285,15 @@ export class RunningAttempt implements Attempt {
     const isForgotten = performance.now() - this.#progressAt > DESPERATE_MS && this.#swarming.isStarved
     if (this.#claiming.role === 'holder' || isForgotten) {
       this.#upstream.fill()
-      if (this.#slowPeers.areSlow && assembly !== undefined) this.#upstream.help(assembly)
-    } else if (this.#claiming.role === 'racer') this.#upstream.fill(1)
+      this.#help(HELP_CHUNKS)
+    } else if (this.#claiming.role === 'racer') {
+      this.#upstream.fill(1)
+      this.#help(1)
+    }
+  }
+
+  #help(chunks: number): void {
+    if (this.#slowPeers.areSlow && this.#assembly !== undefined) this.#upstream.help(this.#assembly, chunks)
   }
 
   #needsUpstream(): boolean {

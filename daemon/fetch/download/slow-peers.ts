@@ -1,32 +1,53 @@
-import type { Assembly } from './assembly.ts'
-import { HELP_BELOW, HELP_WINDOW_MS } from './constants.ts'
+import { HELP_BELOW, HELP_GAIN, HELP_REST_MS, HELP_WINDOW_MS } from './constants.ts'
 
-/** Finds out whether the peers of a blob are so slow that upstream should help. */
+/** How far a fetch has come. */
+interface Progress {
+  /** Whether peers have what is missing, and nothing but them sets the pace. */
+  readonly isWaiting: boolean
+  /** Bytes so far. */
+  readonly fromPeers: number
+  readonly fromUpstream: number
+}
+
+/**
+ * Finds out whether the peers of a blob are so slow that upstream should help. It goes on helping for as long as that makes the
+ * fetch faster. Where it does not, it is upstream that is slow, or this node's own line, or one that all nodes share.
+ */
 export class SlowPeers {
-  #since = performance.now()
-  #bytes = 0
+  #since = Number.NaN
+  #fromPeers = 0
+  #fromUpstream = 0
   #areSlow = false
+  /** Bytes a second before upstream helped. */
+  #alone = 0
+  #restUntil = Number.NEGATIVE_INFINITY
 
+  /** Whether upstream should help. */
   get areSlow(): boolean {
     return this.#areSlow
   }
 
-  /** To be called often. Only a complete list counts: before, it is upstream that sets the pace. */
-  measure({ bytes, running }: { readonly bytes: number; readonly running: number }, assembly: Assembly): void {
-    const now = performance.now()
-    if (!assembly.isListComplete || assembly.proven !== undefined || running === 0) {
-      this.#restart(now, bytes)
+  /** To be called often. @param now ms of any clock that does not go back */
+  measure(now: number, progress: Progress): void {
+    if (!progress.isWaiting || Number.isNaN(this.#since)) {
+      this.#areSlow = false
+      this.#restart(now, progress)
       return
     }
     const ms = now - this.#since
     if (ms < HELP_WINDOW_MS) return
-    const areSlow = ((bytes - this.#bytes) / ms) * 1000 < HELP_BELOW
-    this.#restart(now, bytes, areSlow)
+    const byPeers = progress.fromPeers - this.#fromPeers
+    const byUpstream = progress.fromUpstream - this.#fromUpstream
+    // Where nothing came from upstream it has not helped: another node has the claim, or it was not asked yet.
+    if (byUpstream === 0) this.#alone = (byPeers / ms) * 1000
+    else if (((byPeers + byUpstream) / ms) * 1000 < this.#alone * HELP_GAIN) this.#restUntil = now + HELP_REST_MS
+    this.#areSlow = (byPeers / ms) * 1000 < HELP_BELOW && now >= this.#restUntil
+    this.#restart(now, progress)
   }
 
-  #restart(now: number, bytes: number, areSlow = false): void {
+  #restart(now: number, { fromPeers, fromUpstream }: Progress): void {
     this.#since = now
-    this.#bytes = bytes
-    this.#areSlow = areSlow
+    this.#fromPeers = fromPeers
+    this.#fromUpstream = fromUpstream
   }
 }

@@ -85,11 +85,6 @@ export class Swarming {
     this.#session ??= new Session({ held: assembly.held, random: Math.random, now: performance.now() })
   }
 
-  /** Requests under way. */
-  get running(): number {
-    return this.#transfers.running
-  }
-
   /** Bytes that peers have sent so far. */
   get bytes(): number {
     return this.#transfers.bytes

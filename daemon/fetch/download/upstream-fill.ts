@@ -2,7 +2,7 @@ import { UpstreamError } from '../../../proxy/upstream/types.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import { messageOf } from '../errors.ts'
 import type { Assembly } from './assembly.ts'
-import { HELP_CHUNKS, MAX_RANGE_STREAMS } from './constants.ts'
+import { MAX_RANGE_STREAMS } from './constants.ts'
 import { type Attempt, NotByChunks, WrongLength } from './context.ts'
 
 /** How long upstream is left alone after it failed for another reason than saying no, in ms. */
@@ -34,6 +34,7 @@ export class UpstreamFill {
   #error: unknown
   #failedUntil = 0
   #settling: Promise<void> | undefined
+  #bytes = 0
 
   constructor(options: UpstreamFillOptions) {
     this.#options = options
@@ -71,13 +72,18 @@ export class UpstreamFill {
     if (first !== undefined) this.#start('claim', first, this.#endOf(assembly, first, limit))
   }
 
-  /** Fetches some of the last chunks that are missing, while slow peers send the others. */
-  help(assembly: Assembly): void {
+  /** Bytes that came so far. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Fetches up to `limit` of the last chunks that are missing, while slow peers send the others. */
+  help(assembly: Assembly, limit: number): void {
     if (this.hasFailed || this.isRunning) return
     let last = assembly.chunks - 1
     while (last >= 0 && assembly.held.has(last)) last--
     let first = last
-    while (first > 0 && last - first < HELP_CHUNKS - 1 && !assembly.held.has(first - 1)) first--
+    while (first > 0 && last - first < limit - 1 && !assembly.held.has(first - 1)) first--
     if (last >= 0) this.#start('claim', first, last + 1)
   }
 
@@ -164,7 +170,10 @@ export class UpstreamFill {
       body: opened.size === undefined ? ofLength(opened.body, (end ?? size - 1) + 1 - offset) : opened.body,
       first,
       isUpstream: true,
-      onBytes: (bytes) => tools.onFetched('upstream', bytes),
+      onBytes: (bytes) => {
+        this.#bytes += bytes
+        tools.onFetched('upstream', bytes)
+      },
       onChunk: (chunk, fate) => {
         stream.at = chunk + 1
         if (fate === 'held') onChunk(chunk)

@@ -25,7 +25,7 @@ class Scene {
 
   constructor(length: number, peers: Record<string, readonly number[]>, held: readonly number[] = []) {
     this.held = having(length, ...held)
-    this.session = new Session({ held: this.held, random: () => 0.5, now: this.now })
+    this.session = new Session({ held: this.held, random: () => 0.5, now: 0 })
     this.session.verifiable = length
     for (const [id, chunks] of Object.entries(peers)) this.session.peers.join(id, having(length, ...chunks))
   }
@@ -238,6 +238,14 @@ describe('a session is starved', () => {
     expect(scene.session.isStarved).toBe(false)
     scene.session.verifiable = 2
     expect(scene.session.isStarved).toBe(true)
+  })
+
+  it('and expects something of a source at its beginning, however long the process has run', () => {
+    const session = new Session({ held: having(4), random: () => 0.5, now: 10 * SOURCE_MS })
+    session.peers.join('source', having(4), true)
+    session.verifiable = 4
+    session.plan(10 * SOURCE_MS + 1)
+    expect(session.expects(3)).toBe(true)
   })
 
   it('and expects of peers what they have, and of a source what it will offer', () => {

@@ -1,0 +1,59 @@
+import { expect, it, onTestFinished } from 'vitest'
+import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { digestOf } from '../../proxy/oci/digest.ts'
+import { pseudoRandomBytes } from '../fixtures/bytes.ts'
+import { ask } from '../fixtures/client.ts'
+import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
+import { makesUpBeginning, peersWith, waitsBefore } from '../fixtures/faulty-peers.ts'
+import { startTestNode, until } from '../fixtures/node.ts'
+
+const layer = pseudoRandomBytes(8 * chunkBytes + 1, 'provisional')
+const path = `/v2/app/blobs/${digestOf(layer)}`
+const provisional = 'layerd_provisional_bytes'
+const verified = 'layerd_verified_bytes_total'
+
+async function start() {
+  const upstream = await FakeUpstream.start()
+  onTestFinished(() => upstream.close())
+  upstream.addBlob(layer)
+  const config = { swarm: { lookupTimeout: '2s' }, registry: { shutdownTimeout: '10ms' } }
+  return { upstream, node: await startTestNode({ registries: { 'docker.io': upstream.url }, config }) }
+}
+
+it('what arrives is provisional until the digest has proven the whole, and verified from then on', async () => {
+  const { upstream, node } = await start()
+  upstream.inject('GET', faults.slow(16 * chunkBytes))
+  expect([await node.metric(provisional), await node.metric(verified)]).toEqual([0, 0])
+  const pull = ask(node.url, path)
+  for (const chunks of [1, 3]) {
+    await until(async () => (await node.metric(provisional)) >= chunks * chunkBytes)
+    expect(await node.metric(verified)).toBe(0)
+  }
+  expect((await pull).complete).toBe(true)
+  expect([await node.metric(provisional), await node.metric(verified)]).toEqual([0, layer.length])
+  // What the store has is neither fetched nor verified again.
+  await ask(node.url, path)
+  expect(await node.metric(verified)).toBe(layer.length)
+})
+
+it('what fits checkpoints that turn out to be false was provisional, is dropped, and never verified', async () => {
+  const { upstream, node } = await start()
+  upstream.inject('GET', faults.hang())
+  const gate = Promise.withResolvers<void>()
+  // Its list is false before chunk 6: no chunk fits there.
+  const [liar] = await peersWith([node], layer, [
+    async (content, blob) => {
+      await makesUpBeginning(content, blob)
+      await waitsBefore(6, gate.promise)(content, blob)
+    },
+  ])
+  const pull = ask(node.url, path)
+  await until(async () => (await node.metric(provisional)) >= 6 * chunkBytes)
+  expect(await node.metric(verified)).toBe(0)
+  gate.resolve()
+  await until(async () => (await node.metric(provisional)) === 0)
+  expect(await node.metric('layerd_wasted_bytes_total{reason="dropped"}')).toBeGreaterThanOrEqual(6 * chunkBytes)
+  expect(await node.metric(verified)).toBe(0)
+  expect((await node.status()).banned).toMatchObject([{ peerId: liar?.peerId() }])
+  expect((await pull).complete).toBe(false)
+})
