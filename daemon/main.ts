@@ -99,6 +99,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       lookupTimeout: config.swarm.lookupTimeout,
       patience,
       onFetched: (origin, bytes) => metrics.fetched(origin, bytes),
+      onVerified: (bytes) => metrics.verified(bytes),
       onWasted: (reason, bytes) => metrics.wasted(reason, bytes),
       logger,
     })
@@ -126,7 +127,12 @@ export async function startNode(config: Config, logger: Logger, version: string)
       if (lifecycle.isStopping) return 'the node is stopping'
       return registry === undefined ? 'the node is starting' : undefined
     }
-    metrics.observe({ store: () => store.usage, swarm: () => swarm.status(), flights: () => content.flights })
+    metrics.observe({
+      store: () => store.usage,
+      swarm: () => swarm.status(),
+      flights: () => content.flights,
+      provisionalBytes: () => content.downloads.provisionalBytes,
+    })
     const adminApp = createAdminApp({ metrics, status, notReady })
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))

@@ -6,6 +6,8 @@ export interface Readings {
   store(): { readonly bytes: number; readonly maxBytes: number; readonly blobs: number }
   swarm(): Pick<SwarmStatus, 'peers' | 'banned' | 'provided' | 'provideQueue'>
   flights(): number
+  /** Of all fetches under way. */
+  provisionalBytes(): number
 }
 
 /** The metrics of a node. Their names are a stable interface: fleets are watched by them. */
@@ -22,9 +24,10 @@ export class Metrics {
   readonly #damaged = this.#counter('layerd_damaged_blobs_total', 'Blobs found damaged on disk and dropped')
   readonly #wasted = this.#counter(
     'layerd_wasted_bytes_total',
-    'Bytes of chunks from peers that were of no use, by why: wrong, or a duplicate',
+    'Bytes of chunks that were of no use, by why: wrong, dropped with a list that was false, or a duplicate',
     'reason',
   )
+  readonly #verified = this.#counter('layerd_verified_bytes_total', 'Bytes of fetched blobs that their digest proved')
   readonly #duration = new Histogram({
     name: 'layerd_request_duration_seconds',
     help: 'Time from a request to the end of its response',
@@ -37,8 +40,9 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry })
     for (const source of ['upstream', 'peer']) this.#fetched.inc({ source }, 0)
     for (const to of ['client', 'peer']) this.#served.inc({ to }, 0)
-    for (const reason of ['wrong', 'duplicate']) this.#wasted.inc({ reason }, 0)
+    for (const reason of ['wrong', 'dropped', 'duplicate']) this.#wasted.inc({ reason }, 0)
     this.#damaged.inc(0)
+    this.#verified.inc(0)
   }
 
   fetched(source: 'upstream' | 'peer', bytes: number): void {
@@ -51,7 +55,12 @@ export class Metrics {
     this.#served.inc({ to }, bytes)
   }
 
-  wasted(reason: 'wrong' | 'duplicate', bytes: number): void {
+  /** A whole blob was proven. */
+  verified(bytes: number): void {
+    this.#verified.inc(bytes)
+  }
+
+  wasted(reason: 'wrong' | 'dropped' | 'duplicate', bytes: number): void {
     this.#wasted.inc({ reason }, bytes)
   }
 
@@ -81,9 +90,29 @@ export class Metrics {
     this.#gauge('layerd_store_blobs', 'Blobs on disk', () => readings.store().blobs)
     this.#gauge('layerd_peers', 'Connected peers', () => readings.swarm().peers.length)
     this.#gauge('layerd_banned_peers', 'Peers banned at present', () => readings.swarm().banned.length)
+    this.#bannedPeers(() => readings.swarm().banned.map(({ peerId }) => peerId))
     this.#gauge('layerd_provided_blobs', 'Blobs announced to peers', () => readings.swarm().provided)
     this.#gauge('layerd_provide_queue_blobs', 'Blobs waiting to be announced', () => readings.swarm().provideQueue)
     this.#gauge('layerd_flights', 'Fetches under way', () => readings.flights())
+    this.#gauge(
+      'layerd_provisional_bytes',
+      'Bytes of fetches under way that fit checkpoints which are not proven yet',
+      () => readings.provisionalBytes(),
+    )
+  }
+
+  /** One series for each peer that is banned at present; those are few. */
+  #bannedPeers(read: () => readonly string[]): void {
+    new Gauge({
+      name: 'layerd_banned_peer_info',
+      help: '1 for each peer that is banned at present',
+      labelNames: ['peer'],
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        for (const peer of read()) this.set({ peer }, 1)
+      },
+    })
   }
 
   #counter(name: string, help: string, label?: string): Counter {

@@ -11,7 +11,7 @@ import type { Sha256Engine } from '../verify/sha256.ts'
 import type { AccessControl } from './access.ts'
 import { explainedContent, manifestContent, storedContent } from './content.ts'
 import { MAX_REQUESTS } from './download/constants.ts'
-import { type DownloadTools, NotByChunks, NotForAsker } from './download/context.ts'
+import { type DownloadTools, NotByChunks, NotForAsker, type WasteReason } from './download/context.ts'
 import { Downloads } from './download/downloads.ts'
 import { Slots } from './download/slots.ts'
 import { isOffline, messageOf, toOciError } from './errors.ts'
@@ -34,7 +34,9 @@ interface FetcherOptions {
   /** How long upstream may take to answer a HEAD before it counts as one that can't be asked, in ms. */
   readonly patience: number
   readonly onFetched: (origin: BlobSource['origin'], bytes: number) => void
-  readonly onWasted: (reason: 'wrong' | 'duplicate', bytes: number) => void
+  /** A blob was proven by its digest, of so many bytes. */
+  readonly onVerified: (bytes: number) => void
+  readonly onWasted: (reason: WasteReason, bytes: number) => void
   readonly logger: DownloadTools['logger']
 }
 
@@ -153,7 +155,7 @@ export class Fetcher implements ContentSource {
   }
 
   #newFlight(request: ContentRequest, onLanded: () => void): Flight {
-    const { store, swarm, logger } = this.#options
+    const { store, swarm, onVerified, logger } = this.#options
     const { digest } = request
     const liars = new Set<PeerId>()
     return new Flight({
@@ -161,6 +163,7 @@ export class Fetcher implements ContentSource {
       repository: repositoryText(request.repository),
       stage: (size, onProgress) => store.stage(digest, size, onProgress),
       sequence: (onFacts) => this.#newSequence(request, liars, onFacts),
+      onVerified,
       onUncached: (error) =>
         logger.warn({ digest, reason: messageOf(error) }, 'passing a blob through without storing it'),
       onOrphaned: () => this.#limitOrphans(),

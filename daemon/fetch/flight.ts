@@ -23,6 +23,8 @@ interface FlightOptions {
   readonly sequence: (onFacts: (facts: Facts) => void) => Sequence
   /** What a sequence gave was wrong. */
   readonly onWrong: (sequence: Sequence, error: Error) => void
+  /** All bytes match the digest. */
+  readonly onVerified: (bytes: number) => void
   /** The content could not be kept, but is passed through. */
   readonly onUncached: (error: unknown) => void
   /** The last client has left before the end. */
@@ -155,6 +157,7 @@ export class Flight {
       staging ??= await this.#stage(attempt)
       await staging.blob.finish()
       this.#setState(attempt, { name: 'proven' })
+      this.#options.onVerified(staging.blob.readable)
       const { facts, isPublic } = attempt
       await staging.commit({ mediaType: facts?.mediaType, public: isPublic, repository: this.#options.repository })
       return undefined

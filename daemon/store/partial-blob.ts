@@ -1,6 +1,7 @@
 import { constants, type FileHandle, open, readFile, unlink } from 'node:fs/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { Bitfield } from '../verify/bitfield.ts'
+import { chunkBytes, chunkLength } from '../verify/chunk.ts'
 import { type FilePlace, WriteFailure } from '../verify/state.ts'
 import { writeError } from './errors.ts'
 import type { BlobFacts } from './metadata.ts'
@@ -163,6 +164,13 @@ export class PartialBlob {
     this.#state.held.set(chunk)
     this.unverified.clear(chunk)
     this.#touch()
+  }
+
+  /** Bytes that are held. */
+  get heldBytes(): number {
+    const last = this.held.length - 1
+    const missing = this.held.has(last) ? chunkBytes - chunkLength(last, this.size) : 0
+    return this.held.count * chunkBytes - missing
   }
 
   /** A chunk is not to be used any more. */

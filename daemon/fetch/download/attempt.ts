@@ -3,9 +3,11 @@ import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import type { PeerTable } from '../../swarm/session/peer-table.ts'
+import { chunkLength } from '../../verify/chunk.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
+import type { AttemptOptions } from './attempt-options.ts'
 import { Claiming } from './claiming.ts'
 import { DESPERATE_MS, FOLLOW_PATIENCE_MS, GATHER_MS, HELP_CHUNKS, STEP_MS } from './constants.ts'
 import {
@@ -20,28 +22,9 @@ import {
 import { KnownFacts } from './known-facts.ts'
 import { Lookup } from './lookup.ts'
 import { lookAfterRanges } from './ranges.ts'
-import type { Reading } from './reader.ts'
 import { SlowPeers } from './slow-peers.ts'
 import { Swarming } from './swarming.ts'
 import { UpstreamFill } from './upstream-fill.ts'
-
-interface AttemptOptions {
-  readonly tools: DownloadTools
-  readonly request: ContentRequest
-  /** Peers that are not to be used. */
-  readonly excluded: Set<PeerId>
-  /** Clients that read the blob at present. */
-  readonly readings: ReadonlySet<Reading>
-  /** Told when facts have changed. */
-  readonly onNews: () => void
-  /** Told when a chunk is held; from a peer, or from upstream where it is left out. */
-  readonly onHeld: (chunk: number, from: PeerId | undefined) => void
-  /** Told when a peer says that it holds a chunk. */
-  readonly onHeard: (peer: PeerId, chunk: number) => void
-  /** Told when chunks turned out not to fit, which clients may have got. */
-  readonly onDropped: (chunks: readonly number[]) => void
-  readonly signal: AbortSignal
-}
 
 /** Fetches a blob from peers and upstream, until it is proven or can't be had. */
 export class RunningAttempt implements Attempt {
@@ -136,6 +119,7 @@ export class RunningAttempt implements Attempt {
         if (this.#assembly !== undefined && this.#assembly.proven === undefined) await delay(GATHER_MS)
       }
       isProven = true
+      this.tools.onVerified(this.#assembly.size)
       return this.#assembly
     } finally {
       for (const [peer, reason] of this.#swarming.lies.judge(this.#assembly?.proven)) this.#ban(peer, reason)
@@ -194,6 +178,8 @@ export class RunningAttempt implements Attempt {
   }
 
   dropped(chunks: readonly number[]): void {
+    const bytes = chunks.reduce((sum, chunk) => sum + chunkLength(chunk, this.#assembly?.size ?? 0), 0)
+    if (bytes > 0) this.tools.onWasted('dropped', bytes)
     // What comes to light later is about a file that nobody reads from any more.
     if (chunks.length > 0 && !this.signal.aborted) this.#options.onDropped(chunks)
     this.news()

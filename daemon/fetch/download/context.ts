@@ -15,6 +15,9 @@ interface Logger {
   warn(facts: object, message: string): void
 }
 
+/** Why bytes were of no use. */
+export type WasteReason = 'wrong' | 'dropped' | 'duplicate'
+
 /** What all fetches of a node share. */
 export interface DownloadTools {
   /** This node, once the swarm runs. */
@@ -29,8 +32,10 @@ export interface DownloadTools {
   /** How long a cold request waits for peers before upstream is asked, in ms. */
   readonly lookupTimeout: number
   readonly onFetched: (origin: 'peer' | 'upstream', bytes: number) => void
-  /** A chunk from a peer did not fit, or came twice. */
-  readonly onWasted: (reason: 'wrong' | 'duplicate', bytes: number) => void
+  /** A blob was proven, of so many bytes; what was held of it before was provisional. */
+  readonly onVerified: (bytes: number) => void
+  /** A chunk did not fit, was held along a list that was false, or came twice. */
+  readonly onWasted: (reason: WasteReason, bytes: number) => void
   readonly logger: Logger
 }
 

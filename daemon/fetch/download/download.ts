@@ -2,6 +2,7 @@ import type { Digest } from '../../../proxy/oci/digest.ts'
 import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { Content, ContentRequest } from '../../../proxy/ports.ts'
 import { isUnstorable } from '../../store/errors.ts'
+import type { PartialBlob } from '../../store/partial-blob.ts'
 import type { BlobWatch, BlobWatcher, PeerId, SharedBlob } from '../../swarm/ports.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import { DigestMismatch } from '../../verify/mismatch.ts'
@@ -13,16 +14,8 @@ import { RunningAttempt } from './attempt.ts'
 import { commit } from './commit.ts'
 import { MAX_ATTEMPTS } from './constants.ts'
 import { type DownloadFacts, type DownloadTools, NotForAsker, SizeConflict } from './context.ts'
-import { hashedPrefix, type Reading, readAsItComes } from './reader.ts'
+import { hashedPrefix, type Reader, type Reading, readAsItComes } from './reader.ts'
 import { sharedPart } from './shared-part.ts'
-
-/** A client that may have the blob. */
-interface Reader {
-  readonly size: number
-  readonly request: ContentRequest
-  /** Whether it may not have it any more. */
-  readonly isRevoked: () => boolean
-}
 
 interface DownloadOptions {
   readonly tools: DownloadTools
@@ -67,6 +60,12 @@ export class Download {
 
   get clients(): number {
     return this.#clients
+  }
+
+  /** What is held of it while nothing has proven it yet; undefined before and after. */
+  get provisional(): PartialBlob | undefined {
+    const { assembly } = this.#attempt
+    return this.#hasLanded || assembly?.proven !== undefined ? undefined : assembly?.partial
   }
 
   /** What is known, as soon as a source has answered. */

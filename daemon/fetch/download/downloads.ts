@@ -33,6 +33,11 @@ export class Downloads {
     return this.#running.size
   }
 
+  /** Bytes that fetches hold, and that nothing has proven yet. */
+  get provisionalBytes(): number {
+    return [...this.#running.values()].reduce((sum, { download }) => sum + (download.provisional?.heldBytes ?? 0), 0)
+  }
+
   /** Joins the download of a digest, or starts it. @throws why it can't be had by chunks, or not by this asker */
   async open(request: ContentRequest): Promise<Content> {
     const { download, repository } = this.#running.get(request.digest) ?? this.#start(request)

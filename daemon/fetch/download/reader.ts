@@ -1,8 +1,17 @@
 import { algorithmOf, createDigestHash } from '../../../proxy/oci/digest.ts'
+import type { ContentRequest } from '../../../proxy/ports.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import type { HashedPrefix } from '../../verify/prove.ts'
 import type { Notifier } from '../notifier.ts'
 import type { Assembly } from './assembly.ts'
+
+/** A client that may have the blob. */
+export interface Reader {
+  readonly size: number
+  readonly request: ContentRequest
+  /** Whether it may not have it any more. */
+  readonly isRevoked: () => boolean
+}
 
 /** A client that reads bytes `start` to `end` (inclusive). */
 export interface Reading {

@@ -30,6 +30,7 @@ describe('a blob that is put together', () => {
     await take(4, slice(4, 5))
     await take(1, slice(1, 3))
     expect([...assembly.held.indexes()]).toEqual([1, 2, 4])
+    expect(assembly.partial.heldBytes).toBe(2 * chunkBytes + 100_001)
     expect(assembly.proven).toBeUndefined()
     await take(3, slice(3, 4))
     await take(0, slice(0, 1))
