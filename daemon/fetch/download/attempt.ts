@@ -7,11 +7,11 @@ import { chunkLength } from '../../verify/chunk.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
-import type { AttemptOptions } from './attempt-options.ts'
 import { Claiming } from './claiming.ts'
-import { DESPERATE_MS, FOLLOW_PATIENCE_MS, GATHER_MS, HELP_CHUNKS, STEP_MS } from './constants.ts'
+import { FOLLOW_PATIENCE_MS, GATHER_MS, HELP_CHUNKS, STEP_MS } from './constants.ts'
 import {
   type Attempt,
+  type AttemptOptions,
   type DownloadFacts,
   type DownloadTools,
   emptyDigest,
@@ -21,6 +21,7 @@ import {
 } from './context.ts'
 import { KnownFacts } from './known-facts.ts'
 import { Lookup } from './lookup.ts'
+import { Patience } from './patience.ts'
 import { lookAfterRanges } from './ranges.ts'
 import { SlowPeers } from './slow-peers.ts'
 import { Swarming } from './swarming.ts'
@@ -47,7 +48,7 @@ export class RunningAttempt implements Attempt {
   /** Chunks that came from upstream. */
   #fromUpstream = 0
   readonly #lookup: Lookup
-  #progressAt = performance.now()
+  readonly #patience = new Patience()
 
   constructor(options: AttemptOptions) {
     this.#options = options
@@ -59,7 +60,7 @@ export class RunningAttempt implements Attempt {
     this.#lookup = new Lookup(this, (peer) => this.#swarming.meet(peer))
     this.#upstream = new UpstreamFill({
       attempt: this,
-      expects: (chunk) => this.#swarming.session?.expects(chunk) ?? false,
+      expects: (chunk) => this.#expects(chunk),
       onChunk: (chunk) => {
         this.held(chunk)
         if (this.#claiming.role === 'racer') this.#claiming.poke()
@@ -75,7 +76,7 @@ export class RunningAttempt implements Attempt {
         ),
       held: () => this.#fromUpstream,
       needsUpstream: () => !this.#upstream.hasFailed && this.#assembly?.proven === undefined && this.#needsUpstream(),
-      isStarved: () => this.#swarming.isStarved || this.#slowPeers.areSlow,
+      isStarved: () => this.#swarming.isRefused || this.#slowPeers.areSlow || this.#patience.isOver,
       onAnswer: (members, holder) => {
         this.#swarming.meetSome(members)
         this.#swarming.holder = holder
@@ -162,7 +163,7 @@ export class RunningAttempt implements Attempt {
   }
 
   held(chunk: number, from?: PeerId): void {
-    this.#progressAt = performance.now()
+    this.#patience.held(this.#swarming.bytes, from !== undefined)
     if (from === undefined) this.#fromUpstream++
     this.#options.onHeld(chunk, from)
     this.changed.notify()
@@ -263,13 +264,22 @@ export class RunningAttempt implements Attempt {
       })
     }
     this.#swarming.pump()
-    if (!this.#lookup.isOver || this.#swarming.isUndecided || this.#upstream.hasFailed) return
+    this.#patience.look(this.#swarming.bytes)
+    const { isOver: isDesperate } = this.#patience
+    const isOpen = !this.#lookup.isOver || this.#swarming.isUndecided
+    if ((isOpen && !isDesperate) || this.#upstream.hasFailed) return
+    const mayFetchAll = this.#claiming.role === 'holder' || isDesperate
     if (assembly !== undefined) {
-      const mayFetchAll = this.#claiming.role !== 'none'
-      lookAfterRanges(this.#options.readings, assembly, this.#swarming, this.#upstream, mayFetchAll)
+      lookAfterRanges({
+        readings: this.#options.readings,
+        assembly,
+        session: this.#swarming.session,
+        upstream: this.#upstream,
+        expects: (chunk) => this.#expects(chunk),
+        mayFetchAll: mayFetchAll || this.#claiming.role === 'racer',
+      })
     }
-    const isForgotten = performance.now() - this.#progressAt > DESPERATE_MS && this.#swarming.isStarved
-    if (this.#claiming.role === 'holder' || isForgotten) {
+    if (mayFetchAll) {
       this.#upstream.fill()
       this.#help(HELP_CHUNKS)
     } else if (this.#claiming.role === 'racer') {
@@ -282,6 +292,11 @@ export class RunningAttempt implements Attempt {
     if (this.#slowPeers.areSlow && this.#assembly !== undefined) this.#upstream.help(this.#assembly, chunks)
   }
 
+  /** Whether a chunk can be expected from peers. */
+  #expects(chunk: number): boolean {
+    return !this.#patience.isOver && (this.#swarming.session?.expects(chunk) ?? false)
+  }
+
   #needsUpstream(): boolean {
     return this.#upstream.isNeeded || this.#upstream.isRunning || this.#slowPeers.areSlow
   }
@@ -289,8 +304,7 @@ export class RunningAttempt implements Attempt {
   /** Whether nothing is under way and nobody is left who could give what is missing. */
   #isHopeless(): boolean {
     if (!this.#lookup.isOver || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
-    const silence = performance.now() - this.#progressAt
-    if (silence > FOLLOW_PATIENCE_MS) return true
+    if (this.#patience.silence > FOLLOW_PATIENCE_MS) return true
     if (!this.#swarming.isStarved || this.#swarming.isPromising) return false
     if (this.#swarming.isUndecided || this.#swarming.followsHolder) return false
     return (this.#assembly?.held.count ?? 0) === 0 || this.#lookup.isExhausted

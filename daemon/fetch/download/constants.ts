@@ -51,8 +51,12 @@ export const MAX_REQUESTS = 32
 /** How often an attempt looks whether something is to be done, in ms, when nothing tells it. */
 export const STEP_MS = 200
 
-/** Without a chunk for this long, in ms, upstream is asked whoever has the claim: never worse than without layerd. */
+/**
+ * Without a chunk for this long, in ms, and less than one sent in such a time, upstream is asked whoever has the claim: never
+ * worse than without layerd. However much is sent, it is asked after the longer time.
+ */
 export const DESPERATE_MS = 8_000
+export const DESPERATE_LIMIT_MS = 60_000
 
 /** What happens within this time, in ms, is looked at together. */
 export const GATHER_MS = 2

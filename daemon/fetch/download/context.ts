@@ -7,6 +7,7 @@ import type { Sha256Engine } from '../../verify/sha256.ts'
 import type { AccessControl } from '../access.ts'
 import type { Notifier } from '../notifier.ts'
 import type { Assembly } from './assembly.ts'
+import type { Reading } from './reader.ts'
 import type { Slots } from './slots.ts'
 
 interface Logger {
@@ -44,6 +45,25 @@ export interface DownloadFacts extends Omit<BlobFacts, 'access'> {
   readonly origin: ContentOrigin
   /** Whether all sources that answered say that anybody may have it: private wins. */
   readonly public: boolean
+}
+
+/** What one attempt is given, and whom it tells. */
+export interface AttemptOptions {
+  readonly tools: DownloadTools
+  readonly request: ContentRequest
+  /** Peers that are not to be used. */
+  readonly excluded: Set<PeerId>
+  /** Clients that read the blob at present. */
+  readonly readings: ReadonlySet<Reading>
+  /** Told when facts have changed. */
+  readonly onNews: () => void
+  /** Told when a chunk is held; from a peer, or from upstream where it is left out. */
+  readonly onHeld: (chunk: number, from: PeerId | undefined) => void
+  /** Told when a peer says that it holds a chunk. */
+  readonly onHeard: (peer: PeerId, chunk: number) => void
+  /** Told when chunks turned out not to fit, which clients may have got. */
+  readonly onDropped: (chunks: readonly number[]) => void
+  readonly signal: AbortSignal
 }
 
 /** One attempt to fetch one blob, as its parts see it. */

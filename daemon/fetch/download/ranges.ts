@@ -1,21 +1,26 @@
+import type { Session } from '../../swarm/session/session.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import type { Assembly } from './assembly.ts'
 import { MAX_URGENT, SMALL_RANGE_BYTES, URGENT_CHUNKS } from './constants.ts'
 import type { Reading } from './reader.ts'
-import type { Swarming } from './swarming.ts'
 import type { UpstreamFill } from './upstream-fill.ts'
+
+interface RangesOptions {
+  readonly readings: ReadonlySet<Reading>
+  readonly assembly: Assembly
+  readonly session: Session | undefined
+  readonly upstream: UpstreamFill
+  /** Whether a chunk can be expected from peers. */
+  readonly expects: (chunk: number) => boolean
+  /** Whether upstream may be asked for more than small ranges, because no other node fetches the blob. */
+  readonly mayFetchAll: boolean
+}
 
 /**
  * What clients that read a range wait for comes first: from peers, or from upstream where they don't have it.
- * @param mayFetchAll whether upstream may be asked for more than small ranges, because no other node fetches the blob
  */
-export function lookAfterRanges(
-  readings: ReadonlySet<Reading>,
-  assembly: Assembly,
-  { session }: Pick<Swarming, 'session'>,
-  upstream: UpstreamFill,
-  mayFetchAll: boolean,
-): void {
+export function lookAfterRanges(options: RangesOptions): void {
+  const { readings, assembly, session, upstream, expects, mayFetchAll } = options
   const urgent: number[] = []
   for (const { position, end, isRange } of readings) {
     if (!isRange || urgent.length >= MAX_URGENT) continue
@@ -24,7 +29,7 @@ export function lookAfterRanges(
     while (chunk <= last && (assembly.held.has(chunk) || assembly.raw.has(chunk))) chunk++
     if (chunk > last) continue
     for (let next = chunk; next <= Math.min(last, chunk + URGENT_CHUNKS - 1); next++) urgent.push(next)
-    const isComing = session?.expects(chunk) === true || upstream.isComing(chunk, URGENT_CHUNKS)
+    const isComing = expects(chunk) || upstream.isComing(chunk, URGENT_CHUNKS)
     const mayFetch = mayFetchAll || end + 1 - position <= SMALL_RANGE_BYTES
     if (!isComing && mayFetch) upstream.fetchRange(chunk, last)
   }

@@ -11,17 +11,7 @@ import { Lies } from './lies.ts'
 import { Lists } from './lists.ts'
 import { mayBeUsed } from './peer-access.ts'
 import { PeerTransfers } from './peer-transfers.ts'
-import { type Told, View } from './view.ts'
-
-/** A peer that is watched for the blob. */
-interface Member {
-  readonly id: PeerId
-  /** What it says; undefined until it has answered. */
-  view: View | undefined
-  readonly metAt: number
-  /** How often it has introduced itself. */
-  introductions: number
-}
+import { type Member, type Told, View } from './view.ts'
 
 /** The peers of one attempt: watches what they hold, and asks them for chunks. */
 export class Swarming {
@@ -93,6 +83,11 @@ export class Swarming {
   /** Whether peers can't bring the blob further at present. */
   get isStarved(): boolean {
     return this.#transfers.running === 0 && (this.#session?.isStarved ?? true)
+  }
+
+  /** Whether they can't, or only those could who have long been busy. */
+  get isRefused(): boolean {
+    return this.#transfers.running === 0 && (this.#session?.isRefused ?? true)
   }
 
   /** Whether a peer has not answered yet that may still do so in time. */

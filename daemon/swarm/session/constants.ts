@@ -25,6 +25,9 @@ export const BUSY_PAUSE_LIMIT_MS = 1_000
 export const FAILURE_PAUSE_MS = 1_000
 export const MAX_FAILURES = 4
 
+/** Peers that have left of which it is remembered how they were. */
+export const MAX_GONE = 256
+
 /** A request without a byte for this long, in ms: its chunks may be asked for elsewhere as well. */
 export const STALL_MS = 1_500
 

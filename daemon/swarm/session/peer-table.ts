@@ -6,6 +6,7 @@ import {
   FAILURE_PAUSE_MS,
   LAGGARD_FACTOR,
   MAX_FAILURES,
+  MAX_GONE,
   RATE_WEIGHT,
 } from './constants.ts'
 
@@ -32,6 +33,8 @@ export class PeerTable {
   readonly #held: Bitfield
   #version = 0
   readonly #peers = new Map<PeerId, SessionPeer>()
+  /** Those that have left, the one that did so first at the front: who comes back is no better than before. */
+  readonly #gone = new Map<PeerId, SessionPeer>()
   readonly #copies: Uint16Array
   /** The best rate of a peer. */
   #best = 0
@@ -67,7 +70,9 @@ export class PeerTable {
     if (before !== undefined) this.#count(before.has, -1)
     this.#count(has, 1)
     const fresh = { id, load: 0, rate: undefined, restUntil: 0, failures: 0, busyPause: 0, isHolder: false, isSource }
-    this.#peers.set(id, { ...fresh, ...before, has, isSource })
+    const gone = this.#gone.get(id)
+    this.#gone.delete(id)
+    this.#peers.set(id, { ...fresh, ...(gone && { ...gone, load: 0, isHolder: false }), ...before, has, isSource })
   }
 
   /** Says who fetches the blob from upstream. Who did so has what can be verified, and gives it on. */
@@ -105,10 +110,22 @@ export class PeerTable {
     if (peer === undefined) return
     this.#count(peer.has, -1)
     this.#peers.delete(id)
+    this.#gone.set(id, peer)
+    const [first] = this.#gone.keys()
+    if (first !== undefined && this.#gone.size > MAX_GONE) this.#gone.delete(first)
   }
 
   copies(chunk: number): number {
     return this.#copies[chunk] ?? 0
+  }
+
+  /** Whether a chunk can be expected: who has it is not one that was only busy lately, or given up before. */
+  expects(chunk: number): boolean {
+    if (this.copies(chunk) === 0) return false
+    for (const { has, busyPause, failures } of this.#peers.values()) {
+      if (busyPause < BUSY_PAUSE_LIMIT_MS && failures < MAX_FAILURES && has.has(chunk)) return true
+    }
+    return false
   }
 
   /** Whether any peer has a chunk that is not held. */
@@ -163,7 +180,13 @@ export class PeerTable {
   failed(peer: SessionPeer, now: number): void {
     peer.failures++
     peer.restUntil = now + FAILURE_PAUSE_MS * 2 ** (peer.failures - 1)
-    if (peer.failures >= MAX_FAILURES) this.leave(peer.id)
+    if (peer.failures >= MAX_FAILURES) this.giveUp(peer)
+  }
+
+  /** A peer is of no use. Should it come back, nothing is expected of it until it gives a chunk. */
+  giveUp(peer: SessionPeer): void {
+    peer.failures = Math.max(peer.failures, MAX_FAILURES)
+    this.leave(peer.id)
   }
 
   #count(has: Bitfield, by: number): void {

@@ -97,20 +97,29 @@ export class Session {
 
   /** Whether there is nothing that any peer could be asked for: what can be had is held or under way. */
   get isStarved(): boolean {
+    return !this.#canAsk((chunk) => this.peers.copies(chunk) > 0)
+  }
+
+  /** Whether there is nothing that any peer could be expected to give. */
+  get isRefused(): boolean {
+    return !this.#canAsk((chunk) => this.peers.expects(chunk))
+  }
+
+  #canAsk(isThere: (chunk: number) => boolean): boolean {
     const asked = new Set<number>()
     for (const { at, first, count } of this.#running.values()) {
       for (let chunk = at; chunk < first + count; chunk++) asked.add(chunk)
     }
     for (let chunk = this.#held.firstMissing(); chunk < this.#verifiable; chunk = this.#held.firstMissing(chunk + 1)) {
-      if (!asked.has(chunk) && this.peers.copies(chunk) > 0) return false
+      if (!asked.has(chunk) && isThere(chunk)) return true
     }
-    return true
+    return false
   }
 
   /** Whether a chunk can be expected from peers: one has it, or there is one that offers chunk after chunk. */
   expects(chunk: number): boolean {
     if (chunk >= this.#verifiable) return false
-    return this.peers.copies(chunk) > 0 || (this.#now - this.#progressAt < SOURCE_MS && this.peers.hasSource)
+    return this.peers.expects(chunk) || (this.#now - this.#progressAt < SOURCE_MS && this.peers.hasSource)
   }
 
   /** Bytes of a request arrived. */
@@ -146,7 +155,7 @@ export class Session {
     if (end === 'busy') this.peers.busy(peer, now, this.#random())
     if (end === 'failed') this.peers.failed(peer, now)
     // It takes requests and sends nothing: whatever the reason, it is of no use.
-    if (end === 'cancelled' && now - request.lastByteAt > DEAD_MS) this.peers.leave(peer.id)
+    if (end === 'cancelled' && now - request.lastByteAt > DEAD_MS) this.peers.giveUp(peer)
     if (end === 'absent') {
       for (let chunk = request.at; chunk < request.first + request.count; chunk++) this.peers.lacks(peer.id, chunk)
     }

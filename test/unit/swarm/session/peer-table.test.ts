@@ -144,4 +144,28 @@ describe('the table of peers', () => {
     expect(table.get('a')).toBeUndefined()
     expect(table.copies(1)).toBe(0)
   })
+
+  it('expects nothing of those that are only busy, until they give something', () => {
+    const table = tableOf({ a: [1] })
+    const peer = known(table, 'a')
+    table.busy(peer, 0, 0.5)
+    expect(table.expects(1)).toBe(true)
+    for (let times = 0; times < 20; times++) table.busy(peer, 0, 0.5)
+    expect([table.expects(1), table.copies(1)]).toEqual([false, 1])
+    table.measured(peer, 1, 1)
+    expect(table.expects(1)).toBe(true)
+  })
+
+  it('takes those that come back for what they were', () => {
+    const table = tableOf({ a: [1] })
+    for (let times = 0; times < MAX_FAILURES; times++) table.failed(known(table, 'a'), 0)
+    table.join('a', having(length, 1))
+    expect(known(table, 'a')).toMatchObject({ failures: MAX_FAILURES, load: 0 })
+    expect([table.copies(1), table.expects(1)]).toEqual([1, false])
+    table.failed(known(table, 'a'), 0)
+    expect(table.get('a')).toBeUndefined()
+    table.join('a', having(length, 1))
+    table.measured(known(table, 'a'), 1, 1)
+    expect(table.expects(1)).toBe(true)
+  })
 })

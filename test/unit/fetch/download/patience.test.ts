@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest'
+import { DESPERATE_LIMIT_MS, DESPERATE_MS } from '../../../../daemon/fetch/download/constants.ts'
+import { Patience } from '../../../../daemon/fetch/download/patience.ts'
+import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+
+function scene(random = 0) {
+  let at = 1000
+  const patience = new Patience({ random: () => random, now: () => at })
+  const pass = (ms: number, bytes: number) => {
+    at += ms
+    patience.look(bytes)
+    return patience.isOver
+  }
+  return { patience, pass }
+}
+
+describe('the patience with peers', () => {
+  it('is lost without a chunk, though a byte comes now and then, and found again with the next one', () => {
+    const { patience, pass } = scene()
+    expect(pass(DESPERATE_MS, 4)).toBe(false)
+    expect(pass(1, 5)).toBe(true)
+    patience.held(5, false)
+    expect(patience.isOver).toBe(true)
+    patience.held(5, true)
+    expect(patience.isOver).toBe(false)
+    expect(pass(DESPERATE_MS, 6)).toBe(false)
+  })
+
+  it('lasts while several slow chunks are on their way, but not for ever', () => {
+    const { patience, pass } = scene()
+    // 8 chunks at the same time over a link that takes 3 s for each.
+    expect(pass(23_000, 7 * chunkBytes)).toBe(false)
+    patience.held(8 * chunkBytes, true)
+    expect(pass(24_000, 16 * chunkBytes)).toBe(false)
+    expect(pass(DESPERATE_LIMIT_MS, 99 * chunkBytes)).toBe(true)
+  })
+
+  it('is not lost by all nodes at once', () => {
+    expect(scene(0.5).pass(DESPERATE_MS * 1.2, 0)).toBe(false)
+    expect(scene(0.1).pass(DESPERATE_MS * 1.2, 0)).toBe(true)
+  })
+})
