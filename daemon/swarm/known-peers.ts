@@ -68,9 +68,15 @@ export class KnownPeers {
     return entry?.ready && this.#admits(peerId) ? entry.peer : undefined
   }
 
-  /** The peer that is known and admitted and told this certificate. */
-  byFingerprint(fingerprint: string): PeerId | undefined {
-    return [...(this.#byFingerprint.get(fingerprint) ?? [])].find(this.#admits)
+  /**
+   * The peer that is known and admitted and told this certificate. Where several did, all but one have copied it: the one
+   * whose connection comes from the same address is meant.
+   */
+  byFingerprint(fingerprint: string, address: string | undefined): PeerId | undefined {
+    const admitted = [...(this.#byFingerprint.get(fingerprint) ?? [])].filter(this.#admits)
+    if (admitted.length < 2 || address === undefined) return admitted[0]
+    const host = plainHost(address)
+    return admitted.find((peerId) => plainHost(this.#peers.get(peerId)?.peer.host ?? '') === host) ?? admitted[0]
   }
 
   /** Peers that requests can be sent to. */
@@ -97,4 +103,9 @@ export class KnownPeers {
       if (waiting.waiters === 0 && this.#waiting.get(peerId) === waiting) this.#waiting.delete(peerId)
     }
   }
+}
+
+/** An IPv4 address has two forms on a socket that listens on IPv6. */
+function plainHost(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '').toLowerCase()
 }

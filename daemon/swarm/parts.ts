@@ -100,7 +100,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const server = new TransferServer({
     certificate,
     content,
-    identify: (fingerprint) => known.byFingerprint(fingerprint),
+    identify: (fingerprint, address) => known.byFingerprint(fingerprint, address),
     onUpload: (peer, digest, start, end) => announcements.upload(peer, digest, start, end),
     uploads: config.uploads,
     deadlines,

@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto'
 import type { LevelDatastore } from 'datastore-level'
 import { varint } from 'multiformats'
 import { base32 } from 'multiformats/bases/base32'
+import { base58btc } from 'multiformats/bases/base58'
 import type { PeerId } from '../ports.ts'
 import { multihashOf } from './cid.ts'
 import {
@@ -83,11 +85,18 @@ export class RecordStore {
     })
   }
 
-  /** Who has a blob, by records that have not expired; {@link MAX_RECORDS_READ} at most. */
+  /**
+   * Who has a blob, by records that have not expired. No more than {@link MAX_RECORDS_READ} are read, from another place on
+   * each time: many are of peers that are gone, and the same ones would hide the others.
+   */
   async providers(key: Uint8Array): Promise<readonly PeerId[]> {
     const prefix = nameOf(key, '')
     const oldest = Date.now() - RECORD_LIFETIME_MS
-    const found = await this.#db.iterator({ gt: prefix, lt: `${prefix}~`, limit: MAX_RECORDS_READ }).all()
+    const start = `${prefix}${somePeer()}`
+    const limit = MAX_RECORDS_READ
+    const found = await this.#db.iterator({ gte: start, lt: `${prefix}~`, limit }).all()
+    if (found.length < limit)
+      found.push(...(await this.#db.iterator({ gt: prefix, lt: start, limit: limit - found.length }).all()))
     return found.filter(([, value]) => timeOf(value) > oldest).map(([name]) => name.slice(prefix.length))
   }
 
@@ -161,6 +170,11 @@ export class RecordStore {
     this.#turns[turns] = done.catch(() => {})
     return await done
   }
+}
+
+/** A place among PeerIds: that of an Ed25519 key that nobody has. */
+function somePeer(): PeerId {
+  return base58btc.baseEncode(Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20, ...randomBytes(32)))
 }
 
 function nameOf(key: Uint8Array, provider: PeerId): string {

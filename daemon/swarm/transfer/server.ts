@@ -27,8 +27,8 @@ import { encodeConfirmation, parsePath } from './messages.ts'
 interface TransferServerOptions {
   readonly certificate: TransferCertificate
   readonly content: SharedContent
-  /** The known peer that told this certificate, if it is not banned. */
-  readonly identify: (fingerprint: string) => PeerId | undefined
+  /** The known peer that told this certificate, if it is not banned; the address is that of its socket. */
+  readonly identify: (fingerprint: string, address: string | undefined) => PeerId | undefined
   /** An upload to a peer begins. @returns what is told of its end, and whether all was written */
   readonly onUpload: (peer: PeerId, digest: Digest, start: number, end: number) => (isWritten: boolean) => void
   /** Blob bodies sent at the same time. */
@@ -111,7 +111,7 @@ export class TransferServer {
   #authenticate(socket: TLSSocket): void {
     const certificate = socket.getPeerX509Certificate()
     const fingerprint = certificate === undefined ? undefined : fingerprintOf(certificate.raw)
-    if (fingerprint === undefined || this.#options.identify(fingerprint) === undefined) {
+    if (fingerprint === undefined || this.#options.identify(fingerprint, socket.remoteAddress) === undefined) {
       this.#options.log.debug({ address: socket.remoteAddress }, 'a stranger came to the transfer server')
       socket.destroy()
       return
@@ -134,7 +134,8 @@ export class TransferServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const fingerprint = this.#fingerprints.get(request.socket)?.fingerprint
-    const peer = fingerprint === undefined ? undefined : this.#options.identify(fingerprint)
+    const peer =
+      fingerprint === undefined ? undefined : this.#options.identify(fingerprint, request.socket.remoteAddress)
     if (fingerprint === undefined || peer === undefined) {
       return finish(response, 403, { Connection: 'close' })
     }

@@ -53,12 +53,12 @@ describe('known peers', () => {
     const known = new KnownPeers(everybody, (peerId) => ready.push(peerId))
     const a = peer('a', 'ff')
     known.add(a)
-    expect([known.byFingerprint('ff'), known.get('a'), known.list()]).toEqual(['a', undefined, []])
+    expect([known.byFingerprint('ff', '127.0.0.1'), known.get('a'), known.list()]).toEqual(['a', undefined, []])
     const waiting = known.waitFor('a', AbortSignal.timeout(1000))
     known.ready(a)
     expect([await waiting, known.get('a'), ready]).toEqual([a, a, ['a']])
     expect(known.delete('a')).toBe(a)
-    expect([known.byFingerprint('ff'), known.get('a')]).toEqual([undefined, undefined])
+    expect([known.byFingerprint('ff', '127.0.0.1'), known.get('a')]).toEqual([undefined, undefined])
   })
 
   test('that start anew replace what was known; an old hello changes nothing', () => {
@@ -67,7 +67,11 @@ describe('known peers', () => {
     known.add(before)
     known.add(after)
     known.ready(before)
-    expect([known.byFingerprint('01'), known.byFingerprint('02'), known.get('a')]).toEqual([undefined, 'a', undefined])
+    expect([known.byFingerprint('01', '127.0.0.1'), known.byFingerprint('02', '127.0.0.1'), known.get('a')]).toEqual([
+      undefined,
+      'a',
+      undefined,
+    ])
   })
 
   test('that copy a fingerprint don’t shut its owner out', () => {
@@ -78,10 +82,19 @@ describe('known peers', () => {
     known.add(peer('owner', 'ff'))
     known.add(peer('liar', 'ff'))
     known.delete('liar')
-    expect(known.byFingerprint('ff')).toBeDefined()
+    expect(known.byFingerprint('ff', '127.0.0.1')).toBeDefined()
     known.delete('owner')
     known.add(peer('liar', 'ff'))
-    expect(known.byFingerprint('ff')).toBeUndefined()
+    expect(known.byFingerprint('ff', '127.0.0.1')).toBeUndefined()
+  })
+
+  test('that copy a fingerprint are not taken for its owner, who comes from another address', () => {
+    const known = new KnownPeers(everybody, () => {})
+    known.add({ ...peer('liar', 'ff'), host: '10.0.0.1' })
+    known.add({ ...peer('owner', 'ff'), host: '10.0.0.2' })
+    expect(known.byFingerprint('ff', '::ffff:10.0.0.2')).toBe('owner')
+    expect(known.byFingerprint('ff', '10.0.0.1')).toBe('liar')
+    expect(known.byFingerprint('ff', '10.0.0.3')).toBeDefined()
   })
 
   test('are waited for no longer than the signal allows', async () => {

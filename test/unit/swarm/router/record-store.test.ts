@@ -5,8 +5,14 @@ import { join } from 'node:path'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { LevelDatastore } from 'datastore-level'
+import { base58btc } from 'multiformats/bases/base58'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { RECORD_LIFETIME_MS, RECOUNT_MS, RENEW_AFTER_MS } from '../../../../daemon/swarm/router/constants.ts'
+import {
+  MAX_RECORDS_READ,
+  RECORD_LIFETIME_MS,
+  RECOUNT_MS,
+  RENEW_AFTER_MS,
+} from '../../../../daemon/swarm/router/constants.ts'
 import { RecordStore } from '../../../../daemon/swarm/router/record-store.ts'
 
 const [self, a, b] = (await Promise.all(
@@ -14,6 +20,7 @@ const [self, a, b] = (await Promise.all(
 )) as [string, string, string]
 
 const keys = (count: number) => Array.from({ length: count }, () => randomBytes(32))
+const randomPeer = () => base58btc.baseEncode(Uint8Array.of(0, 0x24, 8, 1, 0x12, 0x20, ...randomBytes(32)))
 async function* list<T>(...items: T[]): AsyncGenerator<T> {
   yield* items
 }
@@ -77,6 +84,20 @@ describe('records', () => {
     expect(await store.providers(key)).toEqual([a])
     later(120_000)
     expect(await store.providers(key)).toEqual([])
+  })
+
+  test('of all who have a blob are read by and by, however many they are', async () => {
+    const store = open()
+    const [key] = keys(1) as [Buffer]
+    const holders = Array.from({ length: 2 * MAX_RECORDS_READ }, () => randomPeer())
+    for (const holder of holders) await store.place(holder, [key])
+    const found = new Set<string>()
+    for (let times = 0; times < 50; times++) {
+      const some = await store.providers(key)
+      expect(new Set(some).size).toBe(MAX_RECORDS_READ)
+      for (const peer of some) found.add(peer)
+    }
+    expect(found).toEqual(new Set(holders))
   })
 
   test('of this node go, where their blobs are gone; those of others stay', async () => {
