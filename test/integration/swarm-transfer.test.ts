@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect as tcpConnect } from 'node:net'
 import { connect, type TLSSocket } from 'node:tls'
 import { pino } from 'pino'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { KnownPeer } from '../../daemon/swarm/known-peers.ts'
 import { createCertificate, type TransferCertificate } from '../../daemon/swarm/transfer/certificate.ts'
 import { TransferClient } from '../../daemon/swarm/transfer/client.ts'
-import { PEER_SHARE } from '../../daemon/swarm/transfer/constants.ts'
+import { MAX_HANDSHAKES_OF_ADDRESS, PEER_SHARE } from '../../daemon/swarm/transfer/constants.ts'
 import { TransferServer } from '../../daemon/swarm/transfer/server.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { collect, MemoryContent, until } from '../fixtures/swarm.ts'
@@ -172,6 +172,22 @@ describe('the server', () => {
     await until(() => content.opened === 1)
     await until(() => content.closed === 1, 5000)
     socket.destroy()
+  })
+
+  test('keeps no place for strangers that say nothing', async () => {
+    const content = new MemoryContent()
+    const digest = content.add(randomBytes(100))
+    const { port, client } = await startServer(content)
+    const silent = Array.from({ length: MAX_HANDSHAKES_OF_ADDRESS + 1 }, () => tcpConnect(port, '127.0.0.1'))
+    cleanups.push(() => silent.forEach((socket) => void socket.destroy()))
+    // One of them is one too many; when another one has left there is room again.
+    await Promise.race(silent.map((socket) => once(socket, 'close')))
+    expect(silent.filter(({ closed }) => closed)).toHaveLength(1)
+    silent.find(({ closed }) => !closed)?.destroy()
+    await until(async () => {
+      const answer = await exchange(port, get(`/blobs/${digest}`), client).catch(() => '')
+      return answer.startsWith('HTTP/1.1 200 ')
+    })
   })
 
   test('cuts the body short where the content fails', async () => {

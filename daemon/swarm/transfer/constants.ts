@@ -52,3 +52,13 @@ export const COMING_MS = 1_000
 
 /** One peer gets one part in this many of the uploads at most. */
 export const PEER_SHARE = 4
+
+/**
+ * A piece that a peer takes more slowly than this, in bytes a second, or this much later, in ms, costs it the upload where
+ * others wait for one. That is a tenth of a slow uplink's share, and far below what a peer takes that wants the blob.
+ */
+export const MIN_UPLOAD_RATE = 32 * 1024
+export const UPLOAD_GRACE_MS = 3_000
+
+/** Connections of one address that have not shown their certificate yet: those of all containers of a host that start at once. */
+export const MAX_HANDSHAKES_OF_ADDRESS = 256

@@ -14,15 +14,16 @@ import {
   ACCESS_HEADER,
   COMING_MS,
   MAX_CONNECTIONS,
+  MAX_HANDSHAKES_OF_ADDRESS,
   MAX_HEADER_BYTES,
   MAX_REPOSITORIES,
-  PEER_SHARE,
   REPOSITORIES_HEADER,
   RETRY_AFTER_SECONDS,
   SERVER_KEEP_ALIVE_MS,
   type TransferDeadlines,
 } from './constants.ts'
 import { encodeConfirmation, parsePath } from './messages.ts'
+import { type UploadPlace, Uploads } from './uploads.ts'
 
 interface TransferServerOptions {
   readonly certificate: TransferCertificate
@@ -48,11 +49,13 @@ export class TransferServer {
   readonly #fingerprints = new Map<object, { readonly socket: TLSSocket; readonly fingerprint: string }>()
   /** All TCP connections, those within their TLS handshake too, which `closeAllConnections` does not know. */
   readonly #sockets = new Set<Socket>()
-  /** Blob bodies being sent, by the peer's fingerprint. */
-  readonly #uploads = new Map<string, number>()
+  /** Ports of connections that have not been authenticated yet, by address. */
+  readonly #handshakes = new Map<string, Set<number>>()
+  readonly #uploads: Uploads
 
   constructor(options: TransferServerOptions) {
     this.#options = options
+    this.#uploads = new Uploads(options.uploads)
     const { key, cert } = options.certificate
     this.#server = createServer(
       {
@@ -76,10 +79,7 @@ export class TransferServer {
     this.#server.maxConnections = MAX_CONNECTIONS
     // Also where a connection can't be accepted (too many files, no memory): the others go on.
     this.#server.on('error', (err) => options.log.debug({ err }, 'transfer server'))
-    this.#server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
-    })
+    this.#server.on('connection', (socket: Socket) => this.#accept(socket))
     this.#server.on('secureConnection', (socket) => this.#authenticate(socket))
   }
 
@@ -108,7 +108,30 @@ export class TransferServer {
     for (const entry of this.#fingerprints.values()) if (entry.fingerprint === fingerprint) entry.socket.destroy()
   }
 
+  /** Strangers must not take all connections: who has not shown a certificate yet has few. */
+  #accept(socket: Socket): void {
+    const { remoteAddress: address = '', remotePort: port = 0 } = socket
+    const ports = this.#handshakes.get(address) ?? new Set()
+    if (ports.size >= MAX_HANDSHAKES_OF_ADDRESS) {
+      socket.destroy()
+      return
+    }
+    this.#handshakes.set(address, ports.add(port))
+    this.#sockets.add(socket)
+    socket.once('close', () => {
+      this.#sockets.delete(socket)
+      this.#handshakeEnded(address, port)
+    })
+  }
+
+  #handshakeEnded(address: string, port: number): void {
+    const ports = this.#handshakes.get(address)
+    ports?.delete(port)
+    if (ports?.size === 0) this.#handshakes.delete(address)
+  }
+
   #authenticate(socket: TLSSocket): void {
+    this.#handshakeEnded(socket.remoteAddress ?? '', socket.remotePort ?? 0)
     const certificate = socket.getPeerX509Certificate()
     const fingerprint = certificate === undefined ? undefined : fingerprintOf(certificate.raw)
     if (fingerprint === undefined || this.#options.identify(fingerprint, socket.remoteAddress) === undefined) {
@@ -144,23 +167,13 @@ export class TransferServer {
     if (asked === undefined) return finish(response, 404)
     if (asked.kind === 'tag') return await this.#answerTag(asked.reference, response)
     if (request.method === 'HEAD') return await this.#answerBlob(asked.digest, peer, request, response)
-    if (!this.#mayUpload(fingerprint)) return finish(response, 503, { 'Retry-After': String(RETRY_AFTER_SECONDS) })
-    this.#uploads.set(fingerprint, (this.#uploads.get(fingerprint) ?? 0) + 1)
+    const place = this.#uploads.begin(fingerprint, () => response.destroy())
+    if (place === undefined) return finish(response, 503, { 'Retry-After': String(RETRY_AFTER_SECONDS) })
     try {
-      await this.#answerBlob(asked.digest, peer, request, response)
+      await this.#answerBlob(asked.digest, peer, request, response, place)
     } finally {
-      const left = (this.#uploads.get(fingerprint) ?? 0) - 1
-      if (left > 0) this.#uploads.set(fingerprint, left)
-      else this.#uploads.delete(fingerprint)
+      place.end()
     }
-  }
-
-  /** No peer may take all uploads. */
-  #mayUpload(fingerprint: string): boolean {
-    const { uploads } = this.#options
-    const running = [...this.#uploads.values()].reduce((sum, count) => sum + count, 0)
-    const own = this.#uploads.get(fingerprint) ?? 0
-    return running < uploads && own < Math.max(1, Math.ceil(uploads / PEER_SHARE))
   }
 
   async #answerTag(reference: string, response: ServerResponse): Promise<void> {
@@ -171,7 +184,14 @@ export class TransferServer {
     response.end(body)
   }
 
-  async #answerBlob(digest: Digest, peer: PeerId, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** @param place of a GET */
+  async #answerBlob(
+    digest: Digest,
+    peer: PeerId,
+    request: IncomingMessage,
+    response: ServerResponse,
+    place?: UploadPlace,
+  ): Promise<void> {
     const blob = await this.#options.content.open(digest)
     if (blob === undefined) return finish(response, 404)
     try {
@@ -188,11 +208,11 @@ export class TransferServer {
           : {}),
         ...(range === undefined ? {} : { 'Content-Range': `bytes ${range.start}-${range.end}/${blob.size}` }),
       })
-      if (request.method === 'GET' && blob.size > 0) {
+      if (place !== undefined && blob.size > 0) {
         const ended = this.#options.onUpload(peer, digest, start, end)
         let isWritten = false
         try {
-          await this.#send(blob, { start, end }, response)
+          await this.#send(blob, { start, end }, response, place)
           isWritten = true
         } finally {
           ended(isWritten)
@@ -208,7 +228,12 @@ export class TransferServer {
   }
 
   /** One chunk at a time: the blob uses a chunk's memory again as soon as the next one is asked for. */
-  async #send(blob: SharedBlob, { start, end }: ByteRange, response: ServerResponse): Promise<void> {
+  async #send(
+    blob: SharedBlob,
+    { start, end }: ByteRange,
+    response: ServerResponse,
+    place: UploadPlace,
+  ): Promise<void> {
     const gone = new AbortController()
     let written = Promise.withResolvers<void>()
     response.once('close', () => {
@@ -220,8 +245,10 @@ export class TransferServer {
     for await (const chunk of blob.read(start, end, gone.signal)) {
       gone.signal.throwIfAborted()
       written = Promise.withResolvers()
+      place.writing(chunk.byteLength)
       response.write(chunk, (error) => (error ? written.reject(error) : written.resolve()))
       await written.promise
+      place.written()
       this.#options.onServed(chunk.byteLength)
     }
   }
