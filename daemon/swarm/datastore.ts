@@ -12,6 +12,9 @@ interface Pair {
 /** Where libp2p keeps what it knows of peers. */
 const PEER_PREFIX = '/peers/'
 
+/** Where kad-dht keeps provider records, which any peer may add to. */
+const PROVIDER_PREFIX = '/dht/provider/'
+
 /** Peers that are remembered; the one that was not heard of for the longest time goes first. */
 const MAX_PEERS = 10_000
 
@@ -27,6 +30,8 @@ export class SwarmDatastore extends LevelDatastore {
   readonly #peers = new Map<string, Pair>()
   readonly #unwritten = new Set<string>()
   readonly #folder: string
+  /** Where provider records go, which bounds them; they are written as they come before it is set. */
+  records: { put(name: string, value: Uint8Array): Promise<void> } | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor(folder: string) {
@@ -73,6 +78,10 @@ export class SwarmDatastore extends LevelDatastore {
 
   override async put(key: Key, value: Uint8Array, options?: AbortOptions): Promise<Key> {
     const name = key.toString()
+    if (this.records !== undefined && name.startsWith(PROVIDER_PREFIX)) {
+      await this.records.put(name, value)
+      return key
+    }
     if (!name.startsWith(PEER_PREFIX)) return await super.put(key, value, options)
     this.#peers.delete(name)
     this.#peers.set(name, { key, value })

@@ -129,6 +129,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   shutdown.add('transfer client', () => client.stop())
 
   const recordStore = new RecordStore({ db: datastore.db, self })
+  datastore.records = recordStore
   const records = new ProviderRecords(node, recordStore)
   const openStream = (protocol: string) => (peer: PeerId, signal: AbortSignal) =>
     node.dialProtocol(peerIdFromString(peer), protocol, { signal })

@@ -30,7 +30,7 @@ interface RecordStoreOptions {
 
 /**
  * Provider records on disk, in kad-dht's own place and form: what is put here its lookups find and its clean-up drops, and
- * the other way round. Unlike kad-dht it takes many at once, and bounds how many a peer may have placed here.
+ * the other way round. Unlike kad-dht it takes many at once, and bounds how many a peer may have placed here, by whichever way.
  */
 export class RecordStore {
   readonly #db: LevelDatastore['db']
@@ -73,6 +73,17 @@ export class RecordStore {
     })
   }
 
+  /** Writes one of kad-dht's own records, within the same bounds; what is beyond them is left out. */
+  async put(name: string, value: Uint8Array): Promise<void> {
+    const provider = providerOf(name)
+    await this.#inTurn(provider, async () => {
+      const isNew = (await this.#db.get(name)) === undefined
+      if (isNew && (await this.#room(provider, 1)) === 0) return
+      await this.#db.put(name, value)
+      if (isNew) this.#count(provider, 1)
+    })
+  }
+
   /** Removes records that a peer, or this node, has blobs. Gives for how many keys. */
   async withdraw(provider: PeerId, keys: readonly Uint8Array[]): Promise<number> {
     return await this.#inTurn(provider, async () => {
@@ -110,11 +121,11 @@ export class RecordStore {
         keep.add(nameOf(key, this.#self))
       }
       const own = `/${this.#self}`
-      await this.#scan(async (names) => {
+      for await (const names of this.#names()) {
         signal.throwIfAborted()
         const stale = names.filter((name) => name.endsWith(own) && !keep.has(name))
         if (stale.length > 0) await this.#db.batch(stale.map((key) => ({ type: 'del', key })))
-      })
+      }
     })
   }
 
@@ -126,20 +137,49 @@ export class RecordStore {
     // what kad-dht has dropped since is seen only by counting again
     const isOutdated = left() < wanted && performance.now() - this.#countedAt > RECOUNT_MS
     if (isOutdated || this.#countedAt === NEVER) await this.#recount()
+    const own = this.#counts.get(provider) ?? 0
+    const free = this.#bounds.ofAll - this.#total
+    const lacking = Math.min(wanted, this.#bounds.ofPeer - own) - free
+    if (lacking > 0) await this.#displace(lacking, own + free)
     return Math.max(0, Math.min(wanted, left()))
+  }
+
+  /**
+   * Makes room where all is full: the peer with the most records loses some, so that no few can keep all others out.
+   * @param own records of the peer that wants room: it gets no more than the other one keeps
+   */
+  async #displace(wanted: number, own: number): Promise<void> {
+    const [most, count] = [...this.#counts].reduce((one, other) => (other[1] > one[1] ? other : one), ['', 0])
+    const spare = Math.min(wanted, Math.floor((count - own) / 2))
+    // From anywhere on, and round; it has a large part of all, so that few names are read before enough are found.
+    const start = nameOf(randomBytes(32), '')
+    const found: string[] = []
+    for (const range of [
+      { gt: start, lt: END },
+      { gt: PREFIX, lt: start },
+    ]) {
+      if (found.length >= spare) break
+      for await (const names of this.#names(range)) {
+        found.push(...names.filter((name) => providerOf(name) === most))
+        if (found.length >= spare) break
+      }
+    }
+    const lost = found.slice(0, Math.max(0, spare))
+    await this.#db.batch(lost.map((key) => ({ type: 'del', key })))
+    this.#count(most, -lost.length)
   }
 
   async #recount(): Promise<void> {
     const counts = new Map<PeerId, number>()
     let total = 0
-    await this.#scan(async (names) => {
+    for await (const names of this.#names()) {
       for (const name of names) {
-        const provider = name.slice(name.lastIndexOf('/') + 1)
+        const provider = providerOf(name)
         if (provider === this.#self) continue
         counts.set(provider, (counts.get(provider) ?? 0) + 1)
         total++
       }
-    })
+    }
     this.#counts = counts
     this.#total = total
     this.#countedAt = performance.now()
@@ -153,11 +193,12 @@ export class RecordStore {
     else this.#counts.delete(provider)
   }
 
-  async #scan(use: (names: readonly string[]) => Promise<void>): Promise<void> {
-    const iterator = this.#db.keys({ gt: PREFIX, lt: END })
+  /** Names of records, {@link SCAN_KEYS} at a time. */
+  async *#names(range: { gt: string; lt: string } = { gt: PREFIX, lt: END }): AsyncGenerator<readonly string[], void> {
+    const iterator = this.#db.keys(range)
     try {
       for (let names = await iterator.nextv(SCAN_KEYS); names.length > 0; names = await iterator.nextv(SCAN_KEYS)) {
-        await use(names)
+        yield names
       }
     } finally {
       await iterator.close()
@@ -179,6 +220,10 @@ function somePeer(): PeerId {
 
 function nameOf(key: Uint8Array, provider: PeerId): string {
   return `${PREFIX}${base32.baseEncode(multihashOf(key))}/${provider}`
+}
+
+function providerOf(name: string): PeerId {
+  return name.slice(name.lastIndexOf('/') + 1)
 }
 
 /** Whether a record is to be written: there is none, or it is old, or of a clock that was wrong. */

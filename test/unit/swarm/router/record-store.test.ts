@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { LevelDatastore } from 'datastore-level'
+import { base32 } from 'multiformats/bases/base32'
 import { base58btc } from 'multiformats/bases/base58'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { SwarmDatastore } from '../../../../daemon/swarm/datastore.ts'
 import {
   MAX_RECORDS_READ,
   RECORD_LIFETIME_MS,
@@ -136,7 +138,33 @@ describe('the bounds', () => {
     await store.place(a, [one, two])
     await store.withdraw(a, [one, three])
     expect(await store.place(a, [three])).toBe(1)
-    expect(await store.place(b, [one])).toBe(0)
+    expect(await store.place(a, [one])).toBe(0)
+  })
+
+  test('hold for what kad-dht writes by itself', async () => {
+    await datastore.close()
+    const own = new SwarmDatastore(folder)
+    await own.open()
+    datastore = own
+    own.records = new RecordStore({ db: own.db, self, bounds: { ofPeer: 3, ofAll: 9 } })
+    const write = async (peer: string) => {
+      const name = `/dht/provider/${base32.baseEncode(randomBytes(34))}/${peer}`
+      await own.put({ toString: () => name } as Parameters<typeof own.put>[0], new Uint8Array([1]))
+    }
+    for (let index = 0; index < 10; index++) await write(a)
+    for (let index = 0; index < 10; index++) await write(self)
+    const names = (await own.db.keys().all()).map((name) => name.slice(name.lastIndexOf('/') + 1))
+    expect([names.filter((peer) => peer === a).length, names.filter((peer) => peer === self).length]).toEqual([3, 10])
+  })
+
+  test('give a peer that has few room from the one that has the most, until both have the same', async () => {
+    const store = open({ ofPeer: 100, ofAll: 100 })
+    const [ofA, ofB] = [keys(100), keys(80)]
+    await store.place(a, ofA)
+    expect(await store.place(b, ofB)).toBe(50)
+    const named = await Promise.all([...ofA, ...ofB].map((key) => store.providers(key)))
+    expect([named.flat().filter((peer) => peer === a).length, named.flat().length]).toEqual([50, 100])
+    expect(await store.place(b, keys(10))).toBe(0)
   })
 
   test('hold over a restart', async () => {
