@@ -44,7 +44,8 @@ export class FleetTags {
       const limited = AbortSignal.any([signal, AbortSignal.timeout(roundLimit)])
       const known = await swarm.tags(reference, limited, asked)
       const [newest] = [...known].sort((a, b) => b.confirmedAt - a.confirmedAt)
-      if (newest !== undefined && now() - newest.confirmedAt < freshFor) return newest
+      const age = newest === undefined ? Number.NaN : now() - newest.confirmedAt
+      if (age >= 0 && age < freshFor) return newest
       // Those who knew it have nothing fresh any more, and nobody asks: this node wants to.
       if (answer.holder === undefined) wish = 'claim'
       else await delay(pause, undefined, { signal })

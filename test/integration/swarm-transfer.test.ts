@@ -314,8 +314,8 @@ describe('the client', () => {
 
   test.each([
     ['malformed', '{"digest":'],
-    ['not a digest', JSON.stringify({ digest: 'sha256:00', confirmedAt: 1 })],
-    ['too long', JSON.stringify({ digest, confirmedAt: 1, padding: 'x'.repeat(2000) })],
+    ['not a digest', JSON.stringify({ digest: 'sha256:00', ageMs: 1 })],
+    ['too long', JSON.stringify({ digest, ageMs: 1, padding: 'x'.repeat(2000) })],
   ])('does not take a tag answer that is %s', async (_, answer) => {
     const peer = await startRogue((_, response) => {
       response.writeHead(200, { 'content-length': answer.length })

@@ -82,8 +82,9 @@ export class TransferClient {
     return factsOf(answer.headers, size)
   }
 
-  /** What a peer knows of a tag; undefined where it claims a confirmation in the future. */
-  async tag(peer: PeerId, reference: string, signal: AbortSignal): Promise<TagConfirmation | undefined> {
+  /** What a peer knows of a tag. */
+  async tag(peer: PeerId, reference: string, signal: AbortSignal): Promise<TagConfirmation> {
+    const askedAt = Date.now()
     const answer = await this.#ask(peer, { method: 'GET', path: tagPath(reference) }, signal)
     const length = contentLength(answer.headers)
     if (length === undefined || length > MAX_TAG_BYTES)
@@ -91,7 +92,7 @@ export class TransferClient {
     const chunks: Uint8Array[] = []
     for await (const chunk of this.#read(answer, peer, length, signal)) chunks.push(chunk)
     try {
-      return decodeConfirmation(Buffer.concat(chunks).toString('utf8'), Date.now())
+      return decodeConfirmation(Buffer.concat(chunks).toString('utf8'), askedAt)
     } catch (cause) {
       throw new PeerError('failed', peer, `peer ${peer} sent a malformed tag answer`, { cause })
     }

@@ -32,9 +32,6 @@ export const MAX_TAG_BYTES = 1024
 /** Peers that are asked for one tag. */
 export const MAX_TAG_PEERS = 32
 
-/** A clock that is wrong by more than this can't be told from a lie that would win over every honest answer. */
-export const MAX_CLOCK_SKEW_MS = 5 * 60_000
-
 /** When all uploads are taken: the time in seconds after which one is likely to be free. */
 export const RETRY_AFTER_SECONDS = 1
 

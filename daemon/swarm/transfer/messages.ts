@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { type Digest, isDigest, parseDigest } from '../../../proxy/oci/digest.ts'
 import { isRegistryName, isTag, parseRepositoryName } from '../../../proxy/oci/name.ts'
 import type { TagConfirmation } from '../ports.ts'
-import { MAX_CLOCK_SKEW_MS, MAX_URL_BYTES } from './constants.ts'
+import { MAX_URL_BYTES } from './constants.ts'
 
 /** What a peer asks for. */
 export type TransferRequest =
@@ -40,18 +40,19 @@ function parseTagReference(text: string): string {
   throw new Error('not registry/repository:tag')
 }
 
-const confirmationSchema = z.object({ digest: z.string(), confirmedAt: z.number().int().positive() })
+const confirmationSchema = z.object({ digest: z.string(), ageMs: z.number().int().nonnegative() })
 
-export function encodeConfirmation({ digest, confirmedAt }: TagConfirmation): string {
-  return JSON.stringify({ digest, confirmedAt })
+/** Tells how old a confirmation is rather than when it was: the clocks of two nodes are not the same. */
+export function encodeConfirmation({ digest, confirmedAt }: TagConfirmation, now: number): string {
+  return JSON.stringify({ digest, ageMs: Math.max(0, now - confirmedAt) })
 }
 
 /**
- * Reads a tag answer of a peer; undefined where it claims a time in the future.
+ * Reads a tag answer of a peer.
+ * @param askedAt when it was asked for, by this node's clock: a slow answer makes a confirmation older, never younger
  * @throws {Error} where it is malformed
  */
-export function decodeConfirmation(text: string, now: number): TagConfirmation | undefined {
-  const { digest, confirmedAt } = confirmationSchema.parse(JSON.parse(text))
-  const confirmation = { digest: parseDigest(digest), confirmedAt }
-  return confirmedAt > now + MAX_CLOCK_SKEW_MS ? undefined : confirmation
+export function decodeConfirmation(text: string, askedAt: number): TagConfirmation {
+  const { digest, ageMs } = confirmationSchema.parse(JSON.parse(text))
+  return { digest: parseDigest(digest), confirmedAt: Math.max(0, askedAt - ageMs) }
 }

@@ -179,7 +179,7 @@ export class TransferServer {
   async #answerTag(reference: string, response: ServerResponse): Promise<void> {
     const confirmation = await this.#options.content.tag(reference)
     if (confirmation === undefined) return finish(response, 404)
-    const body = encodeConfirmation(confirmation)
+    const body = encodeConfirmation(confirmation, Date.now())
     response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
     response.end(body)
   }
