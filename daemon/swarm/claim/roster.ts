@@ -61,7 +61,8 @@ export class Roster {
   /** Up to so many, each once. */
   sample(count: number, random: () => number): PeerId[] {
     const wanted = Math.min(count, this.#places.length)
-    for (let place = 0; place < wanted; place++) {
+    // the last one of all has only its own place left
+    for (let place = 0; place < Math.min(wanted, this.#places.length - 1); place++) {
       this.#swap(place, place + Math.floor(random() * (this.#places.length - place)))
     }
     return this.#places.slice(0, wanted)
