@@ -3,7 +3,6 @@ import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import type { PeerTable } from '../../swarm/session/peer-table.ts'
-import { chunkLength } from '../../verify/chunk.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
@@ -157,7 +156,6 @@ export class RunningAttempt implements Attempt {
     return this.#swarming.session?.peers
   }
 
-  /** A peer fetches the blob, too. */
   meet(peer: PeerId): void {
     this.#swarming.meet(peer)
   }
@@ -179,8 +177,6 @@ export class RunningAttempt implements Attempt {
   }
 
   dropped(chunks: readonly number[]): void {
-    const bytes = chunks.reduce((sum, chunk) => sum + chunkLength(chunk, this.#assembly?.size ?? 0), 0)
-    if (bytes > 0) this.tools.onWasted('dropped', bytes)
     // What comes to light later is about a file that nobody reads from any more.
     if (chunks.length > 0 && !this.signal.aborted) this.#options.onDropped(chunks)
     this.news()
@@ -250,7 +246,6 @@ export class RunningAttempt implements Attempt {
     await this.#beginning
   }
 
-  /** Does what the state of things allows. */
   #step(): void {
     const assembly = this.#assembly
     if (assembly !== undefined) {
@@ -268,7 +263,8 @@ export class RunningAttempt implements Attempt {
     const { isOver: isDesperate } = this.#patience
     const isOpen = !this.#lookup.isOver || this.#swarming.isUndecided
     if ((isOpen && !isDesperate) || this.#upstream.hasFailed) return
-    const mayFetchAll = this.#claiming.role === 'holder' || isDesperate
+    const { role } = this.#claiming
+    const mayFetchAll = role === 'holder' || isDesperate
     if (assembly !== undefined) {
       lookAfterRanges({
         readings: this.#options.readings,
@@ -276,20 +272,12 @@ export class RunningAttempt implements Attempt {
         session: this.#swarming.session,
         upstream: this.#upstream,
         expects: (chunk) => this.#expects(chunk),
-        mayFetchAll: mayFetchAll || this.#claiming.role === 'racer',
+        mayFetchAll: mayFetchAll || role === 'racer',
       })
     }
-    if (mayFetchAll) {
-      this.#upstream.fill()
-      this.#help(HELP_CHUNKS)
-    } else if (this.#claiming.role === 'racer') {
-      this.#upstream.fill(1)
-      this.#help(1)
-    }
-  }
-
-  #help(chunks: number): void {
-    if (this.#slowPeers.areSlow && this.#assembly !== undefined) this.#upstream.help(this.#assembly, chunks)
+    if (!mayFetchAll && role !== 'racer') return
+    this.#upstream.fill(mayFetchAll ? undefined : 1)
+    if (this.#slowPeers.areSlow && assembly !== undefined) this.#upstream.help(assembly, mayFetchAll ? HELP_CHUNKS : 1)
   }
 
   /** Whether a chunk can be expected from peers. */

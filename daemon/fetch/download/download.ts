@@ -219,7 +219,10 @@ export class Download {
       onHeard: (peer, chunk) => {
         for (const watcher of this.#watchers) watcher.heard(peer, chunk)
       },
-      onDropped: (chunks) => this.#break(Math.min(...chunks) * chunkBytes),
+      onDropped: (chunks) => {
+        tools.onWasted('dropped', chunks.length * chunkBytes)
+        this.#break(Math.min(...chunks) * chunkBytes)
+      },
       signal: this.#abort.signal,
     })
   }
