@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Hub, type Watcher } from '../../../../daemon/swarm/have/hub.ts'
 import type { HaveAnswer } from '../../../../daemon/swarm/have/message.ts'
-import type { BlobWatch, BlobWatcher } from '../../../../daemon/swarm/ports.ts'
+import type { BlobWatcher } from '../../../../daemon/swarm/ports.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
@@ -9,53 +9,86 @@ import { stateBytes } from '../../../../daemon/verify/state.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { until } from '../../../fixtures/swarm.ts'
 
+/** A hub of a blob with 4 chunks that is being fetched, what one watcher is sent, and who is watched back. */
+function scene(held: Bitfield) {
+  const sent: HaveAnswer[] = []
+  const watchedBack: string[] = []
+  const watch = {
+    facts: { size: 4 * chunkBytes, mediaType: undefined, access: 'public' as const, repositories: [] },
+    held,
+    peers: new PeerTable(held) as PeerTable | undefined,
+    states: new Uint8Array(2 * stateBytes).fill(1),
+    revision: 0,
+  }
+  let watcher: BlobWatcher | undefined
+  const hub = new Hub({
+    digest: digestOf(Buffer.from('blob')),
+    content: {
+      watch: async (_, told) => {
+        watcher = told
+        return {
+          facts: watch.facts,
+          held,
+          get peers() {
+            return watch.peers
+          },
+          met: () => {},
+          hasEnded: () => false,
+          revision: () => watch.revision,
+          states: (from) => watch.states.subarray(from * stateBytes),
+          close: () => {},
+        }
+      },
+    },
+    room: () => 10,
+    delivered: () => false,
+    watchBack: (peer, _, signal) => {
+      watchedBack.push(peer)
+      signal.addEventListener('abort', () => watchedBack.splice(watchedBack.indexOf(peer), 1))
+    },
+    onEmpty: () => {},
+  })
+  onTestFinished(() => hub.end())
+  const conversation = { send: (message: HaveAnswer) => sent.push(message) } as unknown as Watcher['conversation']
+  const as = (peer: string, isBack = false): Watcher => ({ peer, id: 7, isBack, conversation })
+  return { hub, as, sent, watchedBack, watch, changed: () => watcher?.changed() }
+}
+
 describe('a blob that peers watch', () => {
   it('is introduced anew where its list was cut: nothing told before is left, and nothing is added to it', async () => {
     const held = new Bitfield(4)
     for (const chunk of [0, 1]) held.set(chunk)
-    let states = new Uint8Array(2 * stateBytes).fill(1)
-    let revision = 0
-    let watcher: BlobWatcher | undefined
-    const watch: BlobWatch = {
-      facts: { size: 4 * chunkBytes, mediaType: undefined, access: 'public', repositories: [] },
-      held,
-      peers: new PeerTable(held),
-      met: () => {},
-      hasEnded: () => false,
-      revision: () => revision,
-      states: (from) => states.subarray(from * stateBytes),
-      close: () => {},
-    }
-    const hub = new Hub({
-      digest: digestOf(Buffer.from('blob')),
-      content: {
-        watch: async (_, told) => {
-          watcher = told
-          return watch
-        },
-      },
-      room: () => 10,
-      delivered: () => false,
-      watchBack: () => {},
-      onEmpty: () => {},
-    })
-    onTestFinished(() => hub.end())
-    const sent: HaveAnswer[] = []
-    const conversation = { send: (message: HaveAnswer) => sent.push(message) } as unknown as Watcher['conversation']
-    hub.add({ isBack: false, peer: 'peer', id: 7, conversation })
+    const { hub, as, sent, watch, changed } = scene(held)
+    hub.add(as('peer'))
     await hub.start()
     await until(() => sent.some(({ type }) => type === 'blob'))
     sent.length = 0
     held.clear(1)
-    states = new Uint8Array(stateBytes).fill(2)
-    revision++
-    watcher?.changed()
+    watch.states = new Uint8Array(stateBytes).fill(2)
+    watch.revision++
+    changed()
     await until(() => sent.length >= 2)
     expect(sent.slice(0, 2)).toMatchObject([
       { type: 'none', id: 7 },
-      { type: 'blob', id: 7, states },
+      { type: 'blob', id: 7, states: watch.states },
     ])
     const chunks = sent.flatMap((message) => (message.type === 'got' ? message.chunks : []))
     expect(chunks).not.toContain(1)
+  })
+
+  it('is watched back when its fetch is over, but not at those who have it, too, and not for longer than they watch', async () => {
+    const { hub, as, sent, watch, watchedBack, changed } = scene(Bitfield.full(4))
+    hub.add(as('fetches'))
+    hub.add(as('has it', true))
+    await hub.start()
+    await until(() => sent.filter(({ type }) => type === 'blob').length === 2)
+    expect(watchedBack).toEqual([])
+    watch.peers = undefined
+    changed()
+    await until(() => watchedBack.length > 0)
+    expect(watchedBack).toEqual(['fetches'])
+    hub.add(as('fetches'))
+    hub.remove(as('fetches'))
+    expect(watchedBack).toEqual([])
   })
 })

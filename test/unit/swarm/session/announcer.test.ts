@@ -52,6 +52,12 @@ describe('the announcer', () => {
     expect(scene.tells(wakeAt, 6)).toEqual(['b:0'])
   })
 
+  it('tells a peer that sent what it had not offered that it arrived', () => {
+    const scene = new Scene(['a', 'b'])
+    scene.got(0, 'b')
+    expect(scene.tells(0, 0)).toContain('b:0')
+  })
+
   it('offers different chunks to different peers, and not to those first that let others wait', () => {
     const scene = new Scene(['slow', 'a', 'b'])
     scene.got(0)
