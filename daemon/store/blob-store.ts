@@ -2,7 +2,7 @@ import type { Digest } from '../../proxy/oci/digest.ts'
 import { BlobFiles } from './blob-files.ts'
 import { BlobIndex } from './blob-index.ts'
 import type { BlobFacts, BlobRecord, Metadata } from './metadata.ts'
-import { Partials } from './partials.ts'
+import { Partials, type Placement } from './partials.ts'
 import { Quota } from './quota.ts'
 import { readBytes } from './read.ts'
 import { StagedBlob } from './staged-blob.ts'
@@ -80,7 +80,7 @@ export class BlobStore {
     this.partials = new Partials({
       dataDir: options.dataDir,
       quota: this.#quota,
-      place: (...placed) => this.#putInPlace(...placed),
+      place: (placement) => this.#putInPlace(placement),
       now: this.#now,
     })
     this.#accessTimer = setInterval(() => void this.#flushAccess().catch(() => {}), accessFlushInterval)
@@ -189,8 +189,7 @@ export class BlobStore {
       blob,
       commit: async (facts) => {
         await blob.sync()
-        await this.#putInPlace(digest, staged.path, blob.readable, facts)
-        release()
+        await this.#putInPlace({ digest, path: staged.path, size: blob.readable, facts, onPlaced: release })
       },
       abort: async () => {
         release()
@@ -238,17 +237,21 @@ export class BlobStore {
     await this.#metadata.deleteBlob(digest).catch(() => {})
   }
 
-  async #putInPlace(
-    digest: Digest,
-    path: string,
-    size: number,
-    facts: BlobFacts,
-    checkpoints?: Uint8Array,
-  ): Promise<void> {
+  async #putInPlace({ digest, path, size, facts, checkpoints, onPlaced }: Placement): Promise<void> {
     await this.#removals.get(digest)
-    const now = this.#now()
     if (checkpoints !== undefined) await this.#metadata.putCheckpoints(digest, checkpoints)
-    await this.#files.place(path, digest)
+    try {
+      await this.#files.place(path, digest)
+      await this.#record(digest, size, facts, onPlaced)
+    } catch (error) {
+      // Also where it has its name already, but the folder can't be made durable.
+      if (!this.has(digest)) await this.#files.unlink(digest)
+      throw error
+    }
+  }
+
+  async #record(digest: Digest, size: number, facts: BlobFacts, onPlaced: () => void): Promise<void> {
+    const now = this.#now()
     const before = this.#index.get(digest)
     const record: BlobRecord = {
       size,
@@ -258,12 +261,9 @@ export class BlobStore {
       createdAt: now,
       lastAccess: now,
     }
-    try {
-      await this.#metadata.putBlob(digest, record)
-    } catch (error) {
-      if (before === undefined) await this.#files.unlink(digest)
-      throw error
-    }
+    await this.#metadata.putBlob(digest, record)
+    // Otherwise it would count twice for a moment, and others be evicted for it.
+    onPlaced()
     this.#index.add(digest, record)
     this.#events.stored(digest, record)
   }

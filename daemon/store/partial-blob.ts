@@ -110,8 +110,12 @@ export class PartialBlob {
   /** Keeps a checkpoint for the next process. */
   saveState(index: number, state: Uint8Array): void {
     this.#state.setState(index, state)
-    this.#newStates = { from: Math.min(this.#newStates.from, index), to: Math.max(this.#newStates.to, index + 1) }
+    this.#noteStates(index, index + 1)
     this.#touch()
+  }
+
+  #noteStates(from: number, to: number): void {
+    this.#newStates = { from: Math.min(this.#newStates.from, from), to: Math.max(this.#newStates.to, to) }
   }
 
   /**
@@ -263,7 +267,10 @@ export class PartialBlob {
     this.#newStates = noStates
     if (from < to) {
       const states = this.#state.encodeStates(from, to)
-      await writeAll(this.#stateFile, states.bytes, states.position)
+      await writeAll(this.#stateFile, states.bytes, states.position).catch((error: unknown) => {
+        this.#noteStates(from, to)
+        throw error
+      })
     }
     // What is still to be verified is as good a hint as before.
     const left = this.unverified.encode()

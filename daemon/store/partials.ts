@@ -6,16 +6,21 @@ import { PartialBlob, type PartialPaths } from './partial-blob.ts'
 import { PartialState } from './partial-state.ts'
 import type { Quota } from './quota.ts'
 
+/** A file that becomes a blob of the store. */
+export interface Placement {
+  readonly digest: Digest
+  readonly path: string
+  readonly size: number
+  readonly facts: BlobFacts
+  readonly checkpoints?: Uint8Array | undefined
+  /** Told before it counts as a blob that is held: what was reserved for it is not needed any more. */
+  readonly onPlaced: () => void
+}
+
 interface PartialsOptions {
   readonly dataDir: string
   readonly quota: Quota
-  readonly place: (
-    digest: Digest,
-    path: string,
-    size: number,
-    facts: BlobFacts,
-    checkpoints: Uint8Array | undefined,
-  ) => Promise<void>
+  readonly place: (placement: Placement) => Promise<void>
   readonly now: () => number
 }
 
@@ -86,17 +91,22 @@ export class Partials {
       reserved = size
       const paths = this.#pathsOf(nameOf(digest))
       const place = (facts: BlobFacts, checkpoints: Uint8Array | undefined) =>
-        this.#options.place(digest, paths.data, size, facts, checkpoints)
+        this.#options.place({ digest, path: paths.data, size, facts, checkpoints, onPlaced: release })
+      const release = () => {
+        this.#options.quota.release(reserved)
+        reserved = 0
+      }
       const onEnd = (keptBytes: number) => {
         this.#active.delete(digest)
-        this.#options.quota.release(size - keptBytes)
+        this.#options.quota.release(reserved - keptBytes)
         if (keptBytes > 0) this.#idle.set(digest, { bytes: keptBytes, usedAt: this.#options.now() })
       }
       return await PartialBlob.open({ digest, paths, place, onEnd }, size)
     } catch (error) {
-      this.#active.delete(digest)
       this.#options.quota.release(reserved)
-      if (kept !== undefined) await this.#unlink(digest)
+      // What is there was of no use, or was begun just now.
+      await this.#unlink(digest)
+      this.#active.delete(digest)
       throw error
     }
   }

@@ -1,6 +1,7 @@
 import { appendFile, mkdir, readdir, readFile, rename, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { BlobFiles } from '../../../daemon/store/blob-files.ts'
 import { BlobStore, type StoredBlob } from '../../../daemon/store/blob-store.ts'
 import { Metadata } from '../../../daemon/store/metadata.ts'
 import { scrubOnce } from '../../../daemon/store/scrub.ts'
@@ -68,6 +69,23 @@ async function get(store: BlobStore, digest: Digest): Promise<Digest | undefined
 }
 
 describe('BlobStore', () => {
+  it('leaves no blob that does not count, where its folder can not be made durable', async () => {
+    const dataDir = await tempDir()
+    const { store } = await openStore(dataDir)
+    const { place } = BlobFiles.prototype
+    const spy = vi.spyOn(BlobFiles.prototype, 'place').mockImplementationOnce(async function (
+      this: BlobFiles,
+      ...args
+    ) {
+      await place.apply(this, args)
+      throw new Error('EIO')
+    })
+    onTestFinished(() => spy.mockRestore())
+    await expect(put(store, Buffer.from('a'))).rejects.toThrow('EIO')
+    expect(await readdir(join(dataDir, 'blobs', 'sha256'))).toEqual([])
+    expect(store.usage.bytes).toBe(0)
+  })
+
   it.each([0, 1, 512 * 1024, 3_333_333])('keeps %i bytes under the name of an OCI layout', async (length) => {
     const dataDir = await tempDir()
     const { store, stored } = await openStore(dataDir)

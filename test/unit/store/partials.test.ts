@@ -1,14 +1,14 @@
 import fs from 'node:fs'
-import { appendFile, readdir, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, open as openFile, readdir, writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { BlobStore } from '../../../daemon/store/blob-store.ts'
 import { Metadata } from '../../../daemon/store/metadata.ts'
 import { PartialState } from '../../../daemon/store/partial-state.ts'
 import { chunkBytes } from '../../../daemon/verify/chunk.ts'
 import { WriteFailure } from '../../../daemon/verify/state.ts'
-import { digestOf } from '../../../proxy/oci/digest.ts'
+import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 import { collect, pseudoRandomBytes } from '../../fixtures/bytes.ts'
 import { tempDir } from '../../fixtures/temp-dir.ts'
 
@@ -179,6 +179,69 @@ describe('a partial blob', () => {
     await expect(store.partials.open(other, 9 * chunkBytes)).rejects.toMatchObject({ code: 'no-space' })
     const next = await store.partials.open(other, 6 * chunkBytes)
     expect(store.partials.idle).toBe(0)
+    await next.discard()
+    await next.close()
+  })
+
+  it('does not count twice when it becomes a blob', async () => {
+    const dataDir = await tempDir()
+    const metadata = await Metadata.open(join(dataDir, 'meta'), () => {})
+    const next = Promise.withResolvers<void>()
+    const third = pseudoRandomBytes(chunkBytes, 'third')
+    const stored = (placed: Digest) => {
+      if (placed !== digest) return
+      const opened = store.partials.open(digestOf(third), third.length)
+      next.resolve(opened.then((partial) => partial.discard().then(() => partial.close())))
+    }
+    const maxBytes = 2 * bytes.length + chunkBytes
+    const events = { stored, removing: async () => {} }
+    const store: BlobStore = await BlobStore.open({ dataDir, metadata, maxBytes, events })
+    onTestFinished(async () => {
+      await store.close()
+      await metadata.close()
+    })
+    const old = pseudoRandomBytes(bytes.length, 'old')
+    for (const content of [old, bytes]) {
+      const partial = await store.partials.open(digestOf(content), content.length)
+      await partial.write(content, 0)
+      for (let index = 0; index < 4; index++) partial.hold(index)
+      await partial.commit(facts, undefined)
+      await partial.close()
+    }
+    await next.promise
+    expect([store.has(digestOf(old)), store.has(digest)]).toEqual([true, true])
+    // All that was reserved is free again.
+    const all = await store.partials.open(digestOf(third), maxBytes)
+    await all.discard()
+    await all.close()
+  })
+
+  it('that can not be opened leaves no file', async () => {
+    const { dataDir, open } = await reopenable()
+    const store = await open()
+    const name = digest.replace(':', '-')
+    await mkdir(join(dataDir, 'partial', `${name}.state`))
+    await expect(store.partials.open(digest, bytes.length)).rejects.toMatchObject({ code: 'io' })
+    expect(await readdir(join(dataDir, 'partial'))).toEqual([`${name}.state`])
+  })
+
+  it('keeps the checkpoints that could not be written at once', async () => {
+    const { dataDir, open } = await reopenable()
+    const store = await open()
+    const partial = await store.partials.open(digest, bytes.length)
+    await partial.write(chunk(0), 0)
+    partial.hold(0)
+    const probe = await openFile(join(dataDir, 'partial', `${digest.replace(':', '-')}.state`))
+    const write = vi.spyOn(Object.getPrototypeOf(probe), 'write')
+    await probe.close()
+    onTestFinished(() => write.mockRestore())
+    write.mockRejectedValueOnce(Object.assign(new Error('full'), { code: 'ENOSPC' }))
+    partial.saveState(1, state(1))
+    await expect.poll(() => write.mock.calls.length).toBeGreaterThan(0)
+    await partial.keep()
+    await partial.close()
+    const next = await (await open()).partials.open(digest, bytes.length)
+    expect(next.knownState(1)).toEqual(state(1))
     await next.discard()
     await next.close()
   })
