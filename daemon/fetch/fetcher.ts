@@ -58,7 +58,6 @@ export class Fetcher implements ContentSource {
     this.#options = options
     this.downloads = new Downloads({
       tools: { ...options, self: () => options.swarm.self, slots: new Slots(MAX_REQUESTS) },
-      isClosed: options.isClosed,
       passThrough: (request, { size, prefix, start, end, signal }) => {
         const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})
         const { digest } = request

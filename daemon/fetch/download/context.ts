@@ -28,6 +28,8 @@ export interface DownloadTools {
   readonly upstream: Pick<Upstream, 'open'>
   readonly access: AccessControl
   readonly engine: Sha256Engine
+  /** Whether only known peers are in the swarm; private content leaves a node in no other. */
+  readonly isClosed: boolean
   /** Bounds what is under way at the same time. */
   readonly slots: Slots
   /** How long a cold request waits for peers before upstream is asked, in ms. */

@@ -8,8 +8,6 @@ import { Download } from './download.ts'
 
 interface DownloadsOptions {
   readonly tools: DownloadTools
-  /** Whether only known peers are in the swarm; private content leaves the node in no other. */
-  readonly isClosed: boolean
   readonly passThrough: (request: ContentRequest, passed: PassedRange) => AsyncIterable<Uint8Array>
 }
 
@@ -51,12 +49,12 @@ export class Downloads {
 
   /** What is held of a blob that is being fetched, for peers. */
   share(digest: Digest): SharedBlob | undefined {
-    return this.#running.get(digest)?.download.share((facts) => facts.public || this.#options.isClosed)
+    return this.#running.get(digest)?.download.share((facts) => facts.public || this.#options.tools.isClosed)
   }
 
   /** As it changes. */
   watch(digest: Digest, watcher: BlobWatcher): BlobWatch | undefined {
-    return this.#running.get(digest)?.download.watch(watcher, (facts) => facts.public || this.#options.isClosed)
+    return this.#running.get(digest)?.download.watch(watcher, (facts) => facts.public || this.#options.tools.isClosed)
   }
 
   /** Ends all, and waits until they have let go of the store. */

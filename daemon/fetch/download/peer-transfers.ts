@@ -79,13 +79,16 @@ export class PeerTransfers {
       session.ended(id, 'done', performance.now())
     } catch (error) {
       session.ended(id, this.#endOf(error, cancel.signal), performance.now())
+      const wasCancelled = cancel.signal.aborted
+      // A body that nobody has begun to read would stay open.
+      cancel.abort(error)
       if (signal.aborted) return
       if (error instanceof WrongChunk) {
         session.peers.lacks(peer, error.chunk)
         tools.onWasted('wrong', chunkLength(error.chunk, assembly.size))
         if (view !== undefined) this.#options.onWrong(view, error.chunk, assembly)
       } else if (error instanceof StoreError) this.#attempt.fail(error)
-      else if (!cancel.signal.aborted) {
+      else if (!wasCancelled) {
         tools.logger.debug({ digest: asked.digest, peer, reason: messageOf(error) }, 'a peer did not give chunks')
       }
     } finally {

@@ -9,7 +9,7 @@ import { ANSWER_MS, FIRST_PEERS, MAX_INTRODUCTIONS, MAX_PEERS, SECOND_LIST_MS, W
 import { type Attempt, SizeConflict } from './context.ts'
 import { Lies } from './lies.ts'
 import { Lists } from './lists.ts'
-import { mayBeUsed } from './peer-access.ts'
+import { PeerAccess } from './peer-access.ts'
 import { PeerTransfers } from './peer-transfers.ts'
 import { type Member, type Told, View } from './view.ts'
 
@@ -20,6 +20,7 @@ export class Swarming {
   readonly #members = new Map<PeerId, Member>()
   readonly #transfers: PeerTransfers
   readonly #lists: Lists
+  readonly #access: PeerAccess
   readonly #pumpLater = () => this.pump()
   #session: Session | undefined
   #holder: PeerId | undefined
@@ -29,6 +30,7 @@ export class Swarming {
 
   constructor(attempt: Attempt) {
     this.#attempt = attempt
+    this.#access = new PeerAccess(attempt)
     this.#lists = new Lists({
       attempt,
       lies: this.lies,
@@ -204,7 +206,7 @@ export class Swarming {
     this.lies.heard(view)
     const isCurrent = () => this.#members.get(member.id)?.view === view
     try {
-      const isPublic = await mayBeUsed(this.#attempt, facts)
+      const isPublic = await this.#access.check(facts)
       if (!isCurrent()) return
       const heard = { size, mediaType, repositories, public: isPublic, origin: 'peer' } as const
       const assembly = await this.#attempt.begin(heard, member.id).catch(async (error: unknown) => {

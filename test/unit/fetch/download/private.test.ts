@@ -84,4 +84,27 @@ describe('a private blob', () => {
     await running
     await Promise.all([alice.close(), mallory.close(), shared?.close()])
   })
+
+  it.each([
+    [true, 1],
+    [false, 0],
+  ])('of several peers is asked about once, in a closed swarm only (%s)', async (isClosed, expected) => {
+    let questions = 0
+    const states = await checkpointsOf(bytes)
+    const peer = peerWith(bytes, states, { facts: { access: 'private', repositories: [] } })
+    const { download, store } = await fakeNode({
+      isClosed,
+      peers: { a: peer, b: peer, c: peer },
+      claim: { role: 'holder' },
+      upstream: upstreamWith(bytes),
+      access: {
+        check: async () => {
+          questions++
+          return undefined
+        },
+      },
+    })
+    await download(digest).run()
+    expect([store.has(digest), questions]).toEqual([true, expected])
+  })
 })
