@@ -52,12 +52,13 @@ export function divergence(
 /**
  * The first chunk after which two lists differ, as far as both are known; for lists that still grow. The chunk does not
  * show who lies: a false one fits a state that was made from it. Only the end of the blob does, and {@link divergence} then.
+ * @param from the first state that is compared, where those before it are known to be the same
  * @returns its index; undefined where what both know is the same
  * @throws {TypeError} for lists of different blobs
  */
-export function firstDivergence(a: Checkpoints, b: Checkpoints): number | undefined {
+export function firstDivergence(a: Checkpoints, b: Checkpoints, from = 1): number | undefined {
   assertSameBlob(a, b)
-  for (let index = 1; index < a.chunks; index += 1) {
+  for (let index = from; index < a.chunks; index += 1) {
     const [ofA, ofB] = [a.stateAt(index), b.stateAt(index)]
     if (ofA === undefined || ofB === undefined) return undefined
     if (!sameState(ofA, ofB)) return index - 1

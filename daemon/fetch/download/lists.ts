@@ -41,7 +41,12 @@ export class Lists {
   consider(view: View): void {
     const { assembly } = this.#options.attempt
     if (assembly === undefined || !view.isUsed || view.isRefuted || view.size !== assembly.size) return
-    const differs = firstDivergence(assembly.list, view.list)
+    const { revision } = assembly
+    // A long list that grows state by state is not compared from its start each time.
+    const from = view.agreed.revision === revision ? view.agreed.states + 1 : 1
+    const differs = firstDivergence(assembly.list, view.list, from)
+    const states = differs ?? Math.min(assembly.list.known, view.list.known)
+    view.agreed = { revision, states }
     const author = differs === undefined ? undefined : assembly.authorOf(differs)
     if (differs === undefined) this.#agree(view, assembly)
     else if (author === 'self') this.refute(view)

@@ -48,6 +48,8 @@ export class View {
   isApart = false
   /** It contradicts itself, or what upstream sends: nothing of it is used any more. */
   isRefuted = false
+  /** So many states are known to be those of our list, at one revision of it. */
+  agreed = { revision: -1, states: 0 }
   /** Whatever it said that it holds. */
   readonly #claimed: Bitfield
   /** The states that it told one after the other while it had the claim. */
