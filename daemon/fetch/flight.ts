@@ -218,7 +218,8 @@ export class Flight {
       const stop = state.name === 'proven' ? Math.min(last, readable - 1) : last
       if (position > stop && state.name === 'proven') return
       // The last byte that a client asked for completes its response: it is withheld until all is proven.
-      const limit = state.name === 'filling' ? Math.min(releasableBytes(readable, facts.size), stop) : readable
+      const released = state.name === 'filling' ? releasableBytes(readable, facts.size) : readable
+      const limit = state.name === 'proven' ? readable : Math.min(released, stop)
       if (staged !== undefined && position < limit) {
         for await (const chunk of staged.read(position, Math.min(limit - 1, stop), signal)) {
           position += chunk.length
@@ -229,6 +230,8 @@ export class Flight {
         const { digest } = this.#options
         try {
           yield* passThrough({ sequence, digest, size: facts.size, prefix: state.prefix() }, position, stop, signal)
+          // The last byte of a range that had come before; now the whole is proven.
+          if (position < readable) yield* staged?.read(position, stop, signal) ?? []
         } catch (error) {
           if (isWrong(error)) this.#options.onWrong(sequence, error)
           throw error

@@ -1,7 +1,6 @@
 import type { ClaimAnswer, ClaimWish } from '../../swarm/claim/book.ts'
 import { FOLLOW_MS, RENEW_MS, STARVED_MS } from '../../swarm/claim/constants.ts'
 import type { PeerId } from '../../swarm/ports.ts'
-import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 
 interface ClaimingOptions {
@@ -22,7 +21,7 @@ interface ClaimingOptions {
  */
 export class Claiming {
   readonly #options: ClaimingOptions
-  readonly #poked = new Notifier()
+  #wake = () => {}
   #role: ClaimAnswer['role'] = 'none'
   #isFirst = true
 
@@ -37,7 +36,7 @@ export class Claiming {
 
   /** Asks again at once: the holder is gone, or this node has won a race. */
   poke(): void {
-    this.#poked.notify()
+    this.#wake()
   }
 
   /** Asks until the signal is aborted. */
@@ -45,7 +44,10 @@ export class Claiming {
     while (!signal.aborted) {
       await this.#ask(this.#wish())
       const ms = this.#role !== 'none' ? RENEW_MS : this.#options.isStarved() ? STARVED_MS : FOLLOW_MS
-      await waitFor(this.#poked.next(signal), ms, signal).catch(() => {})
+      // No notifier: who waits for one that is seldom told would pile up there.
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#wake = resolve
+      await waitFor(promise, ms, signal).catch(() => {})
     }
   }
 

@@ -1,0 +1,31 @@
+import { getEventListeners } from 'node:events'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { Claiming } from '../../../../daemon/fetch/download/claiming.ts'
+import { RENEW_MS } from '../../../../daemon/swarm/claim/constants.ts'
+
+it('asking again and again leaves nothing behind, and a poke asks at once', async () => {
+  vi.useFakeTimers()
+  onTestFinished(() => void vi.useRealTimers())
+  let asked = 0
+  const claiming = new Claiming({
+    ask: async () => {
+      asked++
+      return { role: 'holder', holder: undefined, members: [] }
+    },
+    held: () => 0,
+    needsUpstream: () => true,
+    isStarved: () => true,
+    onAnswer: () => {},
+    onRole: () => {},
+  })
+  const abort = new AbortController()
+  const running = claiming.run(abort.signal)
+  await vi.advanceTimersByTimeAsync(20 * RENEW_MS + 1)
+  expect(asked).toBe(21)
+  expect(getEventListeners(abort.signal, 'abort')).toHaveLength(1)
+  claiming.poke()
+  await vi.advanceTimersByTimeAsync(1)
+  expect(asked).toBe(22)
+  abort.abort()
+  await running
+})
