@@ -30,6 +30,7 @@ async function flightOf(bytes: Buffer): Promise<Flight> {
       onFacts({ size: bytes.length, mediaType: undefined, origin: 'upstream', public: true })
       return { read: (from: number) => piecesOf(bytes.subarray(from), 100_000) } as never
     },
+    onVerified: () => {},
     onWrong: () => {},
     onUncached: () => {},
     onOrphaned: () => {},
