@@ -14,7 +14,7 @@ export default defineConfig({
       // The suites that every implementation of a port passes, with real files and sockets.
       project('conformance', { testTimeout: 30_000, hookTimeout: 30_000 }),
       // Several nodes in one process each: more than two files at a time measure the machine rather than the code.
-      project('integration', { testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 2 }),
+      project('integration', { testTimeout: 180_000, hookTimeout: 60_000, maxWorkers: 2 }),
     ],
   },
 })

@@ -54,6 +54,8 @@ it('what fits checkpoints that turn out to be false was provisional, is dropped,
   await until(async () => (await node.metric(provisional)) === 0)
   expect(await node.metric('layerd_wasted_bytes_total{reason="dropped"}')).toBeGreaterThanOrEqual(6 * chunkBytes)
   expect(await node.metric(verified)).toBe(0)
-  expect((await node.status()).banned).toMatchObject([{ peerId: liar?.peerId() }])
   expect((await pull).complete).toBe(false)
+  // Who lied is judged when the attempt has ended.
+  await until(async () => (await node.status()).banned.length > 0)
+  expect((await node.status()).banned).toMatchObject([{ peerId: liar?.peerId() }])
 })
