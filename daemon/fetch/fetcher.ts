@@ -6,6 +6,7 @@ import type { Content, ContentInfo, ContentRequest, ContentSource } from '../../
 import type { Upstream } from '../../proxy/upstream/types.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
+import { NODE_REQUESTS } from '../swarm/session/constants.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
 import type { AccessControl } from './access.ts'
@@ -57,7 +58,7 @@ export class Fetcher implements ContentSource {
   constructor(options: FetcherOptions) {
     this.#options = options
     this.downloads = new Downloads({
-      tools: { ...options, self: () => options.swarm.self, slots: new Slots(MAX_REQUESTS) },
+      tools: { ...options, self: () => options.swarm.self, slots: new Slots(MAX_REQUESTS, NODE_REQUESTS) },
       passThrough: (request, { size, prefix, start, end, signal }) => {
         const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})
         const { digest } = request

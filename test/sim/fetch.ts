@@ -27,6 +27,7 @@ export class Fetch {
   /** Those it exchanges have-messages with. */
   readonly connected = new Map<string, Fetch>()
   readonly #transfers = new Map<number, Transfer>()
+  readonly #planLater = () => this.world.after(0, () => this.plan())
   #tellAt = Number.POSITIVE_INFINITY
   #wakeAt = Number.POSITIVE_INFINITY
   #progressAt = 0
@@ -38,7 +39,7 @@ export class Fetch {
     this.layer = layer
     this.held = isSeed ? Bitfield.full(chunks) : new Bitfield(chunks)
     this.session = new Session({ held: this.held, random: world.random, now: world.now })
-    this.announcer = new Announcer({ held: this.held, peers: this.session.peers })
+    this.announcer = new Announcer({ held: this.held, peers: this.session.peers, turns: machine.turns })
     if (isSeed && machine.kind === 'honest') this.session.verifiable = chunks
     this.claimant = new Claimant(this)
   }
@@ -123,24 +124,30 @@ export class Fetch {
 
   plan(): void {
     const { world, session } = this
+    const { slots } = this.machine
     if (!this.isActive || this.machine.kind !== 'honest') return
     if (world.now - this.#progressAt > PROGRESS_MS) this.#progress()
     world.counters.plans++
-    const { start, cancel, wakeAt } = session.plan(world.now)
+    const { start, cancel, wakeAt } = session.plan(world.now, {
+      budget: Math.max(0, slots.free),
+      requests: slots.spare,
+    })
     for (const request of start) {
       const peer = this.connected.get(request.peer)
       if (peer === undefined) throw new Error(`${this.id} asks ${request.peer}, which it does not know`)
       const transfer = new Transfer(this, peer, request)
       this.#transfers.set(request.id, transfer)
+      slots.take()
       transfer.start()
     }
+    if (slots.spare <= 0) slots.whenFree(this.#planLater)
     for (const id of cancel) this.#transfers.get(id)?.cancel()
     if (cancel.length > 0) this.plan()
     else if (wakeAt < this.#wakeAt || this.#wakeAt <= world.now) this.#wake(wakeAt)
   }
 
   forget(transfer: Transfer): void {
-    this.#transfers.delete(transfer.request.id)
+    if (this.#transfers.delete(transfer.request.id)) this.machine.slots.give()
   }
 
   #wake(at: number): void {

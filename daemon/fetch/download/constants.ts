@@ -45,7 +45,7 @@ export const HELP_REST_MS = 60_000
 /** Chunks that upstream is asked for at once where it helps peers. */
 export const HELP_CHUNKS = 8
 
-/** Requests to peers at the same time, of all blobs together: each has two pieces of memory. */
+/** Requests to peers at the same time, of all blobs together, however many blobs: each has two pieces of memory. */
 export const MAX_REQUESTS = 32
 
 /** How often an attempt looks whether something is to be done, in ms, when nothing tells it. */

@@ -1,15 +1,23 @@
 /** A number of things that may be under way at the same time, whoever starts them. */
 export class Slots {
   readonly #limit: number
+  readonly #usual: number
   readonly #waiting = new Set<() => void>()
   #taken = 0
 
-  constructor(limit: number) {
+  /** @param usual how many there should be; up to `limit` where one of those who start them would have none */
+  constructor(limit: number, usual = limit) {
     this.#limit = limit
+    this.#usual = usual
   }
 
   get free(): number {
     return this.#limit - this.#taken
+  }
+
+  /** How many more there should be; less than 0 where there are more than usual. */
+  get spare(): number {
+    return this.#usual - this.#taken
   }
 
   /** The caller has looked at `free` before. */

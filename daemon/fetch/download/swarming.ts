@@ -186,10 +186,13 @@ export class Swarming {
     const session = this.#session
     if (session === undefined || assembly === undefined || assembly.proven !== undefined) return
     this.sync()
-    const { start, cancel, wakeAt } = session.plan(performance.now(), Math.max(0, tools.slots.free))
+    const { start, cancel, wakeAt } = session.plan(performance.now(), {
+      budget: Math.max(0, tools.slots.free),
+      requests: tools.slots.spare,
+    })
     for (const id of cancel) this.#transfers.cancel(id, 'it is not needed any more')
     for (const request of start) void this.#transfers.run(request, assembly, session)
-    if (tools.slots.free <= 0) tools.slots.whenFree(this.#pumpLater)
+    if (tools.slots.spare <= 0) tools.slots.whenFree(this.#pumpLater)
     clearTimeout(this.#timer)
     if (wakeAt < Number.POSITIVE_INFINITY)
       this.#timer = setTimeout(this.#pumpLater, Math.max(1, wakeAt - performance.now() + 1))

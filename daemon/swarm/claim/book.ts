@@ -1,6 +1,7 @@
 import type { PeerId } from '../peer-id.ts'
 import {
   COMPLETE_MS,
+  COMPLETED_MS,
   FIRST_TOLERANCE_MS,
   LEASE_MS,
   MAX_CLAIMS,
@@ -54,6 +55,8 @@ interface Claim {
   racer: Claimant | undefined
   /** How long the holder may take for a chunk, in ms. */
   tolerance: number
+  /** When its holder last told that it has all. */
+  completedAt: number
   /** Who raced and brought nothing, and until when others come first. */
   tired: { readonly peer: PeerId; readonly until: number } | undefined
   /** Members: those who fetch the content, and those who have it. */
@@ -103,6 +106,7 @@ export class ClaimBook {
     if (claim.holder?.peer === peer) {
       if (!wants) {
         claim.holder = undefined
+        if (wish === 'done') claim.completedAt = now
         return 'none'
       }
       this.#renew(claim, claim.holder, held, now)
@@ -124,7 +128,7 @@ export class ClaimBook {
     if (!wants) return 'none'
     if (claim.holder === undefined) {
       const isElsewhere = claim.done.size > (claim.done.has(peer) ? 1 : 0)
-      if (wish === 'if-nobody' && isElsewhere) return 'none'
+      if (isElsewhere && (wish === 'if-nobody' || now - claim.completedAt < COMPLETED_MS)) return 'none'
       claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: false }
       return 'holder'
     }
@@ -239,6 +243,7 @@ function newClaim(): Claim {
     holder: undefined,
     racer: undefined,
     tolerance: TOLERANCE_MS,
+    completedAt: Number.NEGATIVE_INFINITY,
     tired: undefined,
     fetching: new Roster(MEMBER_MS),
     done: new Roster(COMPLETE_MS),

@@ -19,6 +19,12 @@ export const FIRST_TOLERANCE_MS = 2_000
 export const TOLERANCE_MS = 1_000
 export const TOLERANCE_LIMIT_MS = 60_000
 
+/**
+ * For so long after its holder has completed the content, in ms, a claim is granted to nobody: the last chunks are on their way to
+ * those who ask, who may not even know yet that they are there.
+ */
+export const COMPLETED_MS = 3_000
+
 /** A racer that brought no chunk within this time, in ms, gives way to another one. */
 export const RACE_MS = 5_000
 

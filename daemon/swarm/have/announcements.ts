@@ -1,6 +1,7 @@
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import type { HaveListener, PeerId, SharedContent } from '../ports.ts'
+import { Turns } from '../session/turns.ts'
 import { Uploads } from '../session/uploads.ts'
 import { DELIVERY_LIMIT_MS, MAX_HUBS } from './constants.ts'
 import { Hub, type Watcher } from './hub.ts'
@@ -15,6 +16,7 @@ export class Announcements {
   readonly #options: AnnouncementsOptions
   readonly #hubs = new Map<Digest, Hub>()
   readonly #uploads = new Uploads()
+  readonly #turns = new Turns()
 
   constructor(options: AnnouncementsOptions) {
     this.#options = options
@@ -58,6 +60,7 @@ export class Announcements {
     const hub: Hub = new Hub({
       digest,
       content: this.#options.content,
+      turns: this.#turns,
       room: () => this.#uploads.room(performance.now()),
       delivered: (peer, chunk) => {
         if (!this.#uploads.delivered(peer, digest, chunk, chunkBytes)) return false

@@ -5,6 +5,7 @@ import type { Conversation } from '../conversation.ts'
 import type { BlobWatch, HaveListener, PeerId, SharedContent } from '../ports.ts'
 import { Announcer } from '../session/announcer.ts'
 import { PeerTable } from '../session/peer-table.ts'
+import type { Turns } from '../session/turns.ts'
 import { MAX_REPOSITORIES } from '../transfer/constants.ts'
 import { GATHER_MS } from './constants.ts'
 import type { HaveAnswer, HaveQuestion } from './message.ts'
@@ -30,6 +31,8 @@ interface Watching extends Watcher {
 interface HubOptions {
   readonly digest: Digest
   readonly content: Pick<SharedContent, 'watch'>
+  /** Whom this node has offered chunks, of all blobs. */
+  readonly turns: Turns
   /** Chunks that this node may send in addition to those that it is sending. */
   readonly room: () => number
   /** A peer told that it holds a chunk. @returns whether it has just got it from here */
@@ -150,7 +153,7 @@ export class Hub {
     if (watch.revision() !== this.#revision) this.#takeBack(watch)
     if (this.#announcer === undefined) {
       this.#peers = watch.peers ?? new PeerTable(held)
-      this.#announcer = new Announcer({ held, peers: this.#peers })
+      this.#announcer = new Announcer({ held, peers: this.#peers, turns: this.#options.turns })
     }
     for (const watcher of this.#watchers.values()) {
       if (watcher.statesTold < 0) this.#introduce(watcher, watch)

@@ -2,6 +2,7 @@ import { Bitfield } from '../../verify/bitfield.ts'
 import type { PeerId } from '../peer-id.ts'
 import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS, UPLOAD_AHEAD_MS } from './constants.ts'
 import type { PeerTable } from './peer-table.ts'
+import type { Turns } from './turns.ts'
 
 /** Chunks that one peer is to be told of. */
 interface Announcement {
@@ -30,6 +31,8 @@ interface Fresh {
 interface AnnouncerOptions {
   readonly held: Bitfield
   readonly peers: PeerTable
+  /** Of all blobs of this node. */
+  readonly turns: Turns
 }
 
 /**
@@ -41,7 +44,8 @@ interface AnnouncerOptions {
 export class Announcer {
   readonly #held: Bitfield
   readonly #peers: PeerTable
-  /** What each peer was told, the one that was offered something the longest ago first. */
+  readonly #turns: Turns
+  /** What each peer was told. */
   readonly #told = new Map<PeerId, Bitfield>()
   readonly #replies = new Map<PeerId, number[]>()
   /** Until when who was told may ask, by peer and chunk. */
@@ -53,9 +57,10 @@ export class Announcer {
   /** From the offer of a chunk that nobody has until it was sent, in ms, smoothed. */
   #deliverMs = OFFER_MS
 
-  constructor({ held, peers }: AnnouncerOptions) {
+  constructor({ held, peers, turns }: AnnouncerOptions) {
     this.#held = held
     this.#peers = peers
+    this.#turns = turns
     for (const chunk of held.indexes()) this.#fresh.push(newFresh(chunk, undefined))
   }
 
@@ -161,7 +166,8 @@ export class Announcer {
       fresh.toldAt = now
       fresh.offeredTo = fresh.isRare ? peer : undefined
       if (fresh.isRare) busy.add(peer)
-      this.#note(peer, chunk)
+      this.#told.get(peer)?.set(chunk)
+      this.#turns.take(peer)
       this.#pending.set(`${peer} ${chunk}`, now + ASK_MS)
       const chunks = tell.get(peer)
       if (chunks === undefined) tell.set(peer, [chunk])
@@ -171,26 +177,24 @@ export class Announcer {
     return wakeAt
   }
 
-  #note(peer: PeerId, chunk: number): void {
-    const told = this.#told.get(peer)
-    if (told === undefined) return
-    told.set(chunk)
-    this.#told.delete(peer)
-    this.#told.set(peer, told)
-  }
-
   /**
    * Of those that may lack a chunk the one that was offered something the longest ago; but those that have not got yet what
    * only they were offered after all others.
    */
   #someoneLacking(chunk: number, busy: ReadonlySet<PeerId | undefined>): PeerId | undefined {
-    let second: PeerId | undefined
+    let best: PeerId | undefined
+    let isBestBusy = true
+    let turn = Number.POSITIVE_INFINITY
     for (const [peer, told] of this.#told) {
       if (told.has(chunk) || this.#peers.get(peer)?.has.has(chunk) === true) continue
-      if (!busy.has(peer)) return peer
-      second ??= peer
+      const isBusy = busy.has(peer)
+      const last = this.#turns.lastOf(peer)
+      if (isBusy === isBestBusy ? last >= turn : isBusy) continue
+      best = peer
+      isBestBusy = isBusy
+      turn = last
     }
-    return second
+    return best
   }
 }
 

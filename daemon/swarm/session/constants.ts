@@ -7,6 +7,10 @@ export const MAX_CHUNKS_UNDER_WAY = 24
 /** Requests under way at the same time: each has a part of the downlink, so more of them make each chunk later. */
 export const MAX_REQUESTS = 8
 
+/** The same of all sessions of a node together, and how many each may have whatever the others do. */
+export const NODE_REQUESTS = 10
+export const LEAST_REQUESTS = 2
+
 /** Requests in addition, for what a client waits for. */
 export const URGENT_REQUESTS = 2
 
@@ -53,6 +57,9 @@ export const UPLOAD_AHEAD_MS = 60
 
 /** The most where receivers are slow. */
 export const MAX_UPLOADS = 24
+
+/** Peers of which it is remembered when they were offered something. */
+export const MAX_TURNS = 4096
 
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16

@@ -2,6 +2,7 @@ import type { Bitfield } from '../../verify/bitfield.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import {
   DEAD_MS,
+  LEAST_REQUESTS,
   MAX_CHUNKS_UNDER_WAY,
   MAX_REQUESTS,
   MAX_RUN,
@@ -30,6 +31,14 @@ export interface Plan {
 }
 
 const NOTHING: ReadonlySet<number> = new Set()
+
+/** What a session may begin, as other sessions of its node leave room. */
+interface Room {
+  /** Chunks. */
+  readonly budget: number
+  /** Requests; a session that has next to none may begin some all the same. */
+  readonly requests: number
+}
 
 interface SessionOptions {
   /** Chunks that are held; the caller sets bits before it tells of them. */
@@ -62,6 +71,8 @@ export class Session {
   #progressAt: number
   #heldBefore = 0
   #versionBefore = 0
+  /** Requests that it could have begun and did not. */
+  #requestsLeft = 0
   /** Whether something else happened that may change what is to be done. */
   #hasChanged = true
 
@@ -162,13 +173,14 @@ export class Session {
   }
 
   /** Decides what to ask for. What it starts counts as under way until `ended` is told. */
-  plan(now: number, budget = MAX_CHUNKS_UNDER_WAY): Plan {
+  plan(now: number, { budget, requests: left }: Room = { budget: MAX_CHUNKS_UNDER_WAY, requests: MAX_REQUESTS }): Plan {
     this.#now = now
     const spare = this.#urgent.length > 0 ? URGENT_REQUESTS : 0
-    const requests = MAX_REQUESTS - this.#running.size
+    const running = this.#running.size
+    const requests = Math.max(Math.min(left, MAX_REQUESTS - running), LEAST_REQUESTS - running)
     // Most calls are for news that change nothing.
-    const isSame =
-      this.#held.count === this.#heldBefore && (requests <= 0 || this.peers.version === this.#versionBefore)
+    const isRoomSame = requests <= this.#requestsLeft && this.peers.version === this.#versionBefore
+    const isSame = this.#held.count === this.#heldBefore && (requests <= 0 || isRoomSame)
     if (isSame && !this.#hasChanged && now < this.#wakes) return { start: [], cancel: [], wakeAt: this.#wakes }
     this.#hasChanged = false
     this.#heldBefore = this.#held.count
@@ -178,6 +190,7 @@ export class Session {
     const room = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
     const picks = requests + spare > 0 && room > 0 ? this.#pick(now, requests, room) : []
     const start = picks.map((one) => this.#start(one, now))
+    this.#requestsLeft = requests - start.length
     this.#wakes = cancel.length > 0 ? now : this.#wakeAt(now)
     return { start, cancel, wakeAt: this.#wakeAt(now) }
   }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type ClaimAnswer, ClaimBook, type ClaimWish } from '../../../../daemon/swarm/claim/book.ts'
 import {
   COMPLETE_MS,
+  COMPLETED_MS,
   FIRST_TOLERANCE_MS,
   LEASE_MS,
   MAX_CLAIMS,
@@ -75,7 +76,7 @@ describe('a claim', () => {
   it('is free when its holder is done, falls silent, or loses its connection', () => {
     const scene = new Scene()
     scene.ask('a', 'claim')
-    scene.ask('a', 'done')
+    scene.ask('a', 'nothing')
     expect(scene.role('b', 'claim')).toBe('holder')
     scene.pass(LEASE_MS)
     expect(scene.role('c', 'claim')).not.toBe('holder')
@@ -83,6 +84,21 @@ describe('a claim', () => {
     expect(scene.role('c', 'claim')).toBe('holder')
     scene.book.left('c')
     expect(scene.role('d', 'claim')).toBe('holder')
+  })
+
+  it('is granted to nobody while the last chunks of who has just completed it are on their way, if that is still there', () => {
+    const scene = new Scene()
+    scene.ask('a', 'claim')
+    scene.ask('a', 'done')
+    expect(scene.role('b', 'claim')).toBe('none')
+    scene.pass(COMPLETED_MS - 1)
+    expect(scene.role('b', 'claim')).toBe('none')
+    scene.pass(1)
+    expect(scene.role('b', 'claim')).toBe('holder')
+    scene.ask('b', 'done')
+    scene.book.left('a')
+    scene.book.left('b')
+    expect(scene.role('c', 'claim')).toBe('holder')
   })
 
   it('is kept by asking again', () => {

@@ -3,6 +3,7 @@ import { Hub, type Watcher } from '../../../../daemon/swarm/have/hub.ts'
 import type { HaveAnswer } from '../../../../daemon/swarm/have/message.ts'
 import type { BlobWatcher } from '../../../../daemon/swarm/ports.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
+import { Turns } from '../../../../daemon/swarm/session/turns.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { stateBytes } from '../../../../daemon/verify/state.ts'
@@ -40,6 +41,7 @@ function scene(held: Bitfield) {
         }
       },
     },
+    turns: new Turns(),
     room: () => 10,
     delivered: () => false,
     watchBack: (peer, _, signal) => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
 import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS } from '../../../../daemon/swarm/session/constants.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
+import { Turns } from '../../../../daemon/swarm/session/turns.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { having } from './fields.ts'
 
@@ -12,10 +13,10 @@ class Scene {
   readonly peers: PeerTable
   readonly announcer: Announcer
 
-  constructor(peers: readonly string[], held: readonly number[] = []) {
+  constructor(peers: readonly string[], held: readonly number[] = [], turns = new Turns()) {
     this.held = having(length, ...held)
     this.peers = new PeerTable(this.held)
-    this.announcer = new Announcer({ held: this.held, peers: this.peers })
+    this.announcer = new Announcer({ held: this.held, peers: this.peers, turns })
     for (const peer of peers) this.join(peer)
   }
 
@@ -73,6 +74,20 @@ describe('the announcer', () => {
     // All have something to fetch now: the one that was offered something the longest ago.
     scene.got(5)
     expect(scene.tells(12, 6)).toEqual(['slow:5'])
+  })
+
+  it('gives each peer its turn, whichever blob it is for', () => {
+    const turns = new Turns()
+    const ids = ['a', 'b', 'c', 'd']
+    const blobs = [new Scene(ids, [], turns), new Scene(ids, [], turns)]
+    const told: string[] = []
+    for (const chunk of [0, 1]) {
+      for (const blob of blobs) {
+        blob.got(chunk)
+        told.push(...blob.tells(chunk, 6))
+      }
+    }
+    expect(told).toEqual(['a:0', 'b:0', 'c:1', 'd:1'])
   })
 
   it('offers at once to another peer what was offered to one that left', () => {

@@ -3,6 +3,8 @@ import {
   BUSY_PAUSE_MS,
   DEAD_MS,
   FAILURE_PAUSE_MS,
+  LEAST_REQUESTS,
+  MAX_CHUNKS_UNDER_WAY,
   MAX_FAILURES,
   MAX_REQUESTS,
   MAX_RUN,
@@ -85,6 +87,17 @@ describe('a session', () => {
     const peers = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`p${index}`, chunks]))
     expect(new Scene(64, { a: chunks }).starts(0)).toHaveLength(REQUESTS_PER_PEER)
     expect(new Scene(64, peers).starts(0)).toHaveLength(MAX_REQUESTS)
+  })
+
+  it('leaves other sessions of the node their part, and goes on when these leave more', () => {
+    const chunks = Array.from({ length: 64 }, (_, chunk) => chunk)
+    const { session } = new Scene(64, Object.fromEntries(['a', 'b', 'c', 'd'].map((id) => [id, chunks])))
+    const begins = (now: number, requests: number) =>
+      session.plan(now, { budget: MAX_CHUNKS_UNDER_WAY, requests }).start.length
+    expect(begins(0, -20)).toBe(LEAST_REQUESTS)
+    expect(begins(1, 0)).toBe(0)
+    expect(begins(2, 3)).toBe(3)
+    expect(begins(3, 100)).toBe(MAX_REQUESTS - LEAST_REQUESTS - 3)
   })
 
   it('asks fast peers for runs, and unknown ones for one chunk', () => {
