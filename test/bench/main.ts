@@ -14,7 +14,7 @@ import { peer } from './sections/peer.ts'
 import { start } from './sections/start.ts'
 import { warm } from './sections/warm.ts'
 
-// npm run bench [-- --help]: what issue 2 promises, measured on this machine. Goals that are missed don't fail it.
+// npm run bench [-- --help]: what layerd is to reach, measured on this machine. Goals that are missed don't fail it.
 
 const SECTIONS: readonly Section[] = [warm, cold, peer, lookup, advertise, start, memory]
 

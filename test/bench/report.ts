@@ -50,7 +50,7 @@ export function toRow({ what, unit, layerd, baseline, goal, note }: Measured): R
 }
 
 function goalText({ of, atLeast, atMost }: Goal, unit: Unit): string {
-  return `${atLeast === undefined ? '<=' : '>='} ${atLeast ?? atMost} ${of === 'ratio' ? 'x' : unit}`
+  return `${atLeast === undefined ? '<=' : '>='} ${Number((atLeast ?? atMost)?.toFixed(2))} ${of === 'ratio' ? 'x' : unit}`
 }
 
 function isMet({ atLeast, atMost }: Goal, value = Number.NaN): boolean {

@@ -47,7 +47,7 @@ export function fluidLimit(fleetCase: FleetCase, size: number, { upstream, down,
   return Math.max(size / upstream, size / down, (nodes * size) / (upstream + nodes * up))
 }
 
-/** What issue 2 promises of layerd. */
+/** What layerd is to reach. */
 export interface Goals {
   /** Most that the last node may take, in limits. */
   last: number

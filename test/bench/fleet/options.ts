@@ -23,12 +23,13 @@ export interface Options {
 }
 
 const USAGE = `npm run bench:fleet -- [options]
-  --scenario            the standard set of cases, in place of the next five options
+  --scenario            the standard set of cases, in place of the next four options
   --nodes N,...         nodes, 8 by default; each number is a case
-  --rate R              Mbit/s of each node's link, in each direction, 100 by default
   --upstream-rate R,... Mbit/s of upstream's link, as a node's by default; each number is a case
   --slow K=R            the last K nodes have R Mbit/s
   --kill                kill -9 the layerd that has fetched most from upstream, at half of the least time
+  --rate R              Mbit/s of each node's link, in each direction, 100 by default; where a machine's cores are slower
+                        than these links, a lower rate shows what layerd does with links
   --size MIB            size of the image, 256 by default
   --layers L            layers of the image, the first L times as large as the last, 3 by default
   --contenders NAME,... ${CONTENDERS.join(',')} by default
@@ -39,14 +40,14 @@ const USAGE = `npm run bench:fleet -- [options]
   --keep                keep the logs of all daemons and say where
   --source DIR          layerd's source tree, by default this one: to compare revisions`
 
-/** What is measured when nothing else is said: equal links, a slow upstream, a death, a slow node. */
-const SCENARIO: readonly Partial<FleetCase>[] = [
+/** The standard set: equal links, a slow upstream, a death, a slow node. */
+const scenario = (rate: number): Partial<FleetCase>[] => [
   { nodes: 8 },
   { nodes: 16 },
-  { nodes: 8, upstreamRate: 20 },
-  { nodes: 16, upstreamRate: 20 },
+  { nodes: 8, upstreamRate: rate / 5 },
+  { nodes: 16, upstreamRate: rate / 5 },
   { nodes: 8, kill: true },
-  { nodes: 8, slow: { count: 1, rate: 5 } },
+  { nodes: 8, slow: { count: 1, rate: rate / 20 } },
 ]
 const DEFAULT_NODES = 8
 const DEFAULT_RATE = 100
@@ -104,14 +105,14 @@ interface CaseFlags {
   kill?: boolean | undefined
 }
 
-function casesOf({ scenario, ...flags }: CaseFlags): FleetCase[] {
-  if (scenario) {
+function casesOf({ scenario: isScenario, rate: rateText, ...flags }: CaseFlags): FleetCase[] {
+  const rate = positive('--rate', rateText ?? String(DEFAULT_RATE))
+  if (isScenario) {
     const given = Object.entries(flags).find(([, value]) => value !== undefined)
     if (given) throw new Error(`--scenario says what --${given[0]} would`)
-    const usual = { nodes: DEFAULT_NODES, rate: DEFAULT_RATE, upstreamRate: DEFAULT_RATE, slow: undefined, kill: false }
-    return SCENARIO.map((difference) => ({ ...usual, ...difference }))
+    const usual = { nodes: DEFAULT_NODES, rate, upstreamRate: rate, slow: undefined, kill: false }
+    return scenario(rate).map((difference) => ({ ...usual, ...difference }))
   }
-  const rate = positive('--rate', flags.rate ?? String(DEFAULT_RATE))
   const upstreamRates = (flags['upstream-rate'] ?? String(rate)).split(',')
   return (flags.nodes ?? String(DEFAULT_NODES)).split(',').flatMap((text) => {
     const nodes = wholeNumber('--nodes', text)

@@ -8,7 +8,7 @@ import { settledBytes } from '../proc.ts'
 import { type Registry, startNginx, startRegistry } from '../registries.ts'
 import { type Row, toRow } from '../report.ts'
 
-/** The goal of issue 2, for what a user calls a pull. */
+/** The goal, for what a user calls a pull. */
 const FETCH_GOAL = 1.15
 /** Clients that ask for the same blob in the same moment. */
 const CLIENTS = 4

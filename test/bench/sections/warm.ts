@@ -6,7 +6,7 @@ import { interleave } from '../measure.ts'
 import { startRegistry } from '../registries.ts'
 import { type Row, toRow } from '../report.ts'
 
-/** The goal of issue 2: half of what a registry written in Go gives with sendfile(2). */
+/** The goal: half of what a registry written in Go gives with sendfile(2). */
 const RATE_GOAL = 0.5
 const FETCH_GOAL = 1.1
 
