@@ -108,8 +108,8 @@ interface CaseFlags {
 function casesOf({ scenario: isScenario, rate: rateText, ...flags }: CaseFlags): FleetCase[] {
   const rate = positive('--rate', rateText ?? String(DEFAULT_RATE))
   if (isScenario) {
-    const given = Object.entries(flags).find(([, value]) => value !== undefined)
-    if (given) throw new Error(`--scenario says what --${given[0]} would`)
+    const given = (['nodes', 'upstream-rate', 'slow', 'kill'] as const).find((name) => flags[name] !== undefined)
+    if (given) throw new Error(`--scenario says what --${given} would`)
     const usual = { nodes: DEFAULT_NODES, rate, upstreamRate: rate, slow: undefined, kill: false }
     return scenario(rate).map((difference) => ({ ...usual, ...difference }))
   }
