@@ -41,7 +41,7 @@ it('what fits checkpoints that turn out to be false was provisional, is dropped,
   upstream.inject('GET', faults.hang())
   const gate = Promise.withResolvers<void>()
   // Its list is false before chunk 6: no chunk fits there.
-  await peersWith([node], layer, [
+  const [liar] = await peersWith([node], layer, [
     async (content, blob) => {
       await makesUpBeginning(content, blob)
       await waitsBefore(6, gate.promise)(content, blob)
@@ -55,4 +55,7 @@ it('what fits checkpoints that turn out to be false was provisional, is dropped,
   expect(await node.metric('layerd_wasted_bytes_total{reason="dropped"}')).toBeGreaterThanOrEqual(6 * chunkBytes)
   expect(await node.metric(verified)).toBe(0)
   expect((await pull).complete).toBe(false)
+  // It contradicted itself: that is told while the attempt still waits for upstream, which hangs.
+  await until(async () => (await node.status()).banned.length > 0)
+  expect((await node.status()).banned).toMatchObject([{ peerId: liar?.peerId() }])
 })

@@ -122,7 +122,7 @@ export class RunningAttempt implements Attempt {
       this.tools.onVerified(this.#assembly.size)
       return this.#assembly
     } finally {
-      for (const [peer, reason] of this.#swarming.lies.judge(this.#assembly?.proven)) this.#ban(peer, reason)
+      for (const [peer, reason] of this.#swarming.lies.judge(this.#assembly?.proven)) this.ban(peer, reason)
       this.#ended.abort(new Error('the attempt is over'))
       // A file that is opened later would stay open, and the blob be taken for one that is being fetched.
       await Promise.allSettled([claiming, lookingUp, this.#beginning])
@@ -207,12 +207,12 @@ export class RunningAttempt implements Attempt {
     for (const peer of this.#sizeSaidBy) {
       if (peer === 'upstream' || peer === 'left') continue
       this.excluded.add(peer)
-      if (this.#swarming.lies.isWhole(peer)) this.#ban(peer, 'told a wrong size')
+      if (this.#swarming.lies.isWhole(peer)) this.ban(peer, 'told a wrong size')
     }
     this.#sizeSaidBy.clear()
   }
 
-  #ban(peer: PeerId, reason: string): void {
+  ban(peer: PeerId, reason: string): void {
     this.excluded.add(peer)
     this.tools.swarm.ban(peer, `${reason} of ${this.request.digest}`)
   }

@@ -67,6 +67,9 @@ export const EVIDENCE_LIMIT_MS = 10_000
 /** Peers that are asked for that chunk, on each side. */
 export const MAX_WITNESSES = 3
 
+/** How long a peer that sent a chunk which does not fit its list may take, in ms, to say that it has taken the list back. */
+export const TAKE_BACK_MS = 5_000
+
 /** How often a peer may take back what it said of a blob and say something else. */
 export const MAX_INTRODUCTIONS = 4
 

@@ -97,6 +97,8 @@ export interface Attempt {
   provenSize(size: number): void
   /** What a peer said is worth nothing; so is the size, where nobody else told it. */
   distrust(peer: PeerId): void
+  /** A peer has lied: it is used for nothing any more. */
+  ban(peer: PeerId, reason: string): void
   /** The attempt can't go on. */
   fail(error: unknown): void
 }

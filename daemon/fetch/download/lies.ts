@@ -1,16 +1,17 @@
 import type { PeerId } from '../../swarm/ports.ts'
 import type { ProvenCheckpoints } from '../../verify/checkpoints.ts'
+import { TAKE_BACK_MS } from './constants.ts'
 import type { View } from './view.ts'
 
 /**
- * What peers have said and sent in one attempt, and who of them lied. It is judged at the end, when the list is proven: before,
+ * What peers have said and sent in one attempt, and who of them lied. Lists are judged at the end, when one is proven: before,
  * an honest peer can pass on a false list, and chunks that fit it, in good faith.
  */
 export class Lies {
   /** What each peer has said last. */
   readonly #views = new Map<PeerId, View>()
-  /** The chunk with which a peer contradicted its own list; that needs no proof. */
-  readonly #contradictions = new Map<View, number>()
+  /** The chunk with which a peer contradicted its own list, and when; that needs no proof. */
+  readonly #contradictions = new Map<View, { readonly chunk: number; readonly at: number }>()
 
   /** A peer has introduced itself; what it said before, it has taken back. */
   heard(view: View): void {
@@ -19,7 +20,7 @@ export class Lies {
 
   /** A peer sent a chunk that does not fit what it says itself. */
   contradicts(view: View, chunk: number): void {
-    this.#contradictions.set(view, chunk)
+    this.#contradictions.set(view, { chunk, at: performance.now() })
   }
 
   /** Whether a peer can have told a wrong size only by lying: it said that it has the whole, and so has proven it. */
@@ -28,15 +29,30 @@ export class Lies {
   }
 
   /**
+   * Names those who contradicted themselves and had the time to take back what they had said, each once and with the reason. An
+   * attempt may go on for long after that, and the peer be asked for other blobs meanwhile.
+   * @param now ms, of `performance.now()`
+   */
+  *caught(now: number): Generator<[PeerId, string]> {
+    if (this.#contradictions.size === 0) return
+    for (const [peer, view] of this.#views) {
+      const contradiction = this.#contradictions.get(view)
+      if (contradiction === undefined || now - contradiction.at < TAKE_BACK_MS) continue
+      this.#views.delete(peer)
+      yield [peer, `sent a wrong chunk ${contradiction.chunk}`]
+    }
+  }
+
+  /**
    * Names the liars, each with the reason.
    * @param proven the right list; undefined where the attempt ended without it
    */
   *judge(proven: ProvenCheckpoints | undefined): Generator<[PeerId, string]> {
     for (const [peer, view] of this.#views) {
-      const chunk = this.#contradictions.get(view)
+      const contradiction = this.#contradictions.get(view)
       // Who took back what it said, with the list, may have sent a chunk of its next one.
       if (proven !== undefined && view.isLie(proven)) yield [peer, 'told false checkpoints']
-      else if (chunk !== undefined) yield [peer, `sent a wrong chunk ${chunk}`]
+      else if (contradiction !== undefined) yield [peer, `sent a wrong chunk ${contradiction.chunk}`]
     }
   }
 }

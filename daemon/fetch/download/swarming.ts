@@ -185,8 +185,10 @@ export class Swarming {
     const { assembly, tools } = this.#attempt
     const session = this.#session
     if (session === undefined || assembly === undefined || assembly.proven !== undefined) return
+    const now = performance.now()
+    for (const [peer, reason] of this.lies.caught(now)) this.#attempt.ban(peer, reason)
     this.sync()
-    const { start, cancel, wakeAt } = session.plan(performance.now(), {
+    const { start, cancel, wakeAt } = session.plan(now, {
       budget: Math.max(0, tools.slots.free),
       requests: tools.slots.spare,
     })
@@ -194,8 +196,7 @@ export class Swarming {
     for (const request of start) void this.#transfers.run(request, assembly, session)
     if (tools.slots.spare <= 0) tools.slots.whenFree(this.#pumpLater)
     clearTimeout(this.#timer)
-    if (wakeAt < Number.POSITIVE_INFINITY)
-      this.#timer = setTimeout(this.#pumpLater, Math.max(1, wakeAt - performance.now() + 1))
+    if (wakeAt < Number.POSITIVE_INFINITY) this.#timer = setTimeout(this.#pumpLater, Math.max(1, wakeAt - now + 1))
   }
 
   /** A peer says what it holds. */

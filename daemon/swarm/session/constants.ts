@@ -64,6 +64,9 @@ export const MAX_TURNS = 4096
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16
 
+/** Up to so many peers a chunk may go to all of them at once, so that it is everywhere in two steps. */
+export const FEW_PEERS = 9
+
 /** Who was told of a chunk and did not ask for it within this time, in ms, has other things to do. */
 export const ASK_MS = 40
 

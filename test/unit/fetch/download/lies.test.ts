@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { TAKE_BACK_MS } from '../../../../daemon/fetch/download/constants.ts'
 import { Lies } from '../../../../daemon/fetch/download/lies.ts'
 import { View } from '../../../../daemon/fetch/download/view.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
@@ -61,12 +62,25 @@ describe('who has lied', () => {
     expect([...judgeUnproven()]).toEqual(['sent a wrong chunk 1'])
   })
 
+  it('is named once who had the time to take back what contradicts itself, and did not, whatever else goes on', () => {
+    const lies = new Lies()
+    const view = viewOf(statesOf(), [1])
+    lies.heard(view)
+    const before = performance.now()
+    lies.contradicts(view, 1)
+    expect([...lies.caught(before + TAKE_BACK_MS - 1)]).toEqual([])
+    const later = performance.now() + TAKE_BACK_MS
+    expect([...lies.caught(later)]).toEqual([['peer', 'sent a wrong chunk 1']])
+    expect([...lies.caught(later), ...lies.judge(proven)]).toEqual([])
+  })
+
   it('is not who has taken back what it said', () => {
     const lies = new Lies()
     const before = viewOf(statesOf(1), [1])
     lies.heard(before)
     lies.contradicts(before, 1)
     lies.heard(viewOf(statesOf(), [1]))
+    expect([...lies.caught(performance.now() + TAKE_BACK_MS)]).toEqual([])
     expect([...lies.judge(proven)]).toEqual([])
   })
 })
