@@ -81,7 +81,8 @@ export class Claimant {
     const since = world.now - this.#askedAt
     if (machine.kind !== 'honest') this.#askIf(since >= FOLLOW_MS, 'nothing', question)
     else if (held.isFull) this.#askIf(since >= COMPLETE_MS / 2, 'done', question)
-    else if (this.#role !== 'none' || session.isStarved) this.#ask('claim')
+    else if (this.#role !== 'none') this.#ask('claim')
+    else if (session.isStarved) this.#ask('starved')
     else this.#askIf(since >= FOLLOW_MS, 'nothing', question)
   }
 

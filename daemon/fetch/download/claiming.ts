@@ -61,7 +61,8 @@ export class Claiming {
     const { needsUpstream, isStarved } = this.#options
     if (this.#isFirst) return 'if-nobody'
     if (!needsUpstream()) return 'nothing'
-    return this.#role !== 'none' || isStarved() ? 'claim' : 'nothing'
+    if (this.#role !== 'none') return 'claim'
+    return isStarved() ? 'starved' : 'nothing'
   }
 
   async #ask(wish: ClaimWish): Promise<void> {

@@ -32,12 +32,13 @@ export class Lies {
    * Names those who contradicted themselves and had the time to take back what they had said, each once and with the reason. An
    * attempt may go on for long after that, and the peer be asked for other blobs meanwhile.
    * @param now ms, of `performance.now()`
+   * @param stands whether a peer still says what it said; who has left may have taken it back, and is judged at the end
    */
-  *caught(now: number): Generator<[PeerId, string]> {
+  *caught(now: number, stands: (view: View) => boolean): Generator<[PeerId, string]> {
     if (this.#contradictions.size === 0) return
     for (const [peer, view] of this.#views) {
       const contradiction = this.#contradictions.get(view)
-      if (contradiction === undefined || now - contradiction.at < TAKE_BACK_MS) continue
+      if (contradiction === undefined || now - contradiction.at < TAKE_BACK_MS || !stands(view)) continue
       this.#views.delete(peer)
       yield [peer, `sent a wrong chunk ${contradiction.chunk}`]
     }

@@ -81,8 +81,9 @@ export class Lists {
   /** A chunk that a peer sent under this view does not fit our list. */
   wrongChunk(view: View, chunk: number, assembly: Assembly): void {
     const isTold = view.list.known > Math.min(chunk, assembly.chunks - 2)
-    // Our list has changed while the chunk was under way, which may fit what the peer says.
-    if (isTold && !view.agrees(assembly.list, chunk, chunk + 1)) return
+    // Our list has changed while the chunk was under way, which may fit what the peer says; or it was asked for what it had not
+    // offered, before it told the list up to there.
+    if (isTold ? !view.agrees(assembly.list, chunk, chunk + 1) : !view.claims(chunk)) return
     this.#catch(view, chunk)
   }
 

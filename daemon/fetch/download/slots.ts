@@ -27,6 +27,11 @@ export class Slots {
 
   give(): void {
     this.#taken--
+    this.callNext()
+  }
+
+  /** Calls who waits next; to be called by who was called and leaves something free. */
+  callNext(): void {
     const [next] = this.#waiting
     if (next === undefined) return
     this.#waiting.delete(next)

@@ -186,7 +186,8 @@ export class Swarming {
     const session = this.#session
     if (session === undefined || assembly === undefined || assembly.proven !== undefined) return
     const now = performance.now()
-    for (const [peer, reason] of this.lies.caught(now)) this.#attempt.ban(peer, reason)
+    const stands = (view: View) => this.#members.get(view.peer)?.view === view
+    for (const [peer, reason] of this.lies.caught(now, stands)) this.#attempt.ban(peer, reason)
     this.sync()
     const { start, cancel, wakeAt } = session.plan(now, {
       budget: Math.max(0, tools.slots.free),
@@ -195,6 +196,8 @@ export class Swarming {
     for (const id of cancel) this.#transfers.cancel(id, 'it is not needed any more')
     for (const request of start) void this.#transfers.run(request, assembly, session)
     if (tools.slots.spare <= 0) tools.slots.whenFree(this.#pumpLater)
+    // It may have been called to take a slot that it has no use for.
+    else tools.slots.callNext()
     clearTimeout(this.#timer)
     if (wakeAt < Number.POSITIVE_INFINITY) this.#timer = setTimeout(this.#pumpLater, Math.max(1, wakeAt - now + 1))
   }

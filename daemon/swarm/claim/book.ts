@@ -19,10 +19,11 @@ import { Roster } from './roster.ts'
  * What a peer wants of a coordinator:
  * - `nothing`: to be known as one who fetches the content
  * - `if-nobody`: the claim, if nobody has the content or fetches it
+ * - `starved`: the claim, but not where its holder has just completed the content, which then is on its way
  * - `claim`: the claim in any case; who has the content is of no use to it
  * - `done`: it has the content now
  */
-export type ClaimWish = 'nothing' | 'if-nobody' | 'claim' | 'done'
+export type ClaimWish = 'nothing' | 'if-nobody' | 'starved' | 'claim' | 'done'
 
 export interface ClaimQuestion {
   readonly wish: ClaimWish
@@ -55,8 +56,8 @@ interface Claim {
   racer: Claimant | undefined
   /** How long the holder may take for a chunk, in ms. */
   tolerance: number
-  /** When its holder last told that it has all. */
-  completedAt: number
+  /** When a holder first told that it has all. */
+  completedAt: number | undefined
   /** Who raced and brought nothing, and until when others come first. */
   tired: { readonly peer: PeerId; readonly until: number } | undefined
   /** Members: those who fetch the content, and those who have it. */
@@ -102,11 +103,14 @@ export class ClaimBook {
   }
 
   #decide(claim: Claim, peer: PeerId, wish: ClaimWish, held: number, now: number): ClaimAnswer['role'] {
-    const wants = wish === 'claim' || wish === 'if-nobody'
+    const wants = wish !== 'nothing' && wish !== 'done'
+    const isElsewhere = claim.done.size > (claim.done.has(peer) ? 1 : 0)
+    // Once only: what one that completed it may not share, or can't send, the next one who completes it may not either.
+    const isOnItsWay = isElsewhere && claim.completedAt !== undefined && now - claim.completedAt < COMPLETED_MS
     if (claim.holder?.peer === peer) {
       if (!wants) {
         claim.holder = undefined
-        if (wish === 'done') claim.completedAt = now
+        if (wish === 'done') claim.completedAt ??= now
         return 'none'
       }
       this.#renew(claim, claim.holder, held, now)
@@ -118,23 +122,23 @@ export class ClaimBook {
         claim.racer.askedAt = now
         return 'racer'
       }
-      if (wants) {
+      const takesOver = wants && (claim.holder !== undefined || !isOnItsWay)
+      if (takesOver) {
         claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: hasWon }
         if (hasWon) claim.tolerance = TOLERANCE_MS
       }
       claim.racer = undefined
-      return wants ? 'holder' : 'none'
+      return takesOver ? 'holder' : 'none'
     }
     if (!wants) return 'none'
     if (claim.holder === undefined) {
-      const isElsewhere = claim.done.size > (claim.done.has(peer) ? 1 : 0)
-      if (isElsewhere && (wish === 'if-nobody' || now - claim.completedAt < COMPLETED_MS)) return 'none'
+      if ((wish === 'if-nobody' && isElsewhere) || (wish === 'starved' && isOnItsWay)) return 'none'
       claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: false }
       return 'holder'
     }
     const limit = claim.holder.hasProgressed ? claim.tolerance : Math.max(claim.tolerance, FIRST_TOLERANCE_MS)
     if (claim.tired?.peer === peer && now < claim.tired.until) return 'none'
-    if (wish !== 'claim' || claim.racer !== undefined || now - claim.holder.progressAt <= limit) return 'none'
+    if (wish === 'if-nobody' || claim.racer !== undefined || now - claim.holder.progressAt <= limit) return 'none'
     claim.racer = { peer, held, progressAt: now, askedAt: now, hasProgressed: false }
     return 'racer'
   }
@@ -243,7 +247,7 @@ function newClaim(): Claim {
     holder: undefined,
     racer: undefined,
     tolerance: TOLERANCE_MS,
-    completedAt: Number.NEGATIVE_INFINITY,
+    completedAt: undefined,
     tired: undefined,
     fetching: new Roster(MEMBER_MS),
     done: new Roster(COMPLETE_MS),

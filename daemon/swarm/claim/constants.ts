@@ -20,8 +20,8 @@ export const TOLERANCE_MS = 1_000
 export const TOLERANCE_LIMIT_MS = 60_000
 
 /**
- * For so long after its holder has completed the content, in ms, a claim is granted to nobody: the last chunks are on their way to
- * those who ask, who may not even know yet that they are there.
+ * For so long after its holder has completed the content, in ms, a claim is not granted to those who are only starved: the last
+ * chunks are on their way, and they may not even know yet that these are there.
  */
 export const COMPLETED_MS = 3_000
 

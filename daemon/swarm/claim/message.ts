@@ -8,7 +8,7 @@ const peerId = z.string().min(1).max(128)
 const questionSchema = z.object({
   id,
   key: z.string().min(1).max(MAX_KEY_CHARACTERS),
-  wish: z.enum(['nothing', 'if-nobody', 'claim', 'done']),
+  wish: z.enum(['nothing', 'if-nobody', 'starved', 'claim', 'done']),
   held: z.number().int().nonnegative(),
 })
 

@@ -7,7 +7,7 @@ export const MAX_CHUNKS_UNDER_WAY = 24
 /** Requests under way at the same time: each has a part of the downlink, so more of them make each chunk later. */
 export const MAX_REQUESTS = 8
 
-/** The same of all sessions of a node together, and how many each may have whatever the others do. */
+/** The same of all sessions of a node together; and how many each may have all the same, where others have them all. */
 export const NODE_REQUESTS = 10
 export const LEAST_REQUESTS = 2
 
@@ -64,7 +64,7 @@ export const MAX_TURNS = 4096
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16
 
-/** Up to so many peers a chunk may go to all of them at once, so that it is everywhere in two steps. */
+/** Up to so many peers there is room for a chunk to go to all of them at the same time, so that it is everywhere in two steps. */
 export const FEW_PEERS = 9
 
 /** Who was told of a chunk and did not ask for it within this time, in ms, has other things to do. */

@@ -71,8 +71,8 @@ export class Session {
   #progressAt: number
   #heldBefore = 0
   #versionBefore = 0
-  /** Requests that it could have begun and did not. */
-  #requestsLeft = 0
+  /** Requests that it had room for and did not begin. */
+  #leftOver = 0
   /** Whether something else happened that may change what is to be done. */
   #hasChanged = true
 
@@ -179,18 +179,19 @@ export class Session {
     const running = this.#running.size
     const requests = Math.max(Math.min(left, MAX_REQUESTS - running), LEAST_REQUESTS - running)
     // Most calls are for news that change nothing.
-    const isRoomSame = requests <= this.#requestsLeft && this.peers.version === this.#versionBefore
-    const isSame = this.#held.count === this.#heldBefore && (requests <= 0 || isRoomSame)
+    const room = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
+    const able = Math.min(requests, room)
+    const isRoomSame = able <= this.#leftOver && this.peers.version === this.#versionBefore
+    const isSame = this.#held.count === this.#heldBefore && (able <= 0 || isRoomSame)
     if (isSame && !this.#hasChanged && now < this.#wakes) return { start: [], cancel: [], wakeAt: this.#wakes }
     this.#hasChanged = false
     this.#heldBefore = this.#held.count
     this.#versionBefore = this.peers.version
     const cancel = [...this.#running.values()].filter((request) => this.#isUseless(request, now)).map(({ id }) => id)
     if (this.#held.isFull) return { start: [], cancel, wakeAt: Number.POSITIVE_INFINITY }
-    const room = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
     const picks = requests + spare > 0 && room > 0 ? this.#pick(now, requests, room) : []
     const start = picks.map((one) => this.#start(one, now))
-    this.#requestsLeft = requests - start.length
+    this.#leftOver = able - start.length
     this.#wakes = cancel.length > 0 ? now : this.#wakeAt(now)
     return { start, cancel, wakeAt: this.#wakeAt(now) }
   }

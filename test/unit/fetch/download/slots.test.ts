@@ -14,6 +14,8 @@ it('slots tell how many are usual and how many there are, and call those that wa
   slots.forget(second as () => void)
   slots.give()
   expect(called).toEqual(['first'])
+  slots.callNext()
+  expect(called).toEqual(['first', 'third'])
   slots.give()
   slots.give()
   expect(called).toEqual(['first', 'third'])

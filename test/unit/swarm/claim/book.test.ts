@@ -76,7 +76,7 @@ describe('a claim', () => {
   it('is free when its holder is done, falls silent, or loses its connection', () => {
     const scene = new Scene()
     scene.ask('a', 'claim')
-    scene.ask('a', 'nothing')
+    scene.ask('a', 'done')
     expect(scene.role('b', 'claim')).toBe('holder')
     scene.pass(LEASE_MS)
     expect(scene.role('c', 'claim')).not.toBe('holder')
@@ -86,19 +86,41 @@ describe('a claim', () => {
     expect(scene.role('d', 'claim')).toBe('holder')
   })
 
-  it('is granted to nobody while the last chunks of who has just completed it are on their way, if that is still there', () => {
-    const scene = new Scene()
-    scene.ask('a', 'claim')
-    scene.ask('a', 'done')
-    expect(scene.role('b', 'claim')).toBe('none')
-    scene.pass(COMPLETED_MS - 1)
-    expect(scene.role('b', 'claim')).toBe('none')
-    scene.pass(1)
-    expect(scene.role('b', 'claim')).toBe('holder')
-    scene.ask('b', 'done')
-    scene.book.left('a')
-    scene.book.left('b')
-    expect(scene.role('c', 'claim')).toBe('holder')
+  describe('that was completed a moment ago', () => {
+    const completed = () => {
+      const scene = new Scene()
+      scene.ask('a', 'claim')
+      scene.ask('b', 'nothing')
+      scene.ask('a', 'done')
+      return scene
+    }
+
+    it('is not granted to who is only starved, for a while and once', () => {
+      const scene = completed()
+      expect(scene.role('b', 'starved')).toBe('none')
+      scene.pass(COMPLETED_MS - 1)
+      expect(scene.role('b', 'starved')).toBe('none')
+      scene.pass(1)
+      expect(scene.role('b', 'starved')).toBe('holder')
+      scene.ask('b', 'done')
+      expect(scene.role('c', 'starved')).toBe('holder')
+    })
+
+    it('is granted where who completed it is gone', () => {
+      const scene = completed()
+      scene.book.left('a')
+      expect(scene.role('b', 'starved')).toBe('holder')
+    })
+
+    it('is not taken over by who races for it', () => {
+      const scene = new Scene()
+      scene.ask('a', 'claim')
+      scene.ask('a', 'claim', 1)
+      scene.pass(TOLERANCE_MS + 1)
+      expect(scene.role('b', 'starved')).toBe('racer')
+      scene.ask('a', 'done')
+      expect(scene.role('b', 'claim')).toBe('none')
+    })
   })
 
   it('is kept by asking again', () => {
