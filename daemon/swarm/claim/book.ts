@@ -125,7 +125,8 @@ export class ClaimBook {
       const takesOver = wants && (claim.holder !== undefined || !isOnItsWay)
       if (takesOver) {
         claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: hasWon }
-        if (hasWon) claim.tolerance = TOLERANCE_MS
+        // Where upstream is slow for all, it is chance who brings a chunk first.
+        if (hasWon) bear(claim)
       }
       claim.racer = undefined
       return takesOver ? 'holder' : 'none'
@@ -146,13 +147,15 @@ export class ClaimBook {
   #renew(claim: Claim, holder: Claimant, held: number, now: number): void {
     holder.askedAt = now
     if (held <= holder.held) return
+    const took = (now - holder.progressAt) / (held - holder.held)
+    if (holder.hasProgressed && took < TOLERANCE_MS / 2) claim.tolerance = TOLERANCE_MS
     holder.held = held
     holder.progressAt = now
     holder.hasProgressed = true
     if (claim.racer === undefined) return
     // It was not slower than another one: it is upstream that takes its time.
     claim.racer = undefined
-    claim.tolerance = Math.min(claim.tolerance * 2, TOLERANCE_LIMIT_MS)
+    bear(claim)
   }
 
   #note(key: string, claim: Claim, peer: PeerId, wish: ClaimWish, now: number): void {
@@ -236,6 +239,11 @@ export class ClaimBook {
     if (key === undefined || claim === undefined) return
     for (const peer of [...claim.fetching, ...claim.done]) this.#drop(key, peer)
   }
+}
+
+/** A race costs up to a chunk: the next one is begun later. */
+function bear(claim: Claim): void {
+  claim.tolerance = Math.min(claim.tolerance * 2, TOLERANCE_LIMIT_MS)
 }
 
 function membersOf({ fetching, done }: Claim): number {

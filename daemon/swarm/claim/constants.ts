@@ -13,9 +13,9 @@ export const FOLLOW_MS = 1_000
 export const STARVED_MS = 300
 
 /** Until the first chunk from upstream, in ms: names are resolved, tokens fetched, redirects followed. */
-export const FIRST_TOLERANCE_MS = 2_000
+export const FIRST_TOLERANCE_MS = 1_200
 
-/** A holder that brings no chunk for this long, in ms, is raced against; doubled whenever it was faster all the same. */
+/** A holder that brings no chunk for this long, in ms, is raced against; doubled with each race until chunks come fast again. */
 export const TOLERANCE_MS = 1_000
 export const TOLERANCE_LIMIT_MS = 60_000
 

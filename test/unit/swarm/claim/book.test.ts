@@ -176,8 +176,24 @@ describe('a race', () => {
     scene.ask('b', 'claim', 5)
     expect(scene.role('b', 'claim', 6)).toBe('holder')
     expect(scene.ask('a', 'claim', 1)).toMatchObject({ role: 'none', holder: 'b' })
-    scene.pass(TOLERANCE_MS + 1, 'b', 6)
+    scene.pass(2 * TOLERANCE_MS, 'b', 6)
+    expect(scene.role('a', 'claim', 1)).toBe('none')
+    scene.pass(1)
     expect(scene.role('a', 'claim', 1)).toBe('racer')
+  })
+
+  it('is begun as early as at first when chunks come fast again', () => {
+    const scene = stalled()
+    scene.ask('b', 'claim', 5)
+    scene.ask('b', 'claim', 6)
+    for (const held of [7, 9]) {
+      scene.pass(RENEW_MS)
+      scene.ask('b', 'claim', held)
+    }
+    scene.pass(TOLERANCE_MS, 'b', 9)
+    expect(scene.role('a', 'claim')).toBe('none')
+    scene.pass(1)
+    expect(scene.role('a', 'claim')).toBe('racer')
   })
 
   it('is lost when the holder brings one first, which is borne for twice as long from then on', () => {
