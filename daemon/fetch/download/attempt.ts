@@ -259,7 +259,7 @@ export class RunningAttempt implements Attempt {
       })
     }
     this.#swarming.pump()
-    this.#patience.look(this.#swarming.bytes)
+    this.#patience.look(this.#swarming.bytes, this.#swarming.size)
     const { isOver: isDesperate } = this.#patience
     const isOpen = !this.#lookup.isOver || this.#swarming.isUndecided
     if ((isOpen && !isDesperate) || this.#upstream.hasFailed) return
@@ -276,7 +276,7 @@ export class RunningAttempt implements Attempt {
       })
     }
     if (!mayFetchAll && role !== 'racer') return
-    this.#upstream.fill(mayFetchAll ? undefined : 1)
+    this.#upstream.fill(role === 'holder' ? undefined : this.#patience.chunks)
     if (this.#slowPeers.areSlow && assembly !== undefined) this.#upstream.help(assembly, mayFetchAll ? HELP_CHUNKS : 1)
   }
 

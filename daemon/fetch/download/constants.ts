@@ -58,6 +58,10 @@ export const STEP_MS = 200
 export const DESPERATE_MS = 8_000
 export const DESPERATE_LIMIT_MS = 60_000
 
+/** Chunks that it is asked for at once then, at most; and the peers with whom nodes wait up to three times as long. */
+export const DESPERATE_CHUNKS = 16
+export const DESPERATE_PEERS = 16
+
 /** What happens within this time, in ms, is looked at together. */
 export const GATHER_MS = 2
 

@@ -1,5 +1,5 @@
 import { chunkBytes } from '../../verify/chunk.ts'
-import { DESPERATE_LIMIT_MS, DESPERATE_MS } from './constants.ts'
+import { DESPERATE_CHUNKS, DESPERATE_LIMIT_MS, DESPERATE_MS, DESPERATE_PEERS } from './constants.ts'
 
 interface PatienceOptions {
   /** 0 up to 1. */
@@ -14,15 +14,16 @@ interface PatienceOptions {
  */
 export class Patience {
   readonly #now: () => number
-  /** Not the same for all: the first node that loses patience has chunks for the others. */
-  readonly #limit: number
+  /** Not the same for all: the first node that loses patience has chunks for the others. 0 up to 1. */
+  readonly #part: number
   #since: number
   #bytesBefore = 0
   #isOver = false
+  #chunks = 1
 
   constructor({ random = Math.random, now = () => performance.now() }: PatienceOptions = {}) {
     this.#now = now
-    this.#limit = DESPERATE_MS * (1 + random() / 2)
+    this.#part = random()
     this.#since = now()
   }
 
@@ -36,17 +37,31 @@ export class Patience {
     return this.#isOver
   }
 
+  /**
+   * How many chunks upstream may be asked for at once. Few at first, so that a node leaves upstream to others as soon as peers go on:
+   * if all of a fleet went there for all that they lack, none would get a chunk in time, and all would stay there.
+   */
+  get chunks(): number {
+    return this.#chunks
+  }
+
   /** A chunk is held. @param bytes that peers have sent so far */
   held(bytes: number, isFromPeer: boolean): void {
     this.#since = this.#now()
     this.#bytesBefore = bytes
     if (isFromPeer) this.#isOver = false
+    this.#chunks = this.#isOver ? Math.min(this.#chunks * 2, DESPERATE_CHUNKS) : 1
   }
 
-  /** To be called often. @param bytes that peers have sent so far: where links are slow a chunk may take long, but it comes */
-  look(bytes: number): void {
+  /**
+   * To be called often.
+   * @param bytes that peers have sent so far: where links are slow a chunk may take long, but it comes
+   * @param peers that take part: the more there are, the longer the first of them needs to have a chunk for all
+   */
+  look(bytes: number, peers: number): void {
     const { silence } = this
-    if (silence <= this.#limit) return
+    const spread = Math.min(Math.max(peers, DESPERATE_PEERS / 4), DESPERATE_PEERS) / (DESPERATE_PEERS / 2)
+    if (silence <= DESPERATE_MS * (1 + this.#part * spread)) return
     const isTrickle = bytes - this.#bytesBefore < (chunkBytes * silence) / DESPERATE_MS
     if (isTrickle || silence > DESPERATE_LIMIT_MS) this.#isOver = true
   }

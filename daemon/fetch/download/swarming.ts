@@ -77,6 +77,11 @@ export class Swarming {
     this.#session ??= new Session({ held: assembly.held, random: Math.random, now: performance.now() })
   }
 
+  /** Peers that take part. */
+  get size(): number {
+    return this.#members.size
+  }
+
   /** Bytes that peers have sent so far. */
   get bytes(): number {
     return this.#transfers.bytes
@@ -189,10 +194,8 @@ export class Swarming {
     const stands = (view: View) => this.#members.get(view.peer)?.view === view
     for (const [peer, reason] of this.lies.caught(now, stands)) this.#attempt.ban(peer, reason)
     this.sync()
-    const { start, cancel, wakeAt } = session.plan(now, {
-      budget: Math.max(0, tools.slots.free),
-      requests: tools.slots.spare,
-    })
+    const { free, spare } = tools.slots
+    const { start, cancel, wakeAt } = session.plan(now, { budget: Math.max(0, free), requests: spare })
     for (const id of cancel) this.#transfers.cancel(id, 'it is not needed any more')
     for (const request of start) void this.#transfers.run(request, assembly, session)
     if (tools.slots.spare <= 0) tools.slots.whenFree(this.#pumpLater)

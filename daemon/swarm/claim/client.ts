@@ -5,7 +5,14 @@ import { nearestPeers } from '../find/nearest.ts'
 import type { PeerId } from '../ports.ts'
 import type { ClaimAnswer, ClaimBook, ClaimQuestion } from './book.ts'
 import type { ClosestPeers } from './closest.ts'
-import { ANSWER_TIMEOUT_MS, COORDINATORS, MAX_ANSWER_BYTES, OPEN_TIMEOUT_MS, SILENT_MS } from './constants.ts'
+import {
+  ANSWER_TIMEOUT_MS,
+  COORDINATORS,
+  LATER_ANSWER_TIMEOUT_MS,
+  MAX_ANSWER_BYTES,
+  OPEN_TIMEOUT_MS,
+  SILENT_MS,
+} from './constants.ts'
 import { type ClaimRequest, type ClaimResponse, parseResponse } from './message.ts'
 
 interface ClaimClientOptions {
@@ -45,7 +52,7 @@ export class ClaimClient {
 
   /**
    * Asks for a key. All nodes that see the same peers ask the same one.
-   * @returns undefined where no coordinator answers; each has {@link ANSWER_TIMEOUT_MS}
+   * @returns undefined where no coordinator answers; each has {@link ANSWER_TIMEOUT_MS}, or {@link LATER_ANSWER_TIMEOUT_MS}
    */
   async ask(key: string, question: ClaimQuestion, signal: AbortSignal): Promise<ClaimAnswer | undefined> {
     const { self, book, peers, closest } = this.#options
@@ -68,7 +75,8 @@ export class ClaimClient {
   async #askPeer(peer: PeerId, key: string, question: ClaimQuestion, signal: AbortSignal): Promise<ClaimAnswer> {
     const { promise, reject } = Promise.withResolvers<never>()
     const onAbort = () => reject(signal.reason)
-    const timer = setTimeout(() => reject(new Error('no answer')), ANSWER_TIMEOUT_MS)
+    const limit = question.wish === 'if-nobody' ? ANSWER_TIMEOUT_MS : LATER_ANSWER_TIMEOUT_MS
+    const timer = setTimeout(() => reject(new Error('no answer')), limit)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       return await Promise.race([this.#conversations.with(peer).then((one) => one.ask(key, question)), promise])

@@ -64,5 +64,11 @@ export const CLOSEST_VALID_MS = 60_000
 /** How long a coordinator may take to answer, in ms; it looks into its memory only. */
 export const ANSWER_TIMEOUT_MS = 750
 
+/**
+ * The same for all questions but the first, in ms: nobody's pull waits for these, and whoever asks another coordinator is granted a
+ * second claim. Where machines are busy and messages wait behind chunks, that made everybody fetch from upstream.
+ */
+export const LATER_ANSWER_TIMEOUT_MS = 5_000
+
 /** How long one that did not answer is passed over, in ms. */
 export const SILENT_MS = 10_000

@@ -1,14 +1,19 @@
 import { describe, expect, it } from 'vitest'
-import { DESPERATE_LIMIT_MS, DESPERATE_MS } from '../../../../daemon/fetch/download/constants.ts'
+import {
+  DESPERATE_CHUNKS,
+  DESPERATE_LIMIT_MS,
+  DESPERATE_MS,
+  DESPERATE_PEERS,
+} from '../../../../daemon/fetch/download/constants.ts'
 import { Patience } from '../../../../daemon/fetch/download/patience.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 
 function scene(random = 0) {
   let at = 1000
   const patience = new Patience({ random: () => random, now: () => at })
-  const pass = (ms: number, bytes: number) => {
+  const pass = (ms: number, bytes: number, peers = 1) => {
     at += ms
-    patience.look(bytes)
+    patience.look(bytes, peers)
     return patience.isOver
   }
   return { patience, pass }
@@ -38,5 +43,20 @@ describe('the patience with peers', () => {
   it('is not lost by all nodes at once', () => {
     expect(scene(0.5).pass(DESPERATE_MS * 1.2, 0)).toBe(false)
     expect(scene(0.1).pass(DESPERATE_MS * 1.2, 0)).toBe(true)
+    expect(scene(0.5).pass(DESPERATE_MS * 1.9, 0, DESPERATE_PEERS)).toBe(false)
+    expect(scene(0.5).pass(DESPERATE_MS * 2.1, 0, 10 * DESPERATE_PEERS)).toBe(true)
+  })
+
+  it('leaves upstream to others as soon as a peer goes on, and asks for more where none does', () => {
+    const { patience, pass } = scene()
+    pass(DESPERATE_MS + 1, 0)
+    const asked = [1, 2, 3, 4, 5].map(() => {
+      const { chunks } = patience
+      patience.held(0, false)
+      return chunks
+    })
+    expect([...asked, patience.chunks]).toEqual([1, 2, 4, 8, DESPERATE_CHUNKS, DESPERATE_CHUNKS])
+    patience.held(0, true)
+    expect(patience.chunks).toBe(1)
   })
 })
