@@ -1,14 +1,6 @@
 import { Bitfield } from '../../verify/bitfield.ts'
 import type { PeerId } from '../peer-id.ts'
-import {
-  ASK_MS,
-  FEW_PEERS,
-  MIN_UPLOADS,
-  OFFER_LIMIT_MS,
-  OFFER_MS,
-  ONLY_PEER_OFFERS,
-  UPLOAD_AHEAD_MS,
-} from './constants.ts'
+import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS, UPLOAD_AHEAD_MS } from './constants.ts'
 import type { PeerTable } from './peer-table.ts'
 import type { Turns } from './turns.ts'
 
@@ -140,7 +132,8 @@ export class Announcer {
     this.#replies.clear()
     for (const [key, until] of this.#pending) if (until <= now) this.#pending.delete(key)
     const ahead = Math.ceil(UPLOAD_AHEAD_MS / Math.max(this.#serveMs, 0.1))
-    const room = free + ahead + extraFor(this.#told.size) - this.#pending.size
+    const only = this.#told.size === 1 ? ONLY_PEER_OFFERS : 0
+    const room = free + ahead + only - this.#pending.size
     let wakeAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
     if (this.#fresh.length > 0) for (const until of this.#pending.values()) wakeAt = Math.min(wakeAt, until)
     return { tell: [...tell].map(([peer, chunks]) => ({ peer, chunks })), wakeAt }
@@ -203,12 +196,6 @@ export class Announcer {
     }
     return best
   }
-}
-
-/** How many more chunks are offered where there are few peers. */
-function extraFor(peers: number): number {
-  if (peers === 1) return ONLY_PEER_OFFERS
-  return peers <= FEW_PEERS ? Math.max(0, peers - MIN_UPLOADS) : 0
 }
 
 function newFresh(chunk: number, isRare: boolean | undefined): Fresh {

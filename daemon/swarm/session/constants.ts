@@ -64,9 +64,6 @@ export const MAX_TURNS = 4096
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16
 
-/** Up to so many peers there is room for a chunk to go to all of them at the same time, so that it is everywhere in two steps. */
-export const FEW_PEERS = 9
-
 /** Who was told of a chunk and did not ask for it within this time, in ms, has other things to do. */
 export const ASK_MS = 40
 

@@ -1,13 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
-import {
-  ASK_MS,
-  FEW_PEERS,
-  MIN_UPLOADS,
-  OFFER_LIMIT_MS,
-  OFFER_MS,
-  ONLY_PEER_OFFERS,
-} from '../../../../daemon/swarm/session/constants.ts'
+import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS } from '../../../../daemon/swarm/session/constants.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
 import { Turns } from '../../../../daemon/swarm/session/turns.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
@@ -174,19 +167,6 @@ describe('the announcer', () => {
       Array.from({ length }, (_, chunk) => chunk),
     )
     expect(scene.tells(0, 6).length).toBeGreaterThanOrEqual(ONLY_PEER_OFFERS)
-  })
-
-  it('tells all of few peers of a chunk at once, and a part of many', () => {
-    const told = (count: number) => {
-      const scene = new Scene(Array.from({ length: count }, (_, index) => `p${index}`))
-      scene.heard('p0', 0)
-      scene.got(0, 'p0')
-      const all = [...Array(count)].flatMap(() => scene.tells(0, MIN_UPLOADS))
-      // The sender is told that it arrived.
-      return all.length - 1
-    }
-    expect(told(FEW_PEERS)).toBe(FEW_PEERS - 1)
-    expect(told(FEW_PEERS + 10)).toBeLessThan(FEW_PEERS)
   })
 
   it('has everybody told in the end, and nobody twice', () => {
