@@ -91,6 +91,7 @@ export class Session {
   }
 
   set verifiable(chunks: number) {
+    if (chunks === this.#verifiable) return
     if (this.#verifiable === 0) this.#progressAt = this.#now
     this.#verifiable = chunks
     this.#hasChanged = true
@@ -98,6 +99,7 @@ export class Session {
 
   /** Chunks that clients wait for, most urgent first. */
   set urgent(chunks: readonly number[]) {
+    if (chunks.length === 0 && this.#urgent.length === 0) return
     this.#urgent = chunks
     this.#hasChanged = true
   }

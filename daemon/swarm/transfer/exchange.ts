@@ -11,6 +11,13 @@ const HIGH_WATER_BYTES = 1 << 20
 const LOW_WATER_BYTES = 1 << 18
 
 /**
+ * The reader is woken for so many bytes, or for what has come after so many ms, or at the end. Many slow transfers bring a packet
+ * each at a time, and to wake a reader costs more than to receive a packet.
+ */
+const WAKE_BYTES = 1 << 16
+const WAKE_MS = 100
+
+/**
  * One request and its response. It takes undici's chunks as they come from the socket, without a stream between, which costs
  * a third less CPU time than `node:https` (measured: 1.2 against 1.8 s for 1 GB).
  */
@@ -23,6 +30,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #error: Error | undefined
   #wake: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
+  #wakeTimer: NodeJS.Timeout | undefined
+  readonly #wakeNow = () => {
+    this.#wakeTimer = undefined
+    // Without anything to read, to be woken means the end.
+    if (this.#chunks.length > 0) this.#notify()
+  }
 
   /** Sends the request. `headMs` bounds the wait for the headers, a free connection included. */
   constructor(pool: Pool, request: Dispatcher.DispatchOptions, headMs: number) {
@@ -39,16 +52,20 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** Ends the exchange; to be called when the body is not read to its end, and harmless otherwise. */
   abort(reason: Error): void {
     clearTimeout(this.#timer)
+    clearTimeout(this.#wakeTimer)
     if (this.#ended) return
     this.#fail(reason)
     this.#controller?.abort(reason)
   }
 
-  /** The next bytes of the body if they are here. */
+  /** The next bytes of the body if they are here; small pieces in one. */
   take(): Buffer | undefined {
-    const chunk = this.#chunks.shift()
-    if (chunk === undefined) return undefined
-    this.#waitingBytes -= chunk.length
+    let count = 0
+    let length = 0
+    for (; count < this.#chunks.length && length < WAKE_BYTES; count++) length += this.#chunks[count]?.length ?? 0
+    const taken = this.#chunks.splice(0, count)
+    const chunk = taken.length > 1 ? Buffer.concat(taken, length) : taken[0]
+    this.#waitingBytes -= length
     if (this.#controller?.paused && this.#waitingBytes < LOW_WATER_BYTES) this.#controller.resume()
     return chunk
   }
@@ -89,7 +106,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#chunks.push(chunk)
     this.#waitingBytes += chunk.length
     if (this.#waitingBytes > HIGH_WATER_BYTES) controller.pause()
-    this.#notify()
+    if (this.#waitingBytes >= WAKE_BYTES) this.#notify()
+    else this.#wakeTimer ??= setTimeout(this.#wakeNow, WAKE_MS)
   }
 
   onResponseEnd(): void {
