@@ -10,8 +10,9 @@ interface FleetTagsOptions {
   readonly now: () => number
 }
 
-/** How long one round of questions to peers may take, in ms. */
+/** How long one round of questions to peers may take, in ms; and the coordinator, though it leaves more time to others. */
 const roundLimit = 500
+const claimLimit = 750
 
 /** Pause between rounds in ms, longer each time. */
 const firstPause = 20
@@ -38,7 +39,8 @@ export class FleetTags {
     const end = performance.now() + patience
     let wish: 'if-nobody' | 'claim' = 'if-nobody'
     for (let pause = firstPause; performance.now() < end; pause = Math.min(pause * 2, longestPause)) {
-      const answer = await swarm.claim(key, { wish, held: 0 }, signal)
+      const inTime = AbortSignal.any([signal, AbortSignal.timeout(claimLimit)])
+      const answer = await swarm.claim(key, { wish, held: 0 }, inTime)
       if (answer === undefined || answer.role !== 'none') return undefined
       const asked = answer.members.slice(0, maxAsked)
       const limited = AbortSignal.any([signal, AbortSignal.timeout(roundLimit)])

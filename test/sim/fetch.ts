@@ -38,7 +38,7 @@ export class Fetch {
     this.machine = machine
     this.layer = layer
     this.held = isSeed ? Bitfield.full(chunks) : new Bitfield(chunks)
-    this.session = new Session({ held: this.held, random: world.random, now: world.now })
+    this.session = new Session({ held: this.held, random: world.random, pace: machine.pace, now: world.now })
     this.announcer = new Announcer({ held: this.held, peers: this.session.peers, turns: machine.turns })
     if (isSeed && machine.kind === 'honest') this.session.verifiable = chunks
     this.claimant = new Claimant(this)

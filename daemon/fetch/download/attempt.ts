@@ -161,7 +161,7 @@ export class RunningAttempt implements Attempt {
   }
 
   held(chunk: number, from?: PeerId): void {
-    this.#patience.held(this.#swarming.bytes, from !== undefined)
+    this.#patience.held(this.#swarming.bytes, this.tools.pace.bytes, from !== undefined)
     if (from === undefined) this.#fromUpstream++
     this.#options.onHeld(chunk, from)
     this.changed.notify()
@@ -254,12 +254,12 @@ export class RunningAttempt implements Attempt {
       this.#slowPeers.measure(performance.now(), {
         // Before the list is complete, it is upstream that sets the pace.
         isWaiting: assembly.isListComplete && assembly.proven === undefined && !this.#swarming.isStarved,
-        fromPeers: this.#swarming.bytes,
+        pace: this.tools.pace,
         fromUpstream: this.#upstream.bytes,
       })
     }
     this.#swarming.pump()
-    this.#patience.look(this.#swarming.bytes, this.#swarming.size)
+    this.#patience.look(this.#swarming.bytes, this.tools.pace.bytes, this.#swarming.size)
     const { isOver: isDesperate } = this.#patience
     const isOpen = !this.#lookup.isOver || this.#swarming.isUndecided
     if ((isOpen && !isDesperate) || this.#upstream.hasFailed) return

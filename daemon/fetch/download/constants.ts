@@ -38,6 +38,9 @@ export const MAX_ATTEMPTS = 3
 export const HELP_BELOW = 1024 * 1024
 export const HELP_WINDOW_MS = 3_000
 
+/** It is looked at over so many times what a chunk takes, where that is longer. */
+export const HELP_WINDOW_CHUNKS = 2
+
 /** Upstream helps where all together give so many times what peers gave alone; where not, it is left alone for so many ms. */
 export const HELP_GAIN = 1.5
 export const HELP_REST_MS = 60_000

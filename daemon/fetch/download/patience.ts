@@ -18,6 +18,7 @@ export class Patience {
   readonly #part: number
   #since: number
   #bytesBefore = 0
+  #lineBefore = 0
   #isOver = false
   #chunks = 1
 
@@ -45,10 +46,11 @@ export class Patience {
     return this.#chunks
   }
 
-  /** A chunk is held. @param bytes that peers have sent so far */
-  held(bytes: number, isFromPeer: boolean): void {
+  /** A chunk is held. @param bytes that peers have sent so far @param line bytes that came over this node's line, of all blobs */
+  held(bytes: number, line: number, isFromPeer: boolean): void {
     this.#since = this.#now()
     this.#bytesBefore = bytes
+    this.#lineBefore = line
     if (isFromPeer) this.#isOver = false
     this.#chunks = this.#isOver ? Math.min(this.#chunks * 2, DESPERATE_CHUNKS) : 1
   }
@@ -56,13 +58,15 @@ export class Patience {
   /**
    * To be called often.
    * @param bytes that peers have sent so far: where links are slow a chunk may take long, but it comes
+   * @param line bytes that came over this node's line, of all blobs: where others take it, this one has to wait
    * @param peers that take part: the more there are, the longer the first of them needs to have a chunk for all
    */
-  look(bytes: number, peers: number): void {
+  look(bytes: number, line: number, peers: number): void {
     const { silence } = this
     const spread = Math.min(Math.max(peers, DESPERATE_PEERS / 4), DESPERATE_PEERS) / (DESPERATE_PEERS / 2)
     if (silence <= DESPERATE_MS * (1 + this.#part * spread)) return
-    const isTrickle = bytes - this.#bytesBefore < (chunkBytes * silence) / DESPERATE_MS
+    const few = (chunkBytes * silence) / DESPERATE_MS
+    const isTrickle = bytes - this.#bytesBefore < few && line - this.#lineBefore < few
     if (isTrickle || silence > DESPERATE_LIMIT_MS) this.#isOver = true
   }
 }

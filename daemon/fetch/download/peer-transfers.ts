@@ -67,6 +67,7 @@ export class PeerTransfers {
         onBytes: (bytes) => {
           session.progress(id, performance.now())
           this.#bytes += bytes
+          tools.pace.received(bytes)
           tools.onFetched('peer', bytes)
         },
         onChunk: (chunk, fate) => {

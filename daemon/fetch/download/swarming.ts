@@ -74,7 +74,7 @@ export class Swarming {
 
   /** The size is known. */
   begin(assembly: Assembly): void {
-    this.#session ??= new Session({ held: assembly.held, random: Math.random, now: performance.now() })
+    this.#session ??= new Session({ held: assembly.held, pace: this.#attempt.tools.pace, now: performance.now() })
   }
 
   /** Peers that take part. */
@@ -92,9 +92,12 @@ export class Swarming {
     return this.#transfers.running === 0 && (this.#session?.isStarved ?? true)
   }
 
-  /** Whether they can't, or only those could who have long been busy. */
+  /** Whether they can't, or only those could who have long been busy; and not just because this node's line is slow. */
   get isRefused(): boolean {
-    return this.#transfers.running === 0 && (this.#session?.isRefused ?? true)
+    const session = this.#session
+    if (session === undefined || this.#transfers.running > 0) return session === undefined
+    const isHolderGone = this.#holder !== undefined && !this.followsHolder
+    return session.isRefused && (isHolderGone || session.isSilent(performance.now()))
   }
 
   /** Whether a peer has not answered yet that may still do so in time. */
@@ -275,11 +278,8 @@ export class Swarming {
     if (view.isRefuted) this.#attempt.distrust(view.peer)
     const peers = this.#session?.peers
     if (!view.isUsed || peers === undefined || view.size !== this.#attempt.assembly?.size) return
-    peers.join(
-      view.peer,
-      view.isFollowed ? view.held : new Bitfield(view.held.length),
-      view.isFollowed && view.isComplete,
-    )
+    const held = view.isFollowed ? view.held : new Bitfield(view.held.length)
+    peers.join(view.peer, held, view.isFollowed && view.isComplete)
     peers.setHolder(this.#holder)
     // One that comes back may still have requests under way.
     const known = peers.get(view.peer)

@@ -8,11 +8,14 @@ import {
   MAX_RUN,
   REQUESTS_PER_PEER,
   RUN_MS,
+  SILENT_CHUNKS,
   SLOW_MS,
   SOURCE_MS,
+  SOURCE_SILENT_CHUNKS,
   STALL_MS,
   URGENT_REQUESTS,
 } from './constants.ts'
+import type { Pace } from './pace.ts'
 import { PeerTable, type SessionPeer } from './peer-table.ts'
 import { type Offer, type Pick, pick } from './picker.ts'
 import { type ChunkRequest, type Running, slowMs, survey } from './survey.ts'
@@ -44,7 +47,9 @@ interface SessionOptions {
   /** Chunks that are held; the caller sets bits before it tells of them. */
   readonly held: Bitfield
   /** 0 up to 1. */
-  readonly random: () => number
+  readonly random?: () => number
+  /** Of all sessions of this node. */
+  readonly pace: Pace
   /** The time at its beginning, in ms of the session's clock. */
   readonly now: number
 }
@@ -57,6 +62,7 @@ export class Session {
   readonly peers: PeerTable
   readonly #held: Bitfield
   readonly #random: () => number
+  readonly #pace: Pace
   readonly #running = new Map<number, Running>()
   readonly #ranks: Uint32Array
   #lastId = 0
@@ -76,11 +82,12 @@ export class Session {
   /** Whether something else happened that may change what is to be done. */
   #hasChanged = true
 
-  constructor({ held, random, now }: SessionOptions) {
+  constructor({ held, random = Math.random, pace, now }: SessionOptions) {
     this.#now = now
     this.#progressAt = now
     this.#held = held
     this.#random = random
+    this.#pace = pace
     this.peers = new PeerTable(held)
     this.#ranks = Uint32Array.from({ length: held.length }, () => Math.floor(random() * 2 ** 32))
   }
@@ -132,7 +139,13 @@ export class Session {
   /** Whether a chunk can be expected from peers: one has it, or there is one that offers chunk after chunk. */
   expects(chunk: number): boolean {
     if (chunk >= this.#verifiable) return false
-    return this.peers.expects(chunk) || (this.#now - this.#progressAt < SOURCE_MS && this.peers.hasSource)
+    return this.peers.expects(chunk) || (!this.isSilent(this.#now, SOURCE_MS) && this.peers.hasSource)
+  }
+
+  /** Whether nothing has come for so long, and for at least `leastMs`, that it is not this node's line which is slow. */
+  isSilent(now: number, leastMs = 0): boolean {
+    const chunks = this.peers.hasSource ? SOURCE_SILENT_CHUNKS : SILENT_CHUNKS
+    return now - this.#progressAt >= Math.max(leastMs, this.#pace.chunkMs * chunks)
   }
 
   /** Bytes of a request arrived. */
@@ -151,6 +164,7 @@ export class Session {
     const ms = now - request.since
     this.#progressAt = now
     if (peer !== undefined) this.peers.measured(peer, bytes, ms)
+    if (bytes === chunkBytes) this.#pace.arrived(ms)
     this.#chunkMs = this.#chunkMs === undefined ? ms : this.#chunkMs * 0.8 + ms * 0.2
     request.at++
     request.since = now

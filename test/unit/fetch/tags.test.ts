@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { Tags } from '../../../daemon/fetch/tags.ts'
 import type { TagRecord } from '../../../daemon/store/metadata.ts'
@@ -19,15 +20,20 @@ interface Situation {
   peers?: readonly TagConfirmation[]
   trustPeers?: boolean
   patience?: number
-  /** What the coordinator says, by the number of the question. */
-  roles?: readonly ClaimAnswer['role'][]
+  /** What the coordinator says, by the number of the question; `silent` for nothing until the question is given up. */
+  roles?: readonly (ClaimAnswer['role'] | 'silent')[]
 }
 
 function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patience = 50 }: Situation = {}) {
   const wishes: string[] = []
-  const claim = async (_key: string, { wish }: ClaimQuestion): Promise<ClaimAnswer> => {
+  const claim = async (
+    _key: string,
+    { wish }: ClaimQuestion,
+    asking: AbortSignal,
+  ): Promise<ClaimAnswer | undefined> => {
     const role = roles[Math.min(wishes.length, roles.length - 1)] ?? 'none'
     wishes.push(wish)
+    if (role === 'silent') return await once(asking, 'abort').then(() => undefined)
     return { role, holder: role === 'none' ? 'peer' : undefined, members: ['peer'] }
   }
   const now = 1_000_000
@@ -169,6 +175,13 @@ describe('tags in a fleet that is trusted', () => {
     })
     expect(await resolve()).toMatchObject({ digest: one })
     expect(asked()).toBe(1)
+  })
+
+  it('asks upstream soon where the coordinator falls silent', async () => {
+    const { resolve, asked } = setUp({ ...trusted, patience: 60_000, roles: ['none', 'silent', 'none'] })
+    const started = performance.now()
+    expect(await resolve()).toMatchObject({ digest: one })
+    expect([asked(), performance.now() - started < 2_000]).toEqual([1, true])
   })
 
   it('gives the claim back where upstream fails', async () => {

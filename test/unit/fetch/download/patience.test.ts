@@ -11,9 +11,9 @@ import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 function scene(random = 0) {
   let at = 1000
   const patience = new Patience({ random: () => random, now: () => at })
-  const pass = (ms: number, bytes: number, peers = 1) => {
+  const pass = (ms: number, bytes: number, peers = 1, line = bytes) => {
     at += ms
-    patience.look(bytes, peers)
+    patience.look(bytes, line, peers)
     return patience.isOver
   }
   return { patience, pass }
@@ -24,9 +24,9 @@ describe('the patience with peers', () => {
     const { patience, pass } = scene()
     expect(pass(DESPERATE_MS, 4)).toBe(false)
     expect(pass(1, 5)).toBe(true)
-    patience.held(5, false)
+    patience.held(5, 5, false)
     expect(patience.isOver).toBe(true)
-    patience.held(5, true)
+    patience.held(5, 5, true)
     expect(patience.isOver).toBe(false)
     expect(pass(DESPERATE_MS, 6)).toBe(false)
   })
@@ -35,9 +35,15 @@ describe('the patience with peers', () => {
     const { patience, pass } = scene()
     // 8 chunks at the same time over a link that takes 3 s for each.
     expect(pass(23_000, 7 * chunkBytes)).toBe(false)
-    patience.held(8 * chunkBytes, true)
+    patience.held(8 * chunkBytes, 8 * chunkBytes, true)
     expect(pass(24_000, 16 * chunkBytes)).toBe(false)
     expect(pass(DESPERATE_LIMIT_MS, 99 * chunkBytes)).toBe(true)
+  })
+
+  it('lasts while other blobs take the line, but not for ever', () => {
+    const { pass } = scene()
+    expect(pass(23_000, 0, 1, 3 * chunkBytes)).toBe(false)
+    expect(pass(DESPERATE_LIMIT_MS, 0, 1, 99 * chunkBytes)).toBe(true)
   })
 
   it('is not lost by all nodes at once', () => {
@@ -52,11 +58,11 @@ describe('the patience with peers', () => {
     pass(DESPERATE_MS + 1, 0)
     const asked = [1, 2, 3, 4, 5].map(() => {
       const { chunks } = patience
-      patience.held(0, false)
+      patience.held(0, 0, false)
       return chunks
     })
     expect([...asked, patience.chunks]).toEqual([1, 2, 4, 8, DESPERATE_CHUNKS, DESPERATE_CHUNKS])
-    patience.held(0, true)
+    patience.held(0, 0, true)
     expect(patience.chunks).toBe(1)
   })
 })

@@ -1,27 +1,36 @@
 import { beforeEach, expect, it } from 'vitest'
-import { HELP_BELOW, HELP_REST_MS, HELP_WINDOW_MS } from '../../../../daemon/fetch/download/constants.ts'
+import {
+  HELP_BELOW,
+  HELP_REST_MS,
+  HELP_WINDOW_CHUNKS,
+  HELP_WINDOW_MS,
+} from '../../../../daemon/fetch/download/constants.ts'
 import { SlowPeers } from '../../../../daemon/fetch/download/slow-peers.ts'
 
 const stepMs = 100
 let peers: SlowPeers
 let now: number
-let sent: { fromPeers: number; fromUpstream: number }
+let sent: { byLine: number; fromUpstream: number }
 
 beforeEach(() => {
   peers = new SlowPeers()
   now = 0
-  sent = { fromPeers: 0, fromUpstream: 0 }
+  sent = { byLine: 0, fromUpstream: 0 }
 })
 
 /** Bytes come at these rates, in bytes a second, for so long; `line` bounds both together. @returns for how many ms of it upstream should help */
-function go(ms: number, { ofPeers = 0, ofUpstream = 0, line = Number.POSITIVE_INFINITY, isWaiting = true }) {
+function go(
+  ms: number,
+  { ofPeers = 0, ofUpstream = 0, line = Number.POSITIVE_INFINITY, isWaiting = true, chunkMs = 0 },
+) {
   let helped = 0
   for (const end = now + ms; now < end; now += stepMs) {
-    peers.measure(now, { ...sent, isWaiting })
+    const bytes = sent.byLine + sent.fromUpstream
+    peers.measure(now, { isWaiting, pace: { bytes, chunkMs }, fromUpstream: sent.fromUpstream })
     if (peers.areSlow) helped += stepMs
     const upstream = peers.areSlow ? ofUpstream : 0
     const part = Math.min(1, line / (ofPeers + upstream))
-    sent.fromPeers += (ofPeers * part * stepMs) / 1000
+    sent.byLine += (ofPeers * part * stepMs) / 1000
     sent.fromUpstream += (upstream * part * stepMs) / 1000
   }
   return helped
@@ -52,6 +61,13 @@ it.each([
 
 it('it is not left alone where it has not been asked: another node has the claim', () => {
   expect(go(HELP_REST_MS, { ofPeers: HELP_BELOW / 2, ofUpstream: 0 })).toBe(HELP_REST_MS - HELP_WINDOW_MS)
+})
+
+it('a slow line is looked at for longer: that a chunk is on its way must not look like nothing', () => {
+  const chunkMs = HELP_WINDOW_MS
+  const slow = { ofPeers: 0, ofUpstream: HELP_BELOW, chunkMs }
+  expect(go(HELP_WINDOW_CHUNKS * chunkMs, slow)).toBe(0)
+  expect(go(chunkMs, slow)).toBe(chunkMs)
 })
 
 it('time in which peers have nothing to send does not count', () => {

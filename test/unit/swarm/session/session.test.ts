@@ -10,11 +10,14 @@ import {
   MAX_RUN,
   REQUESTS_PER_PEER,
   RUN_MS,
+  SILENT_CHUNKS,
   SLOW_FACTOR,
   SLOW_MS,
   SOURCE_MS,
+  SOURCE_SILENT_CHUNKS,
   STALL_MS,
 } from '../../../../daemon/swarm/session/constants.ts'
+import { Pace } from '../../../../daemon/swarm/session/pace.ts'
 import { type ChunkRequest, Session } from '../../../../daemon/swarm/session/session.ts'
 import type { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
@@ -23,11 +26,12 @@ import { having } from './fields.ts'
 /** A session of which nothing is random, and what its caller does. */
 class Scene {
   readonly held: Bitfield
+  readonly pace = new Pace()
   readonly session: Session
 
   constructor(length: number, peers: Record<string, readonly number[]>, held: readonly number[] = []) {
     this.held = having(length, ...held)
-    this.session = new Session({ held: this.held, random: () => 0.5, now: 0 })
+    this.session = new Session({ held: this.held, random: () => 0.5, pace: this.pace, now: 0 })
     this.session.verifiable = length
     for (const [id, chunks] of Object.entries(peers)) this.session.peers.join(id, having(length, ...chunks))
   }
@@ -254,7 +258,7 @@ describe('a session is starved', () => {
   })
 
   it('and expects something of a source at its beginning, however long the process has run', () => {
-    const session = new Session({ held: having(4), random: () => 0.5, now: 10 * SOURCE_MS })
+    const session = new Session({ held: having(4), random: () => 0.5, pace: new Pace(), now: 10 * SOURCE_MS })
     session.peers.join('source', having(4), true)
     session.verifiable = 4
     session.plan(10 * SOURCE_MS + 1)
@@ -275,5 +279,17 @@ describe('a session is starved', () => {
     expect(expected()).toEqual([0, 1, 2])
     scene.session.peers.leave('s')
     expect(expected()).toEqual([0])
+  })
+
+  it('and silent only when its line would have brought something, later where a source may be as slow', () => {
+    const scene = new Scene(4, { a: [0] })
+    const chunkMs = 1000
+    expect(scene.session.isSilent(0)).toBe(true)
+    expect(scene.session.isSilent(0, 1)).toBe(false)
+    scene.pace.arrived(chunkMs)
+    const isSilentAfter = (chunks: number) => scene.session.isSilent(chunks * chunkMs)
+    expect([isSilentAfter(SILENT_CHUNKS - 0.1), isSilentAfter(SILENT_CHUNKS)]).toEqual([false, true])
+    scene.session.peers.join('s', having(4), true)
+    expect([isSilentAfter(SILENT_CHUNKS), isSilentAfter(SOURCE_SILENT_CHUNKS)]).toEqual([false, true])
   })
 })
