@@ -7,7 +7,7 @@ import type { Upstream } from '../../proxy/upstream/types.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
 import { NODE_REQUESTS } from '../swarm/session/constants.ts'
-import { Pace } from '../swarm/session/pace.ts'
+import { LinePace } from '../swarm/session/line-pace.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
 import type { AccessControl } from './access.ts'
@@ -63,7 +63,7 @@ export class Fetcher implements ContentSource {
         ...options,
         self: () => options.swarm.self,
         slots: new Slots(MAX_REQUESTS, NODE_REQUESTS),
-        pace: new Pace(),
+        pace: new LinePace(),
       },
       passThrough: (request, { size, prefix, start, end, signal }) => {
         const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})

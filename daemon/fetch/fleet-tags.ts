@@ -10,7 +10,7 @@ interface FleetTagsOptions {
   readonly now: () => number
 }
 
-/** How long one round of questions to peers may take, in ms; and the coordinator, though it leaves more time to others. */
+/** How long one round of questions to peers may take, in ms; and any question to the coordinator but the first, which has its own limit. */
 const roundLimit = 500
 const claimLimit = 750
 
@@ -39,8 +39,8 @@ export class FleetTags {
     const end = performance.now() + patience
     let wish: 'if-nobody' | 'claim' = 'if-nobody'
     for (let pause = firstPause; performance.now() < end; pause = Math.min(pause * 2, longestPause)) {
-      const inTime = AbortSignal.any([signal, AbortSignal.timeout(claimLimit)])
-      const answer = await swarm.claim(key, { wish, held: 0 }, inTime)
+      const asking = wish === 'claim' ? AbortSignal.any([signal, AbortSignal.timeout(claimLimit)]) : signal
+      const answer = await swarm.claim(key, { wish, held: 0 }, asking)
       if (answer === undefined || answer.role !== 'none') return undefined
       const asked = answer.members.slice(0, maxAsked)
       const limited = AbortSignal.any([signal, AbortSignal.timeout(roundLimit)])

@@ -43,11 +43,6 @@ export class Claimant {
     this.#fetch.session.peers.setHolder(this.#holder)
   }
 
-  /** Whether there is somebody who fetches from upstream, and not among the peers. */
-  get #isHolderGone(): boolean {
-    return this.#holder !== undefined && !this.#fetch.connected.has(this.#holder)
-  }
-
   #ask(wish: ClaimWish): void {
     const { world, layer, id } = this.#fetch
     const question = ++this.#question
@@ -87,7 +82,7 @@ export class Claimant {
     if (machine.kind !== 'honest') this.#askIf(since >= FOLLOW_MS, 'nothing', question)
     else if (held.isFull) this.#askIf(since >= COMPLETE_MS / 2, 'done', question)
     else if (this.#role !== 'none') this.#ask('claim')
-    else if (session.isStarved && (this.#isHolderGone || session.isSilent(world.now))) this.#ask('starved')
+    else if (session.isStarved && session.isQuiet(world.now, machine.slots.isIdle)) this.#ask('starved')
     else this.#askIf(since >= FOLLOW_MS, 'nothing', question)
   }
 

@@ -1,7 +1,7 @@
 import { MAX_REQUESTS } from '../../daemon/fetch/download/constants.ts'
 import { Slots } from '../../daemon/fetch/download/slots.ts'
 import { NODE_REQUESTS } from '../../daemon/swarm/session/constants.ts'
-import { Pace } from '../../daemon/swarm/session/pace.ts'
+import { LinePace } from '../../daemon/swarm/session/line-pace.ts'
 import { Turns } from '../../daemon/swarm/session/turns.ts'
 import { Uploads } from '../../daemon/swarm/session/uploads.ts'
 import type { Fetch } from './fetch.ts'
@@ -35,7 +35,7 @@ export class Machine {
   /** What it sends, of all layers. */
   readonly uploads = new Uploads()
   readonly turns = new Turns()
-  readonly pace = new Pace()
+  readonly pace = new LinePace()
   /** Its requests, of all layers. */
   readonly slots = new Slots(MAX_REQUESTS, NODE_REQUESTS)
   readonly #admitted = new Map<string, number>()

@@ -47,7 +47,7 @@ export class RunningAttempt implements Attempt {
   /** Chunks that came from upstream. */
   #fromUpstream = 0
   readonly #lookup: Lookup
-  readonly #patience = new Patience()
+  readonly #patience: Patience
 
   constructor(options: AttemptOptions) {
     this.#options = options
@@ -55,6 +55,7 @@ export class RunningAttempt implements Attempt {
     this.request = options.request
     this.excluded = options.excluded
     this.signal = AbortSignal.any([options.signal, this.#ended.signal])
+    this.#patience = new Patience(this.tools)
     this.#swarming = new Swarming(this)
     this.#lookup = new Lookup(this, (peer) => this.#swarming.meet(peer))
     this.#upstream = new UpstreamFill({
@@ -65,16 +66,14 @@ export class RunningAttempt implements Attempt {
         if (this.#claiming.role === 'racer') this.#claiming.poke()
       },
     })
-    const { swarm } = this.tools
     this.#claiming = new Claiming({
-      ask: (wish, held) =>
-        swarm.claim(
-          this.request.digest,
-          { wish, held },
-          wish === 'done' || wish === 'nothing' ? options.signal : this.signal,
-        ),
+      ask: (wish, held) => {
+        const signal = wish === 'done' || wish === 'nothing' ? options.signal : this.signal
+        return this.tools.swarm.claim(this.request.digest, { wish, held }, signal)
+      },
       held: () => this.#fromUpstream,
       needsUpstream: () => !this.#upstream.hasFailed && this.#assembly?.proven === undefined && this.#needsUpstream(),
+      hasPeers: () => this.#swarming.size > 0,
       isStarved: () => this.#swarming.isRefused || this.#slowPeers.areSlow || this.#patience.isOver,
       onAnswer: (members, holder) => {
         this.#swarming.meetSome(members)
@@ -161,7 +160,7 @@ export class RunningAttempt implements Attempt {
   }
 
   held(chunk: number, from?: PeerId): void {
-    this.#patience.held(this.#swarming.bytes, this.tools.pace.bytes, from !== undefined)
+    this.#patience.held(this.#swarming.bytes, from !== undefined)
     if (from === undefined) this.#fromUpstream++
     this.#options.onHeld(chunk, from)
     this.changed.notify()
@@ -254,12 +253,13 @@ export class RunningAttempt implements Attempt {
       this.#slowPeers.measure(performance.now(), {
         // Before the list is complete, it is upstream that sets the pace.
         isWaiting: assembly.isListComplete && assembly.proven === undefined && !this.#swarming.isStarved,
-        pace: this.tools.pace,
+        fromPeers: this.#swarming.bytes,
+        chunkMs: this.tools.pace.chunkMs(performance.now()),
         fromUpstream: this.#upstream.bytes,
       })
     }
     this.#swarming.pump()
-    this.#patience.look(this.#swarming.bytes, this.tools.pace.bytes, this.#swarming.size)
+    this.#patience.look(this.#swarming.bytes, this.#swarming.size)
     const { isOver: isDesperate } = this.#patience
     const isOpen = !this.#lookup.isOver || this.#swarming.isUndecided
     if ((isOpen && !isDesperate) || this.#upstream.hasFailed) return
@@ -292,7 +292,7 @@ export class RunningAttempt implements Attempt {
   /** Whether nothing is under way and nobody is left who could give what is missing. */
   #isHopeless(): boolean {
     if (!this.#lookup.isOver || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
-    if (this.#patience.silence > FOLLOW_PATIENCE_MS) return true
+    if (this.#patience.isOver && this.#patience.silence > FOLLOW_PATIENCE_MS) return true
     if (!this.#swarming.isStarved || this.#swarming.isPromising) return false
     if (this.#swarming.isUndecided || this.#swarming.followsHolder) return false
     return (this.#assembly?.held.count ?? 0) === 0 || this.#lookup.isExhausted

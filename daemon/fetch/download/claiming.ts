@@ -11,6 +11,8 @@ interface ClaimingOptions {
   readonly needsUpstream: () => boolean
   /** Whether nobody that is known can bring the blob further at present. */
   readonly isStarved: () => boolean
+  /** Whether there are peers that have it or get it, and would give it. */
+  readonly hasPeers: () => boolean
   readonly onAnswer: (members: readonly PeerId[], holder: PeerId | undefined) => void
   readonly onRole: () => void
 }
@@ -34,7 +36,7 @@ export class Claiming {
     return this.#role
   }
 
-  /** Asks again at once: the holder is gone, or this node has won a race. */
+  /** Asks again at once: this node has won a race. */
   poke(): void {
     this.#wake()
   }
@@ -58,11 +60,13 @@ export class Claiming {
   }
 
   #wish(): ClaimWish {
-    const { needsUpstream, isStarved } = this.#options
+    const { needsUpstream, isStarved, hasPeers } = this.#options
     if (this.#isFirst) return 'if-nobody'
     if (!needsUpstream()) return 'nothing'
     if (this.#role !== 'none') return 'claim'
-    return isStarved() ? 'starved' : 'nothing'
+    if (!isStarved()) return 'nothing'
+    // Who has completed it may not be allowed to give it away.
+    return hasPeers() ? 'starved' : 'claim'
   }
 
   async #ask(wish: ClaimWish): Promise<void> {

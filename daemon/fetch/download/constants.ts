@@ -61,6 +61,9 @@ export const STEP_MS = 200
 export const DESPERATE_MS = 8_000
 export const DESPERATE_LIMIT_MS = 60_000
 
+/** From what a chunk takes, in ms, a line is so slow that a blob may have to wait for others that take it. */
+export const SLOW_LINE_MS = 2_000
+
 /** Chunks that it is asked for at once then, at most; and the peers with whom nodes wait up to three times as long. */
 export const DESPERATE_CHUNKS = 16
 export const DESPERATE_PEERS = 16

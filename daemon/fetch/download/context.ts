@@ -3,7 +3,7 @@ import type { ContentOrigin, ContentRequest } from '../../../proxy/ports.ts'
 import type { Upstream } from '../../../proxy/upstream/types.ts'
 import type { BlobStore } from '../../store/blob-store.ts'
 import type { BlobFacts, PeerId, Swarm } from '../../swarm/ports.ts'
-import type { Pace } from '../../swarm/session/pace.ts'
+import type { LinePace } from '../../swarm/session/line-pace.ts'
 import type { Sha256Engine } from '../../verify/sha256.ts'
 import type { AccessControl } from '../access.ts'
 import type { Notifier } from '../notifier.ts'
@@ -34,7 +34,7 @@ export interface DownloadTools {
   /** Bounds what is under way at the same time. */
   readonly slots: Slots
   /** How fast chunks come, of all blobs. */
-  readonly pace: Pace
+  readonly pace: LinePace
   /** How long a cold request waits for peers before upstream is asked, in ms. */
   readonly lookupTimeout: number
   readonly onFetched: (origin: 'peer' | 'upstream', bytes: number) => void

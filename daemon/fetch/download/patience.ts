@@ -1,7 +1,10 @@
+import type { LinePace } from '../../swarm/session/line-pace.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
-import { DESPERATE_CHUNKS, DESPERATE_LIMIT_MS, DESPERATE_MS, DESPERATE_PEERS } from './constants.ts'
+import { DESPERATE_CHUNKS, DESPERATE_LIMIT_MS, DESPERATE_MS, DESPERATE_PEERS, SLOW_LINE_MS } from './constants.ts'
 
 interface PatienceOptions {
+  /** What came over this node's line so far, of all blobs. */
+  readonly pace?: Pick<LinePace, 'bytes' | 'chunkMs'>
   /** 0 up to 1. */
   readonly random?: () => number
   /** ms of any clock that does not go back. */
@@ -14,16 +17,19 @@ interface PatienceOptions {
  */
 export class Patience {
   readonly #now: () => number
+  readonly #pace: PatienceOptions['pace']
   /** Not the same for all: the first node that loses patience has chunks for the others. 0 up to 1. */
   readonly #part: number
   #since: number
   #bytesBefore = 0
-  #lineBefore = 0
+  #lineBefore: number
   #isOver = false
   #chunks = 1
 
-  constructor({ random = Math.random, now = () => performance.now() }: PatienceOptions = {}) {
+  constructor({ pace, random = Math.random, now = () => performance.now() }: PatienceOptions = {}) {
     this.#now = now
+    this.#pace = pace
+    this.#lineBefore = pace?.bytes ?? 0
     this.#part = random()
     this.#since = now()
   }
@@ -46,11 +52,11 @@ export class Patience {
     return this.#chunks
   }
 
-  /** A chunk is held. @param bytes that peers have sent so far @param line bytes that came over this node's line, of all blobs */
-  held(bytes: number, line: number, isFromPeer: boolean): void {
+  /** A chunk is held. @param bytes that peers have sent so far */
+  held(bytes: number, isFromPeer: boolean): void {
     this.#since = this.#now()
     this.#bytesBefore = bytes
-    this.#lineBefore = line
+    this.#lineBefore = this.#pace?.bytes ?? 0
     if (isFromPeer) this.#isOver = false
     this.#chunks = this.#isOver ? Math.min(this.#chunks * 2, DESPERATE_CHUNKS) : 1
   }
@@ -58,15 +64,21 @@ export class Patience {
   /**
    * To be called often.
    * @param bytes that peers have sent so far: where links are slow a chunk may take long, but it comes
-   * @param line bytes that came over this node's line, of all blobs: where others take it, this one has to wait
    * @param peers that take part: the more there are, the longer the first of them needs to have a chunk for all
    */
-  look(bytes: number, line: number, peers: number): void {
+  look(bytes: number, peers: number): void {
     const { silence } = this
     const spread = Math.min(Math.max(peers, DESPERATE_PEERS / 4), DESPERATE_PEERS) / (DESPERATE_PEERS / 2)
     if (silence <= DESPERATE_MS * (1 + this.#part * spread)) return
     const few = (chunkBytes * silence) / DESPERATE_MS
-    const isTrickle = bytes - this.#bytesBefore < few && line - this.#lineBefore < few
-    if (isTrickle || silence > DESPERATE_LIMIT_MS) this.#isOver = true
+    if ((bytes - this.#bytesBefore < few && !this.#isLineTaken(few)) || silence > DESPERATE_LIMIT_MS)
+      this.#isOver = true
+  }
+
+  /** Whether other blobs take a line on which a chunk takes long anyway. */
+  #isLineTaken(bytes: number): boolean {
+    const pace = this.#pace
+    if (pace === undefined || pace.chunkMs(this.#now()) < SLOW_LINE_MS) return false
+    return pace.bytes - this.#lineBefore >= bytes
   }
 }

@@ -11,6 +11,11 @@ export class Slots {
     this.#usual = usual
   }
 
+  /** Whether nothing is under way. */
+  get isIdle(): boolean {
+    return this.#taken === 0
+  }
+
   get free(): number {
     return this.#limit - this.#taken
   }

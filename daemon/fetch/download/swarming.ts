@@ -95,9 +95,9 @@ export class Swarming {
   /** Whether they can't, or only those could who have long been busy; and not just because this node's line is slow. */
   get isRefused(): boolean {
     const session = this.#session
-    if (session === undefined || this.#transfers.running > 0) return session === undefined
-    const isHolderGone = this.#holder !== undefined && !this.followsHolder
-    return session.isRefused && (isHolderGone || session.isSilent(performance.now()))
+    if (session === undefined) return true
+    if (this.#transfers.running > 0) return false
+    return session.isRefused && session.isQuiet(performance.now(), this.#attempt.tools.slots.isIdle)
   }
 
   /** Whether a peer has not answered yet that may still do so in time. */

@@ -74,13 +74,16 @@ export class ClaimClient {
 
   async #askPeer(peer: PeerId, key: string, question: ClaimQuestion, signal: AbortSignal): Promise<ClaimAnswer> {
     const { promise, reject } = Promise.withResolvers<never>()
+    const givenUp = new AbortController()
     const onAbort = () => reject(signal.reason)
     const limit = question.wish === 'if-nobody' ? ANSWER_TIMEOUT_MS : LATER_ANSWER_TIMEOUT_MS
     const timer = setTimeout(() => reject(new Error('no answer')), limit)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      return await Promise.race([this.#conversations.with(peer).then((one) => one.ask(key, question)), promise])
+      const asking = this.#conversations.with(peer).then((one) => one.ask(key, question, givenUp.signal))
+      return await Promise.race([asking, promise])
     } finally {
+      givenUp.abort()
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
     }
@@ -112,13 +115,16 @@ class Coordinator {
     return this.#conversation.isOpen
   }
 
-  /** The caller bounds the wait, and does not ask a silent one again for a while: what is pending stays few. */
-  ask(key: string, question: ClaimQuestion): Promise<ClaimAnswer> {
+  /** The caller bounds the wait by the signal. */
+  ask(key: string, question: ClaimQuestion, signal: AbortSignal): Promise<ClaimAnswer> {
     this.#lastId = (this.#lastId + 1) >>> 0
+    const id = this.#lastId
     const pending = Promise.withResolvers<ClaimAnswer>()
     pending.promise.catch(() => {})
-    this.#pending.set(this.#lastId, pending)
-    this.#conversation.send({ id: this.#lastId, key, ...question })
+    if (signal.aborted) return pending.promise
+    this.#pending.set(id, pending)
+    signal.addEventListener('abort', () => this.#pending.delete(id), { once: true })
+    this.#conversation.send({ id, key, ...question })
     return pending.promise
   }
 }

@@ -65,7 +65,7 @@ export const CLOSEST_VALID_MS = 60_000
 export const ANSWER_TIMEOUT_MS = 750
 
 /**
- * The same for all questions but the first, in ms: nobody's pull waits for these, and whoever asks another coordinator is granted a
+ * The same for all questions but the first, in ms: few pulls wait for these, and whoever asks another coordinator is granted a
  * second claim. Where machines are busy and messages wait behind chunks, that made everybody fetch from upstream.
  */
 export const LATER_ANSWER_TIMEOUT_MS = 5_000

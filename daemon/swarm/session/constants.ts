@@ -71,19 +71,17 @@ export const ASK_MS = 40
 export const OFFER_MS = 500
 export const OFFER_LIMIT_MS = 8_000
 
-/** A peer that has everything is not waited for to offer it when nothing arrived for this long, in ms. */
+/** A peer that has everything is not waited for to offer it when nothing arrived for this long at least, in ms. */
 export const SOURCE_MS = 3_000
 
-/**
- * On a slow line nothing has to arrive for so many times what a chunk takes before it means anything; and for more where somebody
- * has all that is missing, whose line may be as slow, and busy with other blobs.
- */
-export const SILENT_CHUNKS = 2
-export const SOURCE_SILENT_CHUNKS = 4
+/** On a slow line nothing has to arrive for so many times what a chunk takes before it means anything. */
+export const SILENT_CHUNKS = 4
 
-/** Weight of the newest chunk in what chunks take, and the most that counts, in ms: a peer that dawdles does not make a line slow. */
+/** Weight of the newest chunk in what chunks take; the most that one counts, and the first one, in ms; and how it is forgotten. */
 export const PACE_WEIGHT = 0.1
-export const CHUNK_LIMIT_MS = 10_000
+export const CHUNK_LIMIT_MS = 5_000
+export const FIRST_CHUNK_LIMIT_MS = 1_000
+export const PACE_HALF_LIFE_MS = 60_000
 
 /** How much has to be sent, in how many ms at least, to tell a rate; the best one is forgotten slowly, as networks change. */
 export const GAUGE_BYTES = 16 * 2 ** 20

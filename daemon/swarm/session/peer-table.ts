@@ -1,4 +1,5 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
+import { chunkBytes } from '../../verify/chunk.ts'
 import type { PeerId } from '../peer-id.ts'
 import {
   BUSY_PAUSE_LIMIT_MS,
@@ -7,7 +8,9 @@ import {
   LAGGARD_FACTOR,
   MAX_FAILURES,
   MAX_GONE,
+  MAX_RUN,
   RATE_WEIGHT,
+  RUN_MS,
 } from './constants.ts'
 
 /** What a session knows of one peer. */
@@ -32,6 +35,7 @@ export interface SessionPeer {
 export class PeerTable {
   readonly #held: Bitfield
   #version = 0
+  #holder: PeerId | undefined
   readonly #peers = new Map<PeerId, SessionPeer>()
   /** Those that have left, the one that did so first at the front: who comes back is no better than before. */
   readonly #gone = new Map<PeerId, SessionPeer>()
@@ -77,10 +81,16 @@ export class PeerTable {
 
   /** Says who fetches the blob from upstream. Who did so has what can be verified, and gives it on. */
   setHolder(id: PeerId | undefined): void {
+    this.#holder = id
     for (const peer of this.#peers.values()) {
       peer.isHolder = peer.id === id
       peer.isSource ||= peer.isHolder
     }
+  }
+
+  /** Whether there is neither a peer that fetches it from upstream nor one that has, or had, all of it. */
+  get isHolderGone(): boolean {
+    return this.#holder === undefined ? !this.hasSource : !this.#peers.has(this.#holder)
   }
 
   get hasSource(): boolean {
@@ -169,6 +179,12 @@ export class PeerTable {
   get typicalRate(): number {
     const known = [...this.#peers.values()].map(({ rate }) => rate).filter((rate) => rate !== undefined)
     return known.length === 0 ? 1 : known.reduce((sum, rate) => sum + rate, 0) / known.length
+  }
+
+  /** Chunks in a row that a peer sends in a short time. */
+  runOf({ rate }: SessionPeer): number {
+    if (rate === undefined) return 1
+    return Math.max(1, Math.min(MAX_RUN, Math.floor((rate * RUN_MS) / 1000 / chunkBytes)))
   }
 
   busy(peer: SessionPeer, now: number, random: number): void {

@@ -5,18 +5,15 @@ import {
   LEAST_REQUESTS,
   MAX_CHUNKS_UNDER_WAY,
   MAX_REQUESTS,
-  MAX_RUN,
   REQUESTS_PER_PEER,
-  RUN_MS,
   SILENT_CHUNKS,
   SLOW_MS,
   SOURCE_MS,
-  SOURCE_SILENT_CHUNKS,
   STALL_MS,
   URGENT_REQUESTS,
 } from './constants.ts'
-import type { Pace } from './pace.ts'
-import { PeerTable, type SessionPeer } from './peer-table.ts'
+import type { LinePace } from './line-pace.ts'
+import { PeerTable } from './peer-table.ts'
 import { type Offer, type Pick, pick } from './picker.ts'
 import { type ChunkRequest, type Running, slowMs, survey } from './survey.ts'
 
@@ -49,7 +46,7 @@ interface SessionOptions {
   /** 0 up to 1. */
   readonly random?: () => number
   /** Of all sessions of this node. */
-  readonly pace: Pace
+  readonly pace: LinePace
   /** The time at its beginning, in ms of the session's clock. */
   readonly now: number
 }
@@ -62,7 +59,7 @@ export class Session {
   readonly peers: PeerTable
   readonly #held: Bitfield
   readonly #random: () => number
-  readonly #pace: Pace
+  readonly #pace: LinePace
   readonly #running = new Map<number, Running>()
   readonly #ranks: Uint32Array
   #lastId = 0
@@ -76,6 +73,7 @@ export class Session {
   /** When peers last sent anything. */
   #progressAt: number
   #heldBefore = 0
+  #peersBefore = 0
   #versionBefore = 0
   /** Requests that it had room for and did not begin. */
   #leftOver = 0
@@ -139,13 +137,20 @@ export class Session {
   /** Whether a chunk can be expected from peers: one has it, or there is one that offers chunk after chunk. */
   expects(chunk: number): boolean {
     if (chunk >= this.#verifiable) return false
-    return this.peers.expects(chunk) || (!this.isSilent(this.#now, SOURCE_MS) && this.peers.hasSource)
+    return this.peers.expects(chunk) || (!this.#isSilentFor(SOURCE_MS, this.#now) && this.peers.hasSource)
   }
 
-  /** Whether nothing has come for so long, and for at least `leastMs`, that it is not this node's line which is slow. */
-  isSilent(now: number, leastMs = 0): boolean {
-    const chunks = this.peers.hasSource ? SOURCE_SILENT_CHUNKS : SILENT_CHUNKS
-    return now - this.#progressAt >= Math.max(leastMs, this.#pace.chunkMs * chunks)
+  /**
+   * Whether it is more than slowness that nothing comes: nobody is known who has it or fetches it, or it has been so for longer
+   * than this node's line would take.
+   * @param isLineIdle whether nothing is under way to this node, of other blobs neither
+   */
+  isQuiet(now: number, isLineIdle: boolean): boolean {
+    return this.peers.isHolderGone || isLineIdle || this.#isSilentFor(0, now)
+  }
+
+  #isSilentFor(leastMs: number, now: number): boolean {
+    return now - this.#progressAt >= Math.max(leastMs, this.#pace.chunkMs(now) * SILENT_CHUNKS)
   }
 
   /** Bytes of a request arrived. */
@@ -164,7 +169,7 @@ export class Session {
     const ms = now - request.since
     this.#progressAt = now
     if (peer !== undefined) this.peers.measured(peer, bytes, ms)
-    if (bytes === chunkBytes) this.#pace.arrived(ms)
+    if (bytes === chunkBytes) this.#pace.arrived(ms, now)
     this.#chunkMs = this.#chunkMs === undefined ? ms : this.#chunkMs * 0.8 + ms * 0.2
     request.at++
     request.since = now
@@ -198,10 +203,12 @@ export class Session {
     const room = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
     const able = Math.min(requests, room)
     const isRoomSame = able <= this.#leftOver && this.peers.version === this.#versionBefore
-    const isSame = this.#held.count === this.#heldBefore && (able <= 0 || isRoomSame)
+    const isSame =
+      this.#held.count === this.#heldBefore && this.peers.size === this.#peersBefore && (able <= 0 || isRoomSame)
     if (isSame && !this.#hasChanged && now < this.#wakes) return { start: [], cancel: [], wakeAt: this.#wakes }
     this.#hasChanged = false
     this.#heldBefore = this.#held.count
+    this.#peersBefore = this.peers.size
     this.#versionBefore = this.peers.version
     const cancel = [...this.#running.values()].filter((request) => this.#isUseless(request, now)).map(({ id }) => id)
     if (this.#held.isFull) return { start: [], cancel, wakeAt: Number.POSITIVE_INFINITY }
@@ -226,7 +233,7 @@ export class Session {
         has: peer.has,
         asked: asked.get(peer.id) ?? NOTHING,
         slots: Math.max(0, slots),
-        run: runOf(peer),
+        run: this.peers.runOf(peer),
         load: peer.load,
         rate: peer.rate ?? typical,
         isLast: this.peers.isLast(peer) || late.has(peer.id),
@@ -286,10 +293,4 @@ export class Session {
     for (const { restUntil } of this.peers.all()) at(restUntil)
     return wakeAt
   }
-}
-
-/** Chunks in a row that a peer sends in a short time. */
-function runOf({ rate }: SessionPeer): number {
-  if (rate === undefined) return 1
-  return Math.max(1, Math.min(MAX_RUN, Math.floor((rate * RUN_MS) / 1000 / chunkBytes)))
 }

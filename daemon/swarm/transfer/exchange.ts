@@ -32,7 +32,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #timer: NodeJS.Timeout | undefined
   #wakeTimer: NodeJS.Timeout | undefined
   readonly #wakeNow = () => {
-    this.#wakeTimer = undefined
     // Without anything to read, to be woken means the end.
     if (this.#chunks.length > 0) this.#notify()
   }
@@ -88,7 +87,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #idle(idleMs: number): void {
-    if (this.#wake !== undefined) this.abort(new Error(`nothing came for ${idleMs} ms`))
+    if (this.#chunks.length > 0) this.#notify()
+    else if (this.#wake !== undefined) this.abort(new Error(`nothing came for ${idleMs} ms`))
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -126,6 +126,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #notify(): void {
+    clearTimeout(this.#wakeTimer)
+    this.#wakeTimer = undefined
     this.#wake?.()
     this.#wake = undefined
   }

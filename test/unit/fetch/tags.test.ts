@@ -20,8 +20,8 @@ interface Situation {
   peers?: readonly TagConfirmation[]
   trustPeers?: boolean
   patience?: number
-  /** What the coordinator says, by the number of the question; `silent` for nothing until the question is given up. */
-  roles?: readonly (ClaimAnswer['role'] | 'silent')[]
+  /** What the coordinator says, by the number of the question; `nobody` where nobody asks upstream, `silent` for no answer. */
+  roles?: readonly (ClaimAnswer['role'] | 'nobody' | 'silent')[]
 }
 
 function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patience = 50 }: Situation = {}) {
@@ -34,6 +34,7 @@ function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patien
     const role = roles[Math.min(wishes.length, roles.length - 1)] ?? 'none'
     wishes.push(wish)
     if (role === 'silent') return await once(asking, 'abort').then(() => undefined)
+    if (role === 'nobody') return { role: 'none', holder: undefined, members: ['peer'] }
     return { role, holder: role === 'none' ? 'peer' : undefined, members: ['peer'] }
   }
   const now = 1_000_000
@@ -178,7 +179,7 @@ describe('tags in a fleet that is trusted', () => {
   })
 
   it('asks upstream soon where the coordinator falls silent', async () => {
-    const { resolve, asked } = setUp({ ...trusted, patience: 60_000, roles: ['none', 'silent', 'none'] })
+    const { resolve, asked } = setUp({ ...trusted, patience: 60_000, roles: ['nobody', 'silent', 'none'] })
     const started = performance.now()
     expect(await resolve()).toMatchObject({ digest: one })
     expect([asked(), performance.now() - started < 2_000]).toEqual([1, true])

@@ -15,6 +15,7 @@ it('asking again and again leaves nothing behind, and a poke asks at once', asyn
     held: () => 0,
     needsUpstream: () => true,
     isStarved: () => true,
+    hasPeers: () => true,
     onAnswer: () => {},
     onRole: () => {},
   })

@@ -4,19 +4,22 @@ import {
   DESPERATE_LIMIT_MS,
   DESPERATE_MS,
   DESPERATE_PEERS,
+  SLOW_LINE_MS,
 } from '../../../../daemon/fetch/download/constants.ts'
 import { Patience } from '../../../../daemon/fetch/download/patience.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 
-function scene(random = 0) {
+function scene(random = 0, chunkMs = 0) {
   let at = 1000
-  const patience = new Patience({ random: () => random, now: () => at })
-  const pass = (ms: number, bytes: number, peers = 1, line = bytes) => {
+  // Of a node that has run for long.
+  const pace = { bytes: 1e9, chunkMs: () => chunkMs }
+  const patience = new Patience({ pace, random: () => random, now: () => at })
+  const pass = (ms: number, bytes: number, peers = 1) => {
     at += ms
-    patience.look(bytes, line, peers)
+    patience.look(bytes, peers)
     return patience.isOver
   }
-  return { patience, pass }
+  return { patience, pass, pace }
 }
 
 describe('the patience with peers', () => {
@@ -24,9 +27,9 @@ describe('the patience with peers', () => {
     const { patience, pass } = scene()
     expect(pass(DESPERATE_MS, 4)).toBe(false)
     expect(pass(1, 5)).toBe(true)
-    patience.held(5, 5, false)
+    patience.held(5, false)
     expect(patience.isOver).toBe(true)
-    patience.held(5, 5, true)
+    patience.held(5, true)
     expect(patience.isOver).toBe(false)
     expect(pass(DESPERATE_MS, 6)).toBe(false)
   })
@@ -35,15 +38,23 @@ describe('the patience with peers', () => {
     const { patience, pass } = scene()
     // 8 chunks at the same time over a link that takes 3 s for each.
     expect(pass(23_000, 7 * chunkBytes)).toBe(false)
-    patience.held(8 * chunkBytes, 8 * chunkBytes, true)
+    patience.held(8 * chunkBytes, true)
     expect(pass(24_000, 16 * chunkBytes)).toBe(false)
     expect(pass(DESPERATE_LIMIT_MS, 99 * chunkBytes)).toBe(true)
   })
 
-  it('lasts while other blobs take the line, but not for ever', () => {
-    const { pass } = scene()
-    expect(pass(23_000, 0, 1, 3 * chunkBytes)).toBe(false)
-    expect(pass(DESPERATE_LIMIT_MS, 0, 1, 99 * chunkBytes)).toBe(true)
+  it('lasts while other blobs take a slow line, but not for ever', () => {
+    const { pass, pace } = scene(0, SLOW_LINE_MS)
+    pace.bytes += 3 * chunkBytes
+    expect(pass(23_000, 0)).toBe(false)
+    pace.bytes += 99 * chunkBytes
+    expect(pass(DESPERATE_LIMIT_MS, 0)).toBe(true)
+  })
+
+  it('does not last because other blobs come over a fast line', () => {
+    const { pass, pace } = scene()
+    pace.bytes += 99 * chunkBytes
+    expect(pass(DESPERATE_MS + 1, 0)).toBe(true)
   })
 
   it('is not lost by all nodes at once', () => {
@@ -58,11 +69,11 @@ describe('the patience with peers', () => {
     pass(DESPERATE_MS + 1, 0)
     const asked = [1, 2, 3, 4, 5].map(() => {
       const { chunks } = patience
-      patience.held(0, 0, false)
+      patience.held(0, false)
       return chunks
     })
     expect([...asked, patience.chunks]).toEqual([1, 2, 4, 8, DESPERATE_CHUNKS, DESPERATE_CHUNKS])
-    patience.held(0, 0, true)
+    patience.held(0, true)
     expect(patience.chunks).toBe(1)
   })
 })

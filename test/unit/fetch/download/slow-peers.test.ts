@@ -10,12 +10,12 @@ import { SlowPeers } from '../../../../daemon/fetch/download/slow-peers.ts'
 const stepMs = 100
 let peers: SlowPeers
 let now: number
-let sent: { byLine: number; fromUpstream: number }
+let sent: { fromPeers: number; fromUpstream: number }
 
 beforeEach(() => {
   peers = new SlowPeers()
   now = 0
-  sent = { byLine: 0, fromUpstream: 0 }
+  sent = { fromPeers: 0, fromUpstream: 0 }
 })
 
 /** Bytes come at these rates, in bytes a second, for so long; `line` bounds both together. @returns for how many ms of it upstream should help */
@@ -25,12 +25,11 @@ function go(
 ) {
   let helped = 0
   for (const end = now + ms; now < end; now += stepMs) {
-    const bytes = sent.byLine + sent.fromUpstream
-    peers.measure(now, { isWaiting, pace: { bytes, chunkMs }, fromUpstream: sent.fromUpstream })
+    peers.measure(now, { ...sent, isWaiting, chunkMs })
     if (peers.areSlow) helped += stepMs
     const upstream = peers.areSlow ? ofUpstream : 0
     const part = Math.min(1, line / (ofPeers + upstream))
-    sent.byLine += (ofPeers * part * stepMs) / 1000
+    sent.fromPeers += (ofPeers * part * stepMs) / 1000
     sent.fromUpstream += (upstream * part * stepMs) / 1000
   }
   return helped

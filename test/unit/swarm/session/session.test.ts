@@ -14,10 +14,9 @@ import {
   SLOW_FACTOR,
   SLOW_MS,
   SOURCE_MS,
-  SOURCE_SILENT_CHUNKS,
   STALL_MS,
 } from '../../../../daemon/swarm/session/constants.ts'
-import { Pace } from '../../../../daemon/swarm/session/pace.ts'
+import { LinePace } from '../../../../daemon/swarm/session/line-pace.ts'
 import { type ChunkRequest, Session } from '../../../../daemon/swarm/session/session.ts'
 import type { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
@@ -26,7 +25,7 @@ import { having } from './fields.ts'
 /** A session of which nothing is random, and what its caller does. */
 class Scene {
   readonly held: Bitfield
-  readonly pace = new Pace()
+  readonly pace = new LinePace()
   readonly session: Session
 
   constructor(length: number, peers: Record<string, readonly number[]>, held: readonly number[] = []) {
@@ -258,7 +257,7 @@ describe('a session is starved', () => {
   })
 
   it('and expects something of a source at its beginning, however long the process has run', () => {
-    const session = new Session({ held: having(4), random: () => 0.5, pace: new Pace(), now: 10 * SOURCE_MS })
+    const session = new Session({ held: having(4), random: () => 0.5, pace: new LinePace(), now: 10 * SOURCE_MS })
     session.peers.join('source', having(4), true)
     session.verifiable = 4
     session.plan(10 * SOURCE_MS + 1)
@@ -281,15 +280,20 @@ describe('a session is starved', () => {
     expect(expected()).toEqual([0])
   })
 
-  it('and silent only when its line would have brought something, later where a source may be as slow', () => {
+  it('and quiet only when its line would have brought something, or nobody has it, or nothing is under way', () => {
     const scene = new Scene(4, { a: [0] })
     const chunkMs = 1000
-    expect(scene.session.isSilent(0)).toBe(true)
-    expect(scene.session.isSilent(0, 1)).toBe(false)
-    scene.pace.arrived(chunkMs)
-    const isSilentAfter = (chunks: number) => scene.session.isSilent(chunks * chunkMs)
-    expect([isSilentAfter(SILENT_CHUNKS - 0.1), isSilentAfter(SILENT_CHUNKS)]).toEqual([false, true])
+    scene.pace.arrived(chunkMs, 0)
+    const isQuiet = (chunks: number, isLineIdle = false) => scene.session.isQuiet(chunks * chunkMs, isLineIdle)
+    expect(isQuiet(1)).toBe(true)
     scene.session.peers.join('s', having(4), true)
-    expect([isSilentAfter(SILENT_CHUNKS), isSilentAfter(SOURCE_SILENT_CHUNKS)]).toEqual([false, true])
+    expect([isQuiet(1), isQuiet(1, true), isQuiet(SILENT_CHUNKS - 1), isQuiet(SILENT_CHUNKS)]).toEqual([
+      false,
+      true,
+      false,
+      true,
+    ])
+    scene.session.peers.setHolder('nobody here')
+    expect(isQuiet(1)).toBe(true)
   })
 })
