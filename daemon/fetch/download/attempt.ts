@@ -250,20 +250,20 @@ export class RunningAttempt implements Attempt {
     if (assembly !== undefined) {
       this.#swarming.sync()
       this.#upstream.settle(assembly)
+      // Before the list is complete, it is upstream that sets the pace.
       this.#slowPeers.measure(performance.now(), {
-        // Before the list is complete, it is upstream that sets the pace.
         isWaiting: assembly.isListComplete && assembly.proven === undefined && !this.#swarming.isStarved,
         fromPeers: this.#swarming.bytes,
-        chunkMs: this.tools.pace.chunkMs(performance.now()),
+        pace: this.tools.pace,
         fromUpstream: this.#upstream.bytes,
       })
     }
     this.#swarming.pump()
     this.#patience.look(this.#swarming.bytes, this.#swarming.size)
     const { isOver: isDesperate } = this.#patience
+    const { role } = this.#claiming
     const isOpen = !this.#lookup.isOver || this.#swarming.isUndecided
     if ((isOpen && !isDesperate) || this.#upstream.hasFailed) return
-    const { role } = this.#claiming
     const mayFetchAll = role === 'holder' || isDesperate
     if (assembly !== undefined) {
       lookAfterRanges({

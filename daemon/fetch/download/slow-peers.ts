@@ -1,4 +1,5 @@
-import { HELP_BELOW, HELP_GAIN, HELP_REST_MS, HELP_WINDOW_CHUNKS, HELP_WINDOW_MS } from './constants.ts'
+import type { LinePace } from '../../swarm/session/line-pace.ts'
+import { HELP_BELOW, HELP_GAIN, HELP_REST_MS, HELP_WINDOW_CHUNKS, HELP_WINDOW_MS, SLOW_LINE_MS } from './constants.ts'
 
 /** How far a fetch has come. */
 interface Progress {
@@ -7,17 +8,20 @@ interface Progress {
   /** Bytes so far. */
   readonly fromPeers: number
   readonly fromUpstream: number
-  /** What a chunk takes on this node's line, in ms. */
-  readonly chunkMs: number
+  /** Of this node's line, over which other blobs come, too. */
+  readonly pace: Pick<LinePace, 'bytes' | 'chunkMs'>
 }
 
 /**
- * Finds out whether the peers of a blob are so slow that upstream should help. It goes on helping for as long as that makes the
+ * Finds out whether the peers of a blob are so slow that upstream should help; on a slow line whether all that this node fetches is
+ * so slow, as blobs take the line from each other. It goes on helping for as long as that makes the
  * fetch faster. Where it does not, it is upstream that is slow, or this node's own line, or one that all nodes share.
  */
 export class SlowPeers {
   #since = Number.NaN
   #fromPeers = 0
+  /** What came from elsewhere than this blob's upstream. */
+  #byLine = 0
   #fromUpstream = 0
   #areSlow = false
   /** Bytes a second before upstream helped. */
@@ -37,8 +41,11 @@ export class SlowPeers {
       return
     }
     const ms = now - this.#since
-    if (ms < Math.max(HELP_WINDOW_MS, HELP_WINDOW_CHUNKS * progress.chunkMs)) return
-    const byPeers = progress.fromPeers - this.#fromPeers
+    const chunkMs = progress.pace.chunkMs(now)
+    if (ms < Math.max(HELP_WINDOW_MS, HELP_WINDOW_CHUNKS * chunkMs)) return
+    const isLineSlow = chunkMs >= SLOW_LINE_MS
+    const byLine = progress.pace.bytes - progress.fromUpstream - this.#byLine
+    const byPeers = isLineSlow ? byLine : progress.fromPeers - this.#fromPeers
     const byUpstream = progress.fromUpstream - this.#fromUpstream
     // Where nothing came from upstream it has not helped: another node has the claim, or it was not asked yet.
     if (byUpstream === 0) this.#alone = (byPeers / ms) * 1000
@@ -47,7 +54,8 @@ export class SlowPeers {
     this.#restart(now, progress)
   }
 
-  #restart(now: number, { fromPeers, fromUpstream }: Progress): void {
+  #restart(now: number, { fromPeers, fromUpstream, pace }: Progress): void {
+    this.#byLine = pace.bytes - fromUpstream
     this.#since = now
     this.#fromPeers = fromPeers
     this.#fromUpstream = fromUpstream

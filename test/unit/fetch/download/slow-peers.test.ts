@@ -4,31 +4,36 @@ import {
   HELP_REST_MS,
   HELP_WINDOW_CHUNKS,
   HELP_WINDOW_MS,
+  SLOW_LINE_MS,
 } from '../../../../daemon/fetch/download/constants.ts'
 import { SlowPeers } from '../../../../daemon/fetch/download/slow-peers.ts'
 
 const stepMs = 100
 let peers: SlowPeers
 let now: number
+let others: number
 let sent: { fromPeers: number; fromUpstream: number }
 
 beforeEach(() => {
   peers = new SlowPeers()
   now = 0
+  others = 0
   sent = { fromPeers: 0, fromUpstream: 0 }
 })
 
-/** Bytes come at these rates, in bytes a second, for so long; `line` bounds both together. @returns for how many ms of it upstream should help */
+/** Bytes come at these rates, in bytes a second, for so long; `bound` is that of both together. @returns for how many ms of it upstream should help */
 function go(
   ms: number,
-  { ofPeers = 0, ofUpstream = 0, line = Number.POSITIVE_INFINITY, isWaiting = true, chunkMs = 0 },
+  { ofPeers = 0, ofUpstream = 0, bound = Number.POSITIVE_INFINITY, isWaiting = true, chunkMs = 0, ofOthers = 0 },
 ) {
   let helped = 0
   for (const end = now + ms; now < end; now += stepMs) {
-    peers.measure(now, { ...sent, isWaiting, chunkMs })
+    const pace = { bytes: others + sent.fromPeers + sent.fromUpstream, chunkMs: () => chunkMs }
+    peers.measure(now, { ...sent, isWaiting, pace })
+    others += (ofOthers * stepMs) / 1000
     if (peers.areSlow) helped += stepMs
     const upstream = peers.areSlow ? ofUpstream : 0
-    const part = Math.min(1, line / (ofPeers + upstream))
+    const part = Math.min(1, bound / (ofPeers + upstream))
     sent.fromPeers += (ofPeers * part * stepMs) / 1000
     sent.fromUpstream += (upstream * part * stepMs) / 1000
   }
@@ -52,7 +57,7 @@ it('so do peers of which nothing comes at all', () => {
 
 it.each([
   ['upstream is slow, too', { ofPeers: HELP_BELOW / 2, ofUpstream: HELP_BELOW / 8 }],
-  ['it is a line that both share', { ofPeers: HELP_BELOW, ofUpstream: HELP_BELOW, line: HELP_BELOW / 2 }],
+  ['it is a line that both share', { ofPeers: HELP_BELOW, ofUpstream: HELP_BELOW, bound: HELP_BELOW / 2 }],
 ])('upstream is left alone, and tried again much later, where it makes nothing faster: %s', (_, slow) => {
   expect(go(HELP_REST_MS, slow)).toBe(HELP_WINDOW_MS)
   expect(go(HELP_REST_MS, slow)).toBe(HELP_WINDOW_MS)
@@ -67,6 +72,12 @@ it('a slow line is looked at for longer: that a chunk is on its way must not loo
   const slow = { ofPeers: 0, ofUpstream: HELP_BELOW, chunkMs }
   expect(go(HELP_WINDOW_CHUNKS * chunkMs, slow)).toBe(0)
   expect(go(chunkMs, slow)).toBe(chunkMs)
+})
+
+it('other blobs that take a slow line make no peer of this one slow; on a fast line they are none of its business', () => {
+  const beside = { ofPeers: HELP_BELOW / 2, ofOthers: HELP_BELOW, ofUpstream: 10 * HELP_BELOW }
+  expect(go(60_000, { ...beside, chunkMs: SLOW_LINE_MS })).toBe(0)
+  expect(go(60_000, beside)).toBeGreaterThan(30_000)
 })
 
 it('time in which peers have nothing to send does not count', () => {
