@@ -34,7 +34,7 @@ export const MAX_URGENT = 16
 /** Attempts before wrong bytes are reported to the client. */
 export const MAX_ATTEMPTS = 3
 
-/** Peers that together give fewer bytes a second than this, over so many ms, get help from upstream. */
+/** Peers that together give fewer bytes a second than this, over so many ms, get help from upstream; on a slow line, all that comes. */
 export const HELP_BELOW = 1024 * 1024
 export const HELP_WINDOW_MS = 3_000
 

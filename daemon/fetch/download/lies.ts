@@ -40,6 +40,7 @@ export class Lies {
       const contradiction = this.#contradictions.get(view)
       if (contradiction === undefined || now - contradiction.at < TAKE_BACK_MS || !stands(view)) continue
       this.#views.delete(peer)
+      this.#contradictions.delete(view)
       yield [peer, `sent a wrong chunk ${contradiction.chunk}`]
     }
   }
