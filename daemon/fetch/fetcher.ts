@@ -57,13 +57,18 @@ export class Fetcher implements ContentSource {
   readonly #landings = new Set<Promise<void>>()
 
   constructor(options: FetcherOptions) {
-    this.#options = options
+    const pace = new LinePace()
+    const onFetched: FetcherOptions['onFetched'] = (origin, bytes) => {
+      pace.received(bytes)
+      options.onFetched(origin, bytes)
+    }
+    this.#options = { ...options, onFetched }
     this.downloads = new Downloads({
       tools: {
-        ...options,
+        ...this.#options,
         self: () => options.swarm.self,
         slots: new Slots(MAX_REQUESTS, NODE_REQUESTS),
-        pace: new LinePace(),
+        pace,
       },
       passThrough: (request, { size, prefix, start, end, signal }) => {
         const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})

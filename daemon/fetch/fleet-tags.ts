@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { ANSWER_TIMEOUT_MS } from '../swarm/claim/constants.ts'
 import type { Swarm, TagConfirmation } from '../swarm/ports.ts'
 
 interface FleetTagsOptions {
@@ -10,9 +11,8 @@ interface FleetTagsOptions {
   readonly now: () => number
 }
 
-/** How long one round of questions to peers may take, in ms; and any question to the coordinator but the first, which has its own limit. */
+/** How long one round of questions to peers may take, in ms. */
 const roundLimit = 500
-const claimLimit = 750
 
 /** Pause between rounds in ms, longer each time. */
 const firstPause = 20
@@ -39,7 +39,8 @@ export class FleetTags {
     const end = performance.now() + patience
     let wish: 'if-nobody' | 'claim' = 'if-nobody'
     for (let pause = firstPause; performance.now() < end; pause = Math.min(pause * 2, longestPause)) {
-      const asking = wish === 'claim' ? AbortSignal.any([signal, AbortSignal.timeout(claimLimit)]) : signal
+      // Later questions have more time than a tag has.
+      const asking = wish === 'claim' ? AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]) : signal
       const answer = await swarm.claim(key, { wish, held: 0 }, asking)
       if (answer === undefined || answer.role !== 'none') return undefined
       const asked = answer.members.slice(0, maxAsked)

@@ -55,7 +55,7 @@ export class RunningAttempt implements Attempt {
     this.request = options.request
     this.excluded = options.excluded
     this.signal = AbortSignal.any([options.signal, this.#ended.signal])
-    this.#patience = new Patience(this.tools)
+    this.#patience = new Patience({ pace: this.tools.pace })
     this.#swarming = new Swarming(this)
     this.#lookup = new Lookup(this, (peer) => this.#swarming.meet(peer))
     this.#upstream = new UpstreamFill({
@@ -261,9 +261,9 @@ export class RunningAttempt implements Attempt {
     this.#swarming.pump()
     this.#patience.look(this.#swarming.bytes, this.#swarming.size)
     const { isOver: isDesperate } = this.#patience
-    const { role } = this.#claiming
     const isOpen = !this.#lookup.isOver || this.#swarming.isUndecided
     if ((isOpen && !isDesperate) || this.#upstream.hasFailed) return
+    const { role } = this.#claiming
     const mayFetchAll = role === 'holder' || isDesperate
     if (assembly !== undefined) {
       lookAfterRanges({

@@ -11,7 +11,7 @@ interface ClaimingOptions {
   readonly needsUpstream: () => boolean
   /** Whether nobody that is known can bring the blob further at present. */
   readonly isStarved: () => boolean
-  /** Whether there are peers that have it or get it, and would give it. */
+  /** Whether any peer takes part, or may still do so: it has not said no. */
   readonly hasPeers: () => boolean
   readonly onAnswer: (members: readonly PeerId[], holder: PeerId | undefined) => void
   readonly onRole: () => void

@@ -3,8 +3,8 @@ import { chunkBytes } from '../../verify/chunk.ts'
 import { DESPERATE_CHUNKS, DESPERATE_LIMIT_MS, DESPERATE_MS, DESPERATE_PEERS, SLOW_LINE_MS } from './constants.ts'
 
 interface PatienceOptions {
-  /** What came over this node's line so far, of all blobs. */
-  readonly pace?: Pick<LinePace, 'bytes' | 'chunkMs'>
+  /** Of this node's line, over which other blobs come, too. */
+  readonly pace: Pick<LinePace, 'bytes' | 'chunkMs'>
   /** 0 up to 1. */
   readonly random?: () => number
   /** ms of any clock that does not go back. */
@@ -26,10 +26,10 @@ export class Patience {
   #isOver = false
   #chunks = 1
 
-  constructor({ pace, random = Math.random, now = () => performance.now() }: PatienceOptions = {}) {
+  constructor({ pace, random = Math.random, now = () => performance.now() }: PatienceOptions) {
     this.#now = now
     this.#pace = pace
-    this.#lineBefore = pace?.bytes ?? 0
+    this.#lineBefore = pace.bytes
     this.#part = random()
     this.#since = now()
   }
@@ -56,7 +56,7 @@ export class Patience {
   held(bytes: number, isFromPeer: boolean): void {
     this.#since = this.#now()
     this.#bytesBefore = bytes
-    this.#lineBefore = this.#pace?.bytes ?? 0
+    this.#lineBefore = this.#pace.bytes
     if (isFromPeer) this.#isOver = false
     this.#chunks = this.#isOver ? Math.min(this.#chunks * 2, DESPERATE_CHUNKS) : 1
   }
@@ -77,8 +77,6 @@ export class Patience {
 
   /** Whether other blobs take a line on which a chunk takes long anyway. */
   #isLineTaken(bytes: number): boolean {
-    const pace = this.#pace
-    if (pace === undefined || pace.chunkMs(this.#now()) < SLOW_LINE_MS) return false
-    return pace.bytes - this.#lineBefore >= bytes
+    return this.#pace.chunkMs(this.#now()) >= SLOW_LINE_MS && this.#pace.bytes - this.#lineBefore >= bytes
   }
 }

@@ -67,7 +67,6 @@ export class PeerTransfers {
         onBytes: (bytes) => {
           session.progress(id, performance.now())
           this.#bytes += bytes
-          tools.pace.received(bytes)
           tools.onFetched('peer', bytes)
         },
         onChunk: (chunk, fate) => {

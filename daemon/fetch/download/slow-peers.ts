@@ -14,8 +14,8 @@ interface Progress {
 
 /**
  * Finds out whether the peers of a blob are so slow that upstream should help; on a slow line whether all that this node fetches is
- * so slow, as blobs take the line from each other. It goes on helping for as long as that makes the
- * fetch faster. Where it does not, it is upstream that is slow, or this node's own line, or one that all nodes share.
+ * so slow, as blobs take the line from each other. It goes on helping for as long as that makes the fetch faster. Where it does
+ * not, it is upstream that is slow, or this node's own line, or one that all nodes share.
  */
 export class SlowPeers {
   #since = Number.NaN
@@ -43,9 +43,8 @@ export class SlowPeers {
     const ms = now - this.#since
     const chunkMs = progress.pace.chunkMs(now)
     if (ms < Math.max(HELP_WINDOW_MS, HELP_WINDOW_CHUNKS * chunkMs)) return
-    const isLineSlow = chunkMs >= SLOW_LINE_MS
     const byLine = progress.pace.bytes - progress.fromUpstream - this.#byLine
-    const byPeers = isLineSlow ? byLine : progress.fromPeers - this.#fromPeers
+    const byPeers = chunkMs >= SLOW_LINE_MS ? byLine : progress.fromPeers - this.#fromPeers
     const byUpstream = progress.fromUpstream - this.#fromUpstream
     // Where nothing came from upstream it has not helped: another node has the claim, or it was not asked yet.
     if (byUpstream === 0) this.#alone = (byPeers / ms) * 1000

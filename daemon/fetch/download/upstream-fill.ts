@@ -172,7 +172,6 @@ export class UpstreamFill {
       isUpstream: true,
       onBytes: (bytes) => {
         this.#bytes += bytes
-        tools.pace.received(bytes)
         tools.onFetched('upstream', bytes)
       },
       onChunk: (chunk, fate) => {

@@ -83,6 +83,9 @@ export const CHUNK_LIMIT_MS = 5_000
 export const FIRST_CHUNK_LIMIT_MS = 1_000
 export const PACE_HALF_LIFE_MS = 60_000
 
+/** What chunks take below which, in ms, nothing is known of it any more. */
+export const FORGOTTEN_MS = 1
+
 /** How much has to be sent, in how many ms at least, to tell a rate; the best one is forgotten slowly, as networks change. */
 export const GAUGE_BYTES = 16 * 2 ** 20
 export const GAUGE_MS = 100

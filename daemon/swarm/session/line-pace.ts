@@ -1,4 +1,4 @@
-import { CHUNK_LIMIT_MS, FIRST_CHUNK_LIMIT_MS, PACE_HALF_LIFE_MS, PACE_WEIGHT } from './constants.ts'
+import { CHUNK_LIMIT_MS, FIRST_CHUNK_LIMIT_MS, FORGOTTEN_MS, PACE_HALF_LIFE_MS, PACE_WEIGHT } from './constants.ts'
 
 /** How fast a node's line is, seen from all blobs that it fetches: what is late on one line is as fast as can be on another. */
 export class LinePace {
@@ -25,7 +25,7 @@ export class LinePace {
   arrived(ms: number, now: number): void {
     const before = this.chunkMs(now)
     this.#at = now
-    if (before === 0) this.#chunkMs = Math.min(ms, FIRST_CHUNK_LIMIT_MS)
+    if (before < FORGOTTEN_MS) this.#chunkMs = Math.min(ms, FIRST_CHUNK_LIMIT_MS)
     else this.#chunkMs = before + (Math.min(ms, CHUNK_LIMIT_MS) - before) * PACE_WEIGHT
   }
 }

@@ -88,7 +88,7 @@ export class PeerTable {
     }
   }
 
-  /** Whether there is neither a peer that fetches it from upstream nor one that has, or had, all of it. */
+  /** Whether who fetches it from upstream is not among the peers; where nobody does, whether none of them has, or had, all of it. */
   get isHolderGone(): boolean {
     return this.#holder === undefined ? !this.hasSource : !this.#peers.has(this.#holder)
   }

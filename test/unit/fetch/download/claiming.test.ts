@@ -1,7 +1,34 @@
 import { getEventListeners } from 'node:events'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { Claiming } from '../../../../daemon/fetch/download/claiming.ts'
-import { RENEW_MS } from '../../../../daemon/swarm/claim/constants.ts'
+import { RENEW_MS, STARVED_MS } from '../../../../daemon/swarm/claim/constants.ts'
+
+it.each([
+  [true, 'starved'],
+  [false, 'claim'],
+] as const)('a starved node (that has peers: %s) asks for the claim: %s', async (hasPeers, second) => {
+  vi.useFakeTimers()
+  onTestFinished(() => void vi.useRealTimers())
+  const wishes: string[] = []
+  const claiming = new Claiming({
+    ask: async (wish) => {
+      wishes.push(wish)
+      return { role: 'none', holder: undefined, members: [] }
+    },
+    held: () => 0,
+    needsUpstream: () => true,
+    isStarved: () => true,
+    hasPeers: () => hasPeers,
+    onAnswer: () => {},
+    onRole: () => {},
+  })
+  const abort = new AbortController()
+  const running = claiming.run(abort.signal)
+  await vi.advanceTimersByTimeAsync(STARVED_MS + 1)
+  expect(wishes).toEqual(['if-nobody', second])
+  abort.abort()
+  await running
+})
 
 it('asking again and again leaves nothing behind, and a poke asks at once', async () => {
   vi.useFakeTimers()
