@@ -20,8 +20,8 @@ import {
 } from './context.ts'
 import { KnownFacts } from './known-facts.ts'
 import { Lookup } from './lookup.ts'
-import { Patience } from './patience.ts'
 import { lookAfterRanges } from './ranges.ts'
+import { Rescue } from './rescue.ts'
 import { SlowPeers } from './slow-peers.ts'
 import { Swarming } from './swarming.ts'
 import { UpstreamFill } from './upstream-fill.ts'
@@ -47,7 +47,7 @@ export class RunningAttempt implements Attempt {
   /** Chunks that came from upstream. */
   #fromUpstream = 0
   readonly #lookup: Lookup
-  readonly #patience: Patience
+  readonly #rescue: Rescue
 
   constructor(options: AttemptOptions) {
     this.#options = options
@@ -55,7 +55,7 @@ export class RunningAttempt implements Attempt {
     this.request = options.request
     this.excluded = options.excluded
     this.signal = AbortSignal.any([options.signal, this.#ended.signal])
-    this.#patience = new Patience({ pace: this.tools.pace })
+    this.#rescue = new Rescue({ attempt: this, held: () => this.#fromUpstream })
     this.#swarming = new Swarming(this)
     this.#lookup = new Lookup(this, (peer) => this.#swarming.meet(peer))
     this.#upstream = new UpstreamFill({
@@ -74,7 +74,7 @@ export class RunningAttempt implements Attempt {
       held: () => this.#fromUpstream,
       needsUpstream: () => !this.#upstream.hasFailed && this.#assembly?.proven === undefined && this.#needsUpstream(),
       hasPeers: () => this.#swarming.size > 0,
-      isStarved: () => this.#swarming.isRefused || this.#slowPeers.areSlow || this.#patience.isOver,
+      isStarved: () => this.#swarming.isRefused || this.#slowPeers.areSlow || this.#rescue.patience.isOver,
       onAnswer: (members, holder) => {
         this.#swarming.meetSome(members)
         this.#swarming.holder = holder
@@ -160,7 +160,7 @@ export class RunningAttempt implements Attempt {
   }
 
   held(chunk: number, from?: PeerId): void {
-    this.#patience.held(this.#swarming.bytes, from !== undefined)
+    this.#rescue.patience.held(this.#swarming.bytes, from !== undefined)
     if (from === undefined) this.#fromUpstream++
     this.#options.onHeld(chunk, from)
     this.changed.notify()
@@ -259,12 +259,12 @@ export class RunningAttempt implements Attempt {
       })
     }
     this.#swarming.pump()
-    this.#patience.look(this.#swarming.bytes, this.#swarming.size)
-    const { isOver: isDesperate } = this.#patience
+    const { bytes, size: peers } = this.#swarming
+    this.#rescue.look({ bytes, peers, verifiable: assembly?.verifiable ?? 0 })
     const isOpen = !this.#lookup.isOver || this.#swarming.isUndecided
-    if ((isOpen && !isDesperate) || this.#upstream.hasFailed) return
+    if ((isOpen && !this.#rescue.patience.isOver) || this.#upstream.hasFailed) return
     const { role } = this.#claiming
-    const mayFetchAll = role === 'holder' || isDesperate
+    const mayFetchAll = role === 'holder' || this.#rescue.isGranted
     if (assembly !== undefined) {
       lookAfterRanges({
         readings: this.#options.readings,
@@ -276,13 +276,13 @@ export class RunningAttempt implements Attempt {
       })
     }
     if (!mayFetchAll && role !== 'racer') return
-    this.#upstream.fill(role === 'holder' ? undefined : this.#patience.chunks)
+    this.#upstream.fill(role === 'holder' ? undefined : this.#rescue.patience.chunks)
     if (this.#slowPeers.areSlow && assembly !== undefined) this.#upstream.help(assembly, mayFetchAll ? HELP_CHUNKS : 1)
   }
 
   /** Whether a chunk can be expected from peers. */
   #expects(chunk: number): boolean {
-    return !this.#patience.isOver && (this.#swarming.session?.expects(chunk) ?? false)
+    return !this.#rescue.patience.isOver && (this.#swarming.session?.expects(chunk) ?? false)
   }
 
   #needsUpstream(): boolean {
@@ -292,7 +292,7 @@ export class RunningAttempt implements Attempt {
   /** Whether nothing is under way and nobody is left who could give what is missing. */
   #isHopeless(): boolean {
     if (!this.#lookup.isOver || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
-    if (this.#patience.isOver && this.#patience.silence > FOLLOW_PATIENCE_MS) return true
+    if (this.#rescue.patience.isOver && this.#rescue.patience.silence > FOLLOW_PATIENCE_MS) return true
     if (!this.#swarming.isStarved || this.#swarming.isPromising) return false
     if (this.#swarming.isUndecided || this.#swarming.followsHolder) return false
     return (this.#assembly?.held.count ?? 0) === 0 || this.#lookup.isExhausted

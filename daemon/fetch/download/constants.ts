@@ -55,11 +55,18 @@ export const MAX_REQUESTS = 32
 export const STEP_MS = 200
 
 /**
- * Without a chunk for this long, in ms, and less than one sent in such a time, upstream is asked whoever has the claim: never
- * worse than without layerd. However much is sent, it is asked after the longer time.
+ * Without a chunk for this long, in ms, and less than one sent in such a time, upstream is asked whoever has the claim, in turn with
+ * others who have come to that: never worse than without layerd. However much is sent, it is asked after the longer time.
  */
 export const DESPERATE_MS = 8_000
 export const DESPERATE_LIMIT_MS = 60_000
+
+/** A node waits for peers so many times as long as a chunk would take if all of them asked upstream at once. */
+export const FAIR_SHARES = 2
+
+/** From this time up to twice as long, in ms, it does not wait for its turn any more; longer where upstream is slow, up to the limit. */
+export const ALONE_MS = 60_000
+export const ALONE_LIMIT_MS = 300_000
 
 /** From what a chunk takes, in ms, a line is so slow that a blob may have to wait for others that take it. */
 export const SLOW_LINE_MS = 2_000

@@ -1,6 +1,15 @@
 import type { LinePace } from '../../swarm/session/line-pace.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
-import { DESPERATE_CHUNKS, DESPERATE_LIMIT_MS, DESPERATE_MS, DESPERATE_PEERS, SLOW_LINE_MS } from './constants.ts'
+import {
+  ALONE_LIMIT_MS,
+  ALONE_MS,
+  DESPERATE_CHUNKS,
+  DESPERATE_LIMIT_MS,
+  DESPERATE_MS,
+  DESPERATE_PEERS,
+  FAIR_SHARES,
+  SLOW_LINE_MS,
+} from './constants.ts'
 
 interface PatienceOptions {
   /** Of this node's line, over which other blobs come, too. */
@@ -9,6 +18,16 @@ interface PatienceOptions {
   readonly random?: () => number
   /** ms of any clock that does not go back. */
   readonly now?: () => number
+}
+
+/** How far a fetch has come. */
+export interface Progress {
+  /** That peers have sent so far: where links are slow a chunk may take long, but it comes. */
+  readonly bytes: number
+  /** Peers that take part: the more there are, the longer the first of them needs to have a chunk for all. */
+  readonly peers: number
+  /** Chunks that can be verified: as many as somebody has got from upstream. */
+  readonly verifiable: number
 }
 
 /**
@@ -20,10 +39,15 @@ export class Patience {
   readonly #pace: PatienceOptions['pace']
   /** Not the same for all: the first node that loses patience has chunks for the others. 0 up to 1. */
   readonly #part: number
+  readonly #startedAt: number
   #since: number
   #bytesBefore = 0
   #lineBefore: number
   #isOver = false
+  #isLongOver = false
+  #verifiable = 0
+  /** What a chunk takes from upstream to the one who fetches it. */
+  #upstreamMs = 0
   #chunks = 1
 
   constructor({ pace, random = Math.random, now = () => performance.now() }: PatienceOptions) {
@@ -31,7 +55,8 @@ export class Patience {
     this.#pace = pace
     this.#lineBefore = pace.bytes
     this.#part = random()
-    this.#since = now()
+    this.#startedAt = now()
+    this.#since = this.#startedAt
   }
 
   /** How long no chunk came, in ms. */
@@ -42,6 +67,11 @@ export class Patience {
   /** Whether it was lost; until a peer brings a chunk. */
   get isOver(): boolean {
     return this.#isOver
+  }
+
+  /** Whether it was lost so long ago that nobody is asked any more who comes first; until a peer brings a chunk. */
+  get isLongOver(): boolean {
+    return this.#isLongOver
   }
 
   /**
@@ -57,19 +87,25 @@ export class Patience {
     this.#since = this.#now()
     this.#bytesBefore = bytes
     this.#lineBefore = this.#pace.bytes
+    this.#isLongOver &&= !isFromPeer
     if (isFromPeer) this.#isOver = false
     this.#chunks = this.#isOver ? Math.min(this.#chunks * 2, DESPERATE_CHUNKS) : 1
   }
 
-  /**
-   * To be called often.
-   * @param bytes that peers have sent so far: where links are slow a chunk may take long, but it comes
-   * @param peers that take part: the more there are, the longer the first of them needs to have a chunk for all
-   */
-  look(bytes: number, peers: number): void {
+  /** To be called often. */
+  look({ bytes, peers, verifiable }: Progress): void {
     const { silence } = this
+    if (verifiable > this.#verifiable) {
+      this.#verifiable = verifiable
+      this.#upstreamMs = (this.#now() - this.#startedAt) / verifiable
+    }
     const spread = Math.min(Math.max(peers, DESPERATE_PEERS / 4), DESPERATE_PEERS) / (DESPERATE_PEERS / 2)
-    if (silence <= DESPERATE_MS * (1 + this.#part * spread)) return
+    // If all asked upstream, each would have a chunk after as many times what it takes now; that is what peers have to be better than.
+    const fairMs = this.#upstreamMs * (peers + 1) * FAIR_SHARES
+    const aloneMs = Math.min(Math.max(ALONE_MS, 2 * fairMs), ALONE_LIMIT_MS)
+    if (silence > aloneMs * (1 + this.#part)) this.#isLongOver = true
+    const limit = Math.max(DESPERATE_MS * (1 + this.#part * spread), fairMs)
+    if (silence <= Math.min(limit, DESPERATE_LIMIT_MS)) return
     const few = (chunkBytes * silence) / DESPERATE_MS
     if ((bytes - this.#bytesBefore < few && !this.#isLineTaken(few)) || silence > DESPERATE_LIMIT_MS)
       this.#isOver = true

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import {
+  ALONE_MS,
   DESPERATE_CHUNKS,
   DESPERATE_LIMIT_MS,
   DESPERATE_MS,
   DESPERATE_PEERS,
+  FAIR_SHARES,
   SLOW_LINE_MS,
 } from '../../../../daemon/fetch/download/constants.ts'
 import { Patience } from '../../../../daemon/fetch/download/patience.ts'
@@ -14,9 +16,9 @@ function scene(random = 0, chunkMs = 0) {
   // Of a node that has run for long.
   const pace = { bytes: 1e9, chunkMs: () => chunkMs }
   const patience = new Patience({ pace, random: () => random, now: () => at })
-  const pass = (ms: number, bytes: number, peers = 1) => {
+  const pass = (ms: number, bytes: number, peers = 1, verifiable = 0) => {
     at += ms
-    patience.look(bytes, peers)
+    patience.look({ bytes, peers, verifiable })
     return patience.isOver
   }
   return { patience, pass, pace }
@@ -55,6 +57,31 @@ describe('the patience with peers', () => {
     const { pass, pace } = scene()
     pace.bytes += 99 * chunkBytes
     expect(pass(DESPERATE_MS + 1, 0)).toBe(true)
+  })
+
+  it('lasts for as long as a chunk would take if all asked upstream, but not for ever', () => {
+    const peers = 4
+    const { pass } = scene()
+    // Whoever fetches it has a chunk every 2 s.
+    for (let chunk = 1; chunk <= 3; chunk++) pass(2_000, 0, peers, chunk)
+    const fairMs = FAIR_SHARES * (peers + 1) * 2_000
+    expect(pass(fairMs - 6_000, 0, peers, 3)).toBe(false)
+    expect(pass(1, 0, peers, 3)).toBe(true)
+    const many = scene()
+    many.pass(2_000, 0, 64, 1)
+    expect(many.pass(DESPERATE_LIMIT_MS, 0, 64, 1)).toBe(true)
+  })
+
+  it('is long over when even a turn at upstream did not come, until a peer brings a chunk', () => {
+    const { patience, pass } = scene(0.5)
+    pass(ALONE_MS * 1.5, 0)
+    expect([patience.isOver, patience.isLongOver]).toEqual([true, false])
+    pass(1, 0)
+    expect(patience.isLongOver).toBe(true)
+    patience.held(0, false)
+    expect(patience.isLongOver).toBe(true)
+    patience.held(1, true)
+    expect(patience.isLongOver).toBe(false)
   })
 
   it('is not lost by all nodes at once', () => {
