@@ -6,8 +6,7 @@ import type { PeerTable } from '../../swarm/session/peer-table.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
-import { Claiming } from './claiming.ts'
-import { FOLLOW_PATIENCE_MS, GATHER_MS, HELP_CHUNKS, STEP_MS } from './constants.ts'
+import { GATHER_MS, STEP_MS } from './constants.ts'
 import {
   type Attempt,
   type AttemptOptions,
@@ -20,11 +19,8 @@ import {
 } from './context.ts'
 import { KnownFacts } from './known-facts.ts'
 import { Lookup } from './lookup.ts'
-import { lookAfterRanges } from './ranges.ts'
-import { Rescue } from './rescue.ts'
-import { SlowPeers } from './slow-peers.ts'
 import { Swarming } from './swarming.ts'
-import { UpstreamFill } from './upstream-fill.ts'
+import { UpstreamUse } from './upstream-use.ts'
 
 /** Fetches a blob from peers and upstream, until it is proven or can't be had. */
 export class RunningAttempt implements Attempt {
@@ -36,18 +32,13 @@ export class RunningAttempt implements Attempt {
   readonly #options: AttemptOptions
   readonly #ended = new AbortController()
   readonly #swarming: Swarming
-  readonly #claiming: Claiming
-  readonly #upstream: UpstreamFill
-  readonly #slowPeers = new SlowPeers()
+  readonly #upstream: UpstreamUse
   #assembly: Assembly | undefined
   #beginning: Promise<Assembly> | undefined
   readonly #known = new KnownFacts()
   #failure: { readonly error: unknown } | undefined
   readonly #sizeSaidBy = new Set<string>()
-  /** Chunks that came from upstream. */
-  #fromUpstream = 0
   readonly #lookup: Lookup
-  readonly #rescue: Rescue
 
   constructor(options: AttemptOptions) {
     this.#options = options
@@ -55,35 +46,9 @@ export class RunningAttempt implements Attempt {
     this.request = options.request
     this.excluded = options.excluded
     this.signal = AbortSignal.any([options.signal, this.#ended.signal])
-    this.#rescue = new Rescue({ attempt: this, held: () => this.#fromUpstream })
     this.#swarming = new Swarming(this)
     this.#lookup = new Lookup(this, (peer) => this.#swarming.meet(peer))
-    this.#upstream = new UpstreamFill({
-      attempt: this,
-      expects: (chunk) => this.#expects(chunk),
-      onChunk: (chunk) => {
-        this.held(chunk)
-        if (this.#claiming.role === 'racer') this.#claiming.poke()
-      },
-    })
-    this.#claiming = new Claiming({
-      ask: (wish, held) => {
-        const signal = wish === 'done' || wish === 'nothing' ? options.signal : this.signal
-        return this.tools.swarm.claim(this.request.digest, { wish, held }, signal)
-      },
-      held: () => this.#fromUpstream,
-      needsUpstream: () => !this.#upstream.hasFailed && this.#assembly?.proven === undefined && this.#needsUpstream(),
-      hasPeers: () => this.#swarming.size > 0,
-      isStarved: () => this.#swarming.isRefused || this.#slowPeers.areSlow || this.#rescue.patience.isOver,
-      onAnswer: (members, holder) => {
-        this.#swarming.meetSome(members)
-        this.#swarming.holder = holder
-      },
-      onRole: () => {
-        if (this.#claiming.role === 'none') this.#upstream.stopClaim()
-        this.changed.notify()
-      },
-    })
+    this.#upstream = new UpstreamUse({ attempt: this, swarming: this.#swarming, readings: options.readings })
   }
 
   get assembly(): Assembly | undefined {
@@ -104,7 +69,7 @@ export class RunningAttempt implements Attempt {
    * @throws {DigestMismatch}, {SizeConflict} where what came is wrong; {NotByChunks}; {StoreError}; else why nobody can give it
    */
   async run(): Promise<Assembly> {
-    const claiming = this.#claiming.run(this.signal)
+    const claiming = this.#upstream.run()
     const lookingUp = this.#lookup.run(() => this.#swarming.isStarved && this.#upstream.hasFailed)
     let isProven = false
     try {
@@ -127,7 +92,7 @@ export class RunningAttempt implements Attempt {
       await Promise.allSettled([claiming, lookingUp, this.#beginning])
       // A write that lands later would go to the file of whoever opens it next.
       await this.#assembly?.writers.close()
-      void this.#claiming.end(isProven ? 'done' : 'nothing')
+      void this.#upstream.end(isProven ? 'done' : 'nothing', this.#options.signal)
     }
   }
 
@@ -160,8 +125,7 @@ export class RunningAttempt implements Attempt {
   }
 
   held(chunk: number, from?: PeerId): void {
-    this.#rescue.patience.held(this.#swarming.bytes, from !== undefined)
-    if (from === undefined) this.#fromUpstream++
+    if (from !== undefined) this.#upstream.hasHelp()
     this.#options.onHeld(chunk, from)
     this.changed.notify()
   }
@@ -246,53 +210,16 @@ export class RunningAttempt implements Attempt {
   }
 
   #step(): void {
-    const assembly = this.#assembly
-    if (assembly !== undefined) {
-      this.#swarming.sync()
-      this.#upstream.settle(assembly)
-      // Before the list is complete, it is upstream that sets the pace.
-      this.#slowPeers.measure(performance.now(), {
-        isWaiting: assembly.isListComplete && assembly.proven === undefined && !this.#swarming.isStarved,
-        fromPeers: this.#swarming.bytes,
-        pace: this.tools.pace,
-        fromUpstream: this.#upstream.bytes,
-      })
-    }
+    this.#swarming.sync()
+    this.#upstream.look()
     this.#swarming.pump()
-    const { bytes, size: peers } = this.#swarming
-    this.#rescue.look({ bytes, peers, verifiable: assembly?.verifiable ?? 0 })
-    const isOpen = !this.#lookup.isOver || this.#swarming.isUndecided
-    if ((isOpen && !this.#rescue.patience.isOver) || this.#upstream.hasFailed) return
-    const { role } = this.#claiming
-    const mayFetchAll = role === 'holder' || this.#rescue.isGranted
-    if (assembly !== undefined) {
-      lookAfterRanges({
-        readings: this.#options.readings,
-        assembly,
-        session: this.#swarming.session,
-        upstream: this.#upstream,
-        expects: (chunk) => this.#expects(chunk),
-        mayFetchAll: mayFetchAll || role === 'racer',
-      })
-    }
-    if (!mayFetchAll && role !== 'racer') return
-    this.#upstream.fill(role === 'holder' ? undefined : this.#rescue.patience.chunks)
-    if (this.#slowPeers.areSlow && assembly !== undefined) this.#upstream.help(assembly, mayFetchAll ? HELP_CHUNKS : 1)
-  }
-
-  /** Whether a chunk can be expected from peers. */
-  #expects(chunk: number): boolean {
-    return !this.#rescue.patience.isOver && (this.#swarming.session?.expects(chunk) ?? false)
-  }
-
-  #needsUpstream(): boolean {
-    return this.#upstream.isNeeded || this.#upstream.isRunning || this.#slowPeers.areSlow
+    this.#upstream.fetch(!this.#lookup.isOver || this.#swarming.isUndecided)
   }
 
   /** Whether nothing is under way and nobody is left who could give what is missing. */
   #isHopeless(): boolean {
     if (!this.#lookup.isOver || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
-    if (this.#rescue.patience.isOver && this.#rescue.patience.silence > FOLLOW_PATIENCE_MS) return true
+    if (this.#upstream.isHopeless) return true
     if (!this.#swarming.isStarved || this.#swarming.isPromising) return false
     if (this.#swarming.isUndecided || this.#swarming.followsHolder) return false
     return (this.#assembly?.held.count ?? 0) === 0 || this.#lookup.isExhausted

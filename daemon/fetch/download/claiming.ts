@@ -1,10 +1,9 @@
 import type { ClaimAnswer, ClaimWish } from '../../swarm/claim/book.ts'
 import { FOLLOW_MS, RENEW_MS, STARVED_MS } from '../../swarm/claim/constants.ts'
-import type { PeerId } from '../../swarm/ports.ts'
 import { waitFor } from '../wait.ts'
 
 interface ClaimingOptions {
-  readonly ask: (wish: ClaimWish, held: number) => Promise<ClaimAnswer | undefined>
+  readonly ask: (wish: ClaimWish, held: number, signal: AbortSignal) => Promise<ClaimAnswer | undefined>
   /** Chunks that are held. */
   readonly held: () => number
   /** Whether upstream is to be asked for more, if the claim is granted. */
@@ -13,7 +12,7 @@ interface ClaimingOptions {
   readonly isStarved: () => boolean
   /** Whether any peer takes part, or may still do so: it has not said no. */
   readonly hasPeers: () => boolean
-  readonly onAnswer: (members: readonly PeerId[], holder: PeerId | undefined) => void
+  readonly onAnswer: (answer: ClaimAnswer) => void
   readonly onRole: () => void
 }
 
@@ -44,7 +43,7 @@ export class Claiming {
   /** Asks until the signal is aborted. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#ask(this.#wish())
+      await this.#ask(this.#wish(), signal)
       const ms = this.#role !== 'none' ? RENEW_MS : this.#options.isStarved() ? STARVED_MS : FOLLOW_MS
       // No notifier: who waits for one that is seldom told would pile up there.
       const { promise, resolve } = Promise.withResolvers<void>()
@@ -54,9 +53,9 @@ export class Claiming {
   }
 
   /** Tells the coordinator how it ended. */
-  async end(wish: 'done' | 'nothing'): Promise<void> {
+  async end(wish: 'done' | 'nothing', signal: AbortSignal): Promise<void> {
     this.#role = 'none'
-    await this.#options.ask(wish, this.#options.held()).catch(() => undefined)
+    await this.#options.ask(wish, this.#options.held(), signal).catch(() => undefined)
   }
 
   #wish(): ClaimWish {
@@ -69,13 +68,13 @@ export class Claiming {
     return hasPeers() ? 'starved' : 'claim'
   }
 
-  async #ask(wish: ClaimWish): Promise<void> {
-    const answer = await this.#options.ask(wish, this.#options.held())
+  async #ask(wish: ClaimWish, signal: AbortSignal): Promise<void> {
+    const answer = await this.#options.ask(wish, this.#options.held(), signal)
     // Nobody to say who fetches: better twice than not at all. Once somebody has said it, that holds until it is said anew.
     const alone = this.#isFirst ? 'holder' : this.#role
     const role = answer?.role ?? (wish === 'nothing' ? 'none' : alone)
     this.#isFirst = false
-    if (answer !== undefined) this.#options.onAnswer(answer.members, answer.holder)
+    if (answer !== undefined) this.#options.onAnswer(answer)
     if (role === this.#role) return
     this.#role = role
     this.#options.onRole()

@@ -26,8 +26,8 @@ export interface Progress {
   readonly bytes: number
   /** Peers that take part: the more there are, the longer the first of them needs to have a chunk for all. */
   readonly peers: number
-  /** Chunks that can be verified: as many as somebody has got from upstream. */
-  readonly verifiable: number
+  /** What a chunk takes from upstream to the one who fetches it, in ms; 0 where that is not known. */
+  readonly upstreamMs: number
 }
 
 /**
@@ -39,15 +39,11 @@ export class Patience {
   readonly #pace: PatienceOptions['pace']
   /** Not the same for all: the first node that loses patience has chunks for the others. 0 up to 1. */
   readonly #part: number
-  readonly #startedAt: number
   #since: number
   #bytesBefore = 0
   #lineBefore: number
   #isOver = false
   #isLongOver = false
-  #verifiable = 0
-  /** What a chunk takes from upstream to the one who fetches it. */
-  #upstreamMs = 0
   #chunks = 1
 
   constructor({ pace, random = Math.random, now = () => performance.now() }: PatienceOptions) {
@@ -55,8 +51,7 @@ export class Patience {
     this.#pace = pace
     this.#lineBefore = pace.bytes
     this.#part = random()
-    this.#startedAt = now()
-    this.#since = this.#startedAt
+    this.#since = now()
   }
 
   /** How long no chunk came, in ms. */
@@ -93,15 +88,11 @@ export class Patience {
   }
 
   /** To be called often. */
-  look({ bytes, peers, verifiable }: Progress): void {
+  look({ bytes, peers, upstreamMs }: Progress): void {
     const { silence } = this
-    if (verifiable > this.#verifiable) {
-      this.#verifiable = verifiable
-      this.#upstreamMs = (this.#now() - this.#startedAt) / verifiable
-    }
     const spread = Math.min(Math.max(peers, DESPERATE_PEERS / 4), DESPERATE_PEERS) / (DESPERATE_PEERS / 2)
     // If all asked upstream, each would have a chunk after as many times what it takes now; that is what peers have to be better than.
-    const fairMs = this.#upstreamMs * (peers + 1) * FAIR_SHARES
+    const fairMs = upstreamMs * (peers + 1) * FAIR_SHARES
     const aloneMs = Math.min(Math.max(ALONE_MS, 2 * fairMs), ALONE_LIMIT_MS)
     if (silence > aloneMs * (1 + this.#part)) this.#isLongOver = true
     const limit = Math.max(DESPERATE_MS * (1 + this.#part * spread), fairMs)

@@ -31,7 +31,7 @@ export function lookAfterRanges(options: RangesOptions): void {
     for (let next = chunk; next <= Math.min(last, chunk + URGENT_CHUNKS - 1); next++) urgent.push(next)
     const isComing = expects(chunk) || upstream.isComing(chunk, URGENT_CHUNKS)
     const mayFetch = mayFetchAll || end + 1 - position <= SMALL_RANGE_BYTES
-    if (!isComing && mayFetch) upstream.fetchRange(chunk, last)
+    if (!isComing && mayFetch) upstream.fetchRange(chunk, last, expects)
   }
   if (session !== undefined) session.urgent = urgent
 }

@@ -10,21 +10,23 @@ const retryAfter = 5_000
 
 const finalCodes: ReadonlySet<string> = new Set(['not-found', 'unauthorized', 'denied', 'refused'])
 
+/** Whether a chunk can be expected from peers. */
+type Expects = (chunk: number) => boolean
+
 interface Stream {
   /** The chunk that arrives at present. */
   at: number
   /** The first chunk that is not wanted of it. */
   end: number
-  readonly kind: 'claim' | 'range'
+  /** By this node's claim; for a client that reads a range; or by a turn, whoever has the claim. */
+  readonly kind: 'claim' | 'range' | 'turn'
   readonly abort: AbortController
 }
 
 interface UpstreamFillOptions {
   readonly attempt: Attempt
-  /** Whether a chunk can be expected from peers. */
-  readonly expects: (chunk: number) => boolean
-  /** A chunk was held. */
-  readonly onChunk: (chunk: number) => void
+  /** A chunk was held. @param isOfUse whether nobody else was expected to give it */
+  readonly onChunk: (chunk: number, isOfUse: boolean) => void
 }
 
 /** Upstream as a source of one attempt: what nobody has, from its beginning on, and what clients that read a range wait for. */
@@ -58,18 +60,18 @@ export class UpstreamFill {
     return [...this.#streams].some(({ at, end }) => at <= chunk && chunk < Math.min(end, at + within))
   }
 
-  /** Whether a chunk is missing that no peer has. */
-  get isNeeded(): boolean {
+  /** Whether a chunk is missing that is not expected of peers. */
+  isNeeded(expects: Expects): boolean {
     const { assembly } = this.#options.attempt
-    return assembly === undefined || this.#gap(assembly) !== undefined
+    return assembly === undefined || this.#gap(assembly, expects) !== undefined
   }
 
-  /** By this node's claim: fetches what nobody has, in order, `limit` chunks at most. */
-  fill(limit = Number.POSITIVE_INFINITY): void {
-    if (this.hasFailed || [...this.#streams].some(({ kind }) => kind === 'claim')) return
+  /** Fetches what is not expected of peers, in order, `limit` chunks at most. */
+  fill(kind: 'claim' | 'turn', expects: Expects, limit = Number.POSITIVE_INFINITY): void {
+    if (this.hasFailed || [...this.#streams].some((stream) => stream.kind === kind)) return
     const { assembly } = this.#options.attempt
-    const first = assembly === undefined ? 0 : this.#gap(assembly)
-    if (first !== undefined) this.#start('claim', first, this.#endOf(assembly, first, limit))
+    const first = assembly === undefined ? 0 : this.#gap(assembly, expects)
+    if (first !== undefined) this.#start(kind, first, this.#endOf(assembly, first, limit, expects))
   }
 
   /** Bytes that came so far. */
@@ -88,12 +90,12 @@ export class UpstreamFill {
   }
 
   /** For a client: fetches chunks `first` to `last` that are missing, from the first one that does not come anyway. */
-  fetchRange(first: number, last: number): void {
+  fetchRange(first: number, last: number, expects: Expects): void {
     const { assembly } = this.#options.attempt
     const running = [...this.#streams].filter(({ kind }) => kind === 'range').length
     const isCovered = [...this.#streams].some(({ at, end, kind }) => kind === 'range' && at <= first && first < end)
     if (this.hasFailed || running >= MAX_RANGE_STREAMS || isCovered) return
-    this.#start('range', first, this.#endOf(assembly, first, last + 1 - first))
+    this.#start('range', first, this.#endOf(assembly, first, last + 1 - first, expects))
   }
 
   /** The claim is somebody else's now. */
@@ -103,22 +105,23 @@ export class UpstreamFill {
     }
   }
 
-  /** The first chunk that is neither held nor on its way, and that no peer has. */
-  #gap(assembly: Assembly): number | undefined {
+  /** The first chunk that is neither held nor on its way, and that is not expected of peers. */
+  #gap(assembly: Assembly, expects: Expects): number | undefined {
     let chunk = assembly.held.firstMissing()
-    while (chunk < assembly.chunks && !this.#isMissing(assembly, chunk)) chunk = assembly.held.firstMissing(chunk + 1)
+    while (chunk < assembly.chunks && !this.#isMissing(assembly, chunk, expects))
+      chunk = assembly.held.firstMissing(chunk + 1)
     return chunk < assembly.chunks ? chunk : undefined
   }
 
-  #isMissing(assembly: Assembly, chunk: number): boolean {
+  #isMissing(assembly: Assembly, chunk: number, expects: Expects): boolean {
     if (assembly.held.has(chunk) || assembly.raw.has(chunk)) return false
-    return !this.#options.expects(chunk) && ![...this.#streams].some(({ at, end }) => at <= chunk && chunk < end)
+    return !expects(chunk) && ![...this.#streams].some(({ at, end }) => at <= chunk && chunk < end)
   }
 
-  #endOf(assembly: Assembly | undefined, first: number, limit: number): number {
+  #endOf(assembly: Assembly | undefined, first: number, limit: number, expects: Expects): number {
     if (assembly === undefined) return first + limit
     let end = first + 1
-    while (end < assembly.chunks && end < first + limit && this.#isMissing(assembly, end)) end++
+    while (end < assembly.chunks && end < first + limit && this.#isMissing(assembly, end, expects)) end++
     return end
   }
 
@@ -176,7 +179,7 @@ export class UpstreamFill {
       },
       onChunk: (chunk, fate) => {
         stream.at = chunk + 1
-        if (fate === 'held') onChunk(chunk)
+        if (fate === 'held') onChunk(chunk, stream.kind !== 'turn')
         if (fate === 'raw') attempt.news()
         const isThere = assembly.held.has(stream.at) || assembly.raw.has(stream.at)
         if (stream.at < stream.end && isThere) stream.abort.abort(new Error('what comes next is there already'))
@@ -190,7 +193,7 @@ export class UpstreamFill {
     if (!assembly.canSettleRaw || this.#settling !== undefined) return
     const { attempt, onChunk } = this.#options
     this.#settling = assembly
-      .settle('raw', attempt.signal, onChunk)
+      .settle('raw', attempt.signal, (chunk) => onChunk(chunk, true))
       .catch(() => {})
       .finally(() => {
         this.#settling = undefined

@@ -36,6 +36,8 @@ export interface ClaimAnswer {
   readonly role: 'holder' | 'racer' | 'none'
   /** Who holds the claim. */
   readonly holder: PeerId | undefined
+  /** Chunks that it has brought from upstream so far. */
+  readonly brought?: number | undefined
   /** Others who have the content or fetch it, at most {@link MAX_NAMED}. */
   readonly members: readonly PeerId[]
 }
@@ -94,7 +96,13 @@ export class ClaimBook {
     this.#expire(key, claim, now)
     this.#bound(peer, now)
     const role = this.#decide(claim, peer, wish, held, now)
-    return { role, holder: claim.holder?.peer, members: this.#name(claim, peer) }
+    const { holder } = claim
+    return {
+      role,
+      holder: holder?.peer,
+      ...(holder === undefined ? {} : { brought: holder.held }),
+      members: this.#name(claim, peer),
+    }
   }
 
   /** A peer's connection is gone: what it held is free at once. */

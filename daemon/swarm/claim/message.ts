@@ -16,6 +16,7 @@ const answerSchema = z.object({
   id,
   role: z.enum(['holder', 'racer', 'none']),
   holder: peerId.optional(),
+  brought: z.number().int().nonnegative().optional(),
   members: z.array(peerId).max(MAX_NAMED),
 })
 

@@ -24,7 +24,7 @@ function nodeWith(claim: Attempt['tools']['swarm']['claim']) {
   const rescue = new Rescue({ attempt, held: () => 0, patience })
   const pass = (ms: number) => {
     at += ms
-    rescue.look({ bytes: 0, peers: 1, verifiable: 0 })
+    rescue.look({ bytes: 0, peers: 1, upstreamMs: 0 })
   }
   return { rescue, patience, pass, end: () => ended.abort(new Error('the test is over')) }
 }

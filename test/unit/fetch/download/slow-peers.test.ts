@@ -1,12 +1,14 @@
 import { beforeEach, expect, it } from 'vitest'
 import {
   HELP_BELOW,
+  HELP_GAIN,
   HELP_REST_MS,
   HELP_WINDOW_CHUNKS,
   HELP_WINDOW_MS,
   SLOW_LINE_MS,
 } from '../../../../daemon/fetch/download/constants.ts'
 import { SlowPeers } from '../../../../daemon/fetch/download/slow-peers.ts'
+import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 
 const stepMs = 100
 let peers: SlowPeers
@@ -24,12 +26,20 @@ beforeEach(() => {
 /** Bytes come at these rates, in bytes a second, for so long; `bound` is that of both together. @returns for how many ms of it upstream should help */
 function go(
   ms: number,
-  { ofPeers = 0, ofUpstream = 0, bound = Number.POSITIVE_INFINITY, isWaiting = true, chunkMs = 0, ofOthers = 0 },
+  {
+    ofPeers = 0,
+    ofUpstream = 0,
+    bound = Number.POSITIVE_INFINITY,
+    isWaiting = true,
+    chunkMs = 0,
+    ofOthers = 0,
+    upstreamMs = 0,
+  },
 ) {
   let helped = 0
   for (const end = now + ms; now < end; now += stepMs) {
     const pace = { bytes: others + sent.fromPeers + sent.fromUpstream, chunkMs: () => chunkMs }
-    peers.measure(now, { ...sent, isWaiting, pace })
+    peers.measure(now, { ...sent, isWaiting, pace, upstreamMs })
     others += (ofOthers * stepMs) / 1000
     if (peers.areSlow) helped += stepMs
     const upstream = peers.areSlow ? ofUpstream : 0
@@ -84,4 +94,11 @@ it('time in which peers have nothing to send does not count', () => {
   go(HELP_WINDOW_MS - stepMs, { ofPeers: 0 })
   expect(go(60_000, { ofPeers: 0, isWaiting: false })).toBe(0)
   expect(go(HELP_WINDOW_MS - stepMs, { ofPeers: 0 })).toBe(0)
+})
+
+it('it does not help where it was not much faster to the one who fetched the blob there', () => {
+  const ofPeers = HELP_BELOW / 4
+  const upstreamMs = (chunkBytes / (ofPeers * HELP_GAIN)) * 1100
+  expect(go(10 * HELP_WINDOW_MS, { ofPeers, upstreamMs })).toBe(0)
+  expect(go(2 * HELP_WINDOW_MS, { ofPeers, upstreamMs: upstreamMs * 0.8 })).toBeGreaterThan(0)
 })

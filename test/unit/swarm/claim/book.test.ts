@@ -41,9 +41,10 @@ class Scene {
 describe('a claim', () => {
   it('is granted to the first that asks; others are told who holds it, and of each other', () => {
     const scene = new Scene()
-    expect(scene.ask('a', 'if-nobody')).toEqual({ role: 'holder', holder: 'a', members: [] })
-    expect(scene.ask('b', 'if-nobody')).toEqual({ role: 'none', holder: 'a', members: ['a'] })
-    expect(scene.ask('c', 'nothing')).toEqual({ role: 'none', holder: 'a', members: ['a', 'b'] })
+    expect(scene.ask('a', 'if-nobody')).toEqual({ role: 'holder', holder: 'a', brought: 0, members: [] })
+    expect(scene.ask('b', 'if-nobody')).toEqual({ role: 'none', holder: 'a', brought: 0, members: ['a'] })
+    expect(scene.ask('a', 'claim', 3)).toEqual({ role: 'holder', holder: 'a', brought: 3, members: ['b'] })
+    expect(scene.ask('c', 'nothing')).toEqual({ role: 'none', holder: 'a', brought: 3, members: ['a', 'b'] })
   })
 
   it('is for one content only', () => {

@@ -1,0 +1,155 @@
+import type { ClaimAnswer } from '../../swarm/claim/book.ts'
+import { Claiming } from './claiming.ts'
+import { FOLLOW_PATIENCE_MS, HELP_CHUNKS } from './constants.ts'
+import type { Attempt, AttemptOptions } from './context.ts'
+import { lookAfterRanges } from './ranges.ts'
+import { Rescue } from './rescue.ts'
+import { SlowPeers } from './slow-peers.ts'
+import type { Swarming } from './swarming.ts'
+import { UpstreamFill } from './upstream-fill.ts'
+import { UpstreamPace } from './upstream-pace.ts'
+
+interface UpstreamUseOptions extends Pick<AttemptOptions, 'readings'> {
+  readonly attempt: Attempt
+  readonly swarming: Swarming
+}
+
+/**
+ * When one attempt asks upstream, and what for: what nobody has, where this node has the claim; more, where peers are slower than
+ * upstream, or give nothing; and what clients wait for that read a range.
+ */
+export class UpstreamUse {
+  readonly #attempt: Attempt
+  readonly #swarming: Swarming
+  readonly #readings: AttemptOptions['readings']
+  readonly #claiming: Claiming
+  readonly #fill: UpstreamFill
+  readonly #slowPeers = new SlowPeers()
+  readonly #rescue: Rescue
+  readonly #pace = new UpstreamPace(performance.now())
+  /** Chunks that this node has brought to the swarm: by them its claim is renewed. */
+  #brought = 0
+  #hasHolder = false
+  #isAnswered = false
+
+  constructor({ attempt, swarming, readings }: UpstreamUseOptions) {
+    this.#attempt = attempt
+    this.#swarming = swarming
+    this.#readings = readings
+    this.#rescue = new Rescue({ attempt, held: () => this.#brought })
+    this.#fill = new UpstreamFill({ attempt, onChunk: (chunk, isOfUse) => this.#held(chunk, isOfUse) })
+    const { swarm } = attempt.tools
+    this.#claiming = new Claiming({
+      ask: (wish, held, signal) => swarm.claim(attempt.request.digest, { wish, held }, signal),
+      held: () => this.#brought,
+      needsUpstream: () => !this.#fill.hasFailed && attempt.assembly?.proven === undefined && this.#isNeeded,
+      hasPeers: () => swarming.size > 0,
+      isStarved: () => swarming.isRefused || this.#slowPeers.areSlow || this.#rescue.patience.isOver,
+      onAnswer: (answer) => this.#answered(answer),
+      onRole: () => {
+        if (this.#claiming.role === 'none') this.#fill.stopClaim()
+        attempt.changed.notify()
+      },
+    })
+  }
+
+  /** Why upstream could not give the blob, if so. */
+  get error(): unknown {
+    return this.#fill.error
+  }
+
+  get hasFailed(): boolean {
+    return this.#fill.hasFailed
+  }
+
+  get isRunning(): boolean {
+    return this.#fill.isRunning
+  }
+
+  /** Whether peers have given nothing for so long that nothing is expected of them any more, even where nobody else can give it. */
+  get isHopeless(): boolean {
+    const { isOver, silence } = this.#rescue.patience
+    return isOver && silence > FOLLOW_PATIENCE_MS
+  }
+
+  /** Takes part in who fetches the blob, until the attempt ends. */
+  async run(): Promise<void> {
+    await this.#claiming.run(this.#attempt.signal)
+  }
+
+  /** Tells the coordinator how it ended. */
+  async end(wish: 'done' | 'nothing', signal: AbortSignal): Promise<void> {
+    await this.#claiming.end(wish, signal)
+  }
+
+  /** A peer has sent a chunk. */
+  hasHelp(): void {
+    this.#rescue.patience.held(this.#swarming.bytes, true)
+  }
+
+  /** To be called often: how peers do. */
+  look(): void {
+    const { assembly, tools } = this.#attempt
+    const { bytes, size: peers } = this.#swarming
+    if (assembly !== undefined) {
+      this.#fill.settle(assembly)
+      // Before the list is complete, it is upstream that sets the pace.
+      this.#slowPeers.measure(performance.now(), {
+        isWaiting: assembly.isListComplete && assembly.proven === undefined && !this.#swarming.isStarved,
+        fromPeers: bytes,
+        pace: tools.pace,
+        fromUpstream: this.#fill.bytes,
+        upstreamMs: this.#pace.chunkMs,
+      })
+    }
+    this.#rescue.look({ bytes, peers, upstreamMs: this.#pace.chunkMs ?? 0 })
+  }
+
+  /** Asks upstream for what is to be asked. @param isOpen whether peers may still be found who have it */
+  fetch(isOpen: boolean): void {
+    const { assembly } = this.#attempt
+    const { isGranted, patience } = this.#rescue
+    if ((isOpen && !patience.isOver) || this.#fill.hasFailed) return
+    const { role } = this.#claiming
+    if (assembly !== undefined) {
+      lookAfterRanges({
+        readings: this.#readings,
+        assembly,
+        session: this.#swarming.session,
+        upstream: this.#fill,
+        expects: (chunk) => !patience.isOver && this.#expects(chunk),
+        mayFetchAll: role !== 'none' || isGranted,
+      })
+    }
+    if (isGranted) this.#fill.fill('turn', () => false, patience.chunks)
+    if (role === 'none') return
+    const isHolder = role === 'holder'
+    this.#fill.fill('claim', (chunk) => this.#expects(chunk), isHolder ? undefined : 1)
+    if (this.#slowPeers.areSlow && assembly !== undefined) this.#fill.help(assembly, isHolder ? HELP_CHUNKS : 1)
+  }
+
+  #answered({ members, holder, brought = 0 }: ClaimAnswer): void {
+    this.#hasHolder = holder !== undefined && holder !== this.#attempt.tools.self()
+    if (this.#hasHolder) this.#pace.saw(brought, performance.now(), !this.#isAnswered)
+    this.#isAnswered = true
+    this.#swarming.meetSome(members)
+    this.#swarming.holder = holder
+  }
+
+  #held(chunk: number, isOfUse: boolean): void {
+    if (isOfUse) this.#brought++
+    this.#rescue.patience.held(this.#swarming.bytes, false)
+    this.#attempt.held(chunk)
+    if (this.#claiming.role === 'racer') this.#claiming.poke()
+  }
+
+  /** Whether a chunk can be expected from peers: one has it, or who has the claim has brought it. */
+  #expects(chunk: number): boolean {
+    if (this.#hasHolder && chunk < this.#pace.brought) return true
+    return this.#swarming.session?.expects(chunk) ?? false
+  }
+
+  get #isNeeded(): boolean {
+    return this.#fill.isNeeded((chunk) => this.#expects(chunk)) || this.#fill.isRunning || this.#slowPeers.areSlow
+  }
+}
