@@ -1,19 +1,17 @@
+import { WANTED_PEERS } from '../../daemon/fetch/download/constants.ts'
 import type { ClaimAnswer, ClaimWish } from '../../daemon/swarm/claim/book.ts'
 import { COMPLETE_MS, FOLLOW_MS, RENEW_MS, STARVED_MS } from '../../daemon/swarm/claim/constants.ts'
 import type { Fetch } from './fetch.ts'
 import type { Flow } from './network.ts'
-
-/** Peers that a node looks for: few at first, as only those that were the first are known then, and would know only each other. */
-const FIRST_PEERS = 8
-const WANTED_PEERS = 24
 
 /** Asks the coordinator, and fetches from upstream where it may. */
 export class Claimant {
   readonly #fetch: Fetch
   #role: ClaimAnswer['role'] = 'none'
   #holder: string | undefined
+  /** Chunks that the holder has brought, where it is another one. */
+  #brought = 0
   #askedAt = 0
-  #answers = 0
   /** Answers to questions before this one are out of date. */
   #question = 0
   #stream: Flow | undefined
@@ -58,14 +56,14 @@ export class Claimant {
     })
   }
 
-  #answered({ role, holder, members }: ClaimAnswer): void {
+  #answered({ role, holder, members, brought = 0 }: ClaimAnswer): void {
     const fetch = this.#fetch
     this.#holder = holder
+    this.#brought = holder === fetch.id ? 0 : brought
     this.markHolder()
-    const wanted = this.#answers++ === 0 ? FIRST_PEERS : WANTED_PEERS
     for (const member of members) {
       const other = fetch.world.find(member, fetch.layer)
-      if (other !== undefined && fetch.connected.size < wanted) fetch.connect(other)
+      if (other !== undefined && fetch.connected.size < WANTED_PEERS) fetch.connect(other)
     }
     this.#role = role
     if (role === 'none') this.stop()
@@ -103,11 +101,11 @@ export class Claimant {
     world.after(world.scenario.upstreamDelay, () => this.#open(question))
   }
 
-  /** The first chunk that is not held and that no peer has. */
+  /** The first chunk that is not held, that no peer has, and that the holder has not brought. */
   #next(from = 0): number | undefined {
     const { held, session } = this.#fetch
     for (let chunk = held.firstMissing(from); chunk < held.length; chunk = held.firstMissing(chunk + 1)) {
-      if (!session.expects(chunk)) return chunk
+      if (chunk >= this.#brought && !session.expects(chunk)) return chunk
     }
     return undefined
   }

@@ -1,3 +1,4 @@
+import { MAX_PEERS } from '../../daemon/fetch/download/constants.ts'
 import { Announcer } from '../../daemon/swarm/session/announcer.ts'
 import { Session } from '../../daemon/swarm/session/session.ts'
 import { Bitfield } from '../../daemon/verify/bitfield.ts'
@@ -5,9 +6,6 @@ import { Claimant } from './claimant.ts'
 import type { Machine } from './machine.ts'
 import { Transfer } from './transfer.ts'
 import type { World } from './world.ts'
-
-/** Peers that a node has at most when others come to it. */
-const MAX_PEERS = 64
 
 /** What arrives within this time is told in one message, in ms. */
 const BATCH_MS = 2

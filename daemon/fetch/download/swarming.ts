@@ -5,7 +5,7 @@ import { Bitfield } from '../../verify/bitfield.ts'
 import { messageOf } from '../errors.ts'
 import { waitFor } from '../wait.ts'
 import type { Assembly, AssemblyEvents } from './assembly.ts'
-import { ANSWER_MS, FIRST_PEERS, MAX_INTRODUCTIONS, MAX_PEERS, SECOND_LIST_MS, WANTED_PEERS } from './constants.ts'
+import { ANSWER_MS, MAX_INTRODUCTIONS, MAX_PEERS, SECOND_LIST_MS, WANTED_PEERS } from './constants.ts'
 import { type Attempt, SizeConflict } from './context.ts'
 import { Lies } from './lies.ts'
 import { Lists } from './lists.ts'
@@ -24,7 +24,6 @@ export class Swarming {
   readonly #pumpLater = () => this.pump()
   #session: Session | undefined
   #holder: PeerId | undefined
-  #isFirstMeeting = true
   #isPumping = false
   #timer: NodeJS.Timeout | undefined
 
@@ -112,13 +111,11 @@ export class Swarming {
   }
 
   /**
-   * Watches peers that a coordinator named. Few at first: those who ask first are named to everybody, and would know nobody but
-   * each other.
+   * Watches peers that a coordinator named, but few of them: others come by themselves, and those who ask first are named to
+   * everybody, and would know nobody but each other.
    */
   meetSome(peers: readonly PeerId[]): void {
-    const limit = this.#isFirstMeeting ? FIRST_PEERS : WANTED_PEERS
-    if (peers.length > 0) this.#isFirstMeeting = false
-    for (const peer of peers) if (this.#members.size < limit) this.meet(peer)
+    for (const peer of peers) if (this.#members.size < WANTED_PEERS) this.meet(peer)
   }
 
   /** Watches a peer that may have the blob or fetches it. */

@@ -20,7 +20,7 @@ export interface AnnouncePlan {
 interface Fresh {
   readonly chunk: number
   told: number
-  /** Whether nobody else has it to give on: no peer had it when it was told first. */
+  /** Whether nobody else has it to give on: it came from upstream, or no peer had it when it was told first. */
   isRare: boolean | undefined
   /** Who was offered it alone and has not got it yet. */
   offeredTo: PeerId | undefined
@@ -61,7 +61,7 @@ export class Announcer {
     this.#held = held
     this.#peers = peers
     this.#turns = turns
-    for (const chunk of held.indexes()) this.#fresh.push(newFresh(chunk))
+    for (const chunk of held.indexes()) this.#fresh.push(newFresh(chunk, undefined))
   }
 
   /**
@@ -70,7 +70,7 @@ export class Announcer {
    *   undefined for upstream
    */
   got(chunk: number, from?: PeerId): void {
-    this.#fresh.push(newFresh(chunk))
+    this.#fresh.push(newFresh(chunk, from === undefined))
     // It may have been asked for what it had not offered.
     if (from !== undefined) this.#peers.has(from, chunk)
     for (const peer of this.#told.keys()) this.heard(peer, chunk)
@@ -198,6 +198,6 @@ export class Announcer {
   }
 }
 
-function newFresh(chunk: number): Fresh {
-  return { chunk, told: 0, toldAt: 0, isRare: undefined, offeredTo: undefined }
+function newFresh(chunk: number, isRare: boolean | undefined): Fresh {
+  return { chunk, told: 0, toldAt: 0, isRare, offeredTo: undefined }
 }
