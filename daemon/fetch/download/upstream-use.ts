@@ -117,7 +117,8 @@ export class UpstreamUse {
         assembly,
         session: this.#swarming.session,
         upstream: this.#fill,
-        expects: (chunk) => !patience.isOver && this.#expects(chunk),
+        // Who reads a range is not to wait until it is offered.
+        expects: (chunk) => !patience.isOver && this.#isOffered(chunk),
         mayFetchAll: role !== 'none' || isGranted,
       })
     }
@@ -145,7 +146,10 @@ export class UpstreamUse {
 
   /** Whether a chunk can be expected from peers: one has it, or who has the claim has brought it. */
   #expects(chunk: number): boolean {
-    if (this.#hasHolder && chunk < this.#pace.brought) return true
+    return (this.#hasHolder && chunk < this.#pace.brought) || this.#isOffered(chunk)
+  }
+
+  #isOffered(chunk: number): boolean {
     return this.#swarming.session?.expects(chunk) ?? false
   }
 
