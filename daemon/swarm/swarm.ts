@@ -144,7 +144,7 @@ class RunningSwarm implements Swarm {
 function nearest({ known, rttOf }: Parts): PeerId[] {
   return known
     .list()
-    .map(({ peerId }) => ({ peerId, rtt: rttOf(peerId) ?? Number.POSITIVE_INFINITY }))
-    .sort((a, b) => (a.rtt < b.rtt ? -1 : 1))
+    .map(({ peerId }) => ({ peerId, rtt: rttOf(peerId) ?? Number.MAX_VALUE }))
+    .sort((a, b) => a.rtt - b.rtt)
     .map(({ peerId }) => peerId)
 }

@@ -4,7 +4,7 @@ import { waitFor } from '../wait.ts'
 
 interface ClaimingOptions {
   readonly ask: (wish: ClaimWish, held: number, signal: AbortSignal) => Promise<ClaimAnswer | undefined>
-  /** Chunks that are held. */
+  /** Chunks that were brought from upstream. */
   readonly held: () => number
   /** Whether upstream is to be asked for more, if the claim is granted. */
   readonly needsUpstream: () => boolean

@@ -58,7 +58,7 @@ export const STEP_MS = 200
 
 /**
  * Without a chunk for this long, in ms, and less than one sent in such a time, upstream is asked whoever has the claim, in turn with
- * others who have come to that: never worse than without layerd. However much is sent, it is asked after the longer time.
+ * others who have come to that. However much is sent, it is asked after the longer time.
  */
 export const DESPERATE_MS = 8_000
 export const DESPERATE_LIMIT_MS = 60_000
@@ -66,9 +66,19 @@ export const DESPERATE_LIMIT_MS = 60_000
 /** A node waits for peers so many times as long as a chunk would take if all of them asked upstream at once. */
 export const FAIR_SHARES = 2
 
-/** From this time up to twice as long, in ms, it does not wait for its turn any more; longer where upstream is slow, up to the limit. */
-export const ALONE_MS = 60_000
-export const ALONE_LIMIT_MS = 300_000
+/** A turn at upstream ends after this long, in ms, at the next chunk. */
+export const TURN_MS = 30_000
+
+/** Without a chunk for this time up to twice as long, in ms, a node does not wait for its turn any more. */
+export const ALONE_MS = 90_000
+
+/**
+ * Who has the claim and has brought no chunk for so many times what one takes, within these limits in ms, is not relied on for those
+ * that it has brought.
+ */
+export const STALE_CHUNKS = 3
+export const STALE_MS = 5_000
+export const STALE_LIMIT_MS = 20_000
 
 /** From what a chunk takes, in ms, a line is so slow that a blob may have to wait for others that take it. */
 export const SLOW_LINE_MS = 2_000

@@ -1,7 +1,6 @@
 import type { LinePace } from '../../swarm/session/line-pace.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import {
-  ALONE_LIMIT_MS,
   ALONE_MS,
   DESPERATE_CHUNKS,
   DESPERATE_LIMIT_MS,
@@ -90,11 +89,10 @@ export class Patience {
   /** To be called often. */
   look({ bytes, peers, upstreamMs }: Progress): void {
     const { silence } = this
+    if (silence > ALONE_MS * (1 + this.#part)) this.#isLongOver = true
     const spread = Math.min(Math.max(peers, DESPERATE_PEERS / 4), DESPERATE_PEERS) / (DESPERATE_PEERS / 2)
     // If all asked upstream, each would have a chunk after as many times what it takes now; that is what peers have to be better than.
     const fairMs = upstreamMs * (peers + 1) * FAIR_SHARES
-    const aloneMs = Math.min(Math.max(ALONE_MS, 2 * fairMs), ALONE_LIMIT_MS)
-    if (silence > aloneMs * (1 + this.#part)) this.#isLongOver = true
     const limit = Math.max(DESPERATE_MS * (1 + this.#part * spread), fairMs)
     if (silence <= Math.min(limit, DESPERATE_LIMIT_MS)) return
     const few = (chunkBytes * silence) / DESPERATE_MS

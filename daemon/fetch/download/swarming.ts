@@ -159,6 +159,7 @@ export class Swarming {
   /** Who fetches the blob from upstream, as the coordinator says. */
   set holder(peer: PeerId | undefined) {
     this.#holder = peer
+    if (peer !== undefined) this.meet(peer)
     this.#session?.peers.setHolder(peer)
     const view = peer === undefined ? undefined : this.#members.get(peer)?.view
     if (view !== undefined) this.#lists.consider(view)

@@ -20,6 +20,8 @@ interface Stream {
   end: number
   /** By this node's claim; for a client that reads a range; or by a turn, whoever has the claim. */
   readonly kind: 'claim' | 'range' | 'turn'
+  /** Whether it ends with the chunk that arrives at present. */
+  isCut: boolean
   readonly abort: AbortController
 }
 
@@ -70,6 +72,8 @@ export class UpstreamFill {
   fill(kind: 'claim' | 'turn', expects: Expects, limit = Number.POSITIVE_INFINITY): void {
     if (this.hasFailed || [...this.#streams].some((stream) => stream.kind === kind)) return
     const { assembly } = this.#options.attempt
+    // What is asked for is the beginning until the size is known.
+    if (assembly === undefined && this.isRunning) return
     const first = assembly === undefined ? 0 : this.#gap(assembly, expects)
     if (first !== undefined) this.#start(kind, first, this.#endOf(assembly, first, limit, expects))
   }
@@ -96,6 +100,15 @@ export class UpstreamFill {
     const isCovered = [...this.#streams].some(({ at, end, kind }) => kind === 'range' && at <= first && first < end)
     if (this.hasFailed || running >= MAX_RANGE_STREAMS || isCovered) return
     this.#start('range', first, this.#endOf(assembly, first, last + 1 - first, expects))
+  }
+
+  get isTurnRunning(): boolean {
+    return [...this.#streams].some(({ kind }) => kind === 'turn')
+  }
+
+  /** It is somebody else's turn now. */
+  endTurn(): void {
+    for (const stream of this.#streams) if (stream.kind === 'turn') stream.isCut = true
   }
 
   /** The claim is somebody else's now. */
@@ -126,7 +139,7 @@ export class UpstreamFill {
   }
 
   #start(kind: Stream['kind'], first: number, end: number): void {
-    const stream: Stream = { at: first, end, kind, abort: new AbortController() }
+    const stream: Stream = { at: first, end, kind, isCut: false, abort: new AbortController() }
     this.#streams.add(stream)
     this.#run(stream, first).catch((error: unknown) => this.#options.attempt.fail(error))
   }
@@ -182,7 +195,8 @@ export class UpstreamFill {
         if (fate === 'held') onChunk(chunk, stream.kind !== 'turn')
         if (fate === 'raw') attempt.news()
         const isThere = assembly.held.has(stream.at) || assembly.raw.has(stream.at)
-        if (stream.at < stream.end && isThere) stream.abort.abort(new Error('what comes next is there already'))
+        if (stream.at < stream.end && (isThere || stream.isCut))
+          stream.abort.abort(new Error('what comes next is not wanted from here'))
         attempt.changed.notify()
       },
     })

@@ -1,33 +1,44 @@
-/** How long a chunk takes from upstream to the one node that fetches a blob there, as others see it. */
+import type { PeerId } from '../../swarm/ports.ts'
+import { STALE_CHUNKS, STALE_LIMIT_MS, STALE_MS } from './constants.ts'
+
+/** How fast the node that has the claim gets a blob from upstream, as the coordinator tells the others. */
 export class UpstreamPace {
-  #since: number
+  #holder: PeerId | undefined
+  #since = 0
   #from = 0
   #brought = 0
+  #grewAt = 0
   #chunkMs: number | undefined
 
-  /** @param now ms of any clock that does not go back */
-  constructor(now: number) {
-    this.#since = now
-  }
-
-  /** In ms; undefined where nothing is known. */
+  /** What a chunk takes, in ms; undefined where that is not known. */
   get chunkMs(): number | undefined {
     return this.#chunkMs
   }
 
-  /** Chunks that are with the swarm for sure. */
-  get brought(): number {
-    return this.#brought
+  /** Whether somebody has brought a chunk to the swarm who still brings more: most begin at the first one, and go on in order. */
+  hasBrought(chunk: number, now: number): boolean {
+    if (this.#holder === undefined || chunk >= this.#brought) return false
+    const staleMs = Math.min(Math.max(STALE_MS, (this.#chunkMs ?? 0) * STALE_CHUNKS), STALE_LIMIT_MS)
+    return now - this.#grewAt < staleMs
   }
 
-  /** The node that has the claim has brought so many chunks by now. */
-  saw(brought: number, now: number, isFirst: boolean): void {
-    // What came before is not known, nor how long another one has been at it.
-    if (isFirst || brought < this.#brought) {
+  /**
+   * The coordinator has answered.
+   * @param holder who has the claim; undefined where nobody has it, or this node itself
+   * @param brought chunks that it has brought so far
+   * @param now ms of any clock that does not go back
+   */
+  saw(holder: PeerId | undefined, brought: number, now: number): void {
+    if (holder !== this.#holder) {
+      // What came before is not known, and another one may be faster.
+      this.#holder = holder
       this.#since = now
       this.#from = brought
-    } else if (brought > this.#brought && brought > this.#from) {
+      this.#chunkMs = undefined
+      this.#grewAt = now
+    } else if (brought > this.#brought) {
       this.#chunkMs = (now - this.#since) / (brought - this.#from)
+      this.#grewAt = now
     }
     this.#brought = brought
   }

@@ -26,18 +26,21 @@ export class UpstreamUse {
   readonly #fill: UpstreamFill
   readonly #slowPeers = new SlowPeers()
   readonly #rescue: Rescue
-  readonly #pace = new UpstreamPace(performance.now())
+  readonly #pace = new UpstreamPace()
   /** Chunks that this node has brought to the swarm: by them its claim is renewed. */
   #brought = 0
-  #hasHolder = false
-  #isAnswered = false
 
   constructor({ attempt, swarming, readings }: UpstreamUseOptions) {
     this.#attempt = attempt
     this.#swarming = swarming
     this.#readings = readings
-    this.#rescue = new Rescue({ attempt, held: () => this.#brought })
     this.#fill = new UpstreamFill({ attempt, onChunk: (chunk, isOfUse) => this.#held(chunk, isOfUse) })
+    this.#rescue = new Rescue({
+      attempt,
+      isUseful: () => !this.#fill.hasFailed && this.#fill.isNeeded(() => false),
+      isFetching: () => this.#fill.isTurnRunning,
+      onEnd: () => this.#fill.endTurn(),
+    })
     const { swarm } = attempt.tools
     this.#claiming = new Claiming({
       ask: (wish, held, signal) => swarm.claim(attempt.request.digest, { wish, held }, signal),
@@ -108,7 +111,8 @@ export class UpstreamUse {
   /** Asks upstream for what is to be asked. @param isOpen whether peers may still be found who have it */
   fetch(isOpen: boolean): void {
     const { assembly } = this.#attempt
-    const { isGranted, patience } = this.#rescue
+    const { patience } = this.#rescue
+    const isGranted = this.#rescue.isGranted(this.#swarming.session?.peers.size ?? 0)
     if ((isOpen && !patience.isOver) || this.#fill.hasFailed) return
     const { role } = this.#claiming
     if (assembly !== undefined) {
@@ -130,9 +134,8 @@ export class UpstreamUse {
   }
 
   #answered({ members, holder, brought = 0 }: ClaimAnswer): void {
-    this.#hasHolder = holder !== undefined && holder !== this.#attempt.tools.self()
-    if (this.#hasHolder) this.#pace.saw(brought, performance.now(), !this.#isAnswered)
-    this.#isAnswered = true
+    const other = holder === this.#attempt.tools.self() ? undefined : holder
+    this.#pace.saw(other, brought, performance.now())
     this.#swarming.meetSome(members)
     this.#swarming.holder = holder
   }
@@ -146,7 +149,7 @@ export class UpstreamUse {
 
   /** Whether a chunk can be expected from peers: one has it, or who has the claim has brought it. */
   #expects(chunk: number): boolean {
-    return (this.#hasHolder && chunk < this.#pace.brought) || this.#isOffered(chunk)
+    return this.#pace.hasBrought(chunk, performance.now()) || this.#isOffered(chunk)
   }
 
   #isOffered(chunk: number): boolean {

@@ -27,7 +27,7 @@ export type ClaimWish = 'nothing' | 'if-nobody' | 'starved' | 'claim' | 'done'
 
 export interface ClaimQuestion {
   readonly wish: ClaimWish
-  /** How much of the content the asker holds, in chunks. A holder's claim is renewed by this getting more. */
+  /** How much of the content the asker has brought from upstream, in chunks. A holder's claim is renewed by this getting more. */
   readonly held: number
 }
 

@@ -21,55 +21,102 @@ function nodeWith(claim: Attempt['tools']['swarm']['claim']) {
     changed: new Notifier(),
   } as unknown as Attempt
   const patience = new Patience({ pace, random: () => 0, now: () => at })
-  const rescue = new Rescue({ attempt, held: () => 0, patience })
+  const upstream = { isUseful: true, isFetching: false, ends: 0 }
+  const rescue = new Rescue({
+    attempt,
+    isUseful: () => upstream.isUseful,
+    isFetching: () => upstream.isFetching,
+    onEnd: () => upstream.ends++,
+    patience,
+  })
   const pass = (ms: number) => {
     at += ms
     rescue.look({ bytes: 0, peers: 1, upstreamMs: 0 })
   }
-  return { rescue, patience, pass, end: () => ended.abort(new Error('the test is over')) }
+  return { rescue, patience, pass, upstream, end: () => ended.abort(new Error('the test is over')) }
 }
 
-it('is given to one node after the other, and passed on when peers go on or a fetch ends', async () => {
+/** Nodes with one coordinator, and the keys that it was asked for. */
+function fleet(names: readonly string[]) {
   const book = new ClaimBook()
   const asked = new Set<string>()
-  const nodes = ['one', 'two', 'three'].map((name) =>
+  const nodes = names.map((name) =>
     nodeWith(async (key, question) => {
       asked.add(key)
       return book.ask(key, name, question, performance.now())
     }),
   )
-  const granted = () => nodes.map(({ rescue }) => rescue.isGranted)
+  const granted = () => names.filter((_, at) => nodes[at]?.rescue.isGranted(1))
+  const nodeOf = (name: string) => nodes[names.indexOf(name)]
+  return { nodes, granted, nodeOf, asked, end: () => nodes.forEach((node) => void node.end()) }
+}
+
+it("is one node's turn after the other's: until its request is through, peers go on, or the fetch ends", async () => {
+  const { nodes, granted, nodeOf, asked, end } = fleet(['one', 'two', 'three'])
   for (const { pass } of nodes) pass(DESPERATE_MS)
   await delay(5)
-  expect([granted(), asked.size]).toEqual([[false, false, false], 0])
+  expect([granted(), asked.size]).toEqual([[], 0])
   for (const { pass } of nodes) pass(1)
-  await vi.waitFor(() => expect(granted()).toEqual([true, false, false]))
-  nodes[0]?.patience.held(0, true)
-  nodes[0]?.pass(1)
-  await vi.waitFor(() => expect(granted().filter((one) => one)).toHaveLength(1), 2_000)
-  expect(granted()[0]).toBe(false)
-  nodes[granted().indexOf(true)]?.end()
-  const { promise, resolve } = Promise.withResolvers<void>()
-  setTimeout(resolve, 700)
-  await promise
-  expect(granted().filter((one) => one)).toHaveLength(1)
+  await vi.waitFor(() => expect(granted()).toEqual(['one']))
+  const [first] = nodes
+  if (first === undefined) throw new Error('there are nodes')
+  first.upstream.isFetching = true
+  await delay(700)
+  expect([granted(), first.upstream.ends]).toEqual([['one'], 0])
+  first.upstream.isFetching = false
+  const next = await vi.waitFor(() => {
+    const [name] = granted().filter((one) => one !== 'one')
+    if (name === undefined) throw new Error('not yet')
+    return name
+  }, 2_000)
+  expect([granted(), first.upstream.ends]).toEqual([[next], 1])
+  nodeOf(next)?.patience.held(0, true)
+  nodeOf(next)?.pass(1)
+  const third = await vi.waitFor(() => {
+    const [name] = granted()
+    if (name === undefined) throw new Error('not yet')
+    return name
+  }, 2_000)
+  expect(third).not.toBe(next)
+  nodeOf(third)?.end()
+  await vi.waitFor(() => expect(granted().filter((one) => one !== third)).toHaveLength(1), 2_000)
   expect([...asked]).toEqual(['sha256:0 rescue'])
-  for (const { end } of nodes) end()
+  end()
+})
+
+it('is left to others by a node that has no use for it', async () => {
+  const { nodes, granted, end } = fleet(['one', 'two'])
+  const [one, two] = nodes
+  if (one === undefined || two === undefined) throw new Error('there are nodes')
+  one.upstream.isUseful = false
+  one.pass(DESPERATE_MS + 1)
+  await delay(5)
+  two.pass(DESPERATE_MS + 1)
+  await vi.waitFor(() => expect(granted()).toEqual(['two']))
+  // As upstream says no before anything is on its way.
+  two.upstream.isUseful = false
+  one.upstream.isUseful = true
+  await vi.waitFor(() => expect(granted()).toEqual(['one']), 2_000)
+  end()
 })
 
 it('is taken where no coordinator answers', async () => {
   const { rescue, pass, end } = nodeWith(async () => undefined)
   pass(DESPERATE_MS + 1)
-  await vi.waitFor(() => expect(rescue.isGranted).toBe(true))
+  await vi.waitFor(() => expect(rescue.isGranted(1)).toBe(true))
   end()
 })
 
-it('is taken after a minute where a coordinator never grants it', async () => {
+it('is not waited for without a peer that says what it holds, and else not for ever', async () => {
   const { rescue, pass, end } = nodeWith(async () => none)
-  pass(ALONE_MS)
-  await delay(5)
-  expect(rescue.isGranted).toBe(false)
+  pass(DESPERATE_MS)
+  expect(rescue.isGranted(0)).toBe(false)
   pass(1)
-  expect(rescue.isGranted).toBe(true)
+  expect([rescue.isGranted(0), rescue.isGranted(1)]).toEqual([true, false])
+  pass(ALONE_MS - DESPERATE_MS - 1)
+  await delay(5)
+  expect(rescue.isGranted(1)).toBe(false)
+  pass(1)
+  expect(rescue.isGranted(1)).toBe(true)
   end()
 })

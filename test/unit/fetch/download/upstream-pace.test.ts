@@ -1,28 +1,48 @@
 import { expect, it } from 'vitest'
+import { STALE_CHUNKS, STALE_LIMIT_MS, STALE_MS } from '../../../../daemon/fetch/download/constants.ts'
 import { UpstreamPace } from '../../../../daemon/fetch/download/upstream-pace.ts'
 
-it('is what a chunk took since the first answer', () => {
-  const pace = new UpstreamPace(0)
+it('is what a chunk took since this holder was heard of', () => {
+  const pace = new UpstreamPace()
+  pace.saw('a', 0, 100)
+  pace.saw('a', 0, 900)
   expect(pace.chunkMs).toBeUndefined()
-  pace.saw(0, 100, true)
-  pace.saw(0, 900, false)
-  expect(pace.chunkMs).toBeUndefined()
-  pace.saw(1, 1_100, false)
-  pace.saw(1, 5_000, false)
-  expect([pace.chunkMs, pace.brought]).toEqual([1_000, 1])
-  pace.saw(4, 6_100, false)
+  pace.saw('a', 1, 1_100)
+  pace.saw('a', 1, 5_000)
+  expect(pace.chunkMs).toBe(1_000)
+  pace.saw('a', 4, 6_100)
   expect(pace.chunkMs).toBe(1_500)
 })
 
-it('does not count what was brought before the first answer, nor by the one who had the claim before', () => {
-  const pace = new UpstreamPace(0)
-  pace.saw(50, 10, true)
-  expect([pace.chunkMs, pace.brought]).toEqual([undefined, 50])
-  pace.saw(51, 2_010, false)
+it('does not count what was brought before the first answer, nor by another one, nor while nobody had the claim', () => {
+  const pace = new UpstreamPace()
+  pace.saw('a', 50, 10)
+  expect(pace.chunkMs).toBeUndefined()
+  pace.saw('a', 51, 2_010)
   expect(pace.chunkMs).toBe(2_000)
-  pace.saw(3, 3_000, false)
-  pace.saw(3, 3_500, false)
-  expect([pace.chunkMs, pace.brought]).toEqual([2_000, 3])
-  pace.saw(5, 4_000, false)
+  pace.saw('b', 60, 300_000)
+  expect(pace.chunkMs).toBeUndefined()
+  pace.saw('b', 62, 301_000)
   expect(pace.chunkMs).toBe(500)
+  // This node itself, or nobody.
+  pace.saw(undefined, 0, 302_000)
+  pace.saw('b', 62, 900_000)
+  pace.saw('b', 63, 900_100)
+  expect(pace.chunkMs).toBe(100)
+})
+
+it('tells which chunks are with the swarm, while whoever brought them goes on', () => {
+  const pace = new UpstreamPace()
+  expect(pace.hasBrought(0, 0)).toBe(false)
+  pace.saw('a', 2, 0)
+  const has = (now: number) => [0, 1, 2].map((chunk) => pace.hasBrought(chunk, now))
+  expect(has(STALE_MS - 1)).toEqual([true, true, false])
+  expect(has(STALE_MS)).toEqual([false, false, false])
+  pace.saw('a', 3, 4_000)
+  expect(has(4_000 + STALE_CHUNKS * 4_000 - 1)).toEqual([true, true, true])
+  expect(has(4_000 + STALE_CHUNKS * 4_000)).toEqual([false, false, false])
+  pace.saw('a', 4, 100_000)
+  expect(pace.hasBrought(0, 100_000 + STALE_LIMIT_MS)).toBe(false)
+  pace.saw(undefined, 4, 100_001)
+  expect(pace.hasBrought(0, 100_001)).toBe(false)
 })
