@@ -30,11 +30,10 @@ export class UpstreamPace {
    */
   saw(holder: PeerId | undefined, brought: number, now: number): void {
     if (holder !== this.#holder) {
-      // What came before is not known, and another one may be faster.
+      // How long it has been at it is not known. Until it has brought a chunk, what the one before it took is all that is known.
       this.#holder = holder
       this.#since = now
       this.#from = brought
-      this.#chunkMs = undefined
       this.#grewAt = now
     } else if (brought > this.#brought) {
       this.#chunkMs = (now - this.#since) / (brought - this.#from)

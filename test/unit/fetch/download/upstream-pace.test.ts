@@ -14,18 +14,19 @@ it('is what a chunk took since this holder was heard of', () => {
   expect(pace.chunkMs).toBe(1_500)
 })
 
-it('does not count what was brought before the first answer, nor by another one, nor while nobody had the claim', () => {
+it('does not count what was brought before the first answer, nor by another one, nor while nobody had the claim; and is kept', () => {
   const pace = new UpstreamPace()
   pace.saw('a', 50, 10)
   expect(pace.chunkMs).toBeUndefined()
   pace.saw('a', 51, 2_010)
   expect(pace.chunkMs).toBe(2_000)
   pace.saw('b', 60, 300_000)
-  expect(pace.chunkMs).toBeUndefined()
+  expect(pace.chunkMs).toBe(2_000)
   pace.saw('b', 62, 301_000)
   expect(pace.chunkMs).toBe(500)
   // This node itself, or nobody.
   pace.saw(undefined, 0, 302_000)
+  expect(pace.chunkMs).toBe(500)
   pace.saw('b', 62, 900_000)
   pace.saw('b', 63, 900_100)
   expect(pace.chunkMs).toBe(100)
