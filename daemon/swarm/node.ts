@@ -49,8 +49,8 @@ const MAX_INBOUND_HANDSHAKES = 256
 const DIAL_TIMEOUT_MS = 3000
 
 /**
- * How often the round trip to each connected peer is measured. libp2p opens a stream for each ping, which costs as much as ten
- * messages: every 10 s, as it does by itself, that was most of what a node of a fleet of 16 did for libp2p.
+ * How often the round trip to each connected peer is measured. For each ping libp2p opens a stream, and writes to the peer store at
+ * both ends; every 10 s, as it does by itself, that is a lot for a number which only orders peers.
  */
 const PING_INTERVAL_MS = 60_000
 

@@ -125,7 +125,7 @@ export class RunningAttempt implements Attempt {
   }
 
   held(chunk: number, from?: PeerId): void {
-    if (from !== undefined) this.#upstream.hasHelp()
+    if (from !== undefined) this.#upstream.gotFromPeer()
     this.#options.onHeld(chunk, from)
     this.changed.notify()
   }

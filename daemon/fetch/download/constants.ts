@@ -1,6 +1,6 @@
 /**
  * Peers of one blob that are met as a coordinator names them, and with those who come by themselves. With 24 of them chunks spread
- * no faster at 64 nodes, and a node sent a quarter more messages; with 8 some blobs were late at 16 (`npm run sim`).
+ * no faster at 64 nodes, and a node sent a fifth to two fifths more messages; with 8 some blobs were late at 16 (`npm run sim`).
  */
 export const WANTED_PEERS = 12
 export const MAX_PEERS = 64

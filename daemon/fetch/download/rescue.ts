@@ -3,17 +3,17 @@ import type { ClaimWish } from '../../swarm/claim/book.ts'
 import { ANSWER_TIMEOUT_MS, STARVED_MS } from '../../swarm/claim/constants.ts'
 import { TURN_MS } from './constants.ts'
 import type { Attempt } from './context.ts'
-import { Patience, type Progress } from './patience.ts'
+import type { Patience, Progress } from './patience.ts'
 
 interface RescueOptions {
   readonly attempt: Attempt
+  readonly patience: Patience
   /** Whether a turn would be of use: upstream has not failed, and something is missing that is not on its way from there. */
   readonly isUseful: () => boolean
   /** Whether what is fetched in a turn is on its way. */
   readonly isFetching: () => boolean
   /** The turn is over: what is fetched after the chunk that arrives at present is not wanted any more. */
   readonly onEnd: () => void
-  readonly patience?: Patience
 }
 
 /**
@@ -23,14 +23,12 @@ interface RescueOptions {
  * request, of {@link Patience.chunks}.
  */
 export class Rescue {
-  readonly patience: Patience
   readonly #options: RescueOptions
   #turn: AbortController | undefined
   #isGranted = false
 
   constructor(options: RescueOptions) {
     this.#options = options
-    this.patience = options.patience ?? new Patience({ pace: options.attempt.tools.pace })
   }
 
   /**
@@ -38,32 +36,33 @@ export class Rescue {
    * @param peers that say what they hold; with none of them there is nothing to wait for
    */
   isGranted(peers: number): boolean {
-    return this.patience.isOver && (this.#isGranted || peers === 0 || this.patience.isLongOver)
+    const { isOver, isLongOver } = this.#options.patience
+    return isOver && (this.#isGranted || peers === 0 || isLongOver)
   }
 
   /** To be called often. */
   look(progress: Progress): void {
-    this.patience.look(progress)
-    if (!this.patience.isOver) {
+    const { patience, attempt } = this.#options
+    patience.look(progress)
+    if (!patience.isOver) {
       this.#turn?.abort(new Error('peers bring it further'))
       this.#turn = undefined
     } else if (this.#turn === undefined) {
       this.#turn = new AbortController()
-      void this.#run(AbortSignal.any([this.#options.attempt.signal, this.#turn.signal]))
+      void this.#run(AbortSignal.any([attempt.signal, this.#turn.signal]))
     }
   }
 
   /** Asks for turns until the signal is aborted. */
   async #run(signal: AbortSignal): Promise<void> {
     const { isUseful } = this.#options
-    const pause = (ms: number) => delay(ms, undefined, { signal }).catch(() => {})
     while (!signal.aborted) {
       if (isUseful() && (await this.#asks('starved', signal))) {
         await this.#take(signal)
         await this.#asks('nothing', AbortSignal.timeout(ANSWER_TIMEOUT_MS))
         // Others come first.
-        await pause(STARVED_MS * (1 + Math.random()))
-      } else await pause(STARVED_MS)
+        await pause(STARVED_MS * (1 + Math.random()), signal)
+      } else await pause(STARVED_MS, signal)
     }
   }
 
@@ -75,7 +74,7 @@ export class Rescue {
     this.#isGranted = true
     attempt.changed.notify()
     while (!signal.aborted && performance.now() < until) {
-      await delay(STARVED_MS, undefined, { signal }).catch(() => {})
+      await pause(STARVED_MS, signal)
       hasBegun ||= isFetching()
       const isOver = !isFetching() && (hasBegun || !isUseful())
       if (isOver || !(await this.#asks('starved', signal))) break
@@ -90,4 +89,9 @@ export class Rescue {
     const answer = await tools.swarm.claim(`${request.digest} rescue`, { wish, held: 0 }, signal).catch(() => undefined)
     return !signal.aborted && (answer === undefined || answer.role === 'holder')
   }
+}
+
+/** Ends early, and without an error, when the signal is aborted. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => {})
 }

@@ -9,16 +9,17 @@ interface Progress {
   /** Bytes so far. */
   readonly fromPeers: number
   readonly fromUpstream: number
-  /** What a chunk took from upstream to whoever fetched it, in ms; undefined where that is not known. */
-  readonly upstreamMs: number | undefined
+  /** What a chunk took from upstream to whoever fetched it, in ms; 0 where that is not known. */
+  readonly upstreamMs: number
   /** Of this node's line, over which other blobs come, too. */
   readonly pace: Pick<LinePace, 'bytes' | 'chunkMs'>
 }
 
 /**
  * Finds out whether the peers of a blob are so slow that upstream should help; on a slow line whether all that this node fetches is
- * so slow, as blobs take the line from each other; and whether upstream was faster to the one who fetched it there. It goes on helping for as long as that makes the fetch faster. Where it does
- * not, it is upstream that is slow, or this node's own line, or one that all nodes share.
+ * so slow, as blobs take the line from each other; and whether upstream was faster to the one who fetched it there. It goes on
+ * helping for as long as that makes the fetch faster. Where it does not, it is upstream that is slow, or this node's own line, or one
+ * that all nodes share.
  */
 export class SlowPeers {
   #since = Number.NaN
@@ -52,7 +53,7 @@ export class SlowPeers {
     // Where nothing came from upstream it has not helped: another node has the claim, or it was not asked yet.
     if (byUpstream === 0) this.#alone = (byPeers / ms) * 1000
     else if (((byPeers + byUpstream) / ms) * 1000 < this.#alone * HELP_GAIN) this.#restUntil = now + HELP_REST_MS
-    const below = Math.min(HELP_BELOW, ((chunkBytes / (progress.upstreamMs ?? 0)) * 1000) / HELP_GAIN)
+    const below = Math.min(HELP_BELOW, ((chunkBytes / progress.upstreamMs) * 1000) / HELP_GAIN)
     this.#areSlow = (byPeers / ms) * 1000 < below && now >= this.#restUntil
     this.#restart(now, progress)
   }

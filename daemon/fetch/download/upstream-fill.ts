@@ -27,8 +27,8 @@ interface Stream {
 
 interface UpstreamFillOptions {
   readonly attempt: Attempt
-  /** A chunk was held. @param isOfUse whether nobody else was expected to give it */
-  readonly onChunk: (chunk: number, isOfUse: boolean) => void
+  /** A chunk was held. @param isProgress whether it renews this node's claim, as it was not fetched in a turn */
+  readonly onChunk: (chunk: number, isProgress: boolean) => void
 }
 
 /** Upstream as a source of one attempt: what nobody has, from its beginning on, and what clients that read a range wait for. */
@@ -46,6 +46,10 @@ export class UpstreamFill {
 
   get isRunning(): boolean {
     return this.#streams.size > 0
+  }
+
+  isReading(kind: Stream['kind']): boolean {
+    return [...this.#streams].some((stream) => stream.kind === kind)
   }
 
   /** Why upstream could not give the blob, if so. */
@@ -70,7 +74,7 @@ export class UpstreamFill {
 
   /** Fetches what is not expected of peers, in order, `limit` chunks at most. */
   fill(kind: 'claim' | 'turn', expects: Expects, limit = Number.POSITIVE_INFINITY): void {
-    if (this.hasFailed || [...this.#streams].some((stream) => stream.kind === kind)) return
+    if (this.hasFailed || this.isReading(kind)) return
     const { assembly } = this.#options.attempt
     // What is asked for is the beginning until the size is known.
     if (assembly === undefined && this.isRunning) return
@@ -100,10 +104,6 @@ export class UpstreamFill {
     const isCovered = [...this.#streams].some(({ at, end, kind }) => kind === 'range' && at <= first && first < end)
     if (this.hasFailed || running >= MAX_RANGE_STREAMS || isCovered) return
     this.#start('range', first, this.#endOf(assembly, first, last + 1 - first, expects))
-  }
-
-  get isTurnRunning(): boolean {
-    return [...this.#streams].some(({ kind }) => kind === 'turn')
   }
 
   /** It is somebody else's turn now. */

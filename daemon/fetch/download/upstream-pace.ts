@@ -8,17 +8,17 @@ export class UpstreamPace {
   #from = 0
   #brought = 0
   #grewAt = 0
-  #chunkMs: number | undefined
+  #chunkMs = 0
 
-  /** What a chunk takes, in ms; undefined where that is not known. */
-  get chunkMs(): number | undefined {
+  /** What a chunk takes, in ms; 0 where that is not known. */
+  get chunkMs(): number {
     return this.#chunkMs
   }
 
   /** Whether somebody has brought a chunk to the swarm who still brings more: most begin at the first one, and go on in order. */
   hasBrought(chunk: number, now: number): boolean {
     if (this.#holder === undefined || chunk >= this.#brought) return false
-    const staleMs = Math.min(Math.max(STALE_MS, (this.#chunkMs ?? 0) * STALE_CHUNKS), STALE_LIMIT_MS)
+    const staleMs = Math.min(Math.max(STALE_MS, this.#chunkMs * STALE_CHUNKS), STALE_LIMIT_MS)
     return now - this.#grewAt < staleMs
   }
 
@@ -29,7 +29,8 @@ export class UpstreamPace {
    * @param now ms of any clock that does not go back
    */
   saw(holder: PeerId | undefined, brought: number, now: number): void {
-    if (holder !== this.#holder) {
+    // A holder that brings less than before has begun anew.
+    if (holder !== this.#holder || brought < this.#brought) {
       // How long it has been at it is not known. Until it has brought a chunk, what the one before it took is all that is known.
       this.#holder = holder
       this.#since = now

@@ -2,6 +2,7 @@ import type { ClaimAnswer } from '../../swarm/claim/book.ts'
 import { Claiming } from './claiming.ts'
 import { FOLLOW_PATIENCE_MS, HELP_CHUNKS } from './constants.ts'
 import type { Attempt, AttemptOptions } from './context.ts'
+import { Patience } from './patience.ts'
 import { lookAfterRanges } from './ranges.ts'
 import { Rescue } from './rescue.ts'
 import { SlowPeers } from './slow-peers.ts'
@@ -25,6 +26,7 @@ export class UpstreamUse {
   readonly #claiming: Claiming
   readonly #fill: UpstreamFill
   readonly #slowPeers = new SlowPeers()
+  readonly #patience: Patience
   readonly #rescue: Rescue
   readonly #pace = new UpstreamPace()
   /** Chunks that this node has brought to the swarm: by them its claim is renewed. */
@@ -34,11 +36,13 @@ export class UpstreamUse {
     this.#attempt = attempt
     this.#swarming = swarming
     this.#readings = readings
-    this.#fill = new UpstreamFill({ attempt, onChunk: (chunk, isOfUse) => this.#held(chunk, isOfUse) })
+    this.#fill = new UpstreamFill({ attempt, onChunk: (chunk, isProgress) => this.#held(chunk, isProgress) })
+    this.#patience = new Patience({ pace: attempt.tools.pace })
     this.#rescue = new Rescue({
       attempt,
+      patience: this.#patience,
       isUseful: () => !this.#fill.hasFailed && this.#fill.isNeeded(() => false),
-      isFetching: () => this.#fill.isTurnRunning,
+      isFetching: () => this.#fill.isReading('turn'),
       onEnd: () => this.#fill.endTurn(),
     })
     const { swarm } = attempt.tools
@@ -47,7 +51,7 @@ export class UpstreamUse {
       held: () => this.#brought,
       needsUpstream: () => !this.#fill.hasFailed && attempt.assembly?.proven === undefined && this.#isNeeded,
       hasPeers: () => swarming.size > 0,
-      isStarved: () => swarming.isRefused || this.#slowPeers.areSlow || this.#rescue.patience.isOver,
+      isStarved: () => swarming.isRefused || this.#slowPeers.areSlow || this.#patience.isOver,
       onAnswer: (answer) => this.#answered(answer),
       onRole: () => {
         if (this.#claiming.role === 'none') this.#fill.stopClaim()
@@ -71,7 +75,7 @@ export class UpstreamUse {
 
   /** Whether peers have given nothing for so long that nothing is expected of them any more, even where nobody else can give it. */
   get isHopeless(): boolean {
-    const { isOver, silence } = this.#rescue.patience
+    const { isOver, silence } = this.#patience
     return isOver && silence > FOLLOW_PATIENCE_MS
   }
 
@@ -86,8 +90,8 @@ export class UpstreamUse {
   }
 
   /** A peer has sent a chunk. */
-  hasHelp(): void {
-    this.#rescue.patience.held(this.#swarming.bytes, true)
+  gotFromPeer(): void {
+    this.#patience.held(this.#swarming.bytes, true)
   }
 
   /** To be called often: how peers do. */
@@ -105,15 +109,14 @@ export class UpstreamUse {
         upstreamMs: this.#pace.chunkMs,
       })
     }
-    this.#rescue.look({ bytes, peers, upstreamMs: this.#pace.chunkMs ?? 0 })
+    this.#rescue.look({ bytes, peers, upstreamMs: this.#pace.chunkMs })
   }
 
   /** Asks upstream for what is to be asked. @param isOpen whether peers may still be found who have it */
   fetch(isOpen: boolean): void {
     const { assembly } = this.#attempt
-    const { patience } = this.#rescue
     const isGranted = this.#rescue.isGranted(this.#swarming.session?.peers.size ?? 0)
-    if ((isOpen && !patience.isOver) || this.#fill.hasFailed) return
+    if ((isOpen && !this.#patience.isOver) || this.#fill.hasFailed) return
     const { role } = this.#claiming
     if (assembly !== undefined) {
       lookAfterRanges({
@@ -122,11 +125,11 @@ export class UpstreamUse {
         session: this.#swarming.session,
         upstream: this.#fill,
         // Who reads a range is not to wait until it is offered.
-        expects: (chunk) => !patience.isOver && this.#isOffered(chunk),
+        expects: (chunk) => !this.#patience.isOver && this.#isOffered(chunk),
         mayFetchAll: role !== 'none' || isGranted,
       })
     }
-    if (isGranted) this.#fill.fill('turn', () => false, patience.chunks)
+    if (isGranted) this.#fill.fill('turn', () => false, this.#patience.chunks)
     if (role === 'none') return
     const isHolder = role === 'holder'
     this.#fill.fill('claim', (chunk) => this.#expects(chunk), isHolder ? undefined : 1)
@@ -140,9 +143,9 @@ export class UpstreamUse {
     this.#swarming.holder = holder
   }
 
-  #held(chunk: number, isOfUse: boolean): void {
-    if (isOfUse) this.#brought++
-    this.#rescue.patience.held(this.#swarming.bytes, false)
+  #held(chunk: number, isProgress: boolean): void {
+    if (isProgress) this.#brought++
+    this.#patience.held(this.#swarming.bytes, false)
     this.#attempt.held(chunk)
     if (this.#claiming.role === 'racer') this.#claiming.poke()
   }

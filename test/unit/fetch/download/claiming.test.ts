@@ -1,7 +1,21 @@
 import { getEventListeners } from 'node:events'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { Claiming } from '../../../../daemon/fetch/download/claiming.ts'
+import type { ClaimAnswer, ClaimWish } from '../../../../daemon/swarm/claim/book.ts'
 import { RENEW_MS, STARVED_MS } from '../../../../daemon/swarm/claim/constants.ts'
+
+/** What a starved node asks, and is answered. */
+function starved(ask: (wish: ClaimWish) => ClaimAnswer['role'], hasPeers = true): Claiming {
+  return new Claiming({
+    ask: async (wish) => ({ role: ask(wish), holder: undefined, members: [] }),
+    held: () => 0,
+    needsUpstream: () => true,
+    isStarved: () => true,
+    hasPeers: () => hasPeers,
+    onAnswer: () => {},
+    onRole: () => {},
+  })
+}
 
 it.each([
   [true, 'starved'],
@@ -10,18 +24,10 @@ it.each([
   vi.useFakeTimers()
   onTestFinished(() => void vi.useRealTimers())
   const wishes: string[] = []
-  const claiming = new Claiming({
-    ask: async (wish) => {
-      wishes.push(wish)
-      return { role: 'none', holder: undefined, members: [] }
-    },
-    held: () => 0,
-    needsUpstream: () => true,
-    isStarved: () => true,
-    hasPeers: () => hasPeers,
-    onAnswer: () => {},
-    onRole: () => {},
-  })
+  const claiming = starved((wish) => {
+    wishes.push(wish)
+    return 'none'
+  }, hasPeers)
   const abort = new AbortController()
   const running = claiming.run(abort.signal)
   await vi.advanceTimersByTimeAsync(STARVED_MS + 1)
@@ -34,17 +40,9 @@ it('asking again and again leaves nothing behind, and a poke asks at once', asyn
   vi.useFakeTimers()
   onTestFinished(() => void vi.useRealTimers())
   let asked = 0
-  const claiming = new Claiming({
-    ask: async () => {
-      asked++
-      return { role: 'holder', holder: undefined, members: [] }
-    },
-    held: () => 0,
-    needsUpstream: () => true,
-    isStarved: () => true,
-    hasPeers: () => true,
-    onAnswer: () => {},
-    onRole: () => {},
+  const claiming = starved(() => {
+    asked++
+    return 'holder'
   })
   const abort = new AbortController()
   const running = claiming.run(abort.signal)

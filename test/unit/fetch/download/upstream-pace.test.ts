@@ -6,7 +6,7 @@ it('is what a chunk took since this holder was heard of', () => {
   const pace = new UpstreamPace()
   pace.saw('a', 0, 100)
   pace.saw('a', 0, 900)
-  expect(pace.chunkMs).toBeUndefined()
+  expect(pace.chunkMs).toBe(0)
   pace.saw('a', 1, 1_100)
   pace.saw('a', 1, 5_000)
   expect(pace.chunkMs).toBe(1_000)
@@ -17,7 +17,7 @@ it('is what a chunk took since this holder was heard of', () => {
 it('does not count what was brought before the first answer, nor by another one, nor while nobody had the claim; and is kept', () => {
   const pace = new UpstreamPace()
   pace.saw('a', 50, 10)
-  expect(pace.chunkMs).toBeUndefined()
+  expect(pace.chunkMs).toBe(0)
   pace.saw('a', 51, 2_010)
   expect(pace.chunkMs).toBe(2_000)
   pace.saw('b', 60, 300_000)
@@ -30,6 +30,14 @@ it('does not count what was brought before the first answer, nor by another one,
   pace.saw('b', 62, 900_000)
   pace.saw('b', 63, 900_100)
   expect(pace.chunkMs).toBe(100)
+})
+
+it('begins anew with a holder that does', () => {
+  const pace = new UpstreamPace()
+  pace.saw('a', 10, 0)
+  pace.saw('a', 3, 1_000)
+  pace.saw('a', 4, 1_500)
+  expect(pace.chunkMs).toBe(500)
 })
 
 it('tells which chunks are with the swarm, while whoever brought them goes on', () => {
