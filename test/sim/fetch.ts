@@ -29,6 +29,10 @@ export class Fetch {
   #tellAt = Number.POSITIVE_INFINITY
   #wakeAt = Number.POSITIVE_INFINITY
   #progressAt = 0
+  /** The chunk that its client waits for, and since when. */
+  #front = 0
+  #frontAt = Number.POSITIVE_INFINITY
+  #longestWait = 0
 
   constructor(world: World, machine: Machine, layer: number, isSeed: boolean) {
     const { chunks } = world.scenario
@@ -50,7 +54,13 @@ export class Fetch {
     return this.machine.isAlive
   }
 
+  /** The longest time that its client, which reads in order, had to wait for the next chunk, in ms. */
+  get longestWait(): number {
+    return this.#longestWait
+  }
+
   start(): void {
+    this.#frontAt = this.world.now
     this.claimant.start()
   }
 
@@ -95,11 +105,18 @@ export class Fetch {
     if (!this.held.set(chunk)) return false
     this.announcer.got(chunk, from)
     this.tell()
+    if (chunk === this.#front) this.#advance()
     if (this.held.isFull) {
       this.machine.completed(this.world.now)
       this.claimant.done()
     }
     return true
+  }
+
+  #advance(): void {
+    this.#longestWait = Math.max(this.#longestWait, this.world.now - this.#frontAt)
+    this.#frontAt = this.world.now
+    while (this.held.has(this.#front)) this.#front++
   }
 
   /** The list of checkpoints has grown. */

@@ -50,6 +50,7 @@ export function readOptions(args: readonly string[]): string | { scenario: Scena
   const number = (value: string | undefined, otherwise: number) => (value === undefined ? otherwise : Number(value))
   const plain = plainScenario
   const [slowNodes, slowRate] = (values.slow ?? '').split('=')
+  if (values.slow !== undefined && slowRate === undefined) throw new Error('slow is not N=R; see --help')
   const killed = values['kill-holder']
   const scenario: Scenario = {
     ...plain,
@@ -70,7 +71,9 @@ export function readOptions(args: readonly string[]): string | { scenario: Scena
     killHolder: killed === undefined ? undefined : Number(killed),
     isSilent: values.silent,
   }
-  const wrong = Object.entries(scenario).find(([, value]) => [value].flat().some((one) => Number.isNaN(one)))
+  const wrong = Object.entries(scenario).find(([, value]) =>
+    [value, Object.values(value ?? {})].flat().some((one) => Number.isNaN(one)),
+  )
   if (wrong !== undefined) throw new Error(`${wrong[0]} is not a number; see --help`)
   return { scenario, isJson: values.json }
 }

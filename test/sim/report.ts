@@ -30,10 +30,11 @@ function byRate({ nodes, scenario }: Result): string {
   const size = (scenario.chunks * scenario.layers * scenario.chunkBytes) / 125
   return rates
     .map((rate) => {
-      const last = Math.max(
-        ...nodes.filter((node) => node.rate === rate).map(({ ms }) => ms ?? Number.POSITIVE_INFINITY),
-      )
-      return `${rate}: last ${(last / 1000).toFixed(1)} s = ${(last / Math.max(size / rate, size / (scenario.upstream || rate))).toFixed(3)} of own limit`
+      const alike = nodes.filter((node) => node.rate === rate)
+      const last = Math.max(...alike.map(({ ms }) => ms ?? Number.POSITIVE_INFINITY))
+      const limit = Math.max(size / rate, size / (scenario.upstream || rate))
+      const wait = Math.max(...alike.map(({ longestWait }) => longestWait))
+      return `${rate}: last ${(last / 1000).toFixed(1)} s = ${(last / limit).toFixed(3)} of own limit, a client waits up to ${(wait / 1000).toFixed(1)} s`
     })
     .join('; ')
 }

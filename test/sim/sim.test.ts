@@ -55,6 +55,21 @@ describe('a fleet that fetches one image', () => {
     expect(result.upstream).toBeLessThan(1.02)
   })
 
+  it.each([1, 2, 3])('lets no client wait long, though one line is slow among fast ones (seed %i)', (seed) => {
+    const { nodes } = run({
+      nodes: 8,
+      rates: [25],
+      upstream: 25,
+      slow: { nodes: 1, rate: 1.25 },
+      layers: 3,
+      chunks: 43,
+      seed,
+    })
+    const waits = nodes.map(({ rate, longestWait }) => ({ rate, longestWait }))
+    // All requests that a node begins with take 67 s on such a line.
+    for (const { rate, longestWait } of waits) expect(longestWait).toBeLessThan(rate === 1.25 ? 80_000 : 25_000)
+  })
+
   it.each([1, 2, 3])('loses at most two chunks to each liar, and no time to who sends nothing (seed %i)', (seed) => {
     const result = run({ nodes: 16, liars: 2, stallers: 1, seed })
     expect(result.isComplete).toBe(true)

@@ -10,6 +10,8 @@ interface NodeResult {
   /** From its start until it had everything, in ms; undefined if it never did. */
   readonly ms: number | undefined
   readonly isOriginal: boolean
+  /** The longest time that a client of it had to wait for the next chunk of a layer, in ms. */
+  readonly longestWait: number
 }
 
 export interface Result {
@@ -101,8 +103,9 @@ function summary(world: World, fluid: number): Result {
   const { scenario, counters } = world
   const nodes = [...world.machines.values()]
     .filter(({ id, isAlive }) => id.startsWith('node-') && isAlive)
-    .map(({ id, rate, startedAt, doneAt, isOriginal }) => {
-      return { id, rate, ms: doneAt === undefined ? undefined : doneAt - startedAt, isOriginal }
+    .map(({ id, rate, startedAt, doneAt, isOriginal, fetches }) => {
+      const longestWait = Math.max(...fetches.map((fetch) => fetch.longestWait))
+      return { id, rate, ms: doneAt === undefined ? undefined : doneAt - startedAt, isOriginal, longestWait }
     })
   const times = nodes.filter(({ isOriginal }) => isOriginal).map(({ ms }) => ms ?? Number.POSITIVE_INFINITY)
   const sorted = times.sort((a, b) => a - b)

@@ -1,6 +1,14 @@
 import { Bitfield } from '../../verify/bitfield.ts'
 import type { PeerId } from '../peer-id.ts'
-import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS, UPLOAD_AHEAD_MS } from './constants.ts'
+import {
+  ASK_MS,
+  MIN_OVERTAKEN,
+  OFFER_LIMIT_MS,
+  OFFER_MS,
+  ONLY_PEER_OFFERS,
+  OVERTAKEN_TIMES,
+  UPLOAD_AHEAD_MS,
+} from './constants.ts'
 import type { PeerTable } from './peer-table.ts'
 import type { Turns } from './turns.ts'
 
@@ -19,13 +27,15 @@ export interface AnnouncePlan {
 /** A chunk that some peers may lack and were not told of. */
 interface Fresh {
   readonly chunk: number
+  /** Times that it was offered, but to those who left. */
   told: number
   /** Whether nobody else has it to give on: it came from upstream, or no peer had it when it was told first. */
   isRare: boolean | undefined
   /** Who was offered it alone and has not got it yet. */
   offeredTo: PeerId | undefined
-  /** When it was told last. */
+  /** When it was told last, and how many chunks that nobody has had been delivered by then. */
   toldAt: number
+  deliveredBefore: number
 }
 
 interface AnnouncerOptions {
@@ -52,8 +62,12 @@ export class Announcer {
   readonly #pending = new Map<string, number>()
   #fresh: Fresh[] = []
   #servedAt = 0
+  /** When each peer got something from here last. */
+  readonly #served = new Map<PeerId, number>()
   /** Time between two chunks that are sent, in ms, smoothed. */
   #serveMs = OFFER_MS
+  /** Chunks that nobody had which were offered and delivered. */
+  #delivered = 0
   /** From the offer of a chunk that nobody has until it was sent, in ms, smoothed. */
   #deliverMs = OFFER_MS
 
@@ -101,10 +115,12 @@ export class Announcer {
     this.#told.get(peer)?.set(chunk)
     const ms = Math.min(now - this.#servedAt, OFFER_MS)
     this.#servedAt = now
+    if (this.#told.has(peer)) this.#served.set(peer, now)
     this.#serveMs += (ms - this.#serveMs) * 0.2
     const fresh = this.#fresh.find((one) => one.chunk === chunk && one.offeredTo === peer)
     if (fresh === undefined) return
     fresh.offeredTo = undefined
+    this.#delivered++
     this.#deliverMs += (now - fresh.toldAt - this.#deliverMs) * 0.2
   }
 
@@ -118,11 +134,12 @@ export class Announcer {
 
   leave(peer: PeerId): void {
     this.#told.delete(peer)
+    this.#served.delete(peer)
     this.#replies.delete(peer)
     for (const fresh of this.#fresh) {
       if (fresh.offeredTo !== peer) continue
       fresh.offeredTo = undefined
-      fresh.toldAt = Number.NEGATIVE_INFINITY
+      fresh.told = 0
     }
   }
 
@@ -146,13 +163,15 @@ export class Announcer {
     const done = new Set<Fresh>()
     let left = room
     let wakeAt = Number.POSITIVE_INFINITY
-    this.#fresh.sort((a, b) => a.told - b.told)
+    const overtaken = new Set(this.#fresh.filter((fresh) => this.#isOvertaken(fresh)))
+    const rank = (fresh: Fresh) => (overtaken.has(fresh) ? -1 : fresh.told)
+    this.#fresh.sort((a, b) => rank(a) - rank(b))
     for (const fresh of this.#fresh) {
       if (left <= 0) break
       const { chunk } = fresh
       fresh.isRare ??= !this.#peers.isBeingSpread(chunk)
       // Who has it now has it for the others.
-      if (fresh.told > 0 && fresh.isRare && now < fresh.toldAt + patience) {
+      if (fresh.told > 0 && fresh.isRare && now < fresh.toldAt + patience && !overtaken.has(fresh)) {
         wakeAt = Math.min(wakeAt, fresh.toldAt + patience)
         continue
       }
@@ -164,6 +183,7 @@ export class Announcer {
       left--
       fresh.told++
       fresh.toldAt = now
+      fresh.deliveredBefore = this.#delivered
       fresh.offeredTo = fresh.isRare ? peer : undefined
       if (fresh.isRare) busy.add(peer)
       this.#told.get(peer)?.set(chunk)
@@ -175,6 +195,13 @@ export class Announcer {
     }
     if (done.size > 0) this.#fresh = this.#fresh.filter((fresh) => !done.has(fresh))
     return wakeAt
+  }
+
+  /** Whether who was offered a chunk alone gets nothing, so that all others wait for it: a slow line, or none at all. */
+  #isOvertaken({ chunk, offeredTo, toldAt, deliveredBefore }: Fresh): boolean {
+    if (offeredTo === undefined || (this.#served.get(offeredTo) ?? 0) > toldAt) return false
+    const others = this.#delivered - deliveredBefore
+    return others >= Math.max(MIN_OVERTAKEN, this.#told.size * OVERTAKEN_TIMES) && !this.#peers.isBeingSpread(chunk)
   }
 
   /**
@@ -199,5 +226,5 @@ export class Announcer {
 }
 
 function newFresh(chunk: number, isRare: boolean | undefined): Fresh {
-  return { chunk, told: 0, toldAt: 0, isRare, offeredTo: undefined }
+  return { chunk, told: 0, toldAt: 0, deliveredBefore: 0, isRare, offeredTo: undefined }
 }

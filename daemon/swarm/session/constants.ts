@@ -1,6 +1,12 @@
 /** Chunks ahead of what is needed next from which the rarest is taken first: order costs time, far order costs clients. */
 export const WINDOW_CHUNKS = 32
 
+/**
+ * A chunk that this part of the peers has is taken in order, as clients read: the client of a node with a slow line among fast
+ * ones waits for the chunk that is needed next, and not for all of the window.
+ */
+export const PLENTY_PART = 0.5
+
 /** Chunks that may be under way to this session at the same time. */
 export const MAX_CHUNKS_UNDER_WAY = 24
 
@@ -70,6 +76,13 @@ export const ASK_MS = 40
 /** A chunk that no peer has is offered to another one after four times what that takes usually, within these limits, in ms. */
 export const OFFER_MS = 500
 export const OFFER_LIMIT_MS = 8_000
+
+/**
+ * A chunk that no other peer has is offered to another one as well, and before all others, when each peer could have got so many
+ * others since, at least so many were delivered, and none to who was offered it. With 1 equal peers were taken for slow ones.
+ */
+export const OVERTAKEN_TIMES = 2
+export const MIN_OVERTAKEN = 8
 
 /** A peer that has everything is not waited for to offer it when nothing arrived for this long at least, in ms. */
 export const SOURCE_MS = 3_000

@@ -9,6 +9,7 @@ import {
   MAX_FAILURES,
   MAX_GONE,
   MAX_RUN,
+  PLENTY_PART,
   RATE_WEIGHT,
   RUN_MS,
 } from './constants.ts'
@@ -127,6 +128,11 @@ export class PeerTable {
 
   copies(chunk: number): number {
     return this.#copies[chunk] ?? 0
+  }
+
+  /** Copies from which on a chunk is not rare any more, and is as good as any other one. */
+  get plenty(): number {
+    return this.size === 1 ? 1 : Math.max(2, Math.ceil(this.size * PLENTY_PART))
   }
 
   /** Whether a chunk can be expected: who has it is not one that was only busy lately, or given up before. */

@@ -241,15 +241,16 @@ export class Session {
       })
     }
     if (offers.length === 0) return []
+    const { plenty } = this.peers
     return pick({
       held: this.#held,
       verifiable: this.#verifiable,
       isUnderWay: (chunk) => counted.has(chunk),
-      copies: (chunk) => this.peers.copies(chunk),
+      copies: (chunk) => Math.min(this.peers.copies(chunk), plenty),
       isCommon: (chunk) => this.peers.isCommon(chunk, late),
       urgent: this.#urgent,
-      // From an only peer in order, as clients read.
-      rank: (chunk) => (this.peers.size === 1 ? chunk : (this.#ranks[chunk] ?? 0)),
+      // In order, as clients read, what needs nobody's help to be spread.
+      rank: (chunk) => (this.peers.copies(chunk) >= plenty ? chunk : (this.#ranks[chunk] ?? 0)),
       offers,
       random: this.#random,
       requests,

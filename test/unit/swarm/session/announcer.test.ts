@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
-import { ASK_MS, OFFER_LIMIT_MS, OFFER_MS, ONLY_PEER_OFFERS } from '../../../../daemon/swarm/session/constants.ts'
+import {
+  ASK_MS,
+  MIN_OVERTAKEN,
+  OFFER_LIMIT_MS,
+  OFFER_MS,
+  ONLY_PEER_OFFERS,
+} from '../../../../daemon/swarm/session/constants.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
 import { Turns } from '../../../../daemon/swarm/session/turns.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
@@ -97,6 +103,23 @@ describe('the announcer', () => {
     scene.peers.leave('a')
     scene.announcer.leave('a')
     expect(scene.tells(ASK_MS, 6)).toEqual(['b:0'])
+  })
+
+  it('offers to another peer, before all that is new, what others have overtaken on its way to a slow one', () => {
+    const scene = new Scene(['slow', 'a', 'b', 'c'])
+    scene.got(0)
+    expect(scene.tells(0, 6)).toEqual(['slow:0'])
+    for (let chunk = 1; chunk <= MIN_OVERTAKEN; chunk++) {
+      scene.got(chunk)
+      const [told = ''] = scene.tells(chunk, 6)
+      expect(told).toMatch(new RegExp(`^[abc]:${chunk}$`))
+      scene.announcer.asked(told.slice(0, 1), chunk)
+      scene.announcer.served(told.slice(0, 1), chunk, chunk)
+    }
+    scene.got(MIN_OVERTAKEN + 1)
+    const [first, second] = scene.tells(MIN_OVERTAKEN + 1, 6)
+    expect(first).toMatch(/^[abc]:0$/)
+    expect(second).toMatch(new RegExp(`^[abc]:${MIN_OVERTAKEN + 1}$`))
   })
 
   it('tells of a chunk that came from a peer as fast as there is room', () => {

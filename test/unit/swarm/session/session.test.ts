@@ -22,15 +22,20 @@ import type { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { having } from './fields.ts'
 
-/** A session of which nothing is random, and what its caller does. */
+/** A session of which nothing is random, unless its test says how, and what its caller does. */
 class Scene {
   readonly held: Bitfield
   readonly pace = new LinePace()
   readonly session: Session
 
-  constructor(length: number, peers: Record<string, readonly number[]>, held: readonly number[] = []) {
+  constructor(
+    length: number,
+    peers: Record<string, readonly number[]>,
+    held: readonly number[] = [],
+    random = () => 0.5,
+  ) {
     this.held = having(length, ...held)
-    this.session = new Session({ held: this.held, random: () => 0.5, pace: this.pace, now: 0 })
+    this.session = new Session({ held: this.held, random, pace: this.pace, now: 0 })
     this.session.verifiable = length
     for (const [id, chunks] of Object.entries(peers)) this.session.peers.join(id, having(length, ...chunks))
   }
@@ -83,6 +88,19 @@ describe('a session', () => {
     const scene = new Scene(50, { a: [1, 45], b: [1], c: [1] })
     scene.session.urgent = [45]
     expect(scene.starts(0)[0]).toBe('a:45')
+  })
+
+  it('asks for what is rare first, and in order for what half of its peers have', () => {
+    const all = Array.from({ length: 40 }, (_, chunk) => chunk)
+    const peers = Object.fromEntries(['a', 'b', 'c', 'd'].map((peer) => [peer, all.filter((chunk) => chunk !== 25)]))
+    let last = 1
+    const falling = () => {
+      last -= 0.01
+      return last > 0 ? last : 0.5
+    }
+    const scene = new Scene(40, { ...peers, e: all, f: [] }, [], falling)
+    const chunks = scene.session.plan(0).start.map(({ first }) => first)
+    expect(chunks).toEqual([25, 0, 1, 2, 3, 4, 5, 6])
   })
 
   it('has a bounded number of requests under way, of one peer and in all', () => {
