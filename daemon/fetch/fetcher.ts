@@ -59,7 +59,7 @@ export class Fetcher implements ContentSource {
   constructor(options: FetcherOptions) {
     const pace = new LinePace()
     const onFetched: FetcherOptions['onFetched'] = (origin, bytes) => {
-      pace.received(bytes)
+      pace.received(bytes, performance.now())
       options.onFetched(origin, bytes)
     }
     this.#options = { ...options, onFetched }

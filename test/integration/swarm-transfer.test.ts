@@ -15,7 +15,7 @@ import { digestOf } from '../../proxy/oci/digest.ts'
 import { collect, MemoryContent, until } from '../fixtures/swarm.ts'
 
 const log = pino({ level: 'silent' })
-const deadlines = { connect: 500, headers: 500, idle: 300 }
+const deadlines = { connect: 500, headers: 500, idle: 300, taking: 300 }
 const signal = () => AbortSignal.timeout(10_000)
 
 const cleanups: (() => unknown)[] = []

@@ -143,10 +143,7 @@ export class Fetch {
     if (!this.isActive || this.machine.kind !== 'honest') return
     if (world.now - this.#progressAt > PROGRESS_MS) this.#progress()
     world.counters.plans++
-    const { start, cancel, wakeAt } = session.plan(world.now, {
-      budget: Math.max(0, slots.free),
-      requests: slots.spare,
-    })
+    const { start, cancel, wakeAt } = session.plan(world.now, slots.room)
     for (const request of start) {
       const peer = this.connected.get(request.peer)
       if (peer === undefined) throw new Error(`${this.id} asks ${request.peer}, which it does not know`)
@@ -179,6 +176,7 @@ export class Fetch {
     this.#progressAt = this.world.now
     for (const transfer of this.#transfers.values()) {
       if (transfer.isMoving) this.session.progress(transfer.request.id, this.world.now)
+      transfer.count()
     }
   }
 

@@ -14,6 +14,8 @@ export class Transfer {
   #forget: () => void = () => {}
   /** The chunk that is being sent. */
   #at: number
+  /** Bytes that the node's pace was told of. */
+  #counted = 0
 
   constructor(client: Fetch, server: Fetch, request: ChunkRequest) {
     this.client = client
@@ -42,6 +44,16 @@ export class Transfer {
   fail(): void {
     this.stop()
     this.#end('failed')
+  }
+
+  /** Tells the node's pace how much has come since the last time. */
+  count(): void {
+    const { world, machine } = this.client
+    const flow = this.#flow
+    if (flow === undefined) return
+    if (!flow.isOver) flow.settle(world.now)
+    if (flow.moved > this.#counted) machine.pace.received(flow.moved - this.#counted, world.now)
+    this.#counted = flow.moved
   }
 
   stop(): void {
@@ -101,6 +113,7 @@ export class Transfer {
     const { client, server, request } = this
     const { world } = client
     if (!client.isActive) return
+    this.count()
     const { chunkBytes } = world.scenario
     if (server.machine.kind === 'liar') {
       world.counters.wrongChunks++

@@ -69,6 +69,9 @@ export const FAIR_SHARES = 2
 /** A turn at upstream ends after this long, in ms, at the next chunk. */
 export const TURN_MS = 30_000
 
+/** A node that says for longer, in ms, that it is its turn is not waited for. */
+export const OTHERS_TURN_MS = 45_000
+
 /** Without a chunk for this time up to twice as long, in ms, a node does not wait for its turn any more. */
 export const ALONE_MS = 90_000
 
@@ -101,6 +104,11 @@ export const TAKE_BACK_MS = 5_000
 
 /** How often a peer may take back what it said of a blob and say something else. */
 export const MAX_INTRODUCTIONS = 4
+
+/** A peer that has left is not met again for so long, in ms, doubled each time up to the limit; and of how many that is remembered. */
+export const RETURN_MS = 1_000
+export const RETURN_LIMIT_MS = 60_000
+export const MAX_DEPARTED = 256
 
 /** Repositories of one blob that are remembered of what peers say. */
 export const MAX_REPOSITORIES_HEARD = 64

@@ -1,3 +1,5 @@
+import type { Room } from '../../swarm/session/plan.ts'
+
 /** A number of things that may be under way at the same time, whoever starts them. */
 export class Slots {
   readonly #limit: number
@@ -16,8 +18,9 @@ export class Slots {
     return this.#taken === 0
   }
 
-  get free(): number {
-    return this.#limit - this.#taken
+  /** What a session may start. */
+  get room(): Room {
+    return { budget: Math.max(0, this.#limit - this.#taken), requests: this.spare, running: this.#taken }
   }
 
   /** How many more there should be; less than 0 where there are more than usual. */
@@ -25,7 +28,7 @@ export class Slots {
     return this.#usual - this.#taken
   }
 
-  /** The caller has looked at `free` before. */
+  /** The caller has looked at `room` before. */
   take(): void {
     this.#taken++
   }

@@ -7,6 +7,7 @@ import { waitFor } from '../wait.ts'
 import type { Assembly, AssemblyEvents } from './assembly.ts'
 import { ANSWER_MS, MAX_INTRODUCTIONS, MAX_PEERS, SECOND_LIST_MS, WANTED_PEERS } from './constants.ts'
 import { type Attempt, SizeConflict } from './context.ts'
+import { Departed } from './departed.ts'
 import { Lies } from './lies.ts'
 import { Lists } from './lists.ts'
 import { PeerAccess } from './peer-access.ts'
@@ -18,6 +19,7 @@ export class Swarming {
   readonly lies = new Lies()
   readonly #attempt: Attempt
   readonly #members = new Map<PeerId, Member>()
+  readonly #departed = new Departed()
   readonly #transfers: PeerTransfers
   readonly #lists: Lists
   readonly #access: PeerAccess
@@ -122,7 +124,7 @@ export class Swarming {
   meet(peer: PeerId): void {
     const { tools, request, signal, excluded } = this.#attempt
     if (peer === tools.self() || this.#members.has(peer) || excluded.has(peer) || signal.aborted) return
-    if (this.#members.size >= MAX_PEERS) return
+    if (this.#members.size >= MAX_PEERS || this.#departed.isLately(peer, performance.now())) return
     const member: Member = { id: peer, view: undefined, metAt: performance.now(), introductions: 0 }
     this.#members.set(peer, member)
     const isCurrent = () => this.#members.get(peer) === member && !signal.aborted
@@ -192,11 +194,10 @@ export class Swarming {
     const session = this.#session
     if (session === undefined || assembly === undefined || assembly.proven !== undefined) return
     const now = performance.now()
-    const stands = (view: View) => this.#members.get(view.peer)?.view === view
-    for (const [peer, reason] of this.lies.caught(now, stands)) this.#attempt.ban(peer, reason)
+    for (const [peer, reason] of this.lies.caught(now, (view) => this.#members.get(view.peer)?.view === view))
+      this.#attempt.ban(peer, reason)
     this.sync()
-    const { free, spare } = tools.slots
-    const { start, cancel, wakeAt } = session.plan(now, { budget: Math.max(0, free), requests: spare })
+    const { start, cancel, wakeAt } = session.plan(now, tools.slots.room)
     for (const id of cancel) this.#transfers.cancel(id, 'it is not needed any more')
     for (const request of start) void this.#transfers.run(request, assembly, session)
     if (tools.slots.spare <= 0) tools.slots.whenFree(this.#pumpLater)
@@ -291,6 +292,7 @@ export class Swarming {
     const { tools, request, changed } = this.#attempt
     tools.logger.debug({ digest: request.digest, peer: member.id, reason }, 'a peer does not take part')
     this.#members.delete(member.id)
+    this.#departed.add(member.id, performance.now())
     this.#session?.peers.leave(member.id)
     changed.notify()
     this.pump()

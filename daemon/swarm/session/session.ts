@@ -1,44 +1,29 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import {
-  DEAD_MS,
   LEAST_REQUESTS,
   MAX_CHUNKS_UNDER_WAY,
   MAX_REQUESTS,
   REQUESTS_PER_PEER,
   SILENT_CHUNKS,
-  SLOW_MS,
   SOURCE_MS,
-  STALL_MS,
   URGENT_REQUESTS,
 } from './constants.ts'
 import type { LinePace } from './line-pace.ts'
 import { PeerTable } from './peer-table.ts'
 import { type Offer, type Pick, pick } from './picker.ts'
-import { type ChunkRequest, type Running, slowMs, survey } from './survey.ts'
+import type { Plan, Room } from './plan.ts'
+import { type ChunkRequest, type Limits, limitsOf, type Running, survey } from './survey.ts'
 
 export type { ChunkRequest } from './survey.ts'
 
 /** How a request to a peer ended; the chunks that it brought were told one by one before. */
 export type RequestEnd = 'done' | 'busy' | 'absent' | 'failed' | 'cancelled'
 
-/** What is to be done now. */
-export interface Plan {
-  readonly start: readonly ChunkRequest[]
-  readonly cancel: readonly number[]
-  /** When to ask again, if nothing happens before; in ms of the session's clock. */
-  readonly wakeAt: number
-}
+/** Of an only session. */
+const ROOM = { budget: MAX_CHUNKS_UNDER_WAY, requests: MAX_REQUESTS }
 
 const NOTHING: ReadonlySet<number> = new Set()
-
-/** What a session may begin, as other sessions of its node leave room. */
-interface Room {
-  /** Chunks. */
-  readonly budget: number
-  /** Requests; a session that has next to none may begin some all the same. */
-  readonly requests: number
-}
 
 interface SessionOptions {
   /** Chunks that are held; the caller sets bits before it tells of them. */
@@ -69,6 +54,7 @@ export class Session {
   #chunkMs: number | undefined
   /** When time alone changes what is to be done. */
   #wakes = 0
+  #limits: Limits = limitsOf(undefined, 0)
   #now: number
   /** When peers last sent anything. */
   #progressAt: number
@@ -187,21 +173,22 @@ export class Session {
     if (end === 'busy') this.peers.busy(peer, now, this.#random())
     if (end === 'failed') this.peers.failed(peer, now)
     // It takes requests and sends nothing: whatever the reason, it is of no use.
-    if (end === 'cancelled' && now - request.lastByteAt > DEAD_MS) this.peers.giveUp(peer)
+    if (end === 'cancelled' && now - request.lastByteAt > this.#limits.dead) this.peers.giveUp(peer)
     if (end === 'absent') {
       for (let chunk = request.at; chunk < request.first + request.count; chunk++) this.peers.lacks(peer.id, chunk)
     }
   }
 
   /** Decides what to ask for. What it starts counts as under way until `ended` is told. */
-  plan(now: number, { budget, requests: left }: Room = { budget: MAX_CHUNKS_UNDER_WAY, requests: MAX_REQUESTS }): Plan {
+  plan(now: number, room: Room = { ...ROOM, running: this.#running.size }): Plan {
+    const { budget, requests: left } = room
     this.#now = now
     const spare = this.#urgent.length > 0 ? URGENT_REQUESTS : 0
     const running = this.#running.size
     const requests = Math.max(Math.min(left, MAX_REQUESTS - running), LEAST_REQUESTS - running)
     // Most calls are for news that change nothing.
-    const room = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
-    const able = Math.min(requests, room)
+    const chunks = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
+    const able = Math.min(requests, chunks)
     const isRoomSame = able <= this.#leftOver && this.peers.version === this.#versionBefore
     const isSame =
       this.#held.count === this.#heldBefore && this.peers.size === this.#peersBefore && (able <= 0 || isRoomSame)
@@ -210,9 +197,10 @@ export class Session {
     this.#heldBefore = this.#held.count
     this.#peersBefore = this.peers.size
     this.#versionBefore = this.peers.version
+    this.#limits = limitsOf(this.#chunkMs, this.#pace.shareMs(room.running, now))
     const cancel = [...this.#running.values()].filter((request) => this.#isUseless(request, now)).map(({ id }) => id)
     if (this.#held.isFull) return { start: [], cancel, wakeAt: Number.POSITIVE_INFINITY }
-    const picks = requests + spare > 0 && room > 0 ? this.#pick(now, requests, room) : []
+    const picks = requests + spare > 0 && chunks > 0 ? this.#pick(now, requests, chunks) : []
     const start = picks.map((one) => this.#start(one, now))
     this.#leftOver = able - start.length
     this.#wakes = cancel.length > 0 ? now : this.#wakeAt(now)
@@ -220,7 +208,7 @@ export class Session {
   }
 
   #pick(now: number, requests: number, budget: number): Pick[] {
-    const { counted, asked, late, silent } = survey(this.#running, this.#held, this.#chunkMs, now)
+    const { counted, asked, late, silent } = survey(this.#running, this.#held, this.#limits, now)
     const typical = this.peers.typicalRate
     const offers: Offer[] = []
     for (const peer of this.peers.all()) {
@@ -269,7 +257,7 @@ export class Session {
 
   /** All that it would still bring is held, its peer has left, or it is silent for too long. */
   #isUseless(request: Running, now: number): boolean {
-    if (this.peers.get(request.peer) === undefined || now - request.lastByteAt > DEAD_MS) return true
+    if (this.peers.get(request.peer) === undefined || now - request.lastByteAt > this.#limits.dead) return true
     return this.#held.firstMissing(request.at) >= request.first + request.count
   }
 
@@ -281,15 +269,16 @@ export class Session {
 
   /** The next moment at which time alone changes what is to be done. */
   #wakeAt(now: number): number {
+    const { late, lateAtEnd, stalled, dead } = this.#limits
     let wakeAt = Number.POSITIVE_INFINITY
     const at = (time: number) => {
       if (time > now) wakeAt = Math.min(wakeAt, time)
     }
     for (const { lastByteAt, since } of this.#running.values()) {
-      at(lastByteAt + STALL_MS + 1)
-      at(lastByteAt + DEAD_MS + 1)
-      at(since + (this.#chunkMs ?? SLOW_MS) + 1)
-      at(since + slowMs(this.#chunkMs) + 1)
+      at(lastByteAt + stalled + 1)
+      at(lastByteAt + dead + 1)
+      at(since + lateAtEnd + 1)
+      at(since + late + 1)
     }
     for (const { restUntil } of this.peers.all()) at(restUntil)
     return wakeAt

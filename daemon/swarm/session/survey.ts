@@ -1,6 +1,6 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
 import type { PeerId } from '../peer-id.ts'
-import { COPIES, SLOW_FACTOR, SLOW_MS, STALL_MS } from './constants.ts'
+import { COPIES, DEAD_MS, SHARE_DEAD, SHARE_SLOW, SHARE_STALL, SLOW_FACTOR, SLOW_MS, STALL_MS } from './constants.ts'
 
 /** Chunks `first` up to and including `first + count - 1`, asked of one peer. */
 export interface ChunkRequest {
@@ -31,13 +31,17 @@ export interface Survey {
   readonly silent: ReadonlySet<PeerId>
 }
 
-/** @param chunkMs what a chunk takes at present, in ms; undefined before the first one */
-export function survey(
-  running: ReadonlyMap<number, Running>,
-  held: Bitfield,
-  chunkMs: number | undefined,
-  now: number,
-): Survey {
+/** How long requests may take, in ms. */
+export interface Limits {
+  /** For a chunk, before it is asked for elsewhere as well; and where it is one of the last ones. */
+  readonly late: number
+  readonly lateAtEnd: number
+  /** Without a byte, before it is asked for elsewhere as well; and before it is given up. */
+  readonly stalled: number
+  readonly dead: number
+}
+
+export function survey(running: ReadonlyMap<number, Running>, held: Bitfield, limits: Limits, now: number): Survey {
   const counted = new Set<number>()
   const asked = new Map<PeerId, Set<number>>()
   const late = new Set<PeerId>()
@@ -54,11 +58,11 @@ export function survey(
   const isEnd = times.size === held.length - held.count
   for (const request of running.values()) {
     const { peer, at, first, count, since, lastByteAt } = request
-    const isSilent = now - lastByteAt > STALL_MS
+    const isSilent = now - lastByteAt > limits.stalled
     if (isSilent) silent.add(peer)
-    const isLate = isSilent || now - since > slowMs(chunkMs)
+    const isLate = isSilent || now - since > limits.late
     if (isLate) late.add(peer)
-    const isDoubtful = isLate || (isEnd && now - since > (chunkMs ?? SLOW_MS))
+    const isDoubtful = isLate || (isEnd && now - since > limits.lateAtEnd)
     for (let chunk = at; chunk < first + count; chunk++) {
       if (!isDoubtful || (times.get(chunk) ?? 0) >= COPIES) counted.add(chunk)
     }
@@ -66,7 +70,12 @@ export function survey(
   return { counted, asked, late, silent }
 }
 
-/** From when on a chunk takes too long. */
-export function slowMs(chunkMs: number | undefined): number {
-  return Math.max(SLOW_MS, (chunkMs ?? 0) * SLOW_FACTOR)
+/** @param shareMs what a chunk takes, if all requests of this node get the same part of what comes at present; 0 if not known */
+export function limitsOf(chunkMs: number | undefined, shareMs: number): Limits {
+  return {
+    late: Math.max(SLOW_MS, (chunkMs ?? 0) * SLOW_FACTOR, shareMs * SHARE_SLOW),
+    lateAtEnd: Math.max(chunkMs ?? SLOW_MS, shareMs),
+    stalled: Math.max(STALL_MS, shareMs * SHARE_STALL),
+    dead: Math.max(DEAD_MS, shareMs * SHARE_DEAD),
+  }
 }

@@ -4,11 +4,16 @@ export interface TransferDeadlines {
   readonly connect: number
   /** Until the headers are there: the peer opens a file, behind others if its disk is busy. */
   readonly headers: number
-  /** Longest silence within a body, for the receiver, and longest time that a receiver may take nothing, for the sender. */
+  /** Longest silence within a body, for the receiver. */
   readonly idle: number
+  /**
+   * The same for the sender, which sees it less well: its system takes nothing more until a third of what it has is sent, and that
+   * takes long where ten chunks go over a line of 1 Mbit/s.
+   */
+  readonly taking: number
 }
 
-export const transferDeadlines: TransferDeadlines = { connect: 1500, headers: 5000, idle: 10_000 }
+export const transferDeadlines: TransferDeadlines = { connect: 1500, headers: 5000, idle: 10_000, taking: 120_000 }
 
 /** A path has a digest or an encoded reference; names in references have up to 255 characters, each encoded in up to three. */
 export const MAX_URL_BYTES = 2048

@@ -145,7 +145,7 @@ export class TransferServer {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // no handler: Node then destroys the socket; it counts only time in which nothing was sent
-    response.setTimeout(this.#options.deadlines.idle)
+    response.setTimeout(this.#options.deadlines.taking)
     try {
       await this.#answer(request, response)
     } catch (error) {

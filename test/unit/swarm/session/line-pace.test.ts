@@ -1,6 +1,12 @@
 import { expect, it } from 'vitest'
-import { CHUNK_LIMIT_MS, FIRST_CHUNK_LIMIT_MS, PACE_HALF_LIFE_MS } from '../../../../daemon/swarm/session/constants.ts'
+import {
+  CHUNK_LIMIT_MS,
+  FIRST_CHUNK_LIMIT_MS,
+  PACE_HALF_LIFE_MS,
+  RATE_WINDOW_MS,
+} from '../../../../daemon/swarm/session/constants.ts'
 import { LinePace } from '../../../../daemon/swarm/session/line-pace.ts'
+import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 
 it('follows what chunks take', () => {
   const pace = new LinePace()
@@ -21,4 +27,23 @@ it('one peer that dawdles does not make a line slow, nor does what was so long a
   expect(pace.chunkMs(later)).toBeLessThan(1)
   pace.arrived(500, later)
   expect(pace.chunkMs(later)).toBe(500)
+})
+
+it('tells what a chunk takes where requests share the line, as long as something comes', () => {
+  const pace = new LinePace()
+  expect(pace.shareMs(10, 0)).toBe(0)
+  const step = RATE_WINDOW_MS / 20
+  let now = 1_000
+  const receive = (bytes: number, ms: number) => {
+    for (const end = now + ms; now < end; now += step) pace.received((bytes * step) / 1000, now)
+  }
+  receive(chunkBytes / 10, 10_000)
+  expect(pace.shareMs(1, now) / 10_000).toBeCloseTo(1, 1)
+  expect(pace.shareMs(10, now) / 100_000).toBeCloseTo(1, 1)
+  receive(chunkBytes, 3 * RATE_WINDOW_MS)
+  expect(pace.shareMs(10, now) / 10_000).toBeCloseTo(1, 1)
+  now += RATE_WINDOW_MS
+  expect(pace.shareMs(10, now)).toBe(0)
+  pace.received(1, now)
+  expect(pace.shareMs(10, now)).toBe(0)
 })

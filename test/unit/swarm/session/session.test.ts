@@ -114,7 +114,7 @@ describe('a session', () => {
     const chunks = Array.from({ length: 64 }, (_, chunk) => chunk)
     const { session } = new Scene(64, Object.fromEntries(['a', 'b', 'c', 'd'].map((id) => [id, chunks])))
     const begins = (now: number, requests: number) =>
-      session.plan(now, { budget: MAX_CHUNKS_UNDER_WAY, requests }).start.length
+      session.plan(now, { budget: MAX_CHUNKS_UNDER_WAY, requests, running: 0 }).start.length
     expect(begins(0, -20)).toBe(LEAST_REQUESTS)
     expect(begins(1, 0)).toBe(0)
     expect(begins(2, 3)).toBe(3)
@@ -187,6 +187,18 @@ describe('a session', () => {
     const { cancel } = scene.session.plan(wakeAt + 1)
     expect(cancel).toContain(late?.id)
     expect(cancel).toHaveLength(2)
+  })
+
+  it('asks nobody else for what comes slowly as the line of this node is slow, and waits for each longer', () => {
+    const scene = new Scene(3, { a: [0, 1], b: [0, 1] }, [2])
+    expect(scene.starts(0)).toHaveLength(2)
+    // A chunk takes 20 s, two at once twice as long; and for 9 s all that comes is of one of them.
+    const [first] = scene.session.requests.values()
+    for (let now = 100; now <= 9_000; now += 100) {
+      scene.pace.received(chunkBytes / 200, now)
+      scene.session.progress(first?.id ?? 0, now)
+      expect(scene.session.plan(now)).toMatchObject({ start: [], cancel: [] })
+    }
   })
 
   it('takes what others take for a measure of what is too long', () => {
