@@ -92,7 +92,7 @@ export class Patience {
     if (silence > ALONE_MS * (1 + this.#part)) this.#isLongOver = true
     const spread = Math.min(Math.max(peers, DESPERATE_PEERS / 4), DESPERATE_PEERS) / (DESPERATE_PEERS / 2)
     // If all asked upstream, each would have a chunk after as many times what it takes now; that is what peers have to be better than.
-    const fairMs = upstreamMs * (peers + 1) * FAIR_SHARES
+    const fairMs = upstreamMs * (peers + 1) * FAIR_SHARES * (1 + this.#part)
     const limit = Math.max(DESPERATE_MS * (1 + this.#part * spread), fairMs)
     if (silence <= Math.min(limit, DESPERATE_LIMIT_MS)) return
     const few = (chunkBytes * silence) / DESPERATE_MS

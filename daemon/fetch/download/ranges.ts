@@ -12,15 +12,15 @@ interface RangesOptions {
   readonly upstream: UpstreamFill
   /** Whether a chunk can be expected from peers. */
   readonly expects: (chunk: number) => boolean
-  /** Whether upstream may be asked for more than small ranges, because no other node fetches the blob. */
-  readonly mayFetchAll: boolean
+  /** Chunks that upstream may be asked for of a range that is not small; any number where no other node fetches the blob. */
+  readonly limit: number
 }
 
 /**
  * What clients that read a range wait for comes first: from peers, or from upstream where they don't have it.
  */
 export function lookAfterRanges(options: RangesOptions): void {
-  const { readings, assembly, session, upstream, expects, mayFetchAll } = options
+  const { readings, assembly, session, upstream, expects, limit } = options
   const urgent: number[] = []
   for (const { position, end, isRange } of readings) {
     if (!isRange || urgent.length >= MAX_URGENT) continue
@@ -30,8 +30,9 @@ export function lookAfterRanges(options: RangesOptions): void {
     if (chunk > last) continue
     for (let next = chunk; next <= Math.min(last, chunk + URGENT_CHUNKS - 1); next++) urgent.push(next)
     const isComing = expects(chunk) || upstream.isComing(chunk, URGENT_CHUNKS)
-    const mayFetch = mayFetchAll || end + 1 - position <= SMALL_RANGE_BYTES
-    if (!isComing && mayFetch) upstream.fetchRange(chunk, last, expects)
+    const isSmall = end + 1 - position <= SMALL_RANGE_BYTES
+    if (!isComing && (isSmall || limit > 0))
+      upstream.fetchRange(chunk, isSmall ? last : Math.min(last, chunk + limit - 1), expects)
   }
   if (session !== undefined) session.urgent = urgent
 }

@@ -39,6 +39,8 @@ export class UpstreamFill {
   #failedUntil = 0
   #settling: Promise<void> | undefined
   #bytes = 0
+  /** Chunks of turns that can't be verified yet. */
+  readonly #rawOfTurns = new Set<number>()
 
   constructor(options: UpstreamFillOptions) {
     this.#options = options
@@ -66,10 +68,10 @@ export class UpstreamFill {
     return [...this.#streams].some(({ at, end }) => at <= chunk && chunk < Math.min(end, at + within))
   }
 
-  /** Whether a chunk is missing that is not expected of peers. */
+  /** Whether a chunk is missing that is neither on its way nor expected of peers. */
   isNeeded(expects: Expects): boolean {
     const { assembly } = this.#options.attempt
-    return assembly === undefined || this.#gap(assembly, expects) !== undefined
+    return assembly === undefined ? !this.isRunning : this.#gap(assembly, expects) !== undefined
   }
 
   /** Fetches what is not expected of peers, in order, `limit` chunks at most. */
@@ -193,7 +195,10 @@ export class UpstreamFill {
       onChunk: (chunk, fate) => {
         stream.at = chunk + 1
         if (fate === 'held') onChunk(chunk, stream.kind !== 'turn')
-        if (fate === 'raw') attempt.news()
+        if (fate === 'raw') {
+          if (stream.kind === 'turn') this.#rawOfTurns.add(chunk)
+          attempt.news()
+        }
         const isThere = assembly.held.has(stream.at) || assembly.raw.has(stream.at)
         if (stream.at < stream.end && (isThere || stream.isCut))
           stream.abort.abort(new Error('what comes next is not wanted from here'))
@@ -207,7 +212,7 @@ export class UpstreamFill {
     if (!assembly.canSettleRaw || this.#settling !== undefined) return
     const { attempt, onChunk } = this.#options
     this.#settling = assembly
-      .settle('raw', attempt.signal, (chunk) => onChunk(chunk, true))
+      .settle('raw', attempt.signal, (chunk) => onChunk(chunk, !this.#rawOfTurns.delete(chunk)))
       .catch(() => {})
       .finally(() => {
         this.#settling = undefined

@@ -10,7 +10,7 @@ export class UpstreamPace {
   #grewAt = 0
   #chunkMs = 0
 
-  /** What a chunk takes, in ms; 0 where that is not known. */
+  /** What a chunk takes, in ms, as far as it is believed; 0 where that is not known. */
   get chunkMs(): number {
     return this.#chunkMs
   }
@@ -37,7 +37,7 @@ export class UpstreamPace {
       this.#from = brought
       this.#grewAt = now
     } else if (brought > this.#brought) {
-      this.#chunkMs = (now - this.#since) / (brought - this.#from)
+      this.#chunkMs = Math.min((now - this.#since) / (brought - this.#from), STALE_LIMIT_MS)
       this.#grewAt = now
     }
     this.#brought = brought

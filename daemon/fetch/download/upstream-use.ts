@@ -13,6 +13,7 @@ import { UpstreamPace } from './upstream-pace.ts'
 interface UpstreamUseOptions extends Pick<AttemptOptions, 'readings'> {
   readonly attempt: Attempt
   readonly swarming: Swarming
+  readonly patience?: Patience
 }
 
 /**
@@ -32,15 +33,16 @@ export class UpstreamUse {
   /** Chunks that this node has brought to the swarm: by them its claim is renewed. */
   #brought = 0
 
-  constructor({ attempt, swarming, readings }: UpstreamUseOptions) {
+  constructor({ attempt, swarming, readings, patience }: UpstreamUseOptions) {
     this.#attempt = attempt
     this.#swarming = swarming
     this.#readings = readings
     this.#fill = new UpstreamFill({ attempt, onChunk: (chunk, isProgress) => this.#held(chunk, isProgress) })
-    this.#patience = new Patience({ pace: attempt.tools.pace })
+    this.#patience = patience ?? new Patience({ pace: attempt.tools.pace })
     this.#rescue = new Rescue({
       attempt,
       patience: this.#patience,
+      peers: () => swarming.session?.peers.size ?? 0,
       isUseful: () => !this.#fill.hasFailed && this.#fill.isNeeded(() => false),
       isFetching: () => this.#fill.isReading('turn'),
       onEnd: () => this.#fill.endTurn(),
@@ -109,13 +111,15 @@ export class UpstreamUse {
         upstreamMs: this.#pace.chunkMs,
       })
     }
-    this.#rescue.look({ bytes, peers, upstreamMs: this.#pace.chunkMs })
+    // Where upstream has failed, nothing is gained by waiting until it is one's turn there.
+    this.#rescue.look({ bytes, peers, upstreamMs: this.#fill.hasFailed ? 0 : this.#pace.chunkMs })
   }
 
   /** Asks upstream for what is to be asked. @param isOpen whether peers may still be found who have it */
   fetch(isOpen: boolean): void {
     const { assembly } = this.#attempt
-    const isGranted = this.#rescue.isGranted(this.#swarming.session?.peers.size ?? 0)
+    const { isGranted } = this.#rescue
+    const { chunks } = this.#patience
     if ((isOpen && !this.#patience.isOver) || this.#fill.hasFailed) return
     const { role } = this.#claiming
     if (assembly !== undefined) {
@@ -126,10 +130,11 @@ export class UpstreamUse {
         upstream: this.#fill,
         // Who reads a range is not to wait until it is offered.
         expects: (chunk) => !this.#patience.isOver && this.#isOffered(chunk),
-        mayFetchAll: role !== 'none' || isGranted,
+        limit: role !== 'none' ? Number.POSITIVE_INFINITY : isGranted ? chunks : 0,
       })
     }
-    if (isGranted) this.#fill.fill('turn', () => false, this.#patience.chunks)
+    if (isGranted) this.#fill.fill('turn', () => false, chunks)
+    if (this.#fill.isReading('turn')) this.#rescue.used()
     if (role === 'none') return
     const isHolder = role === 'holder'
     this.#fill.fill('claim', (chunk) => this.#expects(chunk), isHolder ? undefined : 1)

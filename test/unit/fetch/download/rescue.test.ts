@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, it, vi } from 'vitest'
-import { ALONE_MS, DESPERATE_MS } from '../../../../daemon/fetch/download/constants.ts'
+import { ALONE_MS, DESPERATE_MS, OTHERS_TURN_MS } from '../../../../daemon/fetch/download/constants.ts'
 import type { Attempt } from '../../../../daemon/fetch/download/context.ts'
 import { Patience } from '../../../../daemon/fetch/download/patience.ts'
 import { Rescue } from '../../../../daemon/fetch/download/rescue.ts'
@@ -21,9 +21,10 @@ function nodeWith(claim: Attempt['tools']['swarm']['claim']) {
     changed: new Notifier(),
   } as unknown as Attempt
   const patience = new Patience({ pace, random: () => 0, now: () => at })
-  const upstream = { isUseful: true, isFetching: false, ends: 0 }
+  const upstream = { isUseful: true, isFetching: false, ends: 0, peers: 1 }
   const rescue = new Rescue({
     attempt,
+    peers: () => upstream.peers,
     isUseful: () => upstream.isUseful,
     isFetching: () => upstream.isFetching,
     onEnd: () => upstream.ends++,
@@ -46,7 +47,7 @@ function fleet(names: readonly string[]) {
       return book.ask(key, name, question, performance.now())
     }),
   )
-  const granted = () => names.filter((_, at) => nodes[at]?.rescue.isGranted(1))
+  const granted = () => names.filter((_, at) => nodes[at]?.rescue.isGranted)
   const nodeOf = (name: string) => nodes[names.indexOf(name)]
   return { nodes, granted, nodeOf, asked, end: () => nodes.forEach((node) => void node.end()) }
 }
@@ -61,8 +62,10 @@ it("is one node's turn after the other's: until its request is through, peers go
   const [first] = nodes
   if (first === undefined) throw new Error('there are nodes')
   first.upstream.isFetching = true
+  first.rescue.used()
   await delay(700)
-  expect([granted(), first.upstream.ends]).toEqual([['one'], 0])
+  // Nobody else's, and no second request.
+  expect([granted(), first.upstream.ends]).toEqual([[], 0])
   first.upstream.isFetching = false
   const next = await vi.waitFor(() => {
     const [name] = granted().filter((one) => one !== 'one')
@@ -103,20 +106,47 @@ it('is left to others by a node that has no use for it', async () => {
 it('is taken where no coordinator answers', async () => {
   const { rescue, pass, end } = nodeWith(async () => undefined)
   pass(DESPERATE_MS + 1)
-  await vi.waitFor(() => expect(rescue.isGranted(1)).toBe(true))
+  await vi.waitFor(() => expect(rescue.isGranted).toBe(true))
   end()
 })
 
 it('is not waited for without a peer that says what it holds, and else not for ever', async () => {
-  const { rescue, pass, end } = nodeWith(async () => none)
+  const { rescue, pass, upstream, end } = nodeWith(async () => none)
+  const isGranted = (peers: number) => {
+    upstream.peers = peers
+    return rescue.isGranted
+  }
   pass(DESPERATE_MS)
-  expect(rescue.isGranted(0)).toBe(false)
+  expect(isGranted(0)).toBe(false)
   pass(1)
-  expect([rescue.isGranted(0), rescue.isGranted(1)]).toEqual([true, false])
+  expect([isGranted(0), isGranted(1)]).toEqual([true, false])
   pass(ALONE_MS - DESPERATE_MS - 1)
   await delay(5)
-  expect(rescue.isGranted(1)).toBe(false)
+  expect(isGranted(1)).toBe(false)
   pass(1)
-  expect(rescue.isGranted(1)).toBe(true)
+  expect(isGranted(1)).toBe(true)
+  end()
+})
+
+it('is not waited for behind one node that says for ever that it is its turn', async () => {
+  const now = vi.spyOn(performance, 'now')
+  const { rescue, pass, end } = nodeWith(async () => ({ ...none, holder: 'another' }))
+  pass(DESPERATE_MS + 1)
+  await delay(400)
+  expect(rescue.isGranted).toBe(false)
+  const real = performance.timeOrigin
+  now.mockImplementation(() => Date.now() - real + OTHERS_TURN_MS + 1)
+  await vi.waitFor(() => expect(rescue.isGranted).toBe(true), 2_000)
+  now.mockRestore()
+  end()
+})
+
+it('is over at once when peers go on', async () => {
+  const { rescue, patience, pass, upstream, end } = nodeWith(async () => undefined)
+  pass(DESPERATE_MS + 1)
+  await vi.waitFor(() => expect(rescue.isGranted).toBe(true))
+  patience.held(0, true)
+  pass(1)
+  expect([rescue.isGranted, upstream.ends]).toEqual([false, 1])
   end()
 })

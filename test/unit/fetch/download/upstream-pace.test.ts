@@ -55,3 +55,10 @@ it('tells which chunks are with the swarm, while whoever brought them goes on', 
   pace.saw(undefined, 4, 100_001)
   expect(pace.hasBrought(0, 100_001)).toBe(false)
 })
+
+it('is not believed beyond a limit', () => {
+  const pace = new UpstreamPace()
+  pace.saw('a', 0, 0)
+  pace.saw('a', 1, 1_000_000)
+  expect(pace.chunkMs).toBe(STALE_LIMIT_MS)
+})
