@@ -70,8 +70,8 @@ export class Claiming {
 
   async #ask(wish: ClaimWish, signal: AbortSignal): Promise<void> {
     const answer = await this.#options.ask(wish, this.#options.held(), signal)
-    // Nobody to say who fetches: better twice than not at all. Once somebody has said it, that holds until it is said anew.
-    const alone = this.#isFirst ? 'holder' : this.#role
+    // Nobody to say who fetches: better a chunk twice than none. Once somebody has said it, that holds until it is said anew.
+    const alone = this.#isFirst ? 'racer' : this.#role
     const role = answer?.role ?? (wish === 'nothing' ? 'none' : alone)
     this.#isFirst = false
     if (answer !== undefined) this.#options.onAnswer(answer)

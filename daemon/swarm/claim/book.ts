@@ -134,7 +134,7 @@ export class ClaimBook {
       if (takesOver) {
         claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: hasWon }
         // Where upstream is slow for all, it is chance who brings a chunk first.
-        if (hasWon) bear(claim)
+        if (hasWon) bear(claim, now - claim.racer.progressAt)
       }
       claim.racer = undefined
       return takesOver ? 'holder' : 'none'
@@ -163,7 +163,7 @@ export class ClaimBook {
     if (claim.racer === undefined) return
     // It was not slower than another one: it is upstream that takes its time.
     claim.racer = undefined
-    bear(claim)
+    bear(claim, took)
   }
 
   #note(key: string, claim: Claim, peer: PeerId, wish: ClaimWish, now: number): void {
@@ -250,8 +250,8 @@ export class ClaimBook {
 }
 
 /** A race costs up to a chunk: the next one is begun later. */
-function bear(claim: Claim): void {
-  claim.tolerance = Math.min(claim.tolerance * 2, TOLERANCE_LIMIT_MS)
+function bear(claim: Claim, took: number): void {
+  claim.tolerance = Math.min(Math.max(claim.tolerance, took) * 2, TOLERANCE_LIMIT_MS)
 }
 
 function membersOf({ fetching, done }: Claim): number {

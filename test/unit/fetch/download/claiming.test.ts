@@ -5,9 +5,12 @@ import type { ClaimAnswer, ClaimWish } from '../../../../daemon/swarm/claim/book
 import { RENEW_MS, STARVED_MS } from '../../../../daemon/swarm/claim/constants.ts'
 
 /** What a starved node asks, and is answered. */
-function starved(ask: (wish: ClaimWish) => ClaimAnswer['role'], hasPeers = true): Claiming {
+function starved(ask: (wish: ClaimWish) => ClaimAnswer['role'] | undefined, hasPeers = true): Claiming {
   return new Claiming({
-    ask: async (wish) => ({ role: ask(wish), holder: undefined, members: [] }),
+    ask: async (wish) => {
+      const role = ask(wish)
+      return role === undefined ? undefined : { role, holder: undefined, members: [] }
+    },
     held: () => 0,
     needsUpstream: () => true,
     isStarved: () => true,
@@ -52,6 +55,25 @@ it('asking again and again leaves nothing behind, and a poke asks at once', asyn
   claiming.poke()
   await vi.advanceTimersByTimeAsync(1)
   expect(asked).toBe(22)
+  abort.abort()
+  await running
+})
+
+it('fetches one chunk where no coordinator answers in time, and has the role that was said last where none does later', async () => {
+  vi.useFakeTimers()
+  onTestFinished(() => void vi.useRealTimers())
+  const said = [undefined, 'none', undefined, 'holder', undefined] as const
+  let asked = 0
+  const claiming = starved(() => said[asked++])
+  const abort = new AbortController()
+  const running = claiming.run(abort.signal)
+  const roles: string[] = []
+  await vi.advanceTimersByTimeAsync(1)
+  for (const _ of said) {
+    roles.push(claiming.role)
+    await vi.advanceTimersByTimeAsync(RENEW_MS)
+  }
+  expect(roles).toEqual(['racer', 'none', 'none', 'holder', 'holder'])
   abort.abort()
   await running
 })
