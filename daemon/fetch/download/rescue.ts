@@ -96,7 +96,10 @@ export class Rescue {
     onEnd()
   }
 
-  /** @returns whether it is this node's turn; also where nobody says whose turn it is, or one node does not end its own: better two at once than none */
+  /**
+   * @returns whether it is this node's turn; also where nobody says whose turn it is, or another node does not end its own one:
+   *   better two at once than none
+   */
   async #asks(wish: ClaimWish, signal: AbortSignal): Promise<boolean> {
     const { tools, request } = this.#options.attempt
     const answer = await tools.swarm.claim(`${request.digest} rescue`, { wish, held: 0 }, signal).catch(() => undefined)
