@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { request } from 'undici'
 import { formatAddress } from '../../config/effective.ts'
 import type { ListenAddress } from '../../config/schema.ts'
 import { Failure, reasonText } from './failure.ts'
@@ -45,16 +46,20 @@ async function askNode(listen: ListenAddress): Promise<unknown> {
   const address = reachable(listen)
   const url = `http://${address}/api/v1/status`
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(deadlineMs), redirect: 'error' })
-    if (!response.ok) throw new Failure(`${url} answers ${response.status}: is it the admin address of a node?`)
-    return await response.json()
+    // Not fetch, which refuses some ports that a node can listen on (https://fetch.spec.whatwg.org/#port-blocking).
+    const { statusCode, body } = await request(url, { signal: AbortSignal.timeout(deadlineMs) })
+    if (statusCode !== 200) {
+      await body.dump()
+      throw new Failure(`${url} answers ${statusCode}: is it the admin address of a node?`)
+    }
+    return await body.json()
   } catch (error) {
     if (error instanceof Failure) throw error
     if (error instanceof SyntaxError) throw new Failure(`${url} does not answer in JSON: is it the admin address?`)
     if ((error as Error).name === 'TimeoutError') {
       throw new Failure(`the node on ${address} has not answered within ${deadlineMs / 1000} s`)
     }
-    const code = (error as { cause?: NodeJS.ErrnoException }).cause?.code
+    const { code } = error as NodeJS.ErrnoException
     const reason = code === 'ECONNREFUSED' ? 'nothing listens there' : reasonText(error)
     throw new Failure(`no node runs on ${address} (${reason}). "layerd serve" starts one; --admin asks another address`)
   }

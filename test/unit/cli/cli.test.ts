@@ -173,6 +173,11 @@ test('status where nothing listens exits with 1 and says so', async () => {
   )
 })
 
+test('status asks on ports that browsers refuse, as a node can listen there', async () => {
+  const { stderr } = await layerd(['status', '--admin', '127.0.0.2:6666'])
+  expect(stderr).toContain('no node runs on 127.0.0.2:6666 (nothing listens there)')
+})
+
 test('the hint for clients names an address that they can reach', () => {
   expect(usageHint('0.0.0.0:5050')).toContain('docker pull 127.0.0.1:5050/docker.io/library/alpine')
   expect(usageHint('[::]:1').split('\n')).toHaveLength(4)
