@@ -56,7 +56,7 @@ export class Fetch {
 
   /** The longest time that its client, which reads in order, had to wait for the next chunk, in ms. */
   get longestWait(): number {
-    return this.#longestWait
+    return this.held.isFull ? this.#longestWait : Math.max(this.#longestWait, this.world.now - this.#frontAt)
   }
 
   start(): void {

@@ -12,15 +12,16 @@ interface RangesOptions {
   readonly upstream: UpstreamFill
   /** Whether a chunk can be expected from peers. */
   readonly expects: (chunk: number) => boolean
-  /** Chunks that upstream may be asked for of a range that is not small; any number where no other node fetches the blob. */
+  /** Chunks that upstream may be asked for of a range that is not small, and by what right; by none of its own for small ones. */
   readonly limit: number
+  readonly kind: 'range' | 'turn'
 }
 
 /**
  * What clients that read a range wait for comes first: from peers, or from upstream where they don't have it.
  */
 export function lookAfterRanges(options: RangesOptions): void {
-  const { readings, assembly, session, upstream, expects, limit } = options
+  const { readings, assembly, session, upstream, expects, limit, kind } = options
   const urgent: number[] = []
   for (const { position, end, isRange } of readings) {
     if (!isRange || urgent.length >= MAX_URGENT) continue
@@ -30,9 +31,9 @@ export function lookAfterRanges(options: RangesOptions): void {
     if (chunk > last) continue
     for (let next = chunk; next <= Math.min(last, chunk + URGENT_CHUNKS - 1); next++) urgent.push(next)
     const isComing = expects(chunk) || upstream.isComing(chunk, URGENT_CHUNKS)
-    const isSmall = end + 1 - position <= SMALL_RANGE_BYTES
-    if (!isComing && (isSmall || limit > 0))
-      upstream.fetchRange(chunk, isSmall ? last : Math.min(last, chunk + limit - 1), expects)
+    if (isComing) continue
+    if (end + 1 - position <= SMALL_RANGE_BYTES) upstream.fetchRange('range', chunk, last, expects)
+    else if (limit > 0) upstream.fetchRange(kind, chunk, Math.min(last, chunk + limit - 1), expects)
   }
   if (session !== undefined) session.urgent = urgent
 }

@@ -100,12 +100,12 @@ export class UpstreamFill {
   }
 
   /** For a client: fetches chunks `first` to `last` that are missing, from the first one that does not come anyway. */
-  fetchRange(first: number, last: number, expects: Expects): void {
+  fetchRange(kind: 'range' | 'turn', first: number, last: number, expects: Expects): void {
     const { assembly } = this.#options.attempt
-    const running = [...this.#streams].filter(({ kind }) => kind === 'range').length
-    const isCovered = [...this.#streams].some(({ at, end, kind }) => kind === 'range' && at <= first && first < end)
-    if (this.hasFailed || running >= MAX_RANGE_STREAMS || isCovered) return
-    this.#start('range', first, this.#endOf(assembly, first, last + 1 - first, expects))
+    const running = [...this.#streams].filter((stream) => stream.kind === kind)
+    const isCovered = running.some(({ at, end }) => at <= first && first < end)
+    if (this.hasFailed || running.length >= (kind === 'turn' ? 1 : MAX_RANGE_STREAMS) || isCovered) return
+    this.#start(kind, first, this.#endOf(assembly, first, last + 1 - first, expects))
   }
 
   /** It is somebody else's turn now. */

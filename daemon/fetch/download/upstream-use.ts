@@ -131,6 +131,7 @@ export class UpstreamUse {
         // Who reads a range is not to wait until it is offered.
         expects: (chunk) => !this.#patience.isOver && this.#isOffered(chunk),
         limit: role !== 'none' ? Number.POSITIVE_INFINITY : isGranted ? chunks : 0,
+        kind: role !== 'none' ? 'range' : 'turn',
       })
     }
     if (isGranted) this.#fill.fill('turn', () => false, chunks)

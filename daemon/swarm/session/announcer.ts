@@ -64,6 +64,8 @@ export class Announcer {
   #servedAt = 0
   /** When each peer got something from here last. */
   readonly #served = new Map<PeerId, number>()
+  /** Peers for which others would have waited, until they get something. */
+  readonly #slow = new Set<PeerId>()
   /** Time between two chunks that are sent, in ms, smoothed. */
   #serveMs = OFFER_MS
   /** Chunks that nobody had which were offered and delivered. */
@@ -116,6 +118,7 @@ export class Announcer {
     const ms = Math.min(now - this.#servedAt, OFFER_MS)
     this.#servedAt = now
     if (this.#told.has(peer)) this.#served.set(peer, now)
+    this.#slow.delete(peer)
     this.#serveMs += (ms - this.#serveMs) * 0.2
     const fresh = this.#fresh.find((one) => one.chunk === chunk && one.offeredTo === peer)
     if (fresh === undefined) return
@@ -135,6 +138,7 @@ export class Announcer {
   leave(peer: PeerId): void {
     this.#told.delete(peer)
     this.#served.delete(peer)
+    this.#slow.delete(peer)
     this.#replies.delete(peer)
     for (const fresh of this.#fresh) {
       if (fresh.offeredTo !== peer) continue
@@ -159,11 +163,12 @@ export class Announcer {
   /** Offers up to `room` chunks. @returns when a chunk is to be offered to another peer */
   #offer(now: number, room: number, tell: Map<PeerId, number[]>): number {
     const patience = Math.min(Math.max(OFFER_MS, 4 * this.#deliverMs), OFFER_LIMIT_MS)
-    const busy = new Set(this.#fresh.map(({ offeredTo }) => offeredTo))
     const done = new Set<Fresh>()
     let left = room
     let wakeAt = Number.POSITIVE_INFINITY
     const overtaken = new Set(this.#fresh.filter((fresh) => this.#isOvertaken(fresh)))
+    for (const { offeredTo } of overtaken) if (offeredTo !== undefined) this.#slow.add(offeredTo)
+    const busy = new Set([...this.#slow, ...this.#fresh.map(({ offeredTo }) => offeredTo)])
     const rank = (fresh: Fresh) => (overtaken.has(fresh) ? -1 : fresh.told)
     this.#fresh.sort((a, b) => rank(a) - rank(b))
     for (const fresh of this.#fresh) {

@@ -99,10 +99,15 @@ export const PACE_HALF_LIFE_MS = 60_000
 /** How much comes is looked at over this time up to twice as long, in ms; when nothing came for so long, it is not known. */
 export const RATE_WINDOW_MS = 2_000
 
-/** Chunks take too long for so many times what they would if all requests got the same; nothing comes for this part of it. */
+/**
+ * Where so many requests share a line, chunks take too long for so many times what they would if all requests got the same, and
+ * nothing comes for this part of it; not longer than so many ms, as the transfer gives up soon after.
+ */
+export const SHARED_REQUESTS = 4
 export const SHARE_SLOW = 1.5
 export const SHARE_STALL = 0.25
 export const SHARE_DEAD = 0.5
+export const SILENCE_LIMIT_MS = 9_000
 
 /** What chunks take below which, in ms, nothing is known of it any more. */
 export const FORGOTTEN_MS = 1

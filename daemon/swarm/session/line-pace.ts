@@ -6,6 +6,7 @@ import {
   PACE_HALF_LIFE_MS,
   PACE_WEIGHT,
   RATE_WINDOW_MS,
+  SHARED_REQUESTS,
 } from './constants.ts'
 
 /** So many bytes had come at a time, in ms. */
@@ -23,6 +24,9 @@ export class LinePace {
   #bytes = 0
   /** Before the last window, which a rate is measured from; at its beginning; and when something came last. */
   #marks: readonly [Mark, Mark, Mark] = [START, START, START]
+  /** The most that came, in bytes a ms, and when; it is forgotten as networks change. */
+  #best = 0
+  #bestAt = 0
 
   /** Bytes that came so far. */
   get bytes(): number {
@@ -41,18 +45,30 @@ export class LinePace {
     const after = { at: now, bytes: this.#bytes }
     const [from, window, last] = this.#marks
     if (now - last.at > RATE_WINDOW_MS) this.#marks = [before, before, after]
-    else if (now - window.at > RATE_WINDOW_MS) this.#marks = [window, last, after]
-    else this.#marks = [from, window, after]
+    else if (now - window.at > RATE_WINDOW_MS) {
+      this.#marks = [window, last, after]
+      const rate = this.#rate
+      if (rate >= this.#bestRate(now)) [this.#best, this.#bestAt] = [rate, now]
+    } else this.#marks = [from, window, after]
   }
 
   /**
-   * What a chunk takes, in ms, where so many requests share what comes at present; 0 where nothing came lately, so that it is not
-   * known.
+   * What a chunk takes, in ms, where so many requests share the line; 0 where that is not known, as nothing came lately, or few are
+   * under way, so that it is their senders who are slow.
    */
   shareMs(requests: number, now: number): number {
+    const isSilent = now - this.#marks[2].at > RATE_WINDOW_MS
+    const rate = Math.max(this.#rate, this.#bestRate(now))
+    return requests < SHARED_REQUESTS || isSilent || rate === 0 ? 0 : (requests * chunkBytes) / rate
+  }
+
+  get #rate(): number {
     const [from, , last] = this.#marks
-    if (now - last.at > RATE_WINDOW_MS || last.bytes === from.bytes) return 0
-    return (requests * chunkBytes * (now - from.at)) / (last.bytes - from.bytes)
+    return last.at > from.at ? (last.bytes - from.bytes) / (last.at - from.at) : 0
+  }
+
+  #bestRate(now: number): number {
+    return this.#best * 0.5 ** ((now - this.#bestAt) / PACE_HALF_LIFE_MS)
   }
 
   /** A peer has sent a whole chunk in `ms`; what the last one of a blob takes, which is shorter, tells nothing. */

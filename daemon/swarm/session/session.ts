@@ -4,6 +4,7 @@ import {
   LEAST_REQUESTS,
   MAX_CHUNKS_UNDER_WAY,
   MAX_REQUESTS,
+  RATE_WINDOW_MS,
   REQUESTS_PER_PEER,
   SILENT_CHUNKS,
   SOURCE_MS,
@@ -274,6 +275,8 @@ export class Session {
     const at = (time: number) => {
       if (time > now) wakeAt = Math.min(wakeAt, time)
     }
+    // What shares a line is not known any more when nothing came for long.
+    if (this.#running.size > 0) at(now + RATE_WINDOW_MS + 1)
     for (const { lastByteAt, since } of this.#running.values()) {
       at(lastByteAt + stalled + 1)
       at(lastByteAt + dead + 1)

@@ -1,6 +1,16 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
 import type { PeerId } from '../peer-id.ts'
-import { COPIES, DEAD_MS, SHARE_DEAD, SHARE_SLOW, SHARE_STALL, SLOW_FACTOR, SLOW_MS, STALL_MS } from './constants.ts'
+import {
+  COPIES,
+  DEAD_MS,
+  SHARE_DEAD,
+  SHARE_SLOW,
+  SHARE_STALL,
+  SILENCE_LIMIT_MS,
+  SLOW_FACTOR,
+  SLOW_MS,
+  STALL_MS,
+} from './constants.ts'
 
 /** Chunks `first` up to and including `first + count - 1`, asked of one peer. */
 export interface ChunkRequest {
@@ -75,7 +85,7 @@ export function limitsOf(chunkMs: number | undefined, shareMs: number): Limits {
   return {
     late: Math.max(SLOW_MS, (chunkMs ?? 0) * SLOW_FACTOR, shareMs * SHARE_SLOW),
     lateAtEnd: Math.max(chunkMs ?? SLOW_MS, shareMs),
-    stalled: Math.max(STALL_MS, shareMs * SHARE_STALL),
-    dead: Math.max(DEAD_MS, shareMs * SHARE_DEAD),
+    stalled: Math.max(STALL_MS, Math.min(shareMs * SHARE_STALL, SILENCE_LIMIT_MS)),
+    dead: Math.max(DEAD_MS, Math.min(shareMs * SHARE_DEAD, SILENCE_LIMIT_MS)),
   }
 }

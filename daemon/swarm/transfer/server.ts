@@ -20,6 +20,7 @@ import {
   REPOSITORIES_HEADER,
   RETRY_AFTER_SECONDS,
   SERVER_KEEP_ALIVE_MS,
+  STUCK_UPLOAD_MS,
   type TransferDeadlines,
 } from './constants.ts'
 import { encodeConfirmation, parsePath } from './messages.ts'
@@ -210,11 +211,18 @@ export class TransferServer {
       })
       if (place !== undefined && blob.size > 0) {
         const ended = this.#options.onUpload(peer, digest, start, end)
+        // Who takes nothing does not keep others from what could be sent to them.
+        const stuck = setTimeout(() => ended(false), STUCK_UPLOAD_MS)
+        const written = () => {
+          place.written()
+          stuck.refresh()
+        }
         let isWritten = false
         try {
-          await this.#send(blob, { start, end }, response, place)
+          await this.#send(blob, { start, end }, response, { ...place, written })
           isWritten = true
         } finally {
+          clearTimeout(stuck)
           ended(isWritten)
         }
       }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { expect, it, vi } from 'vitest'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import { ALONE_MS, DESPERATE_MS, OTHERS_TURN_MS } from '../../../../daemon/fetch/download/constants.ts'
 import type { Attempt } from '../../../../daemon/fetch/download/context.ts'
 import { Patience } from '../../../../daemon/fetch/download/patience.ts'
@@ -130,6 +130,7 @@ it('is not waited for without a peer that says what it holds, and else not for e
 
 it('is not waited for behind one node that says for ever that it is its turn', async () => {
   const now = vi.spyOn(performance, 'now')
+  onTestFinished(() => now.mockRestore())
   const { rescue, pass, end } = nodeWith(async () => ({ ...none, holder: 'another' }))
   pass(DESPERATE_MS + 1)
   await delay(400)
@@ -137,7 +138,6 @@ it('is not waited for behind one node that says for ever that it is its turn', a
   const real = performance.timeOrigin
   now.mockImplementation(() => Date.now() - real + OTHERS_TURN_MS + 1)
   await vi.waitFor(() => expect(rescue.isGranted).toBe(true), 2_000)
-  now.mockRestore()
   end()
 })
 

@@ -22,12 +22,14 @@ interface Asked {
   readonly first: number
   /** The last chunk; undefined for all up to the end. */
   readonly last: number | undefined
-  endedAt: number | undefined
 }
 
 /** Nodes with one peer, which gives nothing, while another node has the claim and brings chunk after chunk. */
 class Fleet {
   readonly asked: Asked[] = []
+  /** Requests at the same time, at most. */
+  mostAtOnce = 0
+  #running = 0
   readonly #book = new ClaimBook()
   readonly #ended = new AbortController()
   readonly #timers: NodeJS.Timeout[] = []
@@ -104,8 +106,10 @@ class Fleet {
 
   #open(by: string, { offset, end, signal }: { offset: number; end: number | undefined; signal: AbortSignal }) {
     const last = end === undefined ? undefined : (end + 1) / chunkBytes - 1
-    const asked: Asked = { by, first: offset / chunkBytes, last, endedAt: undefined }
+    const asked: Asked = { by, first: offset / chunkBytes, last }
     this.asked.push(asked)
+    this.mostAtOnce = Math.max(this.mostAtOnce, ++this.#running)
+    const ended = () => this.#running--
     const body = async function* () {
       try {
         for (let chunk = asked.first; chunk <= (last ?? chunks - 1); chunk++) {
@@ -113,7 +117,7 @@ class Fleet {
           yield new Uint8Array(0)
         }
       } finally {
-        asked.endedAt = performance.now()
+        ended()
       }
     }
     return { size: chunks * chunkBytes, mediaType: undefined, access: 'public', body: body() }
@@ -137,14 +141,21 @@ it('makes one request a turn, of more chunks each time, and leaves the next one 
   expect(second).not.toBe(first)
   const sizes = asked.map(({ first: from, last = chunks - 1 }) => last - from + 1)
   expect(sizes).toEqual([1, 1, 2, 2, 8, 8])
+  expect(fleet.mostAtOnce).toBe(1)
 }, 15_000)
 
 it('asks for no more than a turn is for where a client reads a long range', async () => {
   const fleet = new Fleet()
   const reading = { start: 0, end: chunks * chunkBytes - 1, position: 50 * chunkBytes, isRange: true }
-  const held = fleet.add('one', new Set([reading]))
+  fleet.add('one', new Set([reading]))
   await vi.waitFor(() => expect(fleet.asked.length).toBeGreaterThanOrEqual(4), 10_000)
   fleet.end()
-  expect(held.has(50)).toBe(true)
-  for (const { first, last } of fleet.asked) expect((last ?? chunks) - first).toBeLessThan(DESPERATE_CHUNKS)
+  const sizes = fleet.asked.slice(0, 4).map(({ first, last = chunks - 1 }) => [first, last - first + 1])
+  expect(sizes).toEqual([
+    [50, 1],
+    [51, 2],
+    [53, 8],
+    [61, DESPERATE_CHUNKS],
+  ])
+  expect(fleet.mostAtOnce).toBe(1)
 }, 15_000)

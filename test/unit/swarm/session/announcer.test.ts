@@ -120,6 +120,11 @@ describe('the announcer', () => {
     const [first, second] = scene.tells(MIN_OVERTAKEN + 1, 6)
     expect(first).toMatch(/^[abc]:0$/)
     expect(second).toMatch(new RegExp(`^[abc]:${MIN_OVERTAKEN + 1}$`))
+    // It comes last until it has got something.
+    const next = MIN_OVERTAKEN + 2
+    for (const peer of ['a', 'b', 'c']) scene.announcer.served(peer, peer === first?.slice(0, 1) ? 0 : next - 1, next)
+    scene.got(next)
+    expect(scene.tells(next, 6)[0]).toMatch(new RegExp(`^[abc]:${next}$`))
   })
 
   it('tells of a chunk that came from a peer as fast as there is room', () => {

@@ -4,6 +4,7 @@ import {
   FIRST_CHUNK_LIMIT_MS,
   PACE_HALF_LIFE_MS,
   RATE_WINDOW_MS,
+  SHARED_REQUESTS,
 } from '../../../../daemon/swarm/session/constants.ts'
 import { LinePace } from '../../../../daemon/swarm/session/line-pace.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
@@ -29,7 +30,7 @@ it('one peer that dawdles does not make a line slow, nor does what was so long a
   expect(pace.chunkMs(later)).toBe(500)
 })
 
-it('tells what a chunk takes where requests share the line, as long as something comes', () => {
+it('tells what a chunk takes where many requests share the line, as long as something comes', () => {
   const pace = new LinePace()
   expect(pace.shareMs(10, 0)).toBe(0)
   const step = RATE_WINDOW_MS / 20
@@ -38,12 +39,20 @@ it('tells what a chunk takes where requests share the line, as long as something
     for (const end = now + ms; now < end; now += step) pace.received((bytes * step) / 1000, now)
   }
   receive(chunkBytes / 10, 10_000)
-  expect(pace.shareMs(1, now) / 10_000).toBeCloseTo(1, 1)
   expect(pace.shareMs(10, now) / 100_000).toBeCloseTo(1, 1)
+  expect(pace.shareMs(SHARED_REQUESTS - 1, now)).toBe(0)
   receive(chunkBytes, 3 * RATE_WINDOW_MS)
   expect(pace.shareMs(10, now) / 10_000).toBeCloseTo(1, 1)
   now += RATE_WINDOW_MS
   expect(pace.shareMs(10, now)).toBe(0)
-  pace.received(1, now)
-  expect(pace.shareMs(10, now)).toBe(0)
+})
+
+it('takes the line for as fast as it was lately, if less comes from others', () => {
+  const pace = new LinePace()
+  for (let now = 0; now < 3 * RATE_WINDOW_MS; now += 10) pace.received(chunkBytes / 100, now)
+  let now = 10 * RATE_WINDOW_MS
+  for (const end = 20 * RATE_WINDOW_MS; now < end; now += 10) pace.received(1, now)
+  expect(pace.shareMs(10, now)).toBeLessThan(20_000)
+  for (const end = now + 10 * PACE_HALF_LIFE_MS; now < end; now += 1_000) pace.received(chunkBytes / 10, now)
+  expect(pace.shareMs(10, now) / 100_000).toBeCloseTo(1, 1)
 })

@@ -10,6 +10,8 @@ import {
   MAX_RUN,
   REQUESTS_PER_PEER,
   RUN_MS,
+  SHARED_REQUESTS,
+  SILENCE_LIMIT_MS,
   SILENT_CHUNKS,
   SLOW_FACTOR,
   SLOW_MS,
@@ -189,16 +191,28 @@ describe('a session', () => {
     expect(cancel).toHaveLength(2)
   })
 
-  it('asks nobody else for what comes slowly as the line of this node is slow, and waits for each longer', () => {
-    const scene = new Scene(3, { a: [0, 1], b: [0, 1] }, [2])
-    expect(scene.starts(0)).toHaveLength(2)
-    // A chunk takes 20 s, two at once twice as long; and for 9 s all that comes is of one of them.
+  it('asks nobody else for what comes slowly as many requests share a slow line, and waits for each longer', () => {
+    const scene = new Scene(5, { a: [0, 1, 2, 3], b: [0, 1, 2, 3] }, [4])
+    expect(scene.starts(0)).toHaveLength(SHARED_REQUESTS)
+    // A chunk takes 20 s, four at once four times as long; and for 9 s all that comes is of one of them.
     const [first] = scene.session.requests.values()
-    for (let now = 100; now <= 9_000; now += 100) {
+    for (let now = 100; now <= SILENCE_LIMIT_MS; now += 100) {
       scene.pace.received(chunkBytes / 200, now)
       scene.session.progress(first?.id ?? 0, now)
       expect(scene.session.plan(now)).toMatchObject({ start: [], cancel: [] })
     }
+  })
+
+  it('asks another peer as well for what one sends slowly from which alone something comes', () => {
+    const scene = new Scene(2, { a: [0] }, [1])
+    expect(scene.starts(0)).toEqual(['a:0'])
+    scene.session.peers.join('b', having(2, 0))
+    for (let now = 50; now < SLOW_MS; now += 50) {
+      scene.pace.received(1, now)
+      scene.session.progress(scene.running('a').id, now)
+      expect(scene.starts(now)).toEqual([])
+    }
+    expect(scene.starts(SLOW_MS + 1)).toEqual(['b:0'])
   })
 
   it('takes what others take for a measure of what is too long', () => {
