@@ -83,6 +83,9 @@ export const STALE_CHUNKS = 3
 export const STALE_MS = 5_000
 export const STALE_LIMIT_MS = 20_000
 
+/** A coordinator that tells of a slower upstream than a chunk in this time, in ms, is not believed: peers may be helped then. */
+export const CREDIBLE_CHUNK_MS = 20_000
+
 /** From what a chunk takes, in ms, a line is so slow that a blob may have to wait for others that take it. */
 export const SLOW_LINE_MS = 2_000
 

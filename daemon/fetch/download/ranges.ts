@@ -12,16 +12,15 @@ interface RangesOptions {
   readonly upstream: UpstreamFill
   /** Whether a chunk can be expected from peers. */
   readonly expects: (chunk: number) => boolean
-  /** Chunks that upstream may be asked for of a range that is not small, and by what right; by none of its own for small ones. */
-  readonly limit: number
-  readonly kind: 'range' | 'turn'
+  /** By what right upstream is asked for ranges that are not small, and for how many chunks at once; undefined: by none. */
+  readonly right: { readonly kind: 'range' | 'turn'; readonly limit: number } | undefined
 }
 
 /**
  * What clients that read a range wait for comes first: from peers, or from upstream where they don't have it.
  */
 export function lookAfterRanges(options: RangesOptions): void {
-  const { readings, assembly, session, upstream, expects, limit, kind } = options
+  const { readings, assembly, session, upstream, expects, right } = options
   const urgent: number[] = []
   for (const { position, end, isRange } of readings) {
     if (!isRange || urgent.length >= MAX_URGENT) continue
@@ -33,7 +32,8 @@ export function lookAfterRanges(options: RangesOptions): void {
     const isComing = expects(chunk) || upstream.isComing(chunk, URGENT_CHUNKS)
     if (isComing) continue
     if (end + 1 - position <= SMALL_RANGE_BYTES) upstream.fetchRange('range', chunk, last, expects)
-    else if (limit > 0) upstream.fetchRange(kind, chunk, Math.min(last, chunk + limit - 1), expects)
+    else if (right !== undefined)
+      upstream.fetchRange(right.kind, chunk, Math.min(last, chunk + right.limit - 1), expects)
   }
   if (session !== undefined) session.urgent = urgent
 }

@@ -1,5 +1,5 @@
 import type { PeerId } from '../../swarm/ports.ts'
-import { STALE_CHUNKS, STALE_LIMIT_MS, STALE_MS } from './constants.ts'
+import { CREDIBLE_CHUNK_MS, STALE_CHUNKS, STALE_LIMIT_MS, STALE_MS } from './constants.ts'
 
 /** How fast the node that has the claim gets a blob from upstream, as the coordinator tells the others. */
 export class UpstreamPace {
@@ -37,7 +37,7 @@ export class UpstreamPace {
       this.#from = brought
       this.#grewAt = now
     } else if (brought > this.#brought) {
-      this.#chunkMs = Math.min((now - this.#since) / (brought - this.#from), STALE_LIMIT_MS)
+      this.#chunkMs = Math.min((now - this.#since) / (brought - this.#from), CREDIBLE_CHUNK_MS)
       this.#grewAt = now
     }
     this.#brought = brought

@@ -13,6 +13,7 @@ import { UpstreamPace } from './upstream-pace.ts'
 interface UpstreamUseOptions extends Pick<AttemptOptions, 'readings'> {
   readonly attempt: Attempt
   readonly swarming: Swarming
+  /** One of its own by default; tests give one with another clock. */
   readonly patience?: Patience
 }
 
@@ -120,6 +121,7 @@ export class UpstreamUse {
     const { assembly } = this.#attempt
     const { isGranted } = this.#rescue
     const { chunks } = this.#patience
+    const turn = isGranted ? ({ kind: 'turn', limit: chunks } as const) : undefined
     if ((isOpen && !this.#patience.isOver) || this.#fill.hasFailed) return
     const { role } = this.#claiming
     if (assembly !== undefined) {
@@ -130,8 +132,7 @@ export class UpstreamUse {
         upstream: this.#fill,
         // Who reads a range is not to wait until it is offered.
         expects: (chunk) => !this.#patience.isOver && this.#isOffered(chunk),
-        limit: role !== 'none' ? Number.POSITIVE_INFINITY : isGranted ? chunks : 0,
-        kind: role !== 'none' ? 'range' : 'turn',
+        right: role === 'none' ? turn : { kind: 'range', limit: Number.POSITIVE_INFINITY },
       })
     }
     if (isGranted) this.#fill.fill('turn', () => false, chunks)

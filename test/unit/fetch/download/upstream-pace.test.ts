@@ -1,5 +1,10 @@
 import { expect, it } from 'vitest'
-import { STALE_CHUNKS, STALE_LIMIT_MS, STALE_MS } from '../../../../daemon/fetch/download/constants.ts'
+import {
+  CREDIBLE_CHUNK_MS,
+  STALE_CHUNKS,
+  STALE_LIMIT_MS,
+  STALE_MS,
+} from '../../../../daemon/fetch/download/constants.ts'
 import { UpstreamPace } from '../../../../daemon/fetch/download/upstream-pace.ts'
 
 it('is what a chunk took since this holder was heard of', () => {
@@ -60,5 +65,5 @@ it('is not believed beyond a limit', () => {
   const pace = new UpstreamPace()
   pace.saw('a', 0, 0)
   pace.saw('a', 1, 1_000_000)
-  expect(pace.chunkMs).toBe(STALE_LIMIT_MS)
+  expect(pace.chunkMs).toBe(CREDIBLE_CHUNK_MS)
 })
