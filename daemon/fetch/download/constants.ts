@@ -18,7 +18,10 @@ export const LOOKUP_LIMIT_MS = 5_000
 export const MAX_LOOKUPS = 3
 export const LOOKUP_PAUSE_MS = 1_000
 
-/** How long a blob may make no progress, in ms, while upstream has failed and somebody else still fetches it. */
+/**
+ * How long a blob may make no progress, in ms, while upstream has failed and somebody else still fetches it; where bytes come, and no
+ * whole chunk, twice {@link ALONE_MS}.
+ */
 export const FOLLOW_PATIENCE_MS = 20_000
 
 /** Upstream streams for clients that asked for a range, beside the one that fetches the blob from its start. */

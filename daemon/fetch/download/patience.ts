@@ -7,6 +7,7 @@ import {
   DESPERATE_MS,
   DESPERATE_PEERS,
   FAIR_SHARES,
+  FOLLOW_PATIENCE_MS,
   SLOW_LINE_MS,
 } from './constants.ts'
 
@@ -54,7 +55,7 @@ export class Patience {
   }
 
   /** How long no chunk came, in ms. */
-  get silence(): number {
+  get #silence(): number {
     return this.#now() - this.#since
   }
 
@@ -66,6 +67,17 @@ export class Patience {
   /** Whether it was lost so long ago that nobody is asked any more who comes first; until a peer brings a chunk. */
   get isLongOver(): boolean {
     return this.#isLongOver
+  }
+
+  /**
+   * Whether nothing is expected of peers any more, even where nobody else can give it. Where many requests share a thin line, the first
+   * chunk takes them minutes, and all the bytes come.
+   * @param bytes that peers have sent so far
+   */
+  isHopeless(bytes: number): boolean {
+    const silence = this.#silence
+    if (!this.#isOver || silence <= FOLLOW_PATIENCE_MS) return false
+    return this.#areFew(bytes, (chunkBytes * silence) / ALONE_MS) || silence > 2 * ALONE_MS
   }
 
   /**
@@ -88,16 +100,19 @@ export class Patience {
 
   /** To be called often. */
   look({ bytes, peers, upstreamMs }: Progress): void {
-    const { silence } = this
+    const silence = this.#silence
     if (silence > ALONE_MS * (1 + this.#part)) this.#isLongOver = true
     const spread = Math.min(Math.max(peers, DESPERATE_PEERS / 4), DESPERATE_PEERS) / (DESPERATE_PEERS / 2)
     // If all asked upstream, each would have a chunk after as many times what it takes now; that is what peers have to be better than.
     const fairMs = upstreamMs * (peers + 1) * FAIR_SHARES * (1 + this.#part)
     const limit = Math.max(DESPERATE_MS * (1 + this.#part * spread), fairMs)
     if (silence <= Math.min(limit, DESPERATE_LIMIT_MS)) return
-    const few = (chunkBytes * silence) / DESPERATE_MS
-    if ((bytes - this.#bytesBefore < few && !this.#isLineTaken(few)) || silence > DESPERATE_LIMIT_MS)
-      this.#isOver = true
+    if (this.#areFew(bytes, (chunkBytes * silence) / DESPERATE_MS) || silence > DESPERATE_LIMIT_MS) this.#isOver = true
+  }
+
+  /** Whether fewer bytes came since the last chunk, and that is not because other blobs take the line. */
+  #areFew(bytes: number, few: number): boolean {
+    return bytes - this.#bytesBefore < few && !this.#isLineTaken(few)
   }
 
   /** Whether other blobs take a line on which a chunk takes long anyway. */

@@ -1,6 +1,6 @@
 import type { ClaimAnswer } from '../../swarm/claim/book.ts'
 import { Claiming } from './claiming.ts'
-import { FOLLOW_PATIENCE_MS, HELP_CHUNKS } from './constants.ts'
+import { HELP_CHUNKS } from './constants.ts'
 import type { Attempt, AttemptOptions } from './context.ts'
 import { Patience } from './patience.ts'
 import { lookAfterRanges } from './ranges.ts'
@@ -78,8 +78,7 @@ export class UpstreamUse {
 
   /** Whether peers have given nothing for so long that nothing is expected of them any more, even where nobody else can give it. */
   get isHopeless(): boolean {
-    const { isOver, silence } = this.#patience
-    return isOver && silence > FOLLOW_PATIENCE_MS
+    return this.#patience.isHopeless(this.#swarming.bytes)
   }
 
   /** Takes part in who fetches the blob, until the attempt ends. */
