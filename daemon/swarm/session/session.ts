@@ -8,6 +8,7 @@ import {
   REQUESTS_PER_PEER,
   SILENT_CHUNKS,
   SOURCE_MS,
+  STALL_MS,
   URGENT_REQUESTS,
 } from './constants.ts'
 import type { LinePace } from './line-pace.ts'
@@ -173,8 +174,12 @@ export class Session {
     peer.load--
     if (end === 'busy') this.peers.busy(peer, now, this.#random())
     if (end === 'failed') this.peers.failed(peer, now)
-    // It takes requests and sends nothing: whatever the reason, it is of no use.
-    if (end === 'cancelled' && now - request.lastByteAt > this.#limits.dead) this.peers.giveUp(peer)
+    if (end === 'cancelled' && now - request.lastByteAt > this.#limits.dead) {
+      // It takes requests and sends nothing while others do: whatever the reason, it is of no use.
+      if (this.#progressAt - request.lastByteAt > STALL_MS) this.peers.giveUp(peer)
+      // It may be this node's own line. However many requests have died of it, it is one failure.
+      else if (now >= peer.restUntil) this.peers.failed(peer, now)
+    }
     if (end === 'absent') {
       for (let chunk = request.at; chunk < request.first + request.count; chunk++) this.peers.lacks(peer.id, chunk)
     }

@@ -49,6 +49,14 @@ class Scene {
     })
   }
 
+  /** Ends what is to be cancelled. @returns of whom it was asked */
+  cancels(now: number): string[] {
+    const { cancel } = this.session.plan(now)
+    const peers = cancel.map((id) => this.session.requests.get(id)?.peer ?? '')
+    for (const id of cancel) this.session.ended(id, 'cancelled', now)
+    return peers.sort()
+  }
+
   running(peer: string): ChunkRequest {
     const found = [...this.session.requests.values()].find((request) => request.peer === peer)
     if (found === undefined) throw new Error(`nothing is asked of ${peer}`)
@@ -247,11 +255,35 @@ describe('a session', () => {
     const { id } = scene.running('a')
     scene.session.ended(id, 'done', STALL_MS + 1)
     expect(scene.starts(STALL_MS + 1)).toEqual([])
-    const { cancel } = scene.session.plan(DEAD_MS + 1)
-    expect(cancel).toHaveLength(1)
-    for (const one of cancel) scene.session.ended(one, 'cancelled', DEAD_MS + 1)
+    let now = DEAD_MS + 1
+    expect(scene.cancels(now)).toEqual(['a'])
+    for (let failures = 1; failures < MAX_FAILURES; failures++) {
+      now += FAILURE_PAUSE_MS * 2 ** (failures - 1)
+      expect(scene.starts(now)).toHaveLength(REQUESTS_PER_PEER)
+      now += DEAD_MS + 1
+      expect(scene.cancels(now)).toEqual(['a', 'a'])
+    }
     expect(scene.session.peers.get('a')).toBeUndefined()
     expect(scene.session.requests.size).toBe(0)
+  })
+
+  it('gives up nobody because nothing came of anybody for a while, as when its own line is down', () => {
+    const scene = new Scene(8, { a: [0, 1], b: [2, 3] })
+    expect(scene.starts(0)).toHaveLength(4)
+    for (const { id } of scene.session.requests.values()) scene.session.progress(id, 100 + id)
+    const now = 200 + DEAD_MS
+    expect(scene.cancels(now)).toEqual(['a', 'a', 'b', 'b'])
+    expect(scene.starts(now + FAILURE_PAUSE_MS)).toHaveLength(4)
+    scene.finish('a', now + FAILURE_PAUSE_MS + 1)
+    expect(scene.session.peers.get('a')).toMatchObject({ failures: 0 })
+  })
+
+  it('gives up at once who sends nothing while another one does', () => {
+    const scene = new Scene(8, { a: [0], b: [1] })
+    scene.starts(0)
+    scene.session.progress(scene.running('b').id, STALL_MS + 1)
+    expect(scene.cancels(DEAD_MS + 1)).toEqual(['a'])
+    expect([...scene.session.peers.all()].map(({ id }) => id)).toEqual(['b'])
   })
 
   it('bears a grudge against nobody whose request it cancelled for other reasons', () => {
