@@ -1,4 +1,3 @@
-import type { Session } from '../../swarm/session/session.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import type { Assembly } from './assembly.ts'
 import { MAX_URGENT, SMALL_RANGE_BYTES, URGENT_CHUNKS } from './constants.ts'
@@ -8,7 +7,6 @@ import type { UpstreamFill } from './upstream-fill.ts'
 interface RangesOptions {
   readonly readings: ReadonlySet<Reading>
   readonly assembly: Assembly
-  readonly session: Session | undefined
   readonly upstream: UpstreamFill
   /** Whether a chunk can be expected from peers. */
   readonly expects: (chunk: number) => boolean
@@ -16,24 +14,37 @@ interface RangesOptions {
   readonly right: { readonly kind: 'range' | 'turn'; readonly limit: number } | undefined
 }
 
-/**
- * What clients that read a range wait for comes first: from peers, or from upstream where they don't have it.
- */
-export function lookAfterRanges(options: RangesOptions): void {
-  const { readings, assembly, session, upstream, expects, right } = options
+/** Chunks that clients wait for who read a range, those of who came first at the front: peers are asked for them before others. */
+export function urgentChunks(readings: ReadonlySet<Reading>, assembly: Assembly): number[] {
   const urgent: number[] = []
-  for (const { position, end, isRange } of readings) {
-    if (!isRange || urgent.length >= MAX_URGENT) continue
-    const last = Math.floor(end / chunkBytes)
-    let chunk = Math.floor(position / chunkBytes)
-    while (chunk <= last && (assembly.held.has(chunk) || assembly.raw.has(chunk))) chunk++
-    if (chunk > last) continue
-    for (let next = chunk; next <= Math.min(last, chunk + URGENT_CHUNKS - 1); next++) urgent.push(next)
-    const isComing = expects(chunk) || upstream.isComing(chunk, URGENT_CHUNKS)
-    if (isComing) continue
-    if (end + 1 - position <= SMALL_RANGE_BYTES) upstream.fetchRange('range', chunk, last, expects)
-    else if (right !== undefined)
-      upstream.fetchRange(right.kind, chunk, Math.min(last, chunk + right.limit - 1), expects)
+  for (const reading of readings) {
+    const missing = missingOf(reading, assembly)
+    if (missing === undefined || urgent.length >= MAX_URGENT) continue
+    const { first, last } = missing
+    for (let chunk = first; chunk <= Math.min(last, first + URGENT_CHUNKS - 1); chunk++) urgent.push(chunk)
   }
-  if (session !== undefined) session.urgent = urgent
+  return urgent
+}
+
+/** Asks upstream for what clients wait for who read a range, where peers don't have it. */
+export function fetchRanges({ readings, assembly, upstream, expects, right }: RangesOptions): void {
+  for (const reading of readings) {
+    const missing = missingOf(reading, assembly)
+    if (missing === undefined) continue
+    const { first, last } = missing
+    const isComing = expects(first) || upstream.isComing(first, URGENT_CHUNKS)
+    if (isComing) continue
+    if (reading.end + 1 - reading.position <= SMALL_RANGE_BYTES) upstream.fetchRange('range', first, last, expects)
+    else if (right !== undefined)
+      upstream.fetchRange(right.kind, first, Math.min(last, first + right.limit - 1), expects)
+  }
+}
+
+/** The first chunk that is not there of a range that a client reads, and the last one of the range. */
+function missingOf({ position, end, isRange }: Reading, { held, raw }: Assembly) {
+  if (!isRange) return undefined
+  const last = Math.floor(end / chunkBytes)
+  let first = Math.floor(position / chunkBytes)
+  while (first <= last && (held.has(first) || raw.has(first))) first++
+  return first > last ? undefined : { first, last }
 }

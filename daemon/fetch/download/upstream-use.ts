@@ -3,7 +3,7 @@ import { Claiming } from './claiming.ts'
 import { HELP_CHUNKS } from './constants.ts'
 import type { Attempt, AttemptOptions } from './context.ts'
 import { Patience } from './patience.ts'
-import { lookAfterRanges } from './ranges.ts'
+import { fetchRanges, urgentChunks } from './ranges.ts'
 import { Rescue } from './rescue.ts'
 import { SlowPeers } from './slow-peers.ts'
 import type { Swarming } from './swarming.ts'
@@ -115,19 +115,24 @@ export class UpstreamUse {
     this.#rescue.look({ bytes, peers, upstreamMs: this.#fill.hasFailed ? 0 : this.#pace.chunkMs })
   }
 
-  /** Asks upstream for what is to be asked. @param isOpen whether peers may still be found who have it */
+  /**
+   * Asks upstream for what is to be asked, and tells peers' session what clients wait for.
+   * @param isOpen whether peers may still be found who have it
+   */
   fetch(isOpen: boolean): void {
     const { assembly } = this.#attempt
+    const { session } = this.#swarming
+    // Also where upstream is not asked: it is all the more for peers then.
+    if (session !== undefined && assembly !== undefined) session.urgent = urgentChunks(this.#readings, assembly)
+    if ((isOpen && !this.#patience.isOver) || this.#fill.hasFailed) return
     const { isGranted } = this.#rescue
     const { chunks } = this.#patience
     const turn = isGranted ? ({ kind: 'turn', limit: chunks } as const) : undefined
-    if ((isOpen && !this.#patience.isOver) || this.#fill.hasFailed) return
     const { role } = this.#claiming
     if (assembly !== undefined) {
-      lookAfterRanges({
+      fetchRanges({
         readings: this.#readings,
         assembly,
-        session: this.#swarming.session,
         upstream: this.#fill,
         // Who reads a range is not to wait until it is offered.
         expects: (chunk) => !this.#patience.isOver && this.#isOffered(chunk),
