@@ -33,7 +33,7 @@ export const SMALL_RANGE_BYTES = 4 * 1024 * 1024
 /** Chunks ahead of a client's place in a range that are fetched before others. */
 export const URGENT_CHUNKS = 2
 
-/** Clients that read ranges and are looked after; others are served as chunks come. */
+/** Clients that read ranges for which peers are asked first; others are served as chunks come. */
 export const MAX_URGENT = 16
 
 /** Attempts before wrong bytes are reported to the client. */

@@ -17,9 +17,11 @@ interface RangesOptions {
 /** Chunks that clients wait for who read a range, those of who came first at the front: peers are asked for them before others. */
 export function urgentChunks(readings: ReadonlySet<Reading>, assembly: Assembly): number[] {
   const urgent: number[] = []
+  let clients = 0
   for (const reading of readings) {
     const missing = missingOf(reading, assembly)
-    if (missing === undefined || urgent.length >= MAX_URGENT) continue
+    if (missing === undefined) continue
+    if (++clients > MAX_URGENT) break
     const { first, last } = missing
     for (let chunk = first; chunk <= Math.min(last, first + URGENT_CHUNKS - 1); chunk++) urgent.push(chunk)
   }

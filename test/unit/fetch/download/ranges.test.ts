@@ -1,4 +1,5 @@
 import { expect, it, onTestFinished, vi } from 'vitest'
+import { MAX_URGENT, URGENT_CHUNKS } from '../../../../daemon/fetch/download/constants.ts'
 import { readingOf, UpstreamFleet } from '../../../fixtures/upstream-fleet.ts'
 
 function fleetOf(...options: ConstructorParameters<typeof UpstreamFleet>): UpstreamFleet {
@@ -21,4 +22,16 @@ it('are urgent for peers while upstream has failed, and while it is not asked ye
   await vi.waitFor(() => expect(node.session.urgent).toEqual([]))
   readings.add(readingOf(150, 150))
   await vi.waitFor(() => expect(node.session.urgent).toEqual([150]))
+})
+
+it('are urgent of so many clients, and asked for at upstream of others too', async () => {
+  const fleet = fleetOf()
+  const readings = Array.from({ length: MAX_URGENT + 1 }, (_, at) => readingOf(4 * at, 4 * at + 3))
+  const node = fleet.add('one', { readings: new Set(readings), passed: 0 })
+  const last = 4 * MAX_URGENT
+  // Peers have what all the others read.
+  node.session.expects = (chunk) => chunk < last
+  await vi.waitFor(() => expect(fleet.asked).toEqual([{ by: 'one', first: last, last: last + 3 }]))
+  expect(node.session.urgent).toHaveLength(MAX_URGENT * URGENT_CHUNKS)
+  expect(node.session.urgent).not.toContain(last)
 })
