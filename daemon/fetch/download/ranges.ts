@@ -36,10 +36,15 @@ export function fetchRanges({ readings, assembly, upstream, expects, right }: Ra
     const { first, last } = missing
     const isComing = expects(first) || upstream.isComing(first, URGENT_CHUNKS)
     if (isComing) continue
-    if (reading.end + 1 - reading.position <= SMALL_RANGE_BYTES) upstream.fetchRange('range', first, last, expects)
+    if (isSmall(reading)) upstream.fetchRange('range', first, last, expects)
     else if (right !== undefined)
       upstream.fetchRange(right.kind, first, Math.min(last, first + right.limit - 1), expects)
   }
+}
+
+/** Whether upstream is asked for it whoever has the claim. What is left of a long one is not small: all nodes would ask for it. */
+function isSmall({ start, end }: Reading): boolean {
+  return end + 1 - start <= SMALL_RANGE_BYTES
 }
 
 /** The first chunk that is not there of a range that a client reads, and the last one of the range. */

@@ -35,3 +35,11 @@ it('are urgent of so many clients, and asked for at upstream of others too', asy
   expect(node.session.urgent).toHaveLength(MAX_URGENT * URGENT_CHUNKS)
   expect(node.session.urgent).not.toContain(last)
 })
+
+it('are small by their own length, and not by what is left of them', async () => {
+  const fleet = fleetOf()
+  const long = readingOf(50, 60)
+  long.position = long.end
+  fleet.add('one', { readings: new Set([long, readingOf(70, 73)]), passed: 0 })
+  await vi.waitFor(() => expect(fleet.asked).toEqual([{ by: 'one', first: 70, last: 73 }]))
+})
