@@ -36,7 +36,7 @@ export function fetchRanges({ readings, assembly, upstream, expects, right }: Ra
     const { first, last } = missing
     const isComing = expects(first) || upstream.isComing(first, URGENT_CHUNKS)
     if (isComing) continue
-    if (isSmall(reading)) upstream.fetchRange('range', first, last, expects)
+    if (isSmall(reading)) upstream.fetchRange('small', first, last, expects)
     else if (right !== undefined)
       upstream.fetchRange(right.kind, first, Math.min(last, first + right.limit - 1), expects)
   }

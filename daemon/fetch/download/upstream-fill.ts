@@ -13,13 +13,18 @@ const finalCodes: ReadonlySet<string> = new Set(['not-found', 'unauthorized', 'd
 /** Whether a chunk can be expected from peers. */
 type Expects = (chunk: number) => boolean
 
+/**
+ * By this node's claim, in order, or for a client that reads a long range; for one that reads a small range, whoever has the claim; or
+ * by a turn.
+ */
+type Kind = 'claim' | 'range' | 'small' | 'turn'
+
 interface Stream {
   /** The chunk that arrives at present. */
   at: number
   /** The first chunk that is not wanted of it. */
   end: number
-  /** By this node's claim; for a client that reads a range; or by a turn, whoever has the claim. */
-  readonly kind: 'claim' | 'range' | 'turn'
+  readonly kind: Kind
   /** Whether it ends with the chunk that arrives at present. */
   isCut: boolean
   readonly abort: AbortController
@@ -50,7 +55,7 @@ export class UpstreamFill {
     return this.#streams.size > 0
   }
 
-  isReading(kind: Stream['kind']): boolean {
+  isReading(kind: Kind): boolean {
     return [...this.#streams].some((stream) => stream.kind === kind)
   }
 
@@ -65,7 +70,7 @@ export class UpstreamFill {
 
   /** Whether a chunk is on its way from upstream, soon enough to wait for it. */
   isComing(chunk: number, within: number): boolean {
-    return [...this.#streams].some(({ at, end }) => at <= chunk && chunk < Math.min(end, at + within))
+    return [...this.#streams].some((stream) => brings(stream, chunk) && chunk < stream.at + within)
   }
 
   /** Whether a chunk is missing that is neither on its way nor expected of peers. */
@@ -99,11 +104,12 @@ export class UpstreamFill {
     if (last >= 0) this.#start('claim', first, last + 1)
   }
 
-  /** For a client: fetches chunks `first` to `last` that are missing, from the first one that does not come anyway. */
-  fetchRange(kind: 'range' | 'turn', first: number, last: number, expects: Expects): void {
+  /** For a client: fetches chunks `first` to `last`, up to the one that comes anyway; nothing where that is `first` itself. */
+  fetchRange(kind: 'range' | 'small' | 'turn', first: number, last: number, expects: Expects): void {
     const { assembly } = this.#options.attempt
-    const running = [...this.#streams].filter((stream) => stream.kind === kind)
-    const isCovered = running.some(({ at, end }) => at <= first && first < end)
+    const alike: readonly Kind[] = kind === 'turn' ? ['turn'] : ['range', 'small']
+    const running = [...this.#streams].filter((stream) => alike.includes(stream.kind))
+    const isCovered = running.some((stream) => brings(stream, first))
     if (this.hasFailed || running.length >= (kind === 'turn' ? 1 : MAX_RANGE_STREAMS) || isCovered) return
     this.#start(kind, first, this.#endOf(assembly, first, last + 1 - first, expects))
   }
@@ -115,8 +121,10 @@ export class UpstreamFill {
 
   /** The claim is somebody else's now. */
   stopClaim(): void {
-    for (const { kind, abort } of this.#streams) {
-      if (kind === 'claim') abort.abort(new Error('somebody else fetches it now'))
+    for (const stream of this.#streams) {
+      if (stream.kind === 'claim') stream.abort.abort(new Error('somebody else fetches it now'))
+      // A client waits for the chunk that arrives.
+      if (stream.kind === 'range') stream.isCut = true
     }
   }
 
@@ -130,7 +138,7 @@ export class UpstreamFill {
 
   #isMissing(assembly: Assembly, chunk: number, expects: Expects): boolean {
     if (assembly.held.has(chunk) || assembly.raw.has(chunk)) return false
-    return !expects(chunk) && ![...this.#streams].some(({ at, end }) => at <= chunk && chunk < end)
+    return !expects(chunk) && ![...this.#streams].some((stream) => brings(stream, chunk))
   }
 
   #endOf(assembly: Assembly | undefined, first: number, limit: number, expects: Expects): number {
@@ -140,7 +148,7 @@ export class UpstreamFill {
     return end
   }
 
-  #start(kind: Stream['kind'], first: number, end: number): void {
+  #start(kind: Kind, first: number, end: number): void {
     const stream: Stream = { at: first, end, kind, isCut: false, abort: new AbortController() }
     this.#streams.add(stream)
     this.#run(stream, first).catch((error: unknown) => this.#options.attempt.fail(error))
@@ -219,6 +227,11 @@ export class UpstreamFill {
         attempt.changed.notify()
       })
   }
+}
+
+/** Whether a chunk is still to come by a request. */
+function brings({ at, end, isCut }: Stream, chunk: number): boolean {
+  return at <= chunk && chunk < (isCut ? Math.min(end, at + 1) : end)
 }
 
 /** The body of an upstream that did not say how long it is. @throws {WrongLength} where it is not what others said */

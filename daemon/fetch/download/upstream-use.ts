@@ -136,7 +136,7 @@ export class UpstreamUse {
         upstream: this.#fill,
         // Who reads a range is not to wait until it is offered.
         expects: (chunk) => !this.#patience.isOver && this.#isOffered(chunk),
-        right: role === 'none' ? turn : { kind: 'range', limit: Number.POSITIVE_INFINITY },
+        right: role === 'none' ? turn : { kind: 'range', limit: role === 'holder' ? Number.POSITIVE_INFINITY : 1 },
       })
     }
     if (isGranted) this.#fill.fill('turn', () => false, chunks)

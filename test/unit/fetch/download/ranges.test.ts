@@ -43,3 +43,27 @@ it('are small by their own length, and not by what is left of them', async () =>
   fleet.add('one', { readings: new Set([long, readingOf(70, 73)]), passed: 0 })
   await vi.waitFor(() => expect(fleet.asked).toEqual([{ by: 'one', first: 70, last: 73 }]))
 })
+
+it('that are long take no more than one chunk of who races, or hears of no coordinator at first', async () => {
+  let questions = 0
+  const fleet = fleetOf({
+    claim: () => (questions++ === 0 ? undefined : { role: 'none', holder: 'other', members: [] }),
+  })
+  const node = fleet.add('one', { readings: new Set([readingOf(50, 149)]), passed: 0 })
+  await vi.waitFor(() => expect(questions).toBeGreaterThan(2), 3_000)
+  expect(node.held.has(50)).toBe(true)
+  expect(fleet.asked).toEqual([50, 0].map((chunk) => ({ by: 'one', first: chunk, last: chunk })))
+})
+
+it('that are long are left with the claim, when the chunk that arrives is there; small ones go on', async () => {
+  let isHolder = true
+  const claim = () => ({ role: isHolder ? 'holder' : 'none', holder: undefined, members: [] }) as const
+  const fleet = fleetOf({ claim, chunkMs: 100 })
+  const node = fleet.add('one', { readings: new Set([readingOf(50, 149), readingOf(10, 13)]), passed: 0 })
+  await vi.waitFor(() => expect(fleet.asked).toHaveLength(3))
+  isHolder = false
+  await vi.waitFor(() => expect(node.use.isRunning).toBe(false), 3_000)
+  expect(node.held.has(13)).toBe(true)
+  expect(node.held.firstMissing(50)).toBeLessThan(60)
+  expect(fleet.asked).toHaveLength(3)
+})
