@@ -107,9 +107,11 @@ export class UpstreamFill {
   /** For a client: fetches chunks `first` to `last`, up to the one that comes anyway; nothing where that is `first` itself. */
   fetchRange(kind: 'range' | 'small' | 'turn', first: number, last: number, expects: Expects): void {
     const { assembly } = this.#options.attempt
+    const streams = [...this.#streams]
     const alike: readonly Kind[] = kind === 'turn' ? ['turn'] : ['range', 'small']
-    const running = [...this.#streams].filter((stream) => alike.includes(stream.kind))
-    const isCovered = running.some((stream) => brings(stream, first))
+    const running = streams.filter((stream) => alike.includes(stream.kind))
+    // What fetches the blob in order may come to it after minutes; whoever asks looks whether that is soon.
+    const isCovered = streams.some((stream) => stream.kind !== 'claim' && brings(stream, first))
     if (this.hasFailed || running.length >= (kind === 'turn' ? 1 : MAX_RANGE_STREAMS) || isCovered) return
     this.#start(kind, first, this.#endOf(assembly, first, last + 1 - first, expects))
   }

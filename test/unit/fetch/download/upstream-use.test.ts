@@ -36,6 +36,15 @@ it('asks for no more than a turn is for where a client reads a long range', asyn
   expect(fleet.mostAtOnce).toBe(1)
 }, 15_000)
 
+it('asks for nothing in a turn that a client waits for already', async () => {
+  const fleet = fleetOf({ chunkMs: 100 })
+  fleet.add('one', { readings: new Set([readingOf(60, 63), readingOf(62, 120)]) })
+  await vi.waitFor(() => expect(fleet.asked).toHaveLength(2))
+  const [small, turn] = fleet.asked
+  expect(small).toMatchObject({ first: 60, last: 63 })
+  expect(turn).toMatchObject({ first: 0, last: 0 })
+})
+
 it('is not hopeless while peers fill a thin line, though no chunk is whole for long', () => {
   const { use, swarming, pass } = fleetOf().add('one', { passed: FOLLOW_PATIENCE_MS })
   // 60 kbit/s is nothing; 1 Mbit/s, of eight chunks at once, is all that a thin line can give.
