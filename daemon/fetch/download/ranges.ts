@@ -4,14 +4,18 @@ import { MAX_URGENT, SMALL_RANGE_BYTES, URGENT_CHUNKS } from './constants.ts'
 import type { Reading } from './reader.ts'
 import type { UpstreamFill } from './upstream-fill.ts'
 
-interface RangesOptions {
-  readonly readings: ReadonlySet<Reading>
+/** How a range is fetched from upstream: by the claim, as a small one, or in a turn; and how many chunks of it at once. */
+interface RangeRight {
+  readonly kind: 'range' | 'small' | 'turn'
+  readonly limit: number
+}
+
+interface RangeOptions {
   readonly assembly: Assembly
   readonly upstream: UpstreamFill
   /** Whether a chunk can be expected from peers. */
   readonly expects: (chunk: number) => boolean
-  /** By what right upstream is asked for ranges that are not small, and for how many chunks at once; undefined: by none. */
-  readonly right: { readonly kind: 'range' | 'turn'; readonly limit: number } | undefined
+  readonly right: RangeRight
 }
 
 /** Chunks that clients wait for who read a range, those of who came first at the front: peers are asked for them before others. */
@@ -28,22 +32,17 @@ export function urgentChunks(readings: ReadonlySet<Reading>, assembly: Assembly)
   return urgent
 }
 
-/** Asks upstream for what clients wait for who read a range, where peers don't have it. */
-export function fetchRanges({ readings, assembly, upstream, expects, right }: RangesOptions): void {
-  for (const reading of readings) {
-    const missing = missingOf(reading, assembly)
-    if (missing === undefined) continue
-    const { first, last } = missing
-    const isComing = expects(first) || upstream.isComing(first, URGENT_CHUNKS)
-    if (isComing) continue
-    if (isSmall(reading)) upstream.fetchRange('small', first, last, expects)
-    else if (right !== undefined)
-      upstream.fetchRange(right.kind, first, Math.min(last, first + right.limit - 1), expects)
-  }
+/** Asks upstream for what a client waits for who reads a range, where peers don't have it. @returns whether it has made a request */
+export function fetchRange(reading: Reading, { assembly, upstream, expects, right }: RangeOptions): boolean {
+  const missing = missingOf(reading, assembly)
+  if (missing === undefined) return false
+  const { first, last } = missing
+  if (expects(first) || upstream.isComing(first, URGENT_CHUNKS)) return false
+  return upstream.fetchRange(right.kind, first, Math.min(last, first + right.limit - 1), expects)
 }
 
 /** Whether upstream is asked for it whoever has the claim. What is left of a long one is not small: all nodes would ask for it. */
-function isSmall({ start, end }: Reading): boolean {
+export function isSmall({ start, end }: Reading): boolean {
   return end + 1 - start <= SMALL_RANGE_BYTES
 }
 

@@ -79,14 +79,16 @@ export class UpstreamFill {
     return assembly === undefined ? !this.isRunning : this.#gap(assembly, expects) !== undefined
   }
 
-  /** Fetches what is not expected of peers, in order, `limit` chunks at most. */
-  fill(kind: 'claim' | 'turn', expects: Expects, limit = Number.POSITIVE_INFINITY): void {
-    if (this.hasFailed || this.isReading(kind)) return
+  /** Fetches what is not expected of peers, in order, `limit` chunks at most. @returns whether it has made a request */
+  fill(kind: 'claim' | 'turn', expects: Expects, limit = Number.POSITIVE_INFINITY): boolean {
+    if (this.hasFailed || this.isReading(kind)) return false
     const { assembly } = this.#options.attempt
     // What is asked for is the beginning until the size is known.
-    if (assembly === undefined && this.isRunning) return
+    if (assembly === undefined && this.isRunning) return false
     const first = assembly === undefined ? 0 : this.#gap(assembly, expects)
-    if (first !== undefined) this.#start(kind, first, this.#endOf(assembly, first, limit, expects))
+    if (first === undefined) return false
+    this.#start(kind, first, this.#endOf(assembly, first, limit, expects))
+    return true
   }
 
   /** Bytes that came so far. */
@@ -104,16 +106,20 @@ export class UpstreamFill {
     if (last >= 0) this.#start('claim', first, last + 1)
   }
 
-  /** For a client: fetches chunks `first` to `last`, up to the one that comes anyway; nothing where that is `first` itself. */
-  fetchRange(kind: 'range' | 'small' | 'turn', first: number, last: number, expects: Expects): void {
+  /**
+   * For a client: fetches chunks `first` to `last`, up to the one that comes anyway; nothing where that is `first` itself.
+   * @returns whether it has made a request
+   */
+  fetchRange(kind: 'range' | 'small' | 'turn', first: number, last: number, expects: Expects): boolean {
     const { assembly } = this.#options.attempt
     const streams = [...this.#streams]
     const alike: readonly Kind[] = kind === 'turn' ? ['turn'] : ['range', 'small']
     const running = streams.filter((stream) => alike.includes(stream.kind))
     // What fetches the blob in order may come to it after minutes; whoever asks looks whether that is soon.
     const isCovered = streams.some((stream) => stream.kind !== 'claim' && brings(stream, first))
-    if (this.hasFailed || running.length >= (kind === 'turn' ? 1 : MAX_RANGE_STREAMS) || isCovered) return
+    if (this.hasFailed || running.length >= (kind === 'turn' ? 1 : MAX_RANGE_STREAMS) || isCovered) return false
     this.#start(kind, first, this.#endOf(assembly, first, last + 1 - first, expects))
+    return true
   }
 
   /** It is somebody else's turn now. */

@@ -3,7 +3,8 @@ import { Claiming } from './claiming.ts'
 import { HELP_CHUNKS } from './constants.ts'
 import type { Attempt, AttemptOptions } from './context.ts'
 import { Patience } from './patience.ts'
-import { fetchRanges, urgentChunks } from './ranges.ts'
+import { fetchRange, isSmall, urgentChunks } from './ranges.ts'
+import type { Reading } from './reader.ts'
 import { Rescue } from './rescue.ts'
 import { SlowPeers } from './slow-peers.ts'
 import type { Swarming } from './swarming.ts'
@@ -125,26 +126,33 @@ export class UpstreamUse {
     // Also where upstream is not asked: it is all the more for peers then.
     if (session !== undefined && assembly !== undefined) session.urgent = urgentChunks(this.#readings, assembly)
     if ((isOpen && !this.#patience.isOver) || this.#fill.hasFailed) return
-    const { isGranted } = this.#rescue
-    const { chunks } = this.#patience
-    const turn = isGranted ? ({ kind: 'turn', limit: chunks } as const) : undefined
     const { role } = this.#claiming
-    if (assembly !== undefined) {
-      fetchRanges({
-        readings: this.#readings,
-        assembly,
-        upstream: this.#fill,
-        // Who reads a range is not to wait until it is offered.
-        expects: (chunk) => !this.#patience.isOver && this.#isOffered(chunk),
-        right: role === 'none' ? turn : { kind: 'range', limit: role === 'holder' ? Number.POSITIVE_INFINITY : 1 },
-      })
+    for (const reading of this.#readings) {
+      if (isSmall(reading)) this.#fetchRange(reading, 'small')
+      else if (role !== 'none') this.#fetchRange(reading, 'range', role === 'holder' ? undefined : 1)
     }
-    if (isGranted) this.#fill.fill('turn', () => false, chunks)
-    if (this.#fill.isReading('turn')) this.#rescue.used()
+    if (this.#rescue.isGranted && this.#takeTurn()) this.#rescue.used()
     if (role === 'none') return
     const isHolder = role === 'holder'
     this.#fill.fill('claim', (chunk) => this.#expects(chunk), isHolder ? undefined : 1)
     if (this.#slowPeers.areSlow && assembly !== undefined) this.#fill.help(assembly, isHolder ? HELP_CHUNKS : 1)
+  }
+
+  /** @returns whether it has made the request of this turn */
+  #takeTurn(): boolean {
+    const { chunks } = this.#patience
+    for (const reading of this.#readings) {
+      if (!isSmall(reading) && this.#fetchRange(reading, 'turn', chunks)) return true
+    }
+    return this.#fill.fill('turn', () => false, chunks)
+  }
+
+  #fetchRange(reading: Reading, kind: 'range' | 'small' | 'turn', limit = Number.POSITIVE_INFINITY): boolean {
+    const { assembly } = this.#attempt
+    if (assembly === undefined) return false
+    // Who reads a range is not to wait until it is offered.
+    const expects = (chunk: number) => !this.#patience.isOver && this.#isOffered(chunk)
+    return fetchRange(reading, { assembly, upstream: this.#fill, expects, right: { kind, limit } })
   }
 
   #answered({ members, holder, brought = 0 }: ClaimAnswer): void {

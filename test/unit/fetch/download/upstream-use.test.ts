@@ -1,5 +1,10 @@
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { ALONE_MS, DESPERATE_CHUNKS, FOLLOW_PATIENCE_MS } from '../../../../daemon/fetch/download/constants.ts'
+import {
+  ALONE_MS,
+  DESPERATE_CHUNKS,
+  DESPERATE_MS,
+  FOLLOW_PATIENCE_MS,
+} from '../../../../daemon/fetch/download/constants.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { fleetChunks, readingOf, UpstreamFleet } from '../../../fixtures/upstream-fleet.ts'
 
@@ -35,6 +40,21 @@ it('asks for no more than a turn is for where a client reads a long range', asyn
   ])
   expect(fleet.mostAtOnce).toBe(1)
 }, 15_000)
+
+it('has its request in the next turn, though what an earlier one has begun is still on its way', async () => {
+  const fleet = fleetOf({ chunkMs: 1_000 })
+  const { use, pass } = fleet.add('one')
+  await vi.waitFor(() => expect(fleet.asked).toHaveLength(1))
+  // The turn is over as a peer goes on, and then no peer does.
+  use.gotFromPeer()
+  await vi.waitFor(() => expect(fleet.wishes).toContain('nothing'))
+  pass(DESPERATE_MS)
+  const before = fleet.wishes.length
+  await vi.waitFor(() => expect(fleet.wishes.length).toBeGreaterThan(before))
+  expect(use.isRunning).toBe(true)
+  await vi.waitFor(() => expect(fleet.asked).toHaveLength(2), 3_000)
+  expect(fleet.wishes.slice(before)).not.toContain('nothing')
+})
 
 it('asks for nothing in a turn that a client waits for already', async () => {
   const fleet = fleetOf({ chunkMs: 100 })
