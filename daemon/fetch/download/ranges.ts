@@ -41,6 +41,17 @@ export function fetchRange(reading: Reading, { assembly, upstream, expects, righ
   return upstream.fetchRange(right.kind, first, Math.min(last, first + right.limit - 1), expects)
 }
 
+/**
+ * Whose chunks turns fetch, the next one first, so that one long range does not keep all others from upstream; undefined stands for all
+ * who read the whole blob.
+ * @param served by the turn before
+ */
+export function inTurn(readings: ReadonlySet<Reading>, served: Reading | undefined): (Reading | undefined)[] {
+  const all = [...new Set([...readings].map((reading) => (reading.isRange ? reading : undefined)))]
+  const next = all.indexOf(served) + 1
+  return [...all.slice(next), ...all.slice(0, next)]
+}
+
 /** Whether upstream is asked for it whoever has the claim. What is left of a long one is not small: all nodes would ask for it. */
 export function isSmall({ start, end }: Reading): boolean {
   return end + 1 - start <= SMALL_RANGE_BYTES

@@ -3,7 +3,7 @@ import { Claiming } from './claiming.ts'
 import { HELP_CHUNKS } from './constants.ts'
 import type { Attempt, AttemptOptions } from './context.ts'
 import { Patience } from './patience.ts'
-import { fetchRange, isSmall, urgentChunks } from './ranges.ts'
+import { fetchRange, inTurn, isSmall, urgentChunks } from './ranges.ts'
 import type { Reading } from './reader.ts'
 import { Rescue } from './rescue.ts'
 import { SlowPeers } from './slow-peers.ts'
@@ -34,6 +34,8 @@ export class UpstreamUse {
   readonly #pace = new UpstreamPace()
   /** Chunks that this node has brought to the swarm: by them its claim is renewed. */
   #brought = 0
+  /** Whose chunks the last turn fetched. */
+  #served: Reading | undefined
 
   constructor({ attempt, swarming, readings, patience }: UpstreamUseOptions) {
     this.#attempt = attempt
@@ -141,10 +143,17 @@ export class UpstreamUse {
   /** @returns whether it has made the request of this turn */
   #takeTurn(): boolean {
     const { chunks } = this.#patience
-    for (const reading of this.#readings) {
-      if (!isSmall(reading) && this.#fetchRange(reading, 'turn', chunks)) return true
+    const serve = (reading: Reading | undefined) => {
+      if (reading === undefined) return this.#fill.fill('turn', () => false, chunks)
+      return !isSmall(reading) && this.#fetchRange(reading, 'turn', chunks)
     }
-    return this.#fill.fill('turn', () => false, chunks)
+    for (const reading of inTurn(this.#readings, this.#served)) {
+      if (!serve(reading)) continue
+      this.#served = reading
+      return true
+    }
+    // The blob is to be had though nobody reads all of it.
+    return serve(undefined)
   }
 
   #fetchRange(reading: Reading, kind: 'range' | 'small' | 'turn', limit = Number.POSITIVE_INFINITY): boolean {

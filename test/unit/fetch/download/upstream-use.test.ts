@@ -41,6 +41,21 @@ it('asks for no more than a turn is for where a client reads a long range', asyn
   expect(fleet.mostAtOnce).toBe(1)
 }, 15_000)
 
+it('serves all its clients in turn', async () => {
+  const fleet = fleetOf()
+  const whole = () => ({ ...readingOf(0, fleetChunks - 1), isRange: false })
+  fleet.add('one', { readings: new Set([whole(), readingOf(50, 99), whole(), readingOf(150, fleetChunks - 1)]) })
+  await vi.waitFor(() => expect(fleet.asked.length).toBeGreaterThanOrEqual(4), 10_000)
+  expect(fleet.asked.slice(0, 4).map(({ first }) => first)).toEqual([50, 150, 0, 51])
+}, 15_000)
+
+it('makes one request at a time, also where it does not wait for its turn', async () => {
+  const fleet = fleetOf()
+  fleet.add('one', { readings: new Set([readingOf(50, 99), readingOf(150, 199)]), passed: ALONE_MS })
+  await vi.waitFor(() => expect(fleet.asked.length).toBeGreaterThanOrEqual(4))
+  expect(fleet.mostAtOnce).toBe(1)
+})
+
 it('has its request in the next turn, though what an earlier one has begun is still on its way', async () => {
   const fleet = fleetOf({ chunkMs: 1_000 })
   const { use, pass } = fleet.add('one')
