@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import {
   CREDIBLE_CHUNK_MS,
   STALE_CHUNKS,
@@ -6,6 +6,12 @@ import {
   STALE_MS,
 } from '../../../../daemon/fetch/download/constants.ts'
 import { UpstreamPace } from '../../../../daemon/fetch/download/upstream-pace.ts'
+
+// The two limits are the same time: here one can tell which is which.
+vi.mock('../../../../daemon/fetch/download/constants.ts', async (original) => ({
+  ...(await original<typeof import('../../../../daemon/fetch/download/constants.ts')>()),
+  STALE_LIMIT_MS: 15_000,
+}))
 
 it('is what a chunk took since this holder was heard of', () => {
   const pace = new UpstreamPace()

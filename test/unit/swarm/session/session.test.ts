@@ -8,6 +8,7 @@ import {
   MAX_FAILURES,
   MAX_REQUESTS,
   MAX_RUN,
+  RATE_WINDOW_MS,
   REQUESTS_PER_PEER,
   RUN_MS,
   SHARED_REQUESTS,
@@ -20,6 +21,7 @@ import {
 } from '../../../../daemon/swarm/session/constants.ts'
 import { LinePace } from '../../../../daemon/swarm/session/line-pace.ts'
 import { type ChunkRequest, Session } from '../../../../daemon/swarm/session/session.ts'
+import { limitsOf } from '../../../../daemon/swarm/session/survey.ts'
 import type { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { having } from './fields.ts'
@@ -209,6 +211,23 @@ describe('a session', () => {
       scene.session.progress(first?.id ?? 0, now)
       expect(scene.session.plan(now)).toMatchObject({ start: [], cancel: [] })
     }
+    // As transfers give up soon after.
+    expect(limitsOf(undefined, 80_000)).toMatchObject({ stalled: SILENCE_LIMIT_MS, dead: SILENCE_LIMIT_MS })
+    expect(scene.session.plan(SILENCE_LIMIT_MS + 1).cancel).toHaveLength(SHARED_REQUESTS - 1)
+  })
+
+  it('looks again when nothing came over a slow line for so long that it is not known any more', () => {
+    const chunks = [0, 1, 2, 3]
+    const scene = new Scene(5, { a: chunks, b: chunks, c: chunks }, [4])
+    expect(scene.starts(0)).toHaveLength(SHARED_REQUESTS)
+    const last = RATE_WINDOW_MS + 200
+    for (let now = 100; now <= last; now += 100) {
+      scene.pace.received(chunkBytes / 200, now)
+      for (const { id } of scene.session.requests.values()) scene.session.progress(id, now)
+    }
+    const { wakeAt } = scene.session.plan(last)
+    expect(wakeAt).toBe(last + RATE_WINDOW_MS + 1)
+    expect(scene.starts(wakeAt)).not.toEqual([])
   })
 
   it('asks another peer as well for what one sends slowly from which alone something comes', () => {
