@@ -134,15 +134,17 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const openStream = (protocol: string) => (peer: PeerId, signal: AbortSignal) =>
     node.dialProtocol(peerIdFromString(peer), protocol, { signal })
   const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
-  const have = new HaveClient(openStream(HAVE_PROTOCOL))
+  const have = new HaveClient(openStream(HAVE_PROTOCOL), (peer, requests) => announcements.busy(peer, requests))
   const announcements = new Announcements({
     content,
+    requests: () => client.requests,
     watchBack: (peer, digest, listener, signal) => have.watch(peer, digest, listener, signal, true),
   })
   shutdown.add('announcements', () => announcements.stop())
   const book = new ClaimBook()
   const peers = () => known.list().map(({ peerId }) => peerId)
-  const isLarge = () => node.getPeers().length >= MESH_CONNECTIONS
+  // Not `getPeers`, which decodes the name of each, for every question.
+  const isLarge = () => node.getConnections().length >= MESH_CONNECTIONS
   const query = (key: Uint8Array, signal: AbortSignal) => closestOnDht(node.services.dht, key, signal)
   const closest = new ClosestPeers({ isLarge, admits, query })
   const claims = new ClaimClient({ self, book, peers, closest, openStream: openStream(CLAIM_PROTOCOL) })

@@ -223,6 +223,22 @@ describe('the server', () => {
 })
 
 describe('the client', () => {
+  test('knows how many requests are under way, those too that wait for an answer or are not read', async () => {
+    const peer = await startRogue((request, response) => {
+      if (request.url?.endsWith(digestOf(Buffer.from('sent'))) === true)
+        response.writeHead(200, { 'content-length': 9 }).write('some')
+    })
+    const client = await startClient(peer)
+    const abort = new AbortController()
+    const silent = client.open('peer', digestOf(Buffer.from('silent')), { start: 0 }, abort.signal)
+    silent.catch(() => {})
+    await client.open('peer', digestOf(Buffer.from('sent')), { start: 0 }, abort.signal)
+    expect(client.requests).toBe(2)
+    abort.abort()
+    await expect(silent).rejects.toMatchObject({ code: 'aborted' })
+    await until(() => client.requests === 0)
+  })
+
   const bytes = Buffer.alloc(100, 'x')
   const digest = digestOf(bytes)
 

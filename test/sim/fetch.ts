@@ -41,7 +41,8 @@ export class Fetch {
     this.layer = layer
     this.held = isSeed ? Bitfield.full(chunks) : new Bitfield(chunks)
     this.session = new Session({ held: this.held, random: world.random, pace: machine.pace, now: world.now })
-    this.announcer = new Announcer({ held: this.held, peers: this.session.peers, turns: machine.turns })
+    const { peers } = this.session
+    this.announcer = new Announcer({ blob: String(layer), held: this.held, peers, offers: machine.offers })
     if (isSeed && machine.kind === 'honest') this.session.verifiable = chunks
     this.claimant = new Claimant(this)
   }
@@ -186,20 +187,23 @@ export class Fetch {
     const { tell, wakeAt } = this.announcer.plan(world.now, this.machine.uploads.room(world.now))
     if (wakeAt < Number.POSITIVE_INFINITY) this.tell(Math.max(wakeAt - world.now, BATCH_MS))
     const verifiable = session.verifiable
+    const requests = this.machine.slots.room.running
     world.counters.haves += tell.length
     for (const { peer, chunks } of tell)
-      world.after(world.latency, () => this.connected.get(peer)?.hear(this, chunks, verifiable))
+      world.after(world.latency, () => this.connected.get(peer)?.hear(this, chunks, verifiable, requests))
   }
 
-  hear(peer: Fetch, chunks: readonly number[], verifiable: number): void {
+  hear(peer: Fetch, chunks: readonly number[], verifiable: number, requests: number): void {
+    const { machine, session, announcer, world, layer } = this
     if (!this.isActive || !this.connected.has(peer.id)) return
+    machine.offers.told(peer.id, requests)
     this.grow(verifiable)
     for (const chunk of chunks) {
-      this.session.peers.has(peer.id, chunk)
-      if (this.machine.uploads.delivered(peer.id, String(this.layer), chunk, this.world.scenario.chunkBytes)) {
-        this.announcer.served(peer.id, chunk, this.world.now)
-        for (const fetch of this.machine.fetches) fetch.tell()
-      } else if (this.announcer.heard(peer.id, chunk)) this.tell()
+      session.peers.has(peer.id, chunk)
+      if (machine.uploads.delivered(peer.id, String(layer), chunk, world.scenario.chunkBytes, world.now)) {
+        announcer.served(peer.id, chunk, world.now)
+        for (const fetch of machine.fetches) fetch.tell()
+      } else if (announcer.heard(peer.id, chunk)) this.tell()
     }
     this.plan()
   }

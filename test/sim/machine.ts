@@ -2,7 +2,7 @@ import { MAX_REQUESTS } from '../../daemon/fetch/download/constants.ts'
 import { Slots } from '../../daemon/fetch/download/slots.ts'
 import { NODE_REQUESTS } from '../../daemon/swarm/session/constants.ts'
 import { LinePace } from '../../daemon/swarm/session/line-pace.ts'
-import { Turns } from '../../daemon/swarm/session/turns.ts'
+import { Offers } from '../../daemon/swarm/session/offers.ts'
 import { Uploads } from '../../daemon/swarm/session/uploads.ts'
 import type { Fetch } from './fetch.ts'
 import { Link } from './network.ts'
@@ -34,7 +34,7 @@ export class Machine {
   isAlive = true
   /** What it sends, of all layers. */
   readonly uploads = new Uploads()
-  readonly turns = new Turns()
+  readonly offers = new Offers()
   readonly pace = new LinePace()
   /** Its requests, of all layers. */
   readonly slots = new Slots(MAX_REQUESTS, NODE_REQUESTS)

@@ -87,7 +87,8 @@ export class Transfer {
     const { world } = client
     this.#isAdmitted = true
     const last = request.first + request.count - 1
-    for (let chunk = request.first; chunk <= last; chunk++) server.announcer.asked(client.id, chunk)
+    for (let chunk = request.first; chunk <= last; chunk++)
+      server.machine.offers.asked(client.id, String(server.layer), chunk, world.now)
     this.#forget = server.machine.uploads.begin(client.id, String(server.layer), request.first, last)
     const { chunkBytes } = world.scenario
     this.#flow = world.network.start(server.machine.up, client.machine.down, chunkBytes, world.now, () => this.#sent())

@@ -1,8 +1,8 @@
 /**
- * Peers of one blob that are met as a coordinator names them, and with those who come by themselves. With 24 of them chunks spread
- * no faster at 64 nodes, and a node sent a fifth to two fifths more messages; with 8 some blobs were late at 16 (`npm run sim`).
+ * Peers of one blob that are met as a coordinator names them, and with those who come by themselves. With 12 a node sends a fifth
+ * more messages, and chunks spread no faster at 16 nodes and little faster at 64; with 6 they are late at 64 (`npm run sim`).
  */
-export const WANTED_PEERS = 12
+export const WANTED_PEERS = 8
 export const MAX_PEERS = 64
 
 /** How long a peer that was named may take to say what it holds, in ms, before upstream is asked all the same. */

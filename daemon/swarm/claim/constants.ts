@@ -9,7 +9,7 @@ export const LEASE_MS = 3_000
 
 /** How often the holder of a claim renews it, and how often others ask again, in ms. */
 export const RENEW_MS = 300
-export const FOLLOW_MS = 1_000
+export const FOLLOW_MS = 2_000
 export const STARVED_MS = 300
 
 /** Until the first chunk from upstream, in ms: names are resolved, tokens fetched, redirects followed. */

@@ -1,13 +1,15 @@
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import type { HaveListener, PeerId, SharedContent } from '../ports.ts'
-import { Turns } from '../session/turns.ts'
+import { Offers } from '../session/offers.ts'
 import { Uploads } from '../session/uploads.ts'
 import { DELIVERY_LIMIT_MS, MAX_HUBS } from './constants.ts'
 import { Hub, type Watcher } from './hub.ts'
 
 interface AnnouncementsOptions {
   readonly content: Pick<SharedContent, 'watch'>
+  /** Requests for chunks that this node has under way to its peers. */
+  readonly requests: () => number
   readonly watchBack: (peer: PeerId, digest: Digest, listener: HaveListener, signal: AbortSignal) => void
 }
 
@@ -16,7 +18,7 @@ export class Announcements {
   readonly #options: AnnouncementsOptions
   readonly #hubs = new Map<Digest, Hub>()
   readonly #uploads = new Uploads()
-  readonly #turns = new Turns()
+  readonly #offers = new Offers()
 
   constructor(options: AnnouncementsOptions) {
     this.#options = options
@@ -40,7 +42,8 @@ export class Announcements {
     const hub = this.#hubs.get(digest)
     const first = Math.floor(start / chunkBytes)
     const last = Math.floor(end / chunkBytes)
-    for (let chunk = first; chunk <= last; chunk++) hub?.asked(peer, chunk)
+    const now = performance.now()
+    for (let chunk = first; chunk <= last; chunk++) this.#offers.asked(peer, digest, chunk, now)
     const over = this.#uploads.begin(peer, digest, first, last)
     const forget = () => {
       over()
@@ -52,6 +55,11 @@ export class Announcements {
     }
   }
 
+  /** A peer tells how many requests for chunks it has under way. */
+  busy(peer: PeerId, requests: number): void {
+    this.#offers.told(peer, requests)
+  }
+
   stop(): void {
     for (const hub of [...this.#hubs.values()]) hub.end()
   }
@@ -60,10 +68,11 @@ export class Announcements {
     const hub: Hub = new Hub({
       digest,
       content: this.#options.content,
-      turns: this.#turns,
+      offers: this.#offers,
+      requests: this.#options.requests,
       room: () => this.#uploads.room(performance.now()),
       delivered: (peer, chunk) => {
-        if (!this.#uploads.delivered(peer, digest, chunk, chunkBytes)) return false
+        if (!this.#uploads.delivered(peer, digest, chunk, chunkBytes, performance.now())) return false
         this.#pokeAll(hub)
         return true
       },

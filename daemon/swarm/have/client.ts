@@ -9,8 +9,12 @@ import { factsOf, type HaveAnswer, type HaveQuestion, parseAnswer } from './mess
 export class HaveClient {
   readonly #conversations: Conversations<WatchedPeer>
 
-  constructor(openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>) {
-    const start = (_: PeerId, stream: Stream) => new WatchedPeer(stream)
+  /** @param onRequests told how many requests for chunks a peer has under way itself */
+  constructor(
+    openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>,
+    onRequests: (peer: PeerId, requests: number) => void,
+  ) {
+    const start = (peer: PeerId, stream: Stream) => new WatchedPeer(stream, (requests) => onRequests(peer, requests))
     this.#conversations = new Conversations({ openStream, openTimeout: OPEN_TIMEOUT_MS, start })
   }
 
@@ -36,9 +40,11 @@ class WatchedPeer {
   readonly #conversation: Conversation<HaveAnswer, HaveQuestion>
   /** By the number of the watch, with whether the peer has introduced the blob. */
   readonly #watches = new Map<number, { readonly listener: HaveListener; isIntroduced: boolean }>()
+  readonly #onRequests: (requests: number) => void
   #lastId = 0
 
-  constructor(stream: Stream) {
+  constructor(stream: Stream, onRequests: (requests: number) => void) {
+    this.#onRequests = onRequests
     this.#conversation = new Conversation<HaveAnswer, HaveQuestion>({
       stream,
       maxBytes: MAX_HAVE_BYTES,
@@ -76,6 +82,7 @@ class WatchedPeer {
     if (watch === undefined) return
     const { listener, isIntroduced } = watch
     watch.isIntroduced = answer.type !== 'none'
+    if (answer.type === 'got' && answer.requests !== undefined) this.#onRequests(answer.requests)
     if (answer.type === 'none') listener.gone()
     else if ((answer.type === 'blob') === isIntroduced) throw new Error(`an unexpected message: ${answer.type}`)
     else if (answer.type === 'got') listener.got(answer.chunks, answer.states)

@@ -4,8 +4,8 @@ import { stateBytes } from '../../verify/state.ts'
 import type { Conversation } from '../conversation.ts'
 import type { BlobWatch, HaveListener, PeerId, SharedContent } from '../ports.ts'
 import { Announcer } from '../session/announcer.ts'
+import type { Offers } from '../session/offers.ts'
 import { PeerTable } from '../session/peer-table.ts'
-import type { Turns } from '../session/turns.ts'
 import { MAX_REPOSITORIES } from '../transfer/constants.ts'
 import { GATHER_MS } from './constants.ts'
 import type { HaveAnswer, HaveQuestion } from './message.ts'
@@ -31,8 +31,10 @@ interface Watching extends Watcher {
 interface HubOptions {
   readonly digest: Digest
   readonly content: Pick<SharedContent, 'watch'>
-  /** Whom this node has offered chunks, of all blobs. */
-  readonly turns: Turns
+  /** What this node has offered its peers, of all blobs. */
+  readonly offers: Offers
+  /** Requests for chunks that this node has under way to its peers. */
+  readonly requests: () => number
   /** Chunks that this node may send in addition to those that it is sending. */
   readonly room: () => number
   /** A peer told that it holds a chunk. @returns whether it has just got it from here */
@@ -104,11 +106,6 @@ export class Hub {
     else this.poke(GATHER_MS)
   }
 
-  /** A peer asked for a chunk. */
-  asked(peer: PeerId, chunk: number): void {
-    this.#announcer?.asked(peer, chunk)
-  }
-
   /** Tells what is to be told in `ms` at the latest. */
   poke(ms: number): void {
     const at = performance.now() + ms
@@ -153,7 +150,8 @@ export class Hub {
     if (watch.revision() !== this.#revision) this.#takeBack(watch)
     if (this.#announcer === undefined) {
       this.#peers = watch.peers ?? new PeerTable(held)
-      this.#announcer = new Announcer({ held, peers: this.#peers, turns: this.#options.turns })
+      const { digest: blob, offers } = this.#options
+      this.#announcer = new Announcer({ blob, held, peers: this.#peers, offers })
     }
     for (const watcher of this.#watchers.values()) {
       if (watcher.statesTold < 0) this.#introduce(watcher, watch)
@@ -188,7 +186,8 @@ export class Hub {
   #sendWaiting(watcher: Watching, watch: BlobWatch): void {
     if (!this.#takes(watcher)) return
     const chunks = watcher.waiting.splice(0)
-    watcher.conversation.send({ type: 'got', id: watcher.id, chunks, states: this.#statesFor(watcher, watch) })
+    const states = this.#statesFor(watcher, watch)
+    watcher.conversation.send({ type: 'got', id: watcher.id, chunks, states, requests: this.#options.requests() })
   }
 
   #introduce(watcher: Watching, watch: BlobWatch): void {

@@ -53,7 +53,14 @@ const toldSchema = z.discriminatedUnion('type', [
     /** The checkpoints known, from the first on. */
     states: bytes,
   }),
-  z.object({ type: z.literal('got'), id, chunks, states: bytes }),
+  z.object({
+    type: z.literal('got'),
+    id,
+    chunks,
+    states: bytes,
+    /** Requests for chunks that the sender has under way itself, of all blobs: who has few is offered chunks before others. */
+    requests: z.number().int().nonnegative().optional(),
+  }),
   z.object({ type: z.literal('none'), id }),
 ])
 

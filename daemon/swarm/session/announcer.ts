@@ -1,16 +1,16 @@
 import { Bitfield } from '../../verify/bitfield.ts'
 import type { PeerId } from '../peer-id.ts'
 import {
-  ASK_MS,
   MIN_OVERTAKEN,
+  MIN_UPLOADS,
   OFFER_LIMIT_MS,
   OFFER_MS,
   ONLY_PEER_OFFERS,
   OVERTAKEN_TIMES,
-  UPLOAD_AHEAD_MS,
+  SCARCE_UPLOADS,
 } from './constants.ts'
+import type { Offers } from './offers.ts'
 import type { PeerTable } from './peer-table.ts'
-import type { Turns } from './turns.ts'
 
 /** Chunks that one peer is to be told of. */
 interface Announcement {
@@ -39,10 +39,12 @@ interface Fresh {
 }
 
 interface AnnouncerOptions {
+  /** Its digest, or another name by which the node tells its blobs apart. */
+  readonly blob: string
   readonly held: Bitfield
   readonly peers: PeerTable
   /** Of all blobs of this node. */
-  readonly turns: Turns
+  readonly offers: Offers
 }
 
 /**
@@ -52,31 +54,28 @@ interface AnnouncerOptions {
  * those that would offer it otherwise.
  */
 export class Announcer {
+  readonly #blob: string
   readonly #held: Bitfield
   readonly #peers: PeerTable
-  readonly #turns: Turns
+  readonly #offers: Offers
   /** What each peer was told. */
   readonly #told = new Map<PeerId, Bitfield>()
   readonly #replies = new Map<PeerId, number[]>()
-  /** Until when who was told may ask, by peer and chunk. */
-  readonly #pending = new Map<string, number>()
   #fresh: Fresh[] = []
-  #servedAt = 0
   /** When each peer got something from here last. */
   readonly #served = new Map<PeerId, number>()
   /** Peers for which others would have waited, until they get something. */
   readonly #slow = new Set<PeerId>()
-  /** Time between two chunks that are sent, in ms, smoothed. */
-  #serveMs = OFFER_MS
   /** Chunks that nobody had which were offered and delivered. */
   #delivered = 0
   /** From the offer of a chunk that nobody has until it was sent, in ms, smoothed. */
   #deliverMs = OFFER_MS
 
-  constructor({ held, peers, turns }: AnnouncerOptions) {
+  constructor({ blob, held, peers, offers }: AnnouncerOptions) {
+    this.#blob = blob
     this.#held = held
     this.#peers = peers
-    this.#turns = turns
+    this.#offers = offers
     for (const chunk of held.indexes()) this.#fresh.push(newFresh(chunk, undefined))
   }
 
@@ -97,7 +96,7 @@ export class Announcer {
    * @returns whether there is something to tell
    */
   heard(peer: PeerId, chunk: number): boolean {
-    this.#pending.delete(`${peer} ${chunk}`)
+    this.#offers.drop(peer, this.#blob, chunk)
     if (!this.#held.has(chunk) || this.#peers.get(peer)?.has.has(chunk) !== true) return false
     if (this.#told.get(peer)?.set(chunk) !== true) return false
     const chunks = this.#replies.get(peer)
@@ -106,20 +105,12 @@ export class Announcer {
     return true
   }
 
-  /** A peer asked for a chunk. */
-  asked(peer: PeerId, chunk: number): void {
-    this.#pending.delete(`${peer} ${chunk}`)
-  }
-
   /** A peer has got a chunk from here. */
   served(peer: PeerId, chunk: number, now: number): void {
     this.#peers.has(peer, chunk)
     this.#told.get(peer)?.set(chunk)
-    const ms = Math.min(now - this.#servedAt, OFFER_MS)
-    this.#servedAt = now
     if (this.#told.has(peer)) this.#served.set(peer, now)
     this.#slow.delete(peer)
-    this.#serveMs += (ms - this.#serveMs) * 0.2
     const fresh = this.#fresh.find((one) => one.chunk === chunk && one.offeredTo === peer)
     if (fresh === undefined) return
     fresh.offeredTo = undefined
@@ -147,17 +138,17 @@ export class Announcer {
     }
   }
 
-  /** @param free chunks that may be sent in addition to those that are being sent, see {@link UploadGauge} */
+  /** @param free chunks that may be sent in addition to those that are being sent, see {@link Uploads} */
   plan(now: number, free: number): AnnouncePlan {
     const tell = new Map(this.#replies)
     this.#replies.clear()
-    for (const [key, until] of this.#pending) if (until <= now) this.#pending.delete(key)
-    const ahead = Math.ceil(UPLOAD_AHEAD_MS / Math.max(this.#serveMs, 0.1))
     const only = this.#told.size === 1 ? ONLY_PEER_OFFERS : 0
-    const room = free + ahead + only - this.#pending.size
-    let wakeAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
-    if (this.#fresh.length > 0) for (const until of this.#pending.values()) wakeAt = Math.min(wakeAt, until)
-    return { tell: [...tell].map(([peer, chunks]) => ({ peer, chunks })), wakeAt }
+    // What is sent to fewer is there sooner, and then they have something to give as well.
+    const scarce = Math.max(0, MIN_UPLOADS - Math.max(this.#held.count, SCARCE_UPLOADS))
+    const room = free + only - scarce - this.#offers.awaited(now)
+    const offerAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
+    const lapsesAt = this.#fresh.length > 0 ? this.#offers.lapsesAt(now) : Number.POSITIVE_INFINITY
+    return { tell: [...tell].map(([peer, chunks]) => ({ peer, chunks })), wakeAt: Math.min(offerAt, lapsesAt) }
   }
 
   /** Offers up to `room` chunks. @returns when a chunk is to be offered to another peer */
@@ -192,8 +183,7 @@ export class Announcer {
       fresh.offeredTo = fresh.isRare ? peer : undefined
       if (fresh.isRare) busy.add(peer)
       this.#told.get(peer)?.set(chunk)
-      this.#turns.take(peer)
-      this.#pending.set(`${peer} ${chunk}`, now + ASK_MS)
+      this.#offers.make(peer, this.#blob, chunk, now)
       const chunks = tell.get(peer)
       if (chunks === undefined) tell.set(peer, [chunk])
       else chunks.push(chunk)
@@ -210,21 +200,19 @@ export class Announcer {
   }
 
   /**
-   * Of those that may lack a chunk the one that was offered something the longest ago; but those that have not got yet what
-   * only they were offered after all others.
+   * Of those that may lack a chunk the one whose turn it is; but those that have not got yet what only they were offered after
+   * all others.
    */
   #someoneLacking(chunk: number, busy: ReadonlySet<PeerId | undefined>): PeerId | undefined {
     let best: PeerId | undefined
     let isBestBusy = true
-    let turn = Number.POSITIVE_INFINITY
     for (const [peer, told] of this.#told) {
       if (told.has(chunk) || this.#peers.get(peer)?.has.has(chunk) === true) continue
       const isBusy = busy.has(peer)
-      const last = this.#turns.lastOf(peer)
-      if (isBusy === isBestBusy ? last >= turn : isBusy) continue
+      if (isBusy && !isBestBusy) continue
+      if (best !== undefined && isBusy === isBestBusy && this.#offers.compare(peer, best) >= 0) continue
       best = peer
       isBestBusy = isBusy
-      turn = last
     }
     return best
   }

@@ -57,25 +57,42 @@ export const LAGGARD_FACTOR = 6
 /** Weight of the newest measurement in a peer's rate. */
 export const RATE_WEIGHT = 0.3
 
-/** Chunks sent at the same time above which no more are offered; and so many more as are sent in this time, in ms. */
-export const MIN_UPLOADS = 6
+/**
+ * Chunks sent at the same time above which no more are offered; and so many more as are sent in this time, in ms, at the rate of
+ * about the last so many ms. Counted from one chunk to the next, that rate was endless where many arrived at the same moment.
+ */
+export const MIN_UPLOADS = 9
 export const UPLOAD_AHEAD_MS = 60
+export const UPLOAD_RATE_MS = 2_000
+
+/** As many as this node holds of a blob, but at least so many, where that is fewer: each is there sooner and can be passed on. */
+export const SCARCE_UPLOADS = 4
 
 /** The most where receivers are slow. */
 export const MAX_UPLOADS = 24
 
 /** Peers of which it is remembered when they were offered something. */
-export const MAX_TURNS = 4096
+export const MAX_OFFERED = 4096
+
+/** So many requests more or less do not tell which peer's line has more room: what is told of it is late. */
+export const REQUESTS_ALIKE = 3
 
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16
 
-/** Who was told of a chunk and did not ask for it within this time, in ms, has other things to do. */
+/**
+ * Who was told of a chunk and did not ask for it within so many times what that takes usually, within these limits, in ms, has other
+ * things to do; and the weight of the newest one in what it takes. With 40 ms for all, as many again were told before the first ones'
+ * questions had come through a full line, and all of them got their chunk at the same time, and late.
+ */
+export const ASK_TIMES = 1.25
 export const ASK_MS = 40
+export const ASK_LIMIT_MS = 2_000
+export const ASK_WEIGHT = 0.1
 
 /** A chunk that no peer has is offered to another one after four times what that takes usually, within these limits, in ms. */
 export const OFFER_MS = 500
-export const OFFER_LIMIT_MS = 8_000
+export const OFFER_LIMIT_MS = 30_000
 
 /**
  * A chunk that no other peer has is offered to another one as well, and before all others, when each peer could have got so many

@@ -1,4 +1,5 @@
 import type { PeerId } from '../peer-id.ts'
+import { UPLOAD_AHEAD_MS, UPLOAD_RATE_MS } from './constants.ts'
 import { UploadGauge } from './upload-gauge.ts'
 
 /** Chunks `first` to `last` of one blob, being sent to one peer. */
@@ -16,6 +17,9 @@ export class Uploads {
   readonly #gauge = new UploadGauge()
   #sending = 0
   #delivered = 0
+  /** Chunks a ms that were delivered lately, and when the last one was. */
+  #rate = 0
+  #deliveredAt = 0
 
   /** An upload begins. @returns to be called when it is over in any case: it failed, or its peer was given time enough to tell */
   begin(peer: PeerId, blob: string, first: number, last: number): () => void {
@@ -31,20 +35,27 @@ export class Uploads {
    * A peer has a chunk of `bytes`.
    * @returns whether it was being sent from here
    */
-  delivered(peer: PeerId, blob: string, chunk: number, bytes: number): boolean {
+  delivered(peer: PeerId, blob: string, chunk: number, bytes: number, now: number): boolean {
     const key = keyOf(peer, blob)
     for (const upload of this.#open.get(key) ?? []) {
       if (chunk < upload.first || chunk > upload.last) continue
       this.#delivered += bytes
+      this.#rate = this.#rateAt(now) + 1 / UPLOAD_RATE_MS
+      this.#deliveredAt = now
       if (chunk === upload.last) this.#end(key, upload)
       return true
     }
     return false
   }
 
-  /** @returns uploads that may begin in addition; less than 0 where there are too many */
+  /** @returns uploads that may begin in addition, one after the other; less than 0 where there are too many */
   room(now: number): number {
-    return this.#gauge.room(this.#sending, this.#delivered, now)
+    const ahead = Math.round(UPLOAD_AHEAD_MS * this.#rateAt(now))
+    return this.#gauge.room(this.#sending, this.#delivered, now) + ahead
+  }
+
+  #rateAt(now: number): number {
+    return this.#rate * Math.exp((this.#deliveredAt - now) / UPLOAD_RATE_MS)
   }
 
   #end(key: string, upload: Upload): void {

@@ -62,6 +62,13 @@ export class TransferClient {
     this.#context = createClientContext(options.certificate)
   }
 
+  /** Requests to peers that are under way, or wait for a connection. */
+  get requests(): number {
+    let requests = 0
+    for (const { stats } of this.#open) requests += stats.size
+    return requests
+  }
+
   /** Starts a transfer of a range; of the whole blob where it begins at 0 and has no end. */
   async open(peer: PeerId, digest: Digest, range: OpenRange, signal: AbortSignal): Promise<PeerBody> {
     const { start, end } = range

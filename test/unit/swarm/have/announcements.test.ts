@@ -96,6 +96,7 @@ function scene() {
   }))
   const announcements = new Announcements({
     content: { watch },
+    requests: () => 0,
     watchBack: (peer, _, listener) => listeners.set(peer, listener),
   })
   return { announcements, listeners, closed, watch }

@@ -2,8 +2,8 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { Hub, type Watcher } from '../../../../daemon/swarm/have/hub.ts'
 import type { HaveAnswer } from '../../../../daemon/swarm/have/message.ts'
 import type { BlobWatcher } from '../../../../daemon/swarm/ports.ts'
+import { Offers } from '../../../../daemon/swarm/session/offers.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
-import { Turns } from '../../../../daemon/swarm/session/turns.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { stateBytes } from '../../../../daemon/verify/state.ts'
@@ -41,7 +41,8 @@ function scene(held: Bitfield) {
         }
       },
     },
-    turns: new Turns(),
+    offers: new Offers(),
+    requests: () => 3,
     room: () => 10,
     delivered: () => false,
     watchBack: (peer, _, signal) => {
@@ -74,8 +75,10 @@ describe('a blob that peers watch', () => {
       { type: 'none', id: 7 },
       { type: 'blob', id: 7, states: watch.states },
     ])
-    const chunks = sent.flatMap((message) => (message.type === 'got' ? message.chunks : []))
-    expect(chunks).not.toContain(1)
+    const got = sent.filter((message) => message.type === 'got')
+    expect(got.flatMap(({ chunks }) => chunks)).not.toContain(1)
+    // With each, how much this node asks for itself.
+    expect(got.map(({ requests }) => requests)).toEqual(got.map(() => 3))
   })
 
   it('is watched back when its fetch is over, but not at those who have it, too, and not for longer than they watch', async () => {

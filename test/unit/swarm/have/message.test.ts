@@ -26,6 +26,12 @@ describe('what peers tell each other of a blob', () => {
     expect([...held.indexes()]).toEqual([0, 2])
   })
 
+  it('is read of nodes that do not tell how many requests they have under way', () => {
+    const got = { type: 'got', id: 1, chunks: [1], states } as const
+    expect(parseAnswer(got)).toEqual(got)
+    expect(parseAnswer({ ...got, requests: 3 })).toEqual({ ...got, requests: 3 })
+  })
+
   it.each([
     ['a digest that is none', () => parseQuestion({ type: 'watch', id: 1, digest: 'sha256:1' })],
     ['a question that is none', () => parseQuestion({ type: 'tell', id: 1 })],
@@ -34,6 +40,7 @@ describe('what peers tell each other of a blob', () => {
     ['more repositories than there may be', () => parseAnswer({ ...blob, repositories: Array(9).fill('a/b') })],
     ['chunks that are no numbers', () => parseAnswer({ type: 'got', id: 1, chunks: [-1], states: new Uint8Array() })],
     ['more chunks than a blob has', () => parseAnswer({ type: 'got', id: 1, chunks: Array(65_537).fill(0), states })],
+    ['fewer requests than none', () => parseAnswer({ type: 'got', id: 1, chunks: [], states, requests: -1 })],
     ['a chunk that no blob has', () => parseAnswer({ type: 'got', id: 1, chunks: [65_536], states })],
     ['a bitfield of another length', () => factsOf({ ...blob, repositories: [], held: new Uint8Array(2) })],
   ])('with %s is refused', (_, read) => {

@@ -3,12 +3,15 @@ import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
 import {
   ASK_MS,
   MIN_OVERTAKEN,
+  MIN_UPLOADS,
   OFFER_LIMIT_MS,
   OFFER_MS,
   ONLY_PEER_OFFERS,
+  REQUESTS_ALIKE,
+  SCARCE_UPLOADS,
 } from '../../../../daemon/swarm/session/constants.ts'
+import { Offers } from '../../../../daemon/swarm/session/offers.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
-import { Turns } from '../../../../daemon/swarm/session/turns.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { having } from './fields.ts'
 
@@ -18,11 +21,15 @@ class Scene {
   readonly held: Bitfield
   readonly peers: PeerTable
   readonly announcer: Announcer
+  readonly offers: Offers
+  readonly blob: string
 
-  constructor(peers: readonly string[], held: readonly number[] = [], turns = new Turns()) {
+  constructor(peers: readonly string[], held: readonly number[] = [], offers = new Offers(), blob = 'blob') {
+    this.offers = offers
+    this.blob = blob
     this.held = having(length, ...held)
     this.peers = new PeerTable(this.held)
-    this.announcer = new Announcer({ held: this.held, peers: this.peers, turns })
+    this.announcer = new Announcer({ blob, held: this.held, peers: this.peers, offers })
     for (const peer of peers) this.join(peer)
   }
 
@@ -43,7 +50,10 @@ class Scene {
 
   /** What is told, as "peer:chunk". */
   tells(now: number, free: number): string[] {
-    return this.announcer.plan(now, free).tell.flatMap(({ peer, chunks }) => chunks.map((chunk) => `${peer}:${chunk}`))
+    // Few chunks are here, so that few are sent at the same time.
+    return this.announcer
+      .plan(now, free + MIN_UPLOADS - SCARCE_UPLOADS)
+      .tell.flatMap(({ peer, chunks }) => chunks.map((chunk) => `${peer}:${chunk}`))
   }
 }
 
@@ -83,9 +93,9 @@ describe('the announcer', () => {
   })
 
   it('gives each peer its turn, whichever blob it is for', () => {
-    const turns = new Turns()
+    const offers = new Offers()
     const ids = ['a', 'b', 'c', 'd']
-    const blobs = [new Scene(ids, [], turns), new Scene(ids, [], turns)]
+    const blobs = [new Scene(ids, [], offers, 'one'), new Scene(ids, [], offers, 'other')]
     const told: string[] = []
     for (const chunk of [0, 1]) {
       for (const blob of blobs) {
@@ -113,7 +123,7 @@ describe('the announcer', () => {
       scene.got(chunk)
       const [told = ''] = scene.tells(chunk, 6)
       expect(told).toMatch(new RegExp(`^[abc]:${chunk}$`))
-      scene.announcer.asked(told.slice(0, 1), chunk)
+      scene.offers.asked(told.slice(0, 1), scene.blob, chunk, chunk)
       scene.announcer.served(told.slice(0, 1), chunk, chunk)
     }
     scene.got(MIN_OVERTAKEN + 1)
@@ -145,11 +155,34 @@ describe('the announcer', () => {
     const scene = new Scene(['a', 'b', 'c'])
     scene.heard('a', 0)
     scene.got(0, 'a')
-    const free = 0
+    const free = 1
     expect(scene.tells(0, free)).toEqual(['a:0', 'b:0'])
     expect(scene.tells(1, free)).toEqual([])
-    scene.announcer.asked('b', 0)
+    scene.offers.asked('b', scene.blob, 0, 1)
     expect(scene.tells(2, free)).toEqual(['c:0'])
+  })
+
+  it('offers fewer at once while few chunks are here, so that each is there soon and can be passed on', () => {
+    const offered = (held: number) => {
+      const scene = new Scene(['a', 'b', 'c'])
+      // What is here already is no news.
+      for (let chunk = 0; chunk < held; chunk++) for (const peer of ['a', 'b', 'c']) scene.heard(peer, chunk)
+      for (let chunk = 0; chunk < held; chunk++) scene.held.set(chunk)
+      scene.heard('a', held)
+      scene.got(held, 'a')
+      const { tell } = scene.announcer.plan(0, 1)
+      return tell.flatMap(({ peer, chunks }) => chunks.map((chunk) => `${peer}:${chunk}`))
+    }
+    expect(offered(MIN_UPLOADS)).toContain(`b:${MIN_UPLOADS}`)
+    expect(offered(SCARCE_UPLOADS)).toEqual([`a:${SCARCE_UPLOADS}`])
+  })
+
+  it('offers first to peers that have few requests under way', () => {
+    const scene = new Scene(['busy', 'idle'])
+    scene.offers.told('busy', 2 * REQUESTS_ALIKE)
+    scene.offers.told('idle', 0)
+    scene.got(0)
+    expect(scene.tells(0, 6)).toEqual(['idle:0'])
   })
 
   it('does not tell peers of what they have, but once those that would offer it', () => {

@@ -1,16 +1,19 @@
 import { describe, expect, it } from 'vitest'
-import { MIN_UPLOADS } from '../../../../daemon/swarm/session/constants.ts'
+import { MIN_UPLOADS, UPLOAD_AHEAD_MS, UPLOAD_RATE_MS } from '../../../../daemon/swarm/session/constants.ts'
 import { Uploads } from '../../../../daemon/swarm/session/uploads.ts'
+
+/** Nothing was delivered lately by then. */
+const later = 1e6
 
 describe('what a node is sending', () => {
   it('counts an upload until its peer has the last chunk', () => {
     const uploads = new Uploads()
     uploads.begin('A', 'blob', 3, 5)
     expect(uploads.room(0)).toBe(MIN_UPLOADS - 1)
-    expect([3, 4].map((chunk) => uploads.delivered('A', 'blob', chunk, 1))).toEqual([true, true])
-    expect(uploads.room(0)).toBe(MIN_UPLOADS - 1)
-    expect(uploads.delivered('A', 'blob', 5, 1)).toBe(true)
-    expect(uploads.room(0)).toBe(MIN_UPLOADS)
+    expect([3, 4].map((chunk) => uploads.delivered('A', 'blob', chunk, 1, 0))).toEqual([true, true])
+    expect(uploads.room(later)).toBe(MIN_UPLOADS - 1)
+    expect(uploads.delivered('A', 'blob', 5, 1, 0)).toBe(true)
+    expect(uploads.room(later)).toBe(MIN_UPLOADS)
   })
 
   it('counts a whole blob as one upload, so that it does not silence what else there is to tell', () => {
@@ -25,8 +28,19 @@ describe('what a node is sending', () => {
   it('knows what a peer has from elsewhere', () => {
     const uploads = new Uploads()
     uploads.begin('A', 'blob', 3, 5)
-    expect(uploads.delivered('B', 'blob', 3, 1)).toBe(false)
-    expect(uploads.delivered('A', 'other', 3, 1)).toBe(false)
-    expect(uploads.delivered('A', 'blob', 6, 1)).toBe(false)
+    expect(uploads.delivered('B', 'blob', 3, 1, 0)).toBe(false)
+    expect(uploads.delivered('A', 'other', 3, 1, 0)).toBe(false)
+    expect(uploads.delivered('A', 'blob', 6, 1, 0)).toBe(false)
+  })
+
+  it('has room for what is sent until messages have come, however many chunks arrive at the same moment', () => {
+    const uploads = new Uploads()
+    const deliver = (chunks: number, now: number) => {
+      uploads.begin('A', 'blob', 0, 999)
+      for (let chunk = 0; chunk < chunks; chunk++) uploads.delivered('A', 'blob', chunk, 1, now)
+    }
+    deliver(20, later)
+    expect(uploads.room(later) - MIN_UPLOADS + 1).toBe(Math.ceil((20 * UPLOAD_AHEAD_MS) / UPLOAD_RATE_MS))
+    expect(uploads.room(2 * later) - MIN_UPLOADS + 1).toBe(0)
   })
 })
