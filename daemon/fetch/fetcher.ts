@@ -58,8 +58,9 @@ export class Fetcher implements ContentSource {
 
   constructor(options: FetcherOptions) {
     const pace = new LinePace()
+    const slots = new Slots(MAX_REQUESTS, NODE_REQUESTS)
     const onFetched: FetcherOptions['onFetched'] = (origin, bytes) => {
-      pace.received(bytes, performance.now())
+      pace.received(bytes, performance.now(), slots.room.running)
       options.onFetched(origin, bytes)
     }
     this.#options = { ...options, onFetched }
@@ -67,7 +68,7 @@ export class Fetcher implements ContentSource {
       tools: {
         ...this.#options,
         self: () => options.swarm.self,
-        slots: new Slots(MAX_REQUESTS, NODE_REQUESTS),
+        slots,
         pace,
       },
       passThrough: (request, { size, prefix, start, end, signal }) => {

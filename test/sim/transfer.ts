@@ -52,7 +52,8 @@ export class Transfer {
     const flow = this.#flow
     if (flow === undefined) return
     if (!flow.isOver) flow.settle(world.now)
-    if (flow.moved > this.#counted) machine.pace.received(flow.moved - this.#counted, world.now)
+    if (flow.moved > this.#counted)
+      machine.pace.received(flow.moved - this.#counted, world.now, machine.slots.room.running)
     this.#counted = flow.moved
   }
 

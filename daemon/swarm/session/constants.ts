@@ -117,10 +117,11 @@ export const PACE_HALF_LIFE_MS = 60_000
 export const RATE_WINDOW_MS = 2_000
 
 /**
- * Where so many requests share a line, chunks take too long for so many times what they would if all requests got the same, and
+ * Where so many requests share a line, or fewer have this part of what so many had, chunks take too long for so many times what they would if all requests got the same, and
  * nothing comes for this part of it; not longer than so many ms, as the transfer gives up soon after.
  */
 export const SHARED_REQUESTS = 4
+export const FULL_PART = 0.8
 export const SHARE_SLOW = 1.5
 export const SHARE_STALL = 0.25
 export const SHARE_DEAD = 0.5

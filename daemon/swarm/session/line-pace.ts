@@ -3,6 +3,7 @@ import {
   CHUNK_LIMIT_MS,
   FIRST_CHUNK_LIMIT_MS,
   FORGOTTEN_MS,
+  FULL_PART,
   PACE_HALF_LIFE_MS,
   PACE_WEIGHT,
   RATE_WINDOW_MS,
@@ -24,9 +25,11 @@ export class LinePace {
   #bytes = 0
   /** Before the last window, which a rate is measured from; at its beginning; and when something came last. */
   #marks: readonly [Mark, Mark, Mark] = [START, START, START]
-  /** The most that came, in bytes a ms, and when; it is forgotten as networks change. */
+  /** The most that came while many requests shared the line, in bytes a ms, and when; it is forgotten as networks change. */
   #best = 0
   #bestAt = 0
+  /** Whether that is so for all of what a rate is measured from. */
+  #isShared = false
 
   /** Bytes that came so far. */
   get bytes(): number {
@@ -38,28 +41,34 @@ export class LinePace {
     return this.#chunkMs * 0.5 ** ((now - this.#at) / PACE_HALF_LIFE_MS)
   }
 
-  /** Bytes came, from anywhere. */
-  received(bytes: number, now: number): void {
+  /** Bytes came, from anywhere. @param requests that are under way to peers */
+  received(bytes: number, now: number, requests: number): void {
+    const isShared = requests >= SHARED_REQUESTS
     const before = { at: now, bytes: this.#bytes }
     this.#bytes += bytes
     const after = { at: now, bytes: this.#bytes }
     const [from, window, last] = this.#marks
-    if (now - last.at > RATE_WINDOW_MS) this.#marks = [before, before, after]
-    else if (now - window.at > RATE_WINDOW_MS) {
+    if (now - last.at > RATE_WINDOW_MS) {
+      this.#marks = [before, before, after]
+      this.#isShared = isShared
+    } else if (now - window.at > RATE_WINDOW_MS) {
       this.#marks = [window, last, after]
       const rate = this.#rate
-      if (rate >= this.#bestRate(now)) [this.#best, this.#bestAt] = [rate, now]
+      if (this.#isShared && isShared && rate >= this.#bestRate(now)) [this.#best, this.#bestAt] = [rate, now]
+      this.#isShared = isShared
     } else this.#marks = [from, window, after]
   }
 
   /**
-   * What a chunk takes, in ms, where so many requests share the line; 0 where that is not known, as nothing came lately, or few are
-   * under way, so that it is their senders who are slow.
+   * What a chunk takes, in ms, where so many requests share the line; 0 where that is not known: nothing came lately, or few are under
+   * way and less comes than many have had, so that it may be their senders who are slow.
    */
   shareMs(requests: number, now: number): number {
     const isSilent = now - this.#marks[2].at > RATE_WINDOW_MS
-    const rate = Math.max(this.#rate, this.#bestRate(now))
-    return requests < SHARED_REQUESTS || isSilent || rate === 0 ? 0 : (requests * chunkBytes) / rate
+    const best = this.#bestRate(now)
+    const rate = Math.max(this.#rate, best)
+    const isLine = requests >= SHARED_REQUESTS || (best > 0 && this.#rate >= best * FULL_PART)
+    return !isLine || isSilent || rate === 0 ? 0 : (requests * chunkBytes) / rate
   }
 
   get #rate(): number {

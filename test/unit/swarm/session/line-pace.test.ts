@@ -36,11 +36,12 @@ it('tells what a chunk takes where many requests share the line, as long as some
   const step = RATE_WINDOW_MS / 20
   let now = 1_000
   const receive = (bytes: number, ms: number) => {
-    for (const end = now + ms; now < end; now += step) pace.received((bytes * step) / 1000, now)
+    for (const end = now + ms; now < end; now += step) pace.received((bytes * step) / 1000, now, SHARED_REQUESTS)
   }
   receive(chunkBytes / 10, 10_000)
   expect(pace.shareMs(10, now) / 100_000).toBeCloseTo(1, 1)
-  expect(pace.shareMs(SHARED_REQUESTS - 1, now)).toBe(0)
+  // As few of them have as much, it is the line; the share of each is larger.
+  expect(pace.shareMs(1, now) / 10_000).toBeCloseTo(1, 1)
   receive(chunkBytes, 3 * RATE_WINDOW_MS)
   expect(pace.shareMs(10, now) / 10_000).toBeCloseTo(1, 1)
   now += RATE_WINDOW_MS
@@ -49,10 +50,28 @@ it('tells what a chunk takes where many requests share the line, as long as some
 
 it('takes the line for as fast as it was lately, if less comes from others', () => {
   const pace = new LinePace()
-  for (let now = 0; now < 3 * RATE_WINDOW_MS; now += 10) pace.received(chunkBytes / 100, now)
+  for (let now = 0; now < 3 * RATE_WINDOW_MS; now += 10) pace.received(chunkBytes / 100, now, SHARED_REQUESTS)
   let now = 10 * RATE_WINDOW_MS
-  for (const end = 20 * RATE_WINDOW_MS; now < end; now += 10) pace.received(1, now)
+  for (const end = 20 * RATE_WINDOW_MS; now < end; now += 10) pace.received(1, now, SHARED_REQUESTS)
   expect(pace.shareMs(10, now)).toBeLessThan(20_000)
-  for (const end = now + 10 * PACE_HALF_LIFE_MS; now < end; now += 1_000) pace.received(chunkBytes / 10, now)
+  for (const end = now + 10 * PACE_HALF_LIFE_MS; now < end; now += 1_000)
+    pace.received(chunkBytes / 10, now, SHARED_REQUESTS)
   expect(pace.shareMs(10, now) / 100_000).toBeCloseTo(1, 1)
+})
+
+it('takes the line for slow where few requests have as much as many had, and their senders otherwise', () => {
+  const pace = new LinePace()
+  let now = 1_000
+  const receive = (bytes: number, requests: number) => {
+    for (const end = now + 5 * RATE_WINDOW_MS; now < end; now += 10) pace.received((bytes * 10) / 1000, now, requests)
+  }
+  // One peer alone, on a line of which nothing is known.
+  receive(chunkBytes / 10, 1)
+  expect(pace.shareMs(1, now)).toBe(0)
+  receive(chunkBytes / 2, SHARED_REQUESTS)
+  receive(chunkBytes / 2, 1)
+  expect(pace.shareMs(1, now) / 2_000).toBeCloseTo(1, 1)
+  receive(chunkBytes / 4, 1)
+  expect(pace.shareMs(1, now)).toBe(0)
+  expect(pace.shareMs(SHARED_REQUESTS, now)).toBeGreaterThan(0)
 })

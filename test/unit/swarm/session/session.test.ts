@@ -207,7 +207,7 @@ describe('a session', () => {
     // A chunk takes 20 s, four at once four times as long; and for 9 s all that comes is of one of them.
     const [first] = scene.session.requests.values()
     for (let now = 100; now <= SILENCE_LIMIT_MS; now += 100) {
-      scene.pace.received(chunkBytes / 200, now)
+      scene.pace.received(chunkBytes / 200, now, scene.session.requests.size)
       scene.session.progress(first?.id ?? 0, now)
       expect(scene.session.plan(now)).toMatchObject({ start: [], cancel: [] })
     }
@@ -222,7 +222,7 @@ describe('a session', () => {
     expect(scene.starts(0)).toHaveLength(SHARED_REQUESTS)
     const last = RATE_WINDOW_MS + 200
     for (let now = 100; now <= last; now += 100) {
-      scene.pace.received(chunkBytes / 200, now)
+      scene.pace.received(chunkBytes / 200, now, scene.session.requests.size)
       for (const { id } of scene.session.requests.values()) scene.session.progress(id, now)
     }
     const { wakeAt } = scene.session.plan(last)
@@ -235,7 +235,7 @@ describe('a session', () => {
     expect(scene.starts(0)).toEqual(['a:0'])
     scene.session.peers.join('b', having(2, 0))
     for (let now = 50; now < SLOW_MS; now += 50) {
-      scene.pace.received(1, now)
+      scene.pace.received(1, now, scene.session.requests.size)
       scene.session.progress(scene.running('a').id, now)
       expect(scene.starts(now)).toEqual([])
     }
