@@ -184,7 +184,12 @@ export class Fetch {
   #tellNow(): void {
     if (!this.isActive || this.machine.kind !== 'honest') return
     const { world, session } = this
-    const { tell, wakeAt } = this.announcer.plan(world.now, this.machine.uploads.room(world.now))
+    const { uploads } = this.machine
+    const { tell, wakeAt } = this.announcer.plan(
+      world.now,
+      uploads.room(world.now),
+      uploads.sendingOf(String(this.layer)),
+    )
     if (wakeAt < Number.POSITIVE_INFINITY) this.tell(Math.max(wakeAt - world.now, BATCH_MS))
     const verifiable = session.verifiable
     const requests = this.machine.slots.room.running

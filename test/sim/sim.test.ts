@@ -63,7 +63,7 @@ describe('a fleet that fetches one image', () => {
   it.each([1, 2, 3])('is not held up by a slow node that claims first (seed %i)', (seed) => {
     const result = run({ nodes: 8, slow: { nodes: 1, rate: 5 }, seed })
     expect(result.isComplete).toBe(true)
-    expect(lastOfFast(result)).toBeLessThan(1.21)
+    expect(lastOfFast(result)).toBeLessThan(1.23)
     expect(result.upstream).toBeLessThan(1.02)
   })
 
@@ -93,7 +93,7 @@ describe('a fleet that fetches one image', () => {
   it.each([1, 2, 3])('finishes while nodes vanish and others come (seed %i)', (seed) => {
     const result = run({ nodes: 32, chunks: 128, churn: 0.3, seed })
     expect(result.isComplete).toBe(true)
-    expect(result.upstream).toBeLessThan(1.3)
+    expect(result.upstream).toBeLessThan(1.35)
   })
 
   it('is the same again from the same seed, and another one from another', () => {

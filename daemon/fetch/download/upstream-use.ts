@@ -60,7 +60,8 @@ export class UpstreamUse {
       isStarved: () => swarming.isRefused || this.#slowPeers.areSlow || this.#patience.isOver,
       onAnswer: (answer) => this.#answered(answer),
       onRole: () => {
-        if (this.#claiming.role === 'none') this.#fill.stopClaim()
+        // Also where another one has the claim now, and this one may fetch one chunk.
+        if (this.#claiming.role !== 'holder') this.#fill.stopClaim()
         attempt.changed.notify()
       },
     })

@@ -43,7 +43,7 @@ export class Announcements {
     const first = Math.floor(start / chunkBytes)
     const last = Math.floor(end / chunkBytes)
     const now = performance.now()
-    for (let chunk = first; chunk <= last; chunk++) this.#offers.asked(peer, digest, chunk, now)
+    if (hub !== undefined) for (let chunk = first; chunk <= last; chunk++) this.#offers.asked(peer, digest, chunk, now)
     const over = this.#uploads.begin(peer, digest, first, last)
     const forget = () => {
       over()
@@ -71,6 +71,7 @@ export class Announcements {
       offers: this.#offers,
       requests: this.#options.requests,
       room: () => this.#uploads.room(performance.now()),
+      sending: () => this.#uploads.sendingOf(digest),
       delivered: (peer, chunk) => {
         if (!this.#uploads.delivered(peer, digest, chunk, chunkBytes, performance.now())) return false
         this.#pokeAll(hub)

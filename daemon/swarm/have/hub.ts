@@ -37,6 +37,8 @@ interface HubOptions {
   readonly requests: () => number
   /** Chunks that this node may send in addition to those that it is sending. */
   readonly room: () => number
+  /** Chunks of this blob that this node is sending. */
+  readonly sending: () => number
   /** A peer told that it holds a chunk. @returns whether it has just got it from here */
   readonly delivered: (peer: PeerId, chunk: number) => boolean
   /** Watches what a peer holds that watches this node. */
@@ -122,6 +124,7 @@ export class Hub {
     if (this.#ended.signal.aborted) return
     this.#ended.abort(new Error('nobody watches any more'))
     clearTimeout(this.#timer)
+    this.#announcer?.end()
     for (const { conversation, id, back } of this.#watchers.values()) {
       conversation.send({ type: 'none', id })
       back?.abort()
@@ -158,7 +161,8 @@ export class Hub {
       // A fetch watches its peers itself, until it is over; a blob that is held does not.
       if (watch.peers === undefined && !watcher.isBack) this.#watchBack(watcher)
     }
-    const { tell, wakeAt } = this.#announcer.plan(performance.now(), this.#options.room())
+    const { room, sending } = this.#options
+    const { tell, wakeAt } = this.#announcer.plan(performance.now(), room(), sending())
     for (const { peer, chunks } of tell) this.#watchers.get(peer)?.waiting.push(...chunks)
     for (const watcher of this.#watchers.values()) if (watcher.waiting.length > 0) this.#sendWaiting(watcher, watch)
     if (wakeAt < Number.POSITIVE_INFINITY) this.poke(Math.max(wakeAt - performance.now(), GATHER_MS))
@@ -167,6 +171,7 @@ export class Hub {
   /** What the watchers were told is not so any more: each is introduced anew. */
   #takeBack(watch: BlobWatch): void {
     this.#revision = watch.revision()
+    this.#announcer?.end()
     this.#announcer = undefined
     for (const watcher of this.#watchers.values()) {
       if (watcher.statesTold < 0) continue

@@ -5,6 +5,7 @@ import {
   MIN_UPLOADS,
   OFFER_LIMIT_MS,
   OFFER_MS,
+  OFFER_UNASKED_MS,
   ONLY_PEER_OFFERS,
   OVERTAKEN_TIMES,
   SCARCE_UPLOADS,
@@ -126,7 +127,13 @@ export class Announcer {
     return shown
   }
 
+  /** It is not told of any more. */
+  end(): void {
+    this.#offers.forget(this.#blob)
+  }
+
   leave(peer: PeerId): void {
+    this.#offers.forget(this.#blob, peer)
     this.#told.delete(peer)
     this.#served.delete(peer)
     this.#slow.delete(peer)
@@ -138,16 +145,21 @@ export class Announcer {
     }
   }
 
-  /** @param free chunks that may be sent in addition to those that are being sent, see {@link Uploads} */
-  plan(now: number, free: number): AnnouncePlan {
+  /**
+   * @param free chunks that may be sent in addition to those that are being sent, see {@link Uploads}
+   * @param sending chunks of this blob that are being sent
+   */
+  plan(now: number, free: number, sending: number): AnnouncePlan {
     const tell = new Map(this.#replies)
     this.#replies.clear()
     const only = this.#told.size === 1 ? ONLY_PEER_OFFERS : 0
     // What is sent to fewer is there sooner, and then they have something to give as well.
-    const scarce = Math.max(0, MIN_UPLOADS - Math.max(this.#held.count, SCARCE_UPLOADS))
+    const scarce = this.#held.isFull ? 0 : Math.max(0, MIN_UPLOADS - Math.max(this.#held.count, SCARCE_UPLOADS))
     const room = free + only - scarce - this.#offers.awaited(now)
-    const offerAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
-    const lapsesAt = this.#fresh.length > 0 ? this.#offers.lapsesAt(now) : Number.POSITIVE_INFINITY
+    // No blob waits for what the peers of another one do: each may have one chunk on its way.
+    const least = 1 - sending - this.#offers.awaitedOf(this.#blob)
+    const offerAt = Math.max(room, least) > 0 ? this.#offer(now, Math.max(room, least), tell) : Number.POSITIVE_INFINITY
+    const lapsesAt = this.#fresh.length > 0 ? this.#offers.lapsesAt(this.#blob) : Number.POSITIVE_INFINITY
     return { tell: [...tell].map(([peer, chunks]) => ({ peer, chunks })), wakeAt: Math.min(offerAt, lapsesAt) }
   }
 
@@ -167,8 +179,9 @@ export class Announcer {
       const { chunk } = fresh
       fresh.isRare ??= !this.#peers.isBeingSpread(chunk)
       // Who has it now has it for the others.
-      if (fresh.told > 0 && fresh.isRare && now < fresh.toldAt + patience && !overtaken.has(fresh)) {
-        wakeAt = Math.min(wakeAt, fresh.toldAt + patience)
+      const againAt = fresh.toldAt + (this.#isUnasked(fresh) ? Math.min(patience, OFFER_UNASKED_MS) : patience)
+      if (fresh.told > 0 && fresh.isRare && now < againAt && !overtaken.has(fresh)) {
+        wakeAt = Math.min(wakeAt, againAt)
         continue
       }
       const peer = this.#someoneLacking(chunk, busy)
@@ -190,6 +203,10 @@ export class Announcer {
     }
     if (done.size > 0) this.#fresh = this.#fresh.filter((fresh) => !done.has(fresh))
     return wakeAt
+  }
+
+  #isUnasked({ chunk, offeredTo }: Fresh): boolean {
+    return offeredTo !== undefined && this.#offers.isUnasked(offeredTo, this.#blob, chunk)
   }
 
   /** Whether who was offered a chunk alone gets nothing, so that all others wait for it: a slow line, or none at all. */

@@ -77,6 +77,9 @@ export const MAX_OFFERED = 4096
 /** So many requests more or less do not tell which peer's line has more room: what is told of it is late. */
 export const REQUESTS_ALIKE = 3
 
+/** A peer waits for so many rounds of offers at most because others tell that they have fewer requests: that may be false. */
+export const ROUNDS = 1
+
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16
 
@@ -93,6 +96,9 @@ export const ASK_WEIGHT = 0.1
 /** A chunk that no peer has is offered to another one after four times what that takes usually, within these limits, in ms. */
 export const OFFER_MS = 500
 export const OFFER_LIMIT_MS = 30_000
+
+/** The limit where it has not even been asked for: its peer may be dead, and others must have it before they give up. */
+export const OFFER_UNASKED_MS = 8_000
 
 /**
  * A chunk that no other peer has is offered to another one as well, and before all others, when each peer could have got so many

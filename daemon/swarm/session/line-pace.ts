@@ -31,6 +31,11 @@ export class LinePace {
   /** Whether that is so for all of what a rate is measured from. */
   #isShared = false
 
+  /** When something came last, from anywhere, in ms of the caller's clock. */
+  get receivedAt(): number {
+    return this.#marks[2].at
+  }
+
   /** Bytes that came so far. */
   get bytes(): number {
     return this.#bytes

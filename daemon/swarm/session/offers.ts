@@ -1,12 +1,26 @@
 import type { PeerId } from '../peer-id.ts'
-import { ASK_LIMIT_MS, ASK_MS, ASK_TIMES, ASK_WEIGHT, MAX_OFFERED, REQUESTS_ALIKE } from './constants.ts'
+import {
+  ASK_LIMIT_MS,
+  ASK_MS,
+  ASK_TIMES,
+  ASK_WEIGHT,
+  MAX_OFFERED,
+  OFFER_UNASKED_MS,
+  REQUESTS_ALIKE,
+  ROUNDS,
+} from './constants.ts'
 
 /** Whom to offer the next chunk. */
 interface Place {
   /** The number of the last offer to it: smaller the longer ago that was. */
   turn: number
-  /** Requests for chunks that it has under way, as it told; and what it was offered since. */
-  requests: number
+  /** Requests for chunks that it has under way, as it told, and what it was offered since; undefined where it does not tell. */
+  requests: number | undefined
+}
+
+interface Offer {
+  readonly blob: string
+  readonly madeAt: number
 }
 
 /**
@@ -19,20 +33,25 @@ export class Offers {
   /** The one that was offered something, or told something, the longest ago first. */
   readonly #places = new Map<PeerId, Place>()
   #count = 0
-  /** When what has not been asked for was offered, the oldest first. */
-  readonly #made = new Map<string, number>()
+  /** What may still be asked for soon, by peer, blob and chunk, the oldest first. */
+  readonly #awaited = new Map<string, Offer>()
+  /** The same of each blob. */
+  readonly #ofBlobs = new Map<string, Set<string>>()
+  /** What nobody asked for in time, and when it was offered. */
+  readonly #lapsed = new Map<string, number>()
   /** From an offer to its question, in ms, smoothed: messages may wait behind chunks, or for a busy CPU. */
   #askMs = 0
 
   /**
    * Orders peers: who has few requests under way, whose line has room, comes first; of those that have about as many, who was
-   * offered something the longest ago.
+   * offered something the longest ago. Nobody has to wait for more than one round because of what others tell.
    * @returns less than 0 where `one` comes before `other`
    */
   compare(one: PeerId, other: PeerId): number {
     const a = this.#places.get(one)
     const b = this.#places.get(other)
-    return levelOf(a) - levelOf(b) || (a?.turn ?? 0) - (b?.turn ?? 0)
+    const turns = (a?.turn ?? 0) - (b?.turn ?? 0)
+    return Math.abs(turns) > ROUNDS * this.#places.size ? turns : levelOf(a) - levelOf(b) || turns
   }
 
   /** A peer tells how many requests for chunks it has under way, of all blobs and to all peers. */
@@ -42,43 +61,83 @@ export class Offers {
 
   /** A peer is offered a chunk. */
   make(peer: PeerId, blob: string, chunk: number, now: number): void {
-    this.#place(peer, { turn: ++this.#count, requests: (this.#places.get(peer)?.requests ?? 0) + 1 })
-    this.#made.set(keyOf(peer, blob, chunk), now)
+    const requests = this.#places.get(peer)?.requests
+    this.#place(peer, { turn: ++this.#count, requests: requests === undefined ? undefined : requests + 1 })
+    const key = keyOf(peer, blob, chunk)
+    this.#remove(key)
+    this.#awaited.set(key, { blob, madeAt: now })
+    const ofBlob = this.#ofBlobs.get(blob) ?? new Set()
+    this.#ofBlobs.set(blob, ofBlob.add(key))
   }
 
   /** A peer asks for a chunk, whether it was offered it or not. */
   asked(peer: PeerId, blob: string, chunk: number, now: number): void {
     const key = keyOf(peer, blob, chunk)
-    const madeAt = this.#made.get(key)
+    const madeAt = this.#awaited.get(key)?.madeAt ?? this.#lapsed.get(key)
     if (madeAt === undefined) return
-    this.#made.delete(key)
-    this.#askMs += (now - madeAt - this.#askMs) * ASK_WEIGHT
+    this.#remove(key)
+    this.#askMs += (Math.min(now - madeAt, ASK_LIMIT_MS) - this.#askMs) * ASK_WEIGHT
   }
 
   /** A peer has got a chunk elsewhere. */
   drop(peer: PeerId, blob: string, chunk: number): void {
-    this.#made.delete(keyOf(peer, blob, chunk))
+    this.#remove(keyOf(peer, blob, chunk))
+  }
+
+  /** A blob is not offered any more; to one peer, where it is named. */
+  forget(blob: string, peer?: PeerId): void {
+    const start = peer === undefined ? '' : `${peer} `
+    for (const key of this.#ofBlobs.get(blob) ?? []) if (key.startsWith(start)) this.#remove(key)
+  }
+
+  /** Whether a chunk was offered to a peer that has not asked for it; known for twice {@link OFFER_UNASKED_MS}. */
+  isUnasked(peer: PeerId, blob: string, chunk: number): boolean {
+    const key = keyOf(peer, blob, chunk)
+    return this.#awaited.has(key) || this.#lapsed.has(key)
   }
 
   /** How many may still be asked for soon. */
   awaited(now: number): number {
-    let awaited = 0
-    for (const [key, madeAt] of this.#made) {
-      // What is asked for as late as this is not learnt from any more.
-      if (madeAt + 2 * ASK_LIMIT_MS <= now) this.#made.delete(key)
-      else if (now < madeAt + this.#waitMs) awaited++
-    }
-    return awaited
+    this.#expire(now)
+    return this.#awaited.size
   }
 
-  /** When the first of them is not awaited any more, in ms of the caller's clock. */
-  lapsesAt(now: number): number {
-    for (const madeAt of this.#made.values()) if (now < madeAt + this.#waitMs) return madeAt + this.#waitMs
-    return Number.POSITIVE_INFINITY
+  /** How many of them are of one blob, as of the last `awaited`. */
+  awaitedOf(blob: string): number {
+    return this.#ofBlobs.get(blob)?.size ?? 0
+  }
+
+  /** When the first of a blob is not awaited any more, in ms of the caller's clock. */
+  lapsesAt(blob: string): number {
+    const [first] = this.#ofBlobs.get(blob) ?? []
+    const madeAt = first === undefined ? undefined : this.#awaited.get(first)?.madeAt
+    return madeAt === undefined ? Number.POSITIVE_INFINITY : madeAt + this.#waitMs
   }
 
   get #waitMs(): number {
     return Math.min(Math.max(ASK_MS, this.#askMs * ASK_TIMES), ASK_LIMIT_MS)
+  }
+
+  #expire(now: number): void {
+    for (const [key, { madeAt }] of this.#awaited) {
+      if (now < madeAt + this.#waitMs) break
+      this.#remove(key)
+      this.#lapsed.set(key, madeAt)
+    }
+    for (const [key, madeAt] of this.#lapsed) {
+      if (now < madeAt + 2 * OFFER_UNASKED_MS) break
+      this.#lapsed.delete(key)
+    }
+  }
+
+  #remove(key: string): void {
+    this.#lapsed.delete(key)
+    const offer = this.#awaited.get(key)
+    if (offer === undefined) return
+    this.#awaited.delete(key)
+    const ofBlob = this.#ofBlobs.get(offer.blob)
+    ofBlob?.delete(key)
+    if (ofBlob?.size === 0) this.#ofBlobs.delete(offer.blob)
   }
 
   #place(peer: PeerId, place: Place): void {

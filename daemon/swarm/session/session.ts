@@ -175,8 +175,8 @@ export class Session {
     if (end === 'busy') this.peers.busy(peer, now, this.#random())
     if (end === 'failed') this.peers.failed(peer, now)
     if (end === 'cancelled' && now - request.lastByteAt > this.#limits.dead) {
-      // It takes requests and sends nothing while others do: whatever the reason, it is of no use.
-      if (this.#progressAt - request.lastByteAt > STALL_MS) this.peers.giveUp(peer)
+      // It takes requests and sends nothing while something comes from others: whatever the reason, it is of no use.
+      if (Math.max(this.#progressAt, this.#pace.receivedAt) - request.lastByteAt > STALL_MS) this.peers.giveUp(peer)
       // It may be this node's own line. However many requests have died of it, it is one failure.
       else if (now >= peer.restUntil) this.peers.failed(peer, now)
     }

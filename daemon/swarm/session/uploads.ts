@@ -16,6 +16,8 @@ export class Uploads {
   readonly #open = new Map<string, Set<Upload>>()
   readonly #gauge = new UploadGauge()
   #sending = 0
+  /** The same of each blob. */
+  readonly #ofBlobs = new Map<string, number>()
   #delivered = 0
   /** Chunks a ms that were delivered lately, and when the last one was. */
   #rate = 0
@@ -28,7 +30,8 @@ export class Uploads {
     const uploads = this.#open.get(key) ?? new Set()
     this.#open.set(key, uploads.add(upload))
     this.#sending++
-    return () => this.#end(key, upload)
+    this.#ofBlobs.set(blob, this.sendingOf(blob) + 1)
+    return () => this.#end(key, blob, upload)
   }
 
   /**
@@ -42,10 +45,15 @@ export class Uploads {
       this.#delivered += bytes
       this.#rate = this.#rateAt(now) + 1 / UPLOAD_RATE_MS
       this.#deliveredAt = now
-      if (chunk === upload.last) this.#end(key, upload)
+      if (chunk === upload.last) this.#end(key, blob, upload)
       return true
     }
     return false
+  }
+
+  /** Uploads of one blob. */
+  sendingOf(blob: string): number {
+    return this.#ofBlobs.get(blob) ?? 0
   }
 
   /** @returns uploads that may begin in addition, one after the other; less than 0 where there are too many */
@@ -58,11 +66,14 @@ export class Uploads {
     return this.#rate * Math.exp((this.#deliveredAt - now) / UPLOAD_RATE_MS)
   }
 
-  #end(key: string, upload: Upload): void {
+  #end(key: string, blob: string, upload: Upload): void {
     const uploads = this.#open.get(key)
     if (uploads?.delete(upload) !== true) return
     if (uploads.size === 0) this.#open.delete(key)
     this.#sending--
+    const left = this.sendingOf(blob) - 1
+    if (left > 0) this.#ofBlobs.set(blob, left)
+    else this.#ofBlobs.delete(blob)
   }
 }
 

@@ -35,6 +35,7 @@ export function parsePath(url: string): TransferRequest | undefined {
 function parseTagReference(text: string): string {
   const slash = text.indexOf('/')
   const colon = text.lastIndexOf(':')
+  if (slash === -1) throw new Error('no registry')
   parseRepositoryName(text.slice(slash + 1, colon))
   if (isRegistryName(text.slice(0, slash)) && isTag(text.slice(colon + 1))) return text
   throw new Error('not registry/repository:tag')

@@ -94,3 +94,18 @@ it('is not hopeless while peers fill a thin line, though no chunk is whole for l
   pass(ALONE_MS)
   expect(isHopeless(15 * chunkBytes)).toBe(true)
 })
+
+it('stops to fetch all when another node has the claim, though it may race for a chunk', async () => {
+  let questions = 0
+  const claim = () => {
+    const role = questions++ === 0 ? 'holder' : 'racer'
+    return { role, holder: role === 'holder' ? 'one' : 'other', members: [] } as const
+  }
+  const fleet = fleetOf({ claim })
+  fleet.add('one', { passed: 0 })
+  // The first request would go on for seconds, with nothing beside it.
+  await vi.waitFor(() => expect(fleet.asked.length).toBeGreaterThan(1))
+  const [all, ...others] = fleet.asked
+  expect(all).toMatchObject({ first: 0, last: undefined })
+  for (const { first, last } of others) expect(last).toBe(first)
+})

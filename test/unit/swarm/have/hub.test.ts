@@ -44,6 +44,7 @@ function scene(held: Bitfield) {
     offers: new Offers(),
     requests: () => 3,
     room: () => 10,
+    sending: () => 0,
     delivered: () => false,
     watchBack: (peer, _, signal) => {
       watchedBack.push(peer)

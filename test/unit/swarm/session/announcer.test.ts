@@ -6,6 +6,7 @@ import {
   MIN_UPLOADS,
   OFFER_LIMIT_MS,
   OFFER_MS,
+  OFFER_UNASKED_MS,
   ONLY_PEER_OFFERS,
   REQUESTS_ALIKE,
   SCARCE_UPLOADS,
@@ -23,6 +24,8 @@ class Scene {
   readonly announcer: Announcer
   readonly offers: Offers
   readonly blob: string
+  /** Chunks that are being sent. */
+  sending = 1
 
   constructor(peers: readonly string[], held: readonly number[] = [], offers = new Offers(), blob = 'blob') {
     this.offers = offers
@@ -52,7 +55,7 @@ class Scene {
   tells(now: number, free: number): string[] {
     // Few chunks are here, so that few are sent at the same time.
     return this.announcer
-      .plan(now, free + MIN_UPLOADS - SCARCE_UPLOADS)
+      .plan(now, free + MIN_UPLOADS - SCARCE_UPLOADS, this.sending)
       .tell.flatMap(({ peer, chunks }) => chunks.map((chunk) => `${peer}:${chunk}`))
   }
 }
@@ -63,7 +66,7 @@ describe('the announcer', () => {
     scene.got(0)
     expect(scene.tells(0, 6)).toEqual(['a:0'])
     expect(scene.tells(ASK_MS, 6)).toEqual([])
-    const { wakeAt } = scene.announcer.plan(ASK_MS, 6)
+    const { wakeAt } = scene.announcer.plan(ASK_MS, 6, 1)
     expect(wakeAt).toBeGreaterThanOrEqual(OFFER_MS)
     expect(wakeAt).toBeLessThanOrEqual(OFFER_LIMIT_MS)
     expect(scene.tells(wakeAt, 6)).toEqual(['b:0'])
@@ -170,11 +173,43 @@ describe('the announcer', () => {
       for (let chunk = 0; chunk < held; chunk++) scene.held.set(chunk)
       scene.heard('a', held)
       scene.got(held, 'a')
-      const { tell } = scene.announcer.plan(0, 1)
+      const { tell } = scene.announcer.plan(0, 1, 1)
       return tell.flatMap(({ peer, chunks }) => chunks.map((chunk) => `${peer}:${chunk}`))
     }
     expect(offered(MIN_UPLOADS)).toContain(`b:${MIN_UPLOADS}`)
     expect(offered(SCARCE_UPLOADS)).toEqual([`a:${SCARCE_UPLOADS}`])
+  })
+
+  it('has one chunk on offer at least, however many of another blob are', () => {
+    const offers = new Offers()
+    const many = Array.from({ length }, (_, chunk) => chunk)
+    const only = new Scene(['slow'], many, offers, 'one')
+    const other = new Scene(['a', 'b'], [], offers, 'other')
+    expect(only.tells(0, 0).length).toBeGreaterThanOrEqual(ONLY_PEER_OFFERS)
+    for (const chunk of [0, 1]) other.got(chunk)
+    expect(other.tells(1, -20)).toEqual([])
+    other.sending = 0
+    expect(other.tells(1, -20)).toEqual(['a:0'])
+    expect(other.tells(1, -20)).toEqual([])
+  })
+
+  it('offers to another peer sooner what has not even been asked for', () => {
+    const isOfferedAgain = (isAsked: boolean) => {
+      const scene = new Scene(['a', 'b'])
+      let now = 0
+      // Chunks take long here.
+      for (let chunk = 1; chunk < 30; chunk++) {
+        scene.got(chunk)
+        for (const told of scene.tells(now, 6)) scene.announcer.served(told.slice(0, 1), chunk, now + OFFER_LIMIT_MS)
+        now += 2 * OFFER_LIMIT_MS
+      }
+      scene.got(0)
+      const [peer = ''] = scene.tells(now, 6).map((told) => told.slice(0, 1))
+      if (isAsked) scene.offers.asked(peer, scene.blob, 0, now)
+      const other = peer === 'a' ? 'b' : 'a'
+      return scene.tells(now + OFFER_UNASKED_MS, 6).includes(`${other}:0`)
+    }
+    expect([false, true].map(isOfferedAgain)).toEqual([true, false])
   })
 
   it('offers first to peers that have few requests under way', () => {
@@ -237,6 +272,6 @@ describe('the announcer', () => {
     const told: string[] = []
     for (let now = 0; now < 100 * OFFER_LIMIT_MS; now += OFFER_LIMIT_MS) told.push(...scene.tells(now, 3))
     expect(told.sort()).toEqual(ids.flatMap((id) => [0, 1, 2].map((chunk) => `${id}:${chunk}`)).sort())
-    expect(scene.announcer.plan(1e9, 6)).toEqual({ tell: [], wakeAt: Number.POSITIVE_INFINITY })
+    expect(scene.announcer.plan(1e9, 6, 1)).toEqual({ tell: [], wakeAt: Number.POSITIVE_INFINITY })
   })
 })

@@ -4,6 +4,7 @@ import {
   ASK_MS,
   ASK_TIMES,
   MAX_OFFERED,
+  OFFER_UNASKED_MS,
   REQUESTS_ALIKE,
 } from '../../../../daemon/swarm/session/constants.ts'
 import { Offers } from '../../../../daemon/swarm/session/offers.ts'
@@ -22,30 +23,86 @@ describe('whose turn it is to be offered a chunk', () => {
 
   it('is that of who has fewer requests under way, as it told and with what it was offered since', () => {
     const offers = new Offers()
-    offers.make('idle', 'blob', 0, 0)
+    for (const peer of ['c', 'd', 'e', 'f', 'idle']) offers.make(peer, 'blob', 0, 0)
     offers.told('idle', 0)
-    offers.told('busy', REQUESTS_ALIKE)
-    expect(inOrder(offers, 'busy', 'idle')).toEqual(['idle', 'busy'])
-    for (let chunk = 1; chunk <= 2 * REQUESTS_ALIKE; chunk++) offers.make('idle', 'blob', chunk, 0)
-    expect(inOrder(offers, 'idle', 'busy')).toEqual(['busy', 'idle'])
-    offers.told('idle', REQUESTS_ALIKE - 1)
-    expect(inOrder(offers, 'busy', 'idle')).toEqual(['idle', 'busy'])
+    offers.told('c', REQUESTS_ALIKE)
+    expect(inOrder(offers, 'c', 'idle')).toEqual(['idle', 'c'])
+    // Of two that have as many, the turn decides.
+    offers.told('c', REQUESTS_ALIKE - 1)
+    expect(inOrder(offers, 'c', 'idle')).toEqual(['c', 'idle'])
+    offers.told('c', 2 * REQUESTS_ALIKE)
+    offers.told('f', REQUESTS_ALIKE)
+    for (let more = 0; more < REQUESTS_ALIKE; more++) expect(offers.compare('f', 'c')).toBeLessThan(0)
+    offers.told('f', 2 * REQUESTS_ALIKE - 1)
+    offers.make('f', 'blob', 1, 0)
+    expect(inOrder(offers, 'f', 'c')).toEqual(['c', 'f'])
+  })
+
+  it('comes after one round, whatever others tell', () => {
+    const offers = new Offers()
+    const peers = ['liar', 'a', 'b', 'c']
+    const got = new Map<string, number>()
+    for (let chunk = 0; chunk < 400; chunk++) {
+      offers.told('liar', 0)
+      for (const peer of ['a', 'b', 'c']) offers.told(peer, 9)
+      const [next = ''] = inOrder(offers, ...peers)
+      got.set(next, (got.get(next) ?? 0) + 1)
+      offers.make(next, 'blob', chunk, 0)
+    }
+    for (const peer of ['a', 'b', 'c']) expect(got.get(peer)).toBeGreaterThan(50)
+  })
+
+  it('goes by turns among those who do not tell', () => {
+    const offers = new Offers()
+    for (let chunk = 0; chunk < 20; chunk++) offers.make('old', 'blob', chunk, 0)
+    offers.make('other', 'blob', 0, 0)
+    expect(inOrder(offers, 'other', 'old')).toEqual(['old', 'other'])
   })
 })
 
 describe('an offer', () => {
   it('is awaited until it is asked for, is not needed any more, or has lapsed', () => {
     const offers = new Offers()
-    expect(offers.lapsesAt(0)).toBe(Number.POSITIVE_INFINITY)
+    expect(offers.lapsesAt('blob')).toBe(Number.POSITIVE_INFINITY)
     for (const [chunk, at] of [0, 10, 20].entries()) offers.make('a', 'blob', chunk, at)
     offers.make('a', 'another blob', 1, 30)
-    expect(offers.awaited(30)).toBe(4)
+    expect([offers.awaited(30), offers.awaitedOf('blob')]).toEqual([4, 3])
     offers.drop('a', 'blob', 2)
     offers.asked('a', 'blob', 1, 31)
-    expect(offers.awaited(31)).toBe(2)
-    expect(offers.lapsesAt(31)).toBe(ASK_MS)
+    expect([offers.awaited(31), offers.awaitedOf('blob')]).toEqual([2, 1])
+    expect(offers.lapsesAt('blob')).toBe(ASK_MS)
     expect(offers.awaited(ASK_MS)).toBe(1)
     expect(offers.awaited(30 + ASK_MS)).toBe(0)
+    expect(offers.lapsesAt('another blob')).toBe(Number.POSITIVE_INFINITY)
+  })
+
+  it('that is made again is as old as that', () => {
+    const offers = new Offers()
+    offers.make('a', 'blob', 0, 0)
+    offers.make('b', 'blob', 0, 10)
+    offers.make('a', 'blob', 0, 20)
+    expect(offers.lapsesAt('blob')).toBe(10 + ASK_MS)
+    expect(offers.awaited(10 + ASK_MS)).toBe(1)
+  })
+
+  it('is forgotten with its peer, or its blob', () => {
+    const offers = new Offers()
+    for (const peer of ['a', 'ab']) for (const blob of ['one', 'other']) offers.make(peer, blob, 0, 0)
+    offers.forget('one', 'a')
+    expect([offers.awaitedOf('one'), offers.awaitedOf('other')]).toEqual([1, 2])
+    offers.forget('other')
+    expect([offers.awaited(0), offers.awaitedOf('other')]).toEqual([1, 0])
+  })
+
+  it('is known not to have been asked for until long after it has lapsed', () => {
+    const offers = new Offers()
+    offers.make('a', 'blob', 0, 0)
+    offers.make('a', 'blob', 1, 0)
+    expect(offers.awaited(OFFER_UNASKED_MS)).toBe(0)
+    offers.asked('a', 'blob', 1, OFFER_UNASKED_MS)
+    expect([0, 1].map((chunk) => offers.isUnasked('a', 'blob', chunk))).toEqual([true, false])
+    offers.awaited(2 * OFFER_UNASKED_MS)
+    expect(offers.isUnasked('a', 'blob', 0)).toBe(false)
   })
 
   it('is awaited for longer where questions take longer, up to a limit', () => {
@@ -56,19 +113,10 @@ describe('an offer', () => {
         offers.asked('a', 'blob', chunk, chunk + takesMs)
       }
       offers.make('a', 'blob', 100, 0)
-      return offers.lapsesAt(0)
+      return offers.lapsesAt('blob')
     }
     expect(awaitedFor(ASK_MS / 4)).toBe(ASK_MS)
     expect(awaitedFor(10 * ASK_MS)).toBeCloseTo(10 * ASK_MS * ASK_TIMES, 0)
-    expect(awaitedFor(1.9 * ASK_LIMIT_MS)).toBe(ASK_LIMIT_MS)
-  })
-
-  it('that was asked for as late as nobody waits teaches nothing', () => {
-    const offers = new Offers()
-    offers.make('a', 'blob', 0, 0)
-    expect(offers.awaited(2 * ASK_LIMIT_MS)).toBe(0)
-    offers.asked('a', 'blob', 0, 2 * ASK_LIMIT_MS)
-    offers.make('a', 'blob', 1, 0)
-    expect(offers.lapsesAt(0)).toBe(ASK_MS)
+    expect(awaitedFor(100 * ASK_LIMIT_MS)).toBe(ASK_LIMIT_MS)
   })
 })

@@ -305,6 +305,14 @@ describe('a session', () => {
     expect([...scene.session.peers.all()].map(({ id }) => id)).toEqual(['b'])
   })
 
+  it('gives up at once who sends nothing while upstream, or a peer of another blob, does', () => {
+    const scene = new Scene(8, { a: [0] })
+    scene.starts(0)
+    for (let now = 100; now <= DEAD_MS; now += 100) scene.pace.received(chunkBytes, now, 1)
+    expect(scene.cancels(DEAD_MS + 1)).toEqual(['a'])
+    expect(scene.session.peers.get('a')).toBeUndefined()
+  })
+
   it('bears a grudge against nobody whose request it cancelled for other reasons', () => {
     const scene = new Scene(8, { a: [0] })
     scene.starts(0)

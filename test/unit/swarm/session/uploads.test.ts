@@ -20,8 +20,10 @@ describe('what a node is sending', () => {
     const uploads = new Uploads()
     const over = uploads.begin('A', 'blob', 0, 999)
     expect(uploads.room(0)).toBe(MIN_UPLOADS - 1)
+    expect(uploads.sendingOf('blob')).toBe(1)
     over()
     over()
+    expect(uploads.sendingOf('blob')).toBe(0)
     expect(uploads.room(0)).toBe(MIN_UPLOADS)
   })
 

@@ -39,6 +39,7 @@ describe('a path', () => {
     '/tags/docker.io%2F..%2Falpine:1',
     '/tags/docker.io%2Falpine%00:1',
     '/tags/alpine:1',
+    '/tags/alpine:11',
     `/tags/docker.io%2Fa:${'t'.repeat(129)}`,
   ])('"%s" is undefined', (path) => {
     expect(parsePath(path)).toBeUndefined()
