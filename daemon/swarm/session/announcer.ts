@@ -155,10 +155,10 @@ export class Announcer {
     const only = this.#told.size === 1 ? ONLY_PEER_OFFERS : 0
     // What is sent to fewer is there sooner, and then they have something to give as well.
     const scarce = this.#held.isFull ? 0 : Math.max(0, MIN_UPLOADS - Math.max(this.#held.count, SCARCE_UPLOADS))
-    const room = free + only - scarce - this.#offers.awaited(now)
+    const awaited = this.#offers.awaited(now)
     // No blob waits for what the peers of another one do: each may have one chunk on its way.
-    const least = 1 - sending - this.#offers.awaitedOf(this.#blob)
-    const offerAt = Math.max(room, least) > 0 ? this.#offer(now, Math.max(room, least), tell) : Number.POSITIVE_INFINITY
+    const room = Math.max(free + only - scarce - awaited, 1 - sending - this.#offers.awaitedOf(this.#blob))
+    const offerAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
     const lapsesAt = this.#fresh.length > 0 ? this.#offers.lapsesAt(this.#blob) : Number.POSITIVE_INFINITY
     return { tell: [...tell].map(([peer, chunks]) => ({ peer, chunks })), wakeAt: Math.min(offerAt, lapsesAt) }
   }

@@ -71,14 +71,11 @@ export const SCARCE_UPLOADS = 4
 /** The most where receivers are slow. */
 export const MAX_UPLOADS = 24
 
-/** Peers of which it is remembered when they were offered something. */
+/** Peers of which it is remembered when they were offered something, and offers that nobody asked for. */
 export const MAX_OFFERED = 4096
 
 /** So many requests more or less do not tell which peer's line has more room: what is told of it is late. */
 export const REQUESTS_ALIKE = 3
-
-/** A peer waits for so many rounds of offers at most because others tell that they have fewer requests: that may be false. */
-export const ROUNDS = 1
 
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16
@@ -123,8 +120,9 @@ export const PACE_HALF_LIFE_MS = 60_000
 export const RATE_WINDOW_MS = 2_000
 
 /**
- * Where so many requests share a line, or fewer have this part of what so many had, chunks take too long for so many times what they would if all requests got the same, and
- * nothing comes for this part of it; not longer than so many ms, as the transfer gives up soon after.
+ * Where so many requests share a line, or fewer have this part of what so many had, chunks take too long for so many times what they
+ * would if all requests got the same, and nothing comes for this part of it; not longer than so many ms, as the transfer gives up soon
+ * after.
  */
 export const SHARED_REQUESTS = 4
 export const FULL_PART = 0.8

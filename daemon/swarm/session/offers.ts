@@ -7,7 +7,6 @@ import {
   MAX_OFFERED,
   OFFER_UNASKED_MS,
   REQUESTS_ALIKE,
-  ROUNDS,
 } from './constants.ts'
 
 /** Whom to offer the next chunk. */
@@ -44,14 +43,14 @@ export class Offers {
 
   /**
    * Orders peers: who has few requests under way, whose line has room, comes first; of those that have about as many, who was
-   * offered something the longest ago. Nobody has to wait for more than one round because of what others tell.
+   * offered something the longest ago. Nobody has to wait for more than one round because of what others tell: that may be false.
    * @returns less than 0 where `one` comes before `other`
    */
   compare(one: PeerId, other: PeerId): number {
     const a = this.#places.get(one)
     const b = this.#places.get(other)
     const turns = (a?.turn ?? 0) - (b?.turn ?? 0)
-    return Math.abs(turns) > ROUNDS * this.#places.size ? turns : levelOf(a) - levelOf(b) || turns
+    return Math.abs(turns) > this.#places.size ? turns : levelOf(a) - levelOf(b) || turns
   }
 
   /** A peer tells how many requests for chunks it has under way, of all blobs and to all peers. */
@@ -125,7 +124,7 @@ export class Offers {
       this.#lapsed.set(key, madeAt)
     }
     for (const [key, madeAt] of this.#lapsed) {
-      if (now < madeAt + 2 * OFFER_UNASKED_MS) break
+      if (now < madeAt + 2 * OFFER_UNASKED_MS && this.#lapsed.size <= MAX_OFFERED) break
       this.#lapsed.delete(key)
     }
   }
