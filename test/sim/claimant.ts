@@ -3,6 +3,7 @@ import type { ClaimAnswer, ClaimWish } from '../../daemon/swarm/claim/book.ts'
 import { COMPLETE_MS, FOLLOW_MS, RENEW_MS, STARVED_MS } from '../../daemon/swarm/claim/constants.ts'
 import type { Fetch } from './fetch.ts'
 import type { Flow } from './network.ts'
+import { inTurn } from './scenario.ts'
 
 /** Asks the coordinator, and fetches from upstream where it may. */
 export class Claimant {
@@ -111,7 +112,7 @@ export class Claimant {
   }
 
   #open(stream: number): void {
-    const { world, machine, isActive } = this.#fetch
+    const { world, machine, isActive, layer } = this.#fetch
     if (stream !== this.#streams || !this.#isStreaming || !isActive) return
     let chunk = this.#next()
     if (chunk === undefined) {
@@ -119,7 +120,7 @@ export class Claimant {
       return
     }
     const { chunkBytes } = world.scenario
-    this.#stream = world.network.start(world.upstream, machine.down, chunkBytes, world.now, () => {
+    const onPiece = () => {
       world.counters.upstreamBytes += chunkBytes
       const done = chunk ?? 0
       this.#arrived(done)
@@ -138,7 +139,9 @@ export class Claimant {
       this.#stream = undefined
       if (next !== undefined) this.#stretch()
       return undefined
-    })
+    }
+    const share = inTurn(world.scenario.shares, layer)
+    this.#stream = world.network.start(world.upstream, machine.down, chunkBytes, world.now, onPiece, share)
   }
 
   #arrived(chunk: number): void {

@@ -4,6 +4,7 @@ import { Session } from '../../daemon/swarm/session/session.ts'
 import { Bitfield } from '../../daemon/verify/bitfield.ts'
 import { Claimant } from './claimant.ts'
 import type { Machine } from './machine.ts'
+import { chunksOf } from './scenario.ts'
 import { Transfer } from './transfer.ts'
 import type { World } from './world.ts'
 
@@ -35,7 +36,7 @@ export class Fetch {
   #longestWait = 0
 
   constructor(world: World, machine: Machine, layer: number, isSeed: boolean) {
-    const { chunks } = world.scenario
+    const chunks = chunksOf(world.scenario, layer)
     this.world = world
     this.machine = machine
     this.layer = layer
@@ -218,7 +219,7 @@ export class Fetch {
     const honest = other.machine.kind === 'honest'
     world.after(world.latency, () => {
       if (!other.connected.has(this.id)) return
-      const shown = honest ? other.announcer.introduce(this.id) : Bitfield.full(world.scenario.chunks)
+      const shown = honest ? other.announcer.introduce(this.id) : Bitfield.full(this.held.length)
       const isSource = other.held.isFull || !honest
       const verifiable = honest ? other.session.verifiable : 0
       other.tell()

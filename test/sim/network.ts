@@ -7,7 +7,7 @@ export class Link {
   readonly flows = new Set<Flow>()
   /** Bytes of flows that are over. */
   moved = 0
-  /** While rates are computed: what is left, and among how many. */
+  /** While rates are computed: what is left, and among flows of which weights. */
   left = 0
   open = 0
 
@@ -22,6 +22,8 @@ export class Flow {
   readonly to: Link
   /** Called when a piece is complete; gives the bytes of the next one, or undefined at the end. */
   readonly onPiece: () => number | undefined
+  /** Its part of a link is so many times that of a flow with 1. */
+  readonly weight: number
   /** Bytes left of the piece at the time `since`. */
   left: number
   since: number
@@ -31,11 +33,12 @@ export class Flow {
   /** Bytes of all that came, up to `since`. */
   moved = 0
 
-  constructor(from: Link, to: Link, bytes: number, onPiece: () => number | undefined, now: number) {
+  constructor(from: Link, to: Link, bytes: number, onPiece: () => number | undefined, now: number, weight: number) {
     this.from = from
     this.to = to
     this.left = bytes
     this.onPiece = onPiece
+    this.weight = weight
     this.since = now
   }
 
@@ -76,8 +79,8 @@ export class Network {
     return Math.max(now, Math.min(next, this.#due.least))
   }
 
-  start(from: Link, to: Link, bytes: number, now: number, onPiece: () => number | undefined): Flow {
-    const flow = new Flow(from, to, bytes, onPiece, now)
+  start(from: Link, to: Link, bytes: number, now: number, onPiece: () => number | undefined, weight = 1): Flow {
+    const flow = new Flow(from, to, bytes, onPiece, now, weight)
     this.#flows.add(flow)
     from.flows.add(flow)
     to.flows.add(flow)
@@ -138,17 +141,20 @@ export class Network {
     const links = new Set<Link>()
     for (const flow of this.#flows) {
       flow.isFixed = false
-      links.add(flow.from).add(flow.to)
+      for (const link of [flow.from, flow.to]) {
+        if (!links.has(link)) link.open = 0
+        link.open += flow.weight
+        links.add(link)
+      }
     }
     for (const link of links) {
       link.left = link.capacity
-      link.open = link.flows.size
       shares.push(link.left / link.open, link)
     }
     while (shares.size > 0) {
       const least = shares.least
       const link = shares.pop()
-      if (link === undefined || link.open === 0) continue
+      if (link === undefined || link.open <= 0) continue
       const share = Math.max(0, link.left) / link.open
       // Shares only grow while flows are fixed, so an old number is too small at worst.
       if (share > least) shares.push(share, link)
@@ -160,10 +166,10 @@ export class Network {
     for (const flow of link.flows) {
       if (flow.isFixed) continue
       flow.isFixed = true
-      flow.rate = share
+      flow.rate = share * flow.weight
       for (const end of [flow.from, flow.to]) {
-        end.left -= share
-        end.open--
+        end.left -= flow.rate
+        end.open -= flow.weight
       }
     }
   }

@@ -3,10 +3,11 @@ import { plainScenario, type Scenario } from './scenario.ts'
 
 const USAGE = `npm run sim -- [options]
   --nodes N            nodes that fetch, 8 by default
-  --chunks N           chunks of 1 MiB in a layer, 256 by default
+  --chunks N[,M...]    chunks of 1 MiB in the layers, in turn, 256 by default
   --layers N           layers fetched at once, 1 by default
   --rate A[,B...]      Mbit/s of the nodes, in turn, 100 by default
   --upstream R         Mbit/s of upstream, 100 by default; 0 where it can't be reached
+  --shares A[,B...]    parts of upstream's line that layers get, in turn, if not equal
   --slow N=R           N nodes, the first to ask, have R Mbit/s
   --seeds N            nodes that have everything, 0 by default
   --liars N            peers that send wrong bytes
@@ -31,6 +32,7 @@ export function readOptions(args: readonly string[]): string | { scenario: Scena
       layers: text,
       rate: text,
       upstream: text,
+      shares: text,
       slow: text,
       seeds: text,
       liars: text,
@@ -48,6 +50,8 @@ export function readOptions(args: readonly string[]): string | { scenario: Scena
   })
   if (values.help) return USAGE
   const number = (value: string | undefined, otherwise: number) => (value === undefined ? otherwise : Number(value))
+  const numbers = (value: string | undefined, otherwise: readonly number[]) =>
+    value?.split(',').map(Number) ?? otherwise
   const plain = plainScenario
   const [slowNodes, slowRate] = (values.slow ?? '').split('=')
   if (values.slow !== undefined && slowRate === undefined) throw new Error('slow is not N=R; see --help')
@@ -56,10 +60,11 @@ export function readOptions(args: readonly string[]): string | { scenario: Scena
     ...plain,
     seed: number(values.seed, plain.seed),
     nodes: number(values.nodes, plain.nodes),
-    chunks: number(values.chunks, plain.chunks),
+    chunks: numbers(values.chunks, plain.chunks),
     layers: number(values.layers, plain.layers),
-    rates: values.rate === undefined ? plain.rates : values.rate.split(',').map(Number),
+    rates: numbers(values.rate, plain.rates),
     upstream: number(values.upstream, plain.upstream),
+    shares: numbers(values.shares, plain.shares),
     upstreamDelay: number(values['upstream-delay'], plain.upstreamDelay),
     roundTrip: number(values['round-trip'], plain.roundTrip),
     spread: number(values.spread, plain.spread),

@@ -1,9 +1,10 @@
+import { contentBytes } from './scenario.ts'
 import type { Result } from './simulate.ts'
 
 /** What a run came to, for people. */
 export function report(result: Result, seconds: number): string {
   const { scenario, counters, nodes, fluid } = result
-  const size = scenario.chunks * scenario.layers * scenario.chunkBytes
+  const size = contentBytes(scenario)
   const perNode = (count: number) => (count / nodes.length).toFixed(0)
   const lies = Math.max(0, ...counters.liarChunks.values())
   const lines: (readonly [string, string])[] = [
@@ -27,7 +28,7 @@ export function report(result: Result, seconds: number): string {
 
 function byRate({ nodes, scenario }: Result): string {
   const rates = [...new Set(nodes.map(({ rate }) => rate))].sort((a, b) => b - a)
-  const size = (scenario.chunks * scenario.layers * scenario.chunkBytes) / 125
+  const size = contentBytes(scenario) / 125
   return rates
     .map((rate) => {
       const alike = nodes.filter((node) => node.rate === rate)

@@ -2,8 +2,8 @@
 export interface Scenario {
   readonly seed: number
   readonly nodes: number
-  /** Chunks of each layer. */
-  readonly chunks: number
+  /** Chunks of the layers, in turn. */
+  readonly chunks: readonly number[]
   /** Layers that every node fetches at once. */
   readonly layers: number
   readonly chunkBytes: number
@@ -11,6 +11,8 @@ export interface Scenario {
   readonly rates: readonly number[]
   /** 0 for an upstream that can't be reached. */
   readonly upstream: number
+  /** What part of upstream's line connections for each layer get, in turn: TCP shares it unequally. */
+  readonly shares: readonly number[]
   /** Until the first byte of an answer from upstream. */
   readonly upstreamDelay: number
   readonly roundTrip: number
@@ -37,11 +39,12 @@ export interface Scenario {
 export const plainScenario: Scenario = {
   seed: 1,
   nodes: 8,
-  chunks: 256,
+  chunks: [256],
   layers: 1,
   chunkBytes: 1024 * 1024,
   rates: [100],
   upstream: 100,
+  shares: [1],
   upstreamDelay: 20,
   roundTrip: 1,
   spread: 20,
@@ -60,9 +63,26 @@ export function bytesPerMs(rate: number): number {
   return (rate * 1_000_000) / 8 / 1000
 }
 
+/** Chunks of one layer. */
+export function chunksOf({ chunks }: Scenario, layer: number): number {
+  return inTurn(chunks, layer)
+}
+
+/** The `index`th of what is given for some of them, in turn. */
+export function inTurn(values: readonly number[], index: number): number {
+  return values[index % values.length] ?? 0
+}
+
+/** Of all layers. */
+export function contentBytes(scenario: Scenario): number {
+  let chunks = 0
+  for (let layer = 0; layer < scenario.layers; layer++) chunks += chunksOf(scenario, layer)
+  return chunks * scenario.chunkBytes
+}
+
 /** The time in ms in which nobody could do better: the larger of what upstream, one downlink and all uplinks take. */
 export function fluidLimit(scenario: Scenario, rates: readonly number[]): number {
-  const size = scenario.chunks * scenario.layers * scenario.chunkBytes
+  const size = contentBytes(scenario)
   const seeded = scenario.seeds * bytesPerMs(scenario.rates[0] ?? 0)
   const source = bytesPerMs(scenario.upstream) + seeded
   const all = rates.reduce((sum, rate) => sum + bytesPerMs(rate), 0)

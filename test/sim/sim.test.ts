@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Link, Network } from './network.ts'
-import { plainScenario, type Scenario } from './scenario.ts'
+import { contentBytes, plainScenario, type Scenario } from './scenario.ts'
 import { type Result, simulate } from './simulate.ts'
 
 const run = (scenario: Partial<Scenario>): Result => simulate({ ...plainScenario, ...scenario })
@@ -8,8 +8,7 @@ const run = (scenario: Partial<Scenario>): Result => simulate({ ...plainScenario
 /** The last of the nodes of the fastest rate, in parts of what that rate and upstream allow. */
 function lastOfFast({ nodes, scenario }: Result): number {
   const rate = Math.max(...nodes.map((node) => node.rate))
-  const bits = scenario.chunks * scenario.layers * scenario.chunkBytes * 8
-  const limit = bits / 1000 / Math.min(rate, scenario.upstream)
+  const limit = (contentBytes(scenario) * 8) / 1000 / Math.min(rate, scenario.upstream)
   return Math.max(...nodes.filter((node) => node.rate === rate).map(({ ms }) => ms ?? Number.POSITIVE_INFINITY)) / limit
 }
 
@@ -24,21 +23,32 @@ const goals: readonly [what: string, scenario: Partial<Scenario>, last: number, 
     1.15,
     1.001,
   ],
-  ['three layers at once', { nodes: 8, layers: 3, chunks: 86 }, 1.09, 1.001],
-  ['three layers at once over thin lines', { nodes: 8, layers: 3, chunks: 86, rates: [12], upstream: 12 }, 1.12, 1.01],
+  ['three layers at once', { nodes: 8, layers: 3, chunks: [86] }, 1.09, 1.001],
+  [
+    'three layers at once over thin lines',
+    { nodes: 8, layers: 3, chunks: [86], rates: [12], upstream: 12 },
+    1.12,
+    1.01,
+  ],
   [
     'sixteen nodes on thin lines whose messages wait behind chunks',
-    { nodes: 16, layers: 3, chunks: 86, rates: [12], upstream: 12, roundTrip: 300 },
+    { nodes: 16, layers: 3, chunks: [86], rates: [12], upstream: 12, roundTrip: 300 },
     1.25,
     1.02,
   ],
   [
     'the same with a small image',
-    { nodes: 16, layers: 3, chunks: 32, rates: [12], upstream: 12, roundTrip: 300 },
+    { nodes: 16, layers: 3, chunks: [32], rates: [12], upstream: 12, roundTrip: 300 },
     1.5,
     1.03,
   ],
-  ['three layers at sixteen nodes at once', { nodes: 16, layers: 3, chunks: 86 }, 1.14, 1.001],
+  [
+    'layers of unlike sizes, of which one comes slowly from upstream',
+    { nodes: 16, layers: 3, chunks: [43, 86, 128], shares: [1, 4, 4], rates: [12], upstream: 12, roundTrip: 300 },
+    1.22,
+    1.02,
+  ],
+  ['three layers at sixteen nodes at once', { nodes: 16, layers: 3, chunks: [86] }, 1.14, 1.001],
   ['fast links, where messages take as long as chunks', { nodes: 16, rates: [2000], upstream: 2000 }, 1.25, 1.01],
   ['a slow upstream', { nodes: 16, upstream: 20 }, 1.03, 1.01],
   ['a complete peer and no upstream', { nodes: 8, seeds: 1, upstream: 0 }, 1.1, 0],
@@ -56,7 +66,7 @@ describe('a fleet that fetches one image', () => {
     expect(result.last).toBeLessThan(last)
     expect(result.upstream).toBeLessThanOrEqual(upstream)
     expect(result.counters.busy).toBeLessThan(result.nodes.length)
-    const size = plainScenario.chunkBytes * result.scenario.chunks * result.scenario.layers
+    const size = contentBytes(result.scenario)
     expect(result.counters.duplicateBytes / size / result.nodes.length).toBeLessThan(0.05)
   })
 
@@ -74,7 +84,7 @@ describe('a fleet that fetches one image', () => {
       upstream: 25,
       slow: { nodes: 1, rate: 1.25 },
       layers: 3,
-      chunks: 43,
+      chunks: [43],
       seed,
     })
     expect(isComplete).toBe(true)
@@ -91,13 +101,13 @@ describe('a fleet that fetches one image', () => {
   })
 
   it.each([1, 2, 3])('finishes while nodes vanish and others come (seed %i)', (seed) => {
-    const result = run({ nodes: 32, chunks: 128, churn: 0.3, seed })
+    const result = run({ nodes: 32, chunks: [128], churn: 0.3, seed })
     expect(result.isComplete).toBe(true)
     expect(result.upstream).toBeLessThan(1.35)
   })
 
   it('is the same again from the same seed, and another one from another', () => {
-    const scenario = { nodes: 16, chunks: 64, churn: 0.2, liars: 1, layers: 2 }
+    const scenario = { nodes: 16, chunks: [64], churn: 0.2, liars: 1, layers: 2 }
     const first = run({ ...scenario, seed: 7 })
     expect(run({ ...scenario, seed: 7 })).toEqual(first)
     expect(run({ ...scenario, seed: 8 }).nodes).not.toEqual(first.nodes)

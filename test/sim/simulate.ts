@@ -1,6 +1,6 @@
 import { Fetch } from './fetch.ts'
 import { Machine, type MachineKind } from './machine.ts'
-import { fluidLimit, type Scenario } from './scenario.ts'
+import { contentBytes, fluidLimit, inTurn, type Scenario } from './scenario.ts'
 import { type Counters, World } from './world.ts'
 
 /** How one node fared. */
@@ -36,7 +36,7 @@ const LOOK_MS = 50
 export function simulate(scenario: Scenario): Result {
   const world = new World(scenario)
   const { nodes, slow, seeds, rates } = scenario
-  const rateOf = (index: number) => (index < slow.nodes ? slow.rate : (rates[index % rates.length] ?? 0))
+  const rateOf = (index: number) => (index < slow.nodes ? slow.rate : inTurn(rates, index))
   for (let index = 0; index < seeds; index++) add(world, `seed-${index}`, 'honest', rates[0] ?? 0, 0, true)
   for (let index = 0; index < nodes; index++) {
     const at = index < slow.nodes ? 0 : 1 + world.random() * scenario.spread
@@ -82,7 +82,7 @@ function churn(world: World, fluid: number, onDone: () => void): number {
   for (const { index } of indexes.sort((a, b) => a.order - b.order).slice(0, going)) {
     world.after(world.random() * fluid, () => {
       world.machines.get(`node-${index}`)?.vanish(world)
-      add(world, `node-${index}-again`, 'honest', rates[index % rates.length] ?? 0, 0)
+      add(world, `node-${index}-again`, 'honest', inTurn(rates, index), 0)
       onDone()
     })
   }
@@ -90,10 +90,10 @@ function churn(world: World, fluid: number, onDone: () => void): number {
 }
 
 function killHolder(world: World): void {
-  const { killHolder: part, chunks } = world.scenario
+  const { killHolder: part } = world.scenario
   if (part === undefined) return
   world.onUpstreamChunk = ({ machine, held }) => {
-    if (held.count < part * chunks) return
+    if (held.count < part * held.length) return
     world.onUpstreamChunk = () => {}
     machine.vanish(world)
   }
@@ -116,7 +116,7 @@ function summary(world: World, fluid: number): Result {
     fluid,
     last: (sorted.at(-1) ?? 0) / fluid,
     median: (sorted[sorted.length >> 1] ?? 0) / fluid,
-    upstream: counters.upstreamBytes / (scenario.chunks * scenario.layers * scenario.chunkBytes),
+    upstream: counters.upstreamBytes / contentBytes(scenario),
     counters,
   }
 }
