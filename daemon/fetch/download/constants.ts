@@ -61,10 +61,12 @@ export const STEP_MS = 200
 
 /**
  * Without a chunk for this long, in ms, and less than one sent in such a time, upstream is asked whoever has the claim, in turn with
- * others who have come to that. However much is sent, it is asked after the longer time.
+ * others who have come to that. However much is sent, it is asked after the longer time, and after the longest one while other
+ * blobs take a slow line: of three layers one may be behind, and sixteen nodes took turns for it without need.
  */
 export const DESPERATE_MS = 8_000
 export const DESPERATE_LIMIT_MS = 60_000
+export const TAKEN_LIMIT_MS = 120_000
 
 /** A node waits for peers so many times as long as a chunk would take if all of them asked upstream at once. */
 export const FAIR_SHARES = 2

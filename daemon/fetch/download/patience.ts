@@ -9,6 +9,7 @@ import {
   FAIR_SHARES,
   FOLLOW_PATIENCE_MS,
   SLOW_LINE_MS,
+  TAKEN_LIMIT_MS,
 } from './constants.ts'
 
 interface PatienceOptions {
@@ -107,7 +108,10 @@ export class Patience {
     const fairMs = upstreamMs * (peers + 1) * FAIR_SHARES * (1 + this.#part)
     const limit = Math.max(DESPERATE_MS * (1 + this.#part * spread), fairMs)
     if (silence <= Math.min(limit, DESPERATE_LIMIT_MS)) return
-    if (this.#areFew(bytes, (chunkBytes * silence) / DESPERATE_MS) || silence > DESPERATE_LIMIT_MS) this.#isOver = true
+    const few = (chunkBytes * silence) / DESPERATE_MS
+    // While the line brings other blobs nothing is lost by waiting longer.
+    const isTaken = this.#isLineTaken(few + bytes - this.#bytesBefore)
+    if (this.#areFew(bytes, few) || silence > (isTaken ? TAKEN_LIMIT_MS : DESPERATE_LIMIT_MS)) this.#isOver = true
   }
 
   /** Whether fewer bytes came since the last chunk, and that is not because other blobs take the line. */
@@ -115,7 +119,7 @@ export class Patience {
     return bytes - this.#bytesBefore < few && !this.#isLineTaken(few)
   }
 
-  /** Whether other blobs take a line on which a chunk takes long anyway. */
+  /** Whether so many bytes came over a line on which a chunk takes long anyway. */
   #isLineTaken(bytes: number): boolean {
     return this.#pace.chunkMs(this.#now()) >= SLOW_LINE_MS && this.#pace.bytes - this.#lineBefore >= bytes
   }

@@ -7,6 +7,7 @@ import {
   DESPERATE_PEERS,
   FAIR_SHARES,
   SLOW_LINE_MS,
+  TAKEN_LIMIT_MS,
 } from '../../../../daemon/fetch/download/constants.ts'
 import { Patience } from '../../../../daemon/fetch/download/patience.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
@@ -50,7 +51,15 @@ describe('the patience with peers', () => {
     pace.bytes += 3 * chunkBytes
     expect(pass(23_000, 0)).toBe(false)
     pace.bytes += 99 * chunkBytes
-    expect(pass(DESPERATE_LIMIT_MS, 0)).toBe(true)
+    expect(pass(TAKEN_LIMIT_MS - 23_000, 0)).toBe(false)
+    expect(pass(1, 0)).toBe(true)
+  })
+
+  it('does not last that long where it is this blob that takes the line', () => {
+    const { pass, pace } = scene(0, SLOW_LINE_MS)
+    pace.bytes += 99 * chunkBytes
+    expect(pass(DESPERATE_LIMIT_MS, 99 * chunkBytes)).toBe(false)
+    expect(pass(1, 99 * chunkBytes)).toBe(true)
   })
 
   it('does not last because other blobs come over a fast line', () => {
