@@ -187,6 +187,8 @@ export class ClaimBook {
     if (racer === undefined || (now - racer.askedAt <= LEASE_MS && now - racer.progressAt <= RACE_MS)) return
     claim.racer = undefined
     claim.tired = { peer: racer.peer, until: now + RACE_MS }
+    // One that still asks was not faster than the holder, and a third one would only slow both down.
+    if (now - racer.askedAt <= LEASE_MS) bear(claim, RACE_MS)
   }
 
   /** The holder, some who have the content, and others at random. */

@@ -212,7 +212,7 @@ describe('a race', () => {
     },
   )
 
-  it('goes to another one when the racer brings nothing', () => {
+  it('goes to another one when the racer brings nothing, but later, as upstream may be slow for all', () => {
     const scene = stalled()
     scene.ask('b', 'claim')
     for (let ms = 0; ms < RACE_MS; ms += RENEW_MS) {
@@ -220,7 +220,20 @@ describe('a race', () => {
       scene.ask('a', 'claim', 1)
       scene.ask('b', 'claim')
     }
-    scene.pass(RENEW_MS)
+    scene.pass(RENEW_MS, 'a', 1)
+    expect(scene.role('c', 'claim')).toBe('none')
+    expect(scene.role('b', 'claim')).toBe('none')
+    const since = scene.now - RENEW_MS
+    scene.pass(2 * RACE_MS - since, 'a', 1)
+    expect(scene.role('c', 'claim')).toBe('none')
+    scene.pass(1, 'a', 1)
+    expect(scene.role('c', 'claim')).toBe('racer')
+  })
+
+  it('goes to another one at once when the racer is not heard of any more', () => {
+    const scene = stalled()
+    scene.ask('b', 'claim')
+    scene.pass(LEASE_MS + 1, 'a', 1)
     expect(scene.role('c', 'claim')).toBe('racer')
   })
 
