@@ -9,6 +9,7 @@ import {
   ONLY_PEER_OFFERS,
   OVERTAKEN_TIMES,
   SCARCE_UPLOADS,
+  SPREAD_TIMES,
 } from './constants.ts'
 import type { Offers } from './offers.ts'
 import type { PeerTable } from './peer-table.ts'
@@ -179,7 +180,7 @@ export class Announcer {
       const { chunk } = fresh
       fresh.isRare ??= !this.#peers.isBeingSpread(chunk)
       // Who has it now has it for the others.
-      const againAt = fresh.toldAt + (this.#isUnasked(fresh) ? Math.min(patience, OFFER_UNASKED_MS) : patience)
+      const againAt = fresh.toldAt + this.#timeToOther(fresh, patience)
       if (fresh.told > 0 && fresh.isRare && now < againAt && !overtaken.has(fresh)) {
         wakeAt = Math.min(wakeAt, againAt)
         continue
@@ -205,8 +206,12 @@ export class Announcer {
     return wakeAt
   }
 
-  #isUnasked({ chunk, offeredTo }: Fresh): boolean {
-    return offeredTo !== undefined && this.#offers.isUnasked(offeredTo, this.#blob, chunk)
+  /** From the offer of a chunk that nobody has until it is offered to another peer, in ms. */
+  #timeToOther({ chunk, offeredTo }: Fresh, patience: number): number {
+    if (offeredTo !== undefined && this.#offers.isUnasked(offeredTo, this.#blob, chunk))
+      return Math.min(patience, OFFER_UNASKED_MS)
+    // What arrives meanwhile is needed more.
+    return !this.#held.isFull && this.#peers.copies(chunk) > 0 ? patience * SPREAD_TIMES : patience
   }
 
   /** Whether who was offered a chunk alone gets nothing, so that all others wait for it: a slow line, or none at all. */

@@ -94,6 +94,12 @@ export const ASK_WEIGHT = 0.1
 export const OFFER_MS = 500
 export const OFFER_LIMIT_MS = 30_000
 
+/**
+ * So many times as long where a peer has it by now, and this node still gets others that nobody has: with 1 a ninth of what the holder
+ * of the claim sent was there already, and its uplink was what sixteen nodes waited for.
+ */
+export const SPREAD_TIMES = 2
+
 /** The limit where it has not even been asked for: its peer may be dead, and others must have it before they give up. */
 export const OFFER_UNASKED_MS = 8_000
 

@@ -10,6 +10,7 @@ import {
   ONLY_PEER_OFFERS,
   REQUESTS_ALIKE,
   SCARCE_UPLOADS,
+  SPREAD_TIMES,
 } from '../../../../daemon/swarm/session/constants.ts'
 import { Offers } from '../../../../daemon/swarm/session/offers.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
@@ -210,6 +211,22 @@ describe('the announcer', () => {
       return scene.tells(now + OFFER_UNASKED_MS, 6).includes(`${other}:0`)
     }
     expect([false, true].map(isOfferedAgain)).toEqual([true, false])
+  })
+
+  it('offers what a peer has got to another one later, but for a blob of which nothing more arrives', () => {
+    const againAfter = (isComplete: boolean, hasPeer: boolean) => {
+      const scene = new Scene(['a', 'b', 'c'])
+      if (isComplete) for (let chunk = 0; chunk < length; chunk++) scene.held.set(chunk)
+      scene.got(0)
+      expect(scene.tells(0, 6)).toEqual(['a:0'])
+      scene.offers.asked('a', scene.blob, 0, 0)
+      if (hasPeer) scene.peers.has('a', 0)
+      return scene.announcer.plan(1, 6 + MIN_UPLOADS, 1).wakeAt
+    }
+    const early = againAfter(false, false)
+    expect(early).toBeGreaterThanOrEqual(OFFER_MS)
+    expect(againAfter(false, true)).toBe(SPREAD_TIMES * early)
+    expect(againAfter(true, true)).toBe(early)
   })
 
   it('offers first to peers that have few requests under way', () => {
