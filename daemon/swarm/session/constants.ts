@@ -65,6 +65,9 @@ export const MIN_UPLOADS = 9
 export const UPLOAD_AHEAD_MS = 60
 export const UPLOAD_RATE_MS = 2_000
 
+/** Uploads of a blob to one peer that count at the same time: as many as a session may ask of a peer. */
+export const MAX_UPLOADS_OF_PEER = REQUESTS_PER_PEER + URGENT_REQUESTS
+
 /** As many as this node holds of a blob, but at least so many, where that is fewer: each is there sooner and can be passed on. */
 export const SCARCE_UPLOADS = 4
 

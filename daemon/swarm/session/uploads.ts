@@ -1,5 +1,5 @@
 import type { PeerId } from '../peer-id.ts'
-import { UPLOAD_AHEAD_MS, UPLOAD_RATE_MS } from './constants.ts'
+import { MAX_UPLOADS_OF_PEER, UPLOAD_AHEAD_MS, UPLOAD_RATE_MS } from './constants.ts'
 import { UploadGauge } from './upload-gauge.ts'
 
 /** Chunks `first` to `last` of one blob, being sent to one peer. */
@@ -27,6 +27,9 @@ export class Uploads {
   begin(peer: PeerId, blob: string, first: number, last: number): () => void {
     const key = keyOf(peer, blob)
     const upload = { first, last }
+    // Who asks for more than it can have under way has what it asked for first, and does not tell.
+    const [oldest, ...others] = this.#open.get(key) ?? []
+    if (oldest !== undefined && others.length + 1 >= MAX_UPLOADS_OF_PEER) this.#end(key, blob, oldest)
     const uploads = this.#open.get(key) ?? new Set()
     this.#open.set(key, uploads.add(upload))
     this.#sending++

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { MIN_UPLOADS, UPLOAD_AHEAD_MS, UPLOAD_RATE_MS } from '../../../../daemon/swarm/session/constants.ts'
+import {
+  MAX_UPLOADS_OF_PEER,
+  MIN_UPLOADS,
+  UPLOAD_AHEAD_MS,
+  UPLOAD_RATE_MS,
+} from '../../../../daemon/swarm/session/constants.ts'
 import { Uploads } from '../../../../daemon/swarm/session/uploads.ts'
 
 /** Nothing was delivered lately by then. */
@@ -24,6 +29,15 @@ describe('what a node is sending', () => {
     over()
     over()
     expect(uploads.sendingOf('blob')).toBe(0)
+    expect(uploads.room(0)).toBe(MIN_UPLOADS)
+  })
+
+  it('counts no more of a peer than it can have under way: who asks again and again, and never tells, stops nobody else', () => {
+    const uploads = new Uploads()
+    const overs = Array.from({ length: 100 }, () => uploads.begin('silent', 'blob', 0, 0))
+    expect(uploads.sendingOf('blob')).toBe(MAX_UPLOADS_OF_PEER)
+    expect(uploads.room(0)).toBe(MIN_UPLOADS - MAX_UPLOADS_OF_PEER)
+    for (const over of overs) over()
     expect(uploads.room(0)).toBe(MIN_UPLOADS)
   })
 
