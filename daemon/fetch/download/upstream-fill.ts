@@ -127,12 +127,12 @@ export class UpstreamFill {
     for (const stream of this.#streams) if (stream.kind === 'turn') stream.isCut = true
   }
 
-  /** The claim is somebody else's now. */
-  stopClaim(): void {
+  /** The claim is somebody else's now. @param mayRace whether one chunk may be fetched all the same: the one that arrives */
+  stopClaim(mayRace: boolean): void {
     for (const stream of this.#streams) {
-      if (stream.kind === 'claim') stream.abort.abort(new Error('somebody else fetches it now'))
       // A client waits for the chunk that arrives.
-      if (stream.kind === 'range') stream.isCut = true
+      if (stream.kind === 'range' || (stream.kind === 'claim' && mayRace)) stream.isCut = true
+      else if (stream.kind === 'claim') stream.abort.abort(new Error('somebody else fetches it now'))
     }
   }
 

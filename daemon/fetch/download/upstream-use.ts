@@ -61,7 +61,8 @@ export class UpstreamUse {
       onAnswer: (answer) => this.#answered(answer),
       onRole: () => {
         // Also where another one has the claim now, and this one may fetch one chunk.
-        if (this.#claiming.role !== 'holder') this.#fill.stopClaim()
+        const { role } = this.#claiming
+        if (role !== 'holder') this.#fill.stopClaim(role === 'racer')
         attempt.changed.notify()
       },
     })

@@ -95,17 +95,29 @@ it('is not hopeless while peers fill a thin line, though no chunk is whole for l
   expect(isHopeless(15 * chunkBytes)).toBe(true)
 })
 
-it('stops to fetch all when another node has the claim, though it may race for a chunk', async () => {
+/** A node that has the claim at first, and may race for a chunk from its next question on. */
+function loser(chunkMs?: number): UpstreamFleet {
   let questions = 0
   const claim = () => {
     const role = questions++ === 0 ? 'holder' : 'racer'
     return { role, holder: role === 'holder' ? 'one' : 'other', members: [] } as const
   }
-  const fleet = fleetOf({ claim })
+  const fleet = fleetOf({ claim, ...(chunkMs === undefined ? {} : { chunkMs }) })
   fleet.add('one', { passed: 0 })
+  return fleet
+}
+
+it('stops to fetch all when another node has the claim, though it may race for a chunk', async () => {
+  const fleet = loser()
   // The first request would go on for seconds, with nothing beside it.
   await vi.waitFor(() => expect(fleet.asked.length).toBeGreaterThan(1))
   const [all, ...others] = fleet.asked
   expect(all).toMatchObject({ first: 0, last: undefined })
   for (const { first, last } of others) expect(last).toBe(first)
+})
+
+it('races for the chunk that arrives, where there is one: what has come of it is not thrown away', async () => {
+  const fleet = loser(1_000)
+  await vi.waitFor(() => expect(fleet.asked.length).toBeGreaterThan(1), 3_000)
+  expect(fleet.asked.slice(0, 2)).toMatchObject([{ first: 0 }, { first: 1, last: 1 }])
 })
