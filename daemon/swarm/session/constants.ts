@@ -59,11 +59,13 @@ export const RATE_WEIGHT = 0.3
 
 /**
  * Chunks sent at the same time above which no more are offered; and so many more as are sent in this time, in ms, at the rate of
- * about the last so many ms. Counted from one chunk to the next, that rate was endless where many arrived at the same moment.
+ * about the last so many ms. Counted from one chunk to the next, that rate was endless where many arrived at the same moment. It is
+ * peers who tell what has arrived: more than a line of 16 Gbit/s has in that time is not believed.
  */
 export const MIN_UPLOADS = 9
 export const UPLOAD_AHEAD_MS = 60
 export const UPLOAD_RATE_MS = 2_000
+export const MAX_UPLOADS_AHEAD = 120
 
 /** Uploads of a blob to one peer that count at the same time: as many as a session may ask of a peer. */
 export const MAX_UPLOADS_OF_PEER = REQUESTS_PER_PEER + URGENT_REQUESTS

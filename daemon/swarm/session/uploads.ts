@@ -1,5 +1,5 @@
 import type { PeerId } from '../peer-id.ts'
-import { MAX_UPLOADS_OF_PEER, UPLOAD_AHEAD_MS, UPLOAD_RATE_MS } from './constants.ts'
+import { MAX_UPLOADS_AHEAD, MAX_UPLOADS_OF_PEER, UPLOAD_AHEAD_MS, UPLOAD_RATE_MS } from './constants.ts'
 import { UploadGauge } from './upload-gauge.ts'
 
 /** Chunks `first` to `last` of one blob, being sent to one peer. */
@@ -61,7 +61,7 @@ export class Uploads {
 
   /** @returns uploads that may begin in addition, one after the other; less than 0 where there are too many */
   room(now: number): number {
-    const ahead = Math.round(UPLOAD_AHEAD_MS * this.#rateAt(now))
+    const ahead = Math.min(Math.round(UPLOAD_AHEAD_MS * this.#rateAt(now)), MAX_UPLOADS_AHEAD)
     return this.#gauge.room(this.#sending, this.#delivered, now) + ahead
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
+  MAX_UPLOADS_AHEAD,
   MAX_UPLOADS_OF_PEER,
   MIN_UPLOADS,
   UPLOAD_AHEAD_MS,
@@ -58,5 +59,12 @@ describe('what a node is sending', () => {
     deliver(20, later)
     expect(uploads.room(later) - MIN_UPLOADS + 1).toBe(Math.round((20 * UPLOAD_AHEAD_MS) / UPLOAD_RATE_MS))
     expect(uploads.room(2 * later) - MIN_UPLOADS + 1).toBe(0)
+  })
+
+  it('does not believe a peer that tells that it got more than any line brings', () => {
+    const uploads = new Uploads()
+    uploads.begin('liar', 'blob', 0, 65_535)
+    for (let chunk = 0; chunk < 65_535; chunk++) uploads.delivered('liar', 'blob', chunk, 1, later)
+    expect(uploads.room(later)).toBe(MIN_UPLOADS - 1 + MAX_UPLOADS_AHEAD)
   })
 })
