@@ -7,6 +7,7 @@ import {
   OFFER_MS,
   OFFER_UNASKED_MS,
   ONLY_PEER_OFFERS,
+  OTHERS_PART,
   OVERTAKEN_TIMES,
   SCARCE_UPLOADS,
   SPREAD_TIMES,
@@ -157,19 +158,27 @@ export class Announcer {
     // What is sent to fewer is there sooner, and then they have something to give as well.
     const scarce = this.#held.isFull ? 0 : Math.max(0, MIN_UPLOADS - Math.max(this.#held.count, SCARCE_UPLOADS))
     const awaited = this.#offers.awaited(now)
-    // No blob waits for what the peers of another one do: each may have one chunk on its way.
-    const room = Math.max(free + only - scarce - awaited, 1 - sending - this.#offers.awaitedOf(this.#blob))
-    const offerAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
-    const lapsesAt = this.#fresh.length > 0 ? this.#offers.lapsesAt(this.#blob) : Number.POSITIVE_INFINITY
-    return { tell: [...tell].map(([peer, chunks]) => ({ peer, chunks })), wakeAt: Math.min(offerAt, lapsesAt) }
+    const own = this.#offers.awaitedOf(this.#blob)
+    // No blob waits for what the peers of another one do: what those do not ask for takes half of what is free at most, and each may
+    // have one chunk on its way.
+    const others = Math.min(awaited - own, Math.floor(Math.max(0, free) * OTHERS_PART))
+    const room = Math.max(free + only - scarce - own - others, 1 - sending - own)
+    const againAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
+    // Another blob's, too: nobody else tells that there is room again.
+    const lapsesAt = this.#fresh.length > 0 ? this.#offers.lapsesAt : Number.POSITIVE_INFINITY
+    const wakeAt = Math.min(againAt, lapsesAt)
+    return { tell: [...tell].map(([peer, chunks]) => ({ peer, chunks })), wakeAt }
   }
 
   /** Offers up to `room` chunks. @returns when a chunk is to be offered to another peer */
   #offer(now: number, room: number, tell: Map<PeerId, number[]>): number {
-    const patience = Math.min(Math.max(OFFER_MS, 4 * this.#deliverMs), OFFER_LIMIT_MS)
+    let againAt = Number.POSITIVE_INFINITY
+    // What those were offered who do not ask is forgotten some time.
+    const deafAt = now + OFFER_UNASKED_MS
+    if (this.#told.size > 0 && [...this.#told.keys()].every((peer) => this.#offers.isDeaf(peer)))
+      return this.#fresh.length > 0 ? deafAt : againAt
     const done = new Set<Fresh>()
     let left = room
-    let wakeAt = Number.POSITIVE_INFINITY
     const overtaken = new Set(this.#fresh.filter((fresh) => this.#isOvertaken(fresh)))
     for (const { offeredTo } of overtaken) if (offeredTo !== undefined) this.#slow.add(offeredTo)
     const busy = new Set([...this.#slow, ...this.#fresh.map(({ offeredTo }) => offeredTo)])
@@ -180,14 +189,18 @@ export class Announcer {
       const { chunk } = fresh
       fresh.isRare ??= !this.#peers.isBeingSpread(chunk)
       // Who has it now has it for the others.
-      const againAt = fresh.toldAt + this.#timeToOther(fresh, patience)
-      if (fresh.told > 0 && fresh.isRare && now < againAt && !overtaken.has(fresh)) {
-        wakeAt = Math.min(wakeAt, againAt)
+      const at = fresh.toldAt + this.#timeToOther(fresh)
+      if (fresh.told > 0 && fresh.isRare && now < at && !overtaken.has(fresh)) {
+        againAt = Math.min(againAt, at)
         continue
       }
       const peer = this.#someoneLacking(chunk, busy)
       if (peer === undefined) {
         if (this.#told.size > 0) done.add(fresh)
+        continue
+      }
+      if (this.#offers.isDeaf(peer)) {
+        againAt = Math.min(againAt, deafAt)
         continue
       }
       left--
@@ -203,11 +216,12 @@ export class Announcer {
       else chunks.push(chunk)
     }
     if (done.size > 0) this.#fresh = this.#fresh.filter((fresh) => !done.has(fresh))
-    return wakeAt
+    return againAt
   }
 
   /** From the offer of a chunk that nobody has until it is offered to another peer, in ms. */
-  #timeToOther({ chunk, offeredTo }: Fresh, patience: number): number {
+  #timeToOther({ chunk, offeredTo }: Fresh): number {
+    const patience = Math.min(Math.max(OFFER_MS, 4 * this.#deliverMs), OFFER_LIMIT_MS)
     if (offeredTo !== undefined && this.#offers.isUnasked(offeredTo, this.#blob, chunk))
       return Math.min(patience, OFFER_UNASKED_MS)
     // What arrives meanwhile is needed more.
@@ -223,18 +237,18 @@ export class Announcer {
 
   /**
    * Of those that may lack a chunk the one whose turn it is; but those that have not got yet what only they were offered after
-   * all others.
+   * all others, and last of all who asks for nothing.
    */
   #someoneLacking(chunk: number, busy: ReadonlySet<PeerId | undefined>): PeerId | undefined {
     let best: PeerId | undefined
-    let isBestBusy = true
+    let bestRank = Number.POSITIVE_INFINITY
     for (const [peer, told] of this.#told) {
       if (told.has(chunk) || this.#peers.get(peer)?.has.has(chunk) === true) continue
-      const isBusy = busy.has(peer)
-      if (isBusy && !isBestBusy) continue
-      if (best !== undefined && isBusy === isBestBusy && this.#offers.compare(peer, best) >= 0) continue
+      const rank = this.#offers.isDeaf(peer) ? 2 : Number(busy.has(peer))
+      if (rank > bestRank) continue
+      if (best !== undefined && rank === bestRank && this.#offers.compare(peer, best) >= 0) continue
       best = peer
-      isBestBusy = isBusy
+      bestRank = rank
     }
     return best
   }

@@ -79,11 +79,17 @@ export const MAX_UPLOADS = 24
 /** Peers of which it is remembered when they were offered something, and offers that nobody asked for. */
 export const MAX_OFFERED = 4096
 
+/** Offers that a peer may leave without asking, of all blobs: with 128, honest ones that a slow node offers much got less (`test/sim`). */
+export const MAX_UNASKED = 512
+
 /** So many requests more or less do not tell which peer's line has more room: what is told of it is late. */
 export const REQUESTS_ALIKE = 3
 
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16
+
+/** The part of what is free that is kept for what other blobs' peers were offered and have not asked for. */
+export const OTHERS_PART = 0.5
 
 /**
  * Who was told of a chunk and did not ask for it within so many times what that takes usually, within these limits, in ms, has other

@@ -5,6 +5,7 @@ import {
   ASK_TIMES,
   ASK_WEIGHT,
   MAX_OFFERED,
+  MAX_UNASKED,
   OFFER_UNASKED_MS,
   REQUESTS_ALIKE,
 } from './constants.ts'
@@ -18,6 +19,7 @@ interface Place {
 }
 
 interface Offer {
+  readonly peer: PeerId
   readonly blob: string
   readonly madeAt: number
 }
@@ -36,14 +38,16 @@ export class Offers {
   readonly #awaited = new Map<string, Offer>()
   /** The same of each blob. */
   readonly #ofBlobs = new Map<string, Set<string>>()
-  /** What nobody asked for in time, and when it was offered. */
-  readonly #lapsed = new Map<string, number>()
+  /** What nobody asked for in time. */
+  readonly #lapsed = new Map<string, Offer>()
+  /** How many of both each peer was offered. */
+  readonly #unasked = new Map<PeerId, number>()
   /** From an offer to its question, in ms, smoothed: messages may wait behind chunks, or for a busy CPU. */
   #askMs = 0
 
   /**
    * Orders peers: who has few requests under way, whose line has room, comes first; of those that have about as many, who was
-   * offered something the longest ago. Nobody has to wait for more than one round because of what others tell: that may be false.
+   * offered something the longest ago. Nobody has to wait for more than a few rounds because of what others tell: that may be false.
    * @returns less than 0 where `one` comes before `other`
    */
   compare(one: PeerId, other: PeerId): number {
@@ -64,18 +68,17 @@ export class Offers {
     this.#place(peer, { turn: ++this.#count, requests: requests === undefined ? undefined : requests + 1 })
     const key = keyOf(peer, blob, chunk)
     this.#remove(key)
-    this.#awaited.set(key, { blob, madeAt: now })
+    this.#awaited.set(key, { peer, blob, madeAt: now })
+    this.#unasked.set(peer, this.#unaskedOf(peer) + 1)
     const ofBlob = this.#ofBlobs.get(blob) ?? new Set()
     this.#ofBlobs.set(blob, ofBlob.add(key))
   }
 
   /** A peer asks for a chunk, whether it was offered it or not. */
   asked(peer: PeerId, blob: string, chunk: number, now: number): void {
-    const key = keyOf(peer, blob, chunk)
-    const madeAt = this.#awaited.get(key)?.madeAt ?? this.#lapsed.get(key)
-    if (madeAt === undefined) return
-    this.#remove(key)
-    this.#askMs += (Math.min(now - madeAt, ASK_LIMIT_MS) - this.#askMs) * ASK_WEIGHT
+    const offer = this.#remove(keyOf(peer, blob, chunk))
+    if (offer === undefined) return
+    this.#askMs += (Math.min(now - offer.madeAt, ASK_LIMIT_MS) - this.#askMs) * ASK_WEIGHT
   }
 
   /** A peer has got a chunk elsewhere. */
@@ -95,6 +98,11 @@ export class Offers {
     return this.#awaited.has(key) || this.#lapsed.has(key)
   }
 
+  /** Whether a peer asks for so little of what it was offered that it is no use to offer it more for now. */
+  isDeaf(peer: PeerId): boolean {
+    return this.#unaskedOf(peer) >= MAX_UNASKED
+  }
+
   /** How many may still be asked for soon. */
   awaited(now: number): number {
     this.#expire(now)
@@ -106,37 +114,48 @@ export class Offers {
     return this.#ofBlobs.get(blob)?.size ?? 0
   }
 
-  /** When the first of a blob is not awaited any more, in ms of the caller's clock. */
-  lapsesAt(blob: string): number {
-    const [first] = this.#ofBlobs.get(blob) ?? []
-    const madeAt = first === undefined ? undefined : this.#awaited.get(first)?.madeAt
-    return madeAt === undefined ? Number.POSITIVE_INFINITY : madeAt + this.#waitMs
+  /** When the first of them is not awaited any more, in ms of the caller's clock. */
+  get lapsesAt(): number {
+    const [first] = this.#awaited.values()
+    return first === undefined ? Number.POSITIVE_INFINITY : first.madeAt + this.#waitMs
   }
 
   get #waitMs(): number {
     return Math.min(Math.max(ASK_MS, this.#askMs * ASK_TIMES), ASK_LIMIT_MS)
   }
 
+  #unaskedOf(peer: PeerId): number {
+    return this.#unasked.get(peer) ?? 0
+  }
+
   #expire(now: number): void {
-    for (const [key, { madeAt }] of this.#awaited) {
-      if (now < madeAt + this.#waitMs) break
-      this.#remove(key)
-      this.#lapsed.set(key, madeAt)
+    for (const [key, offer] of this.#awaited) {
+      if (now < offer.madeAt + this.#waitMs) break
+      this.#endWait(key, offer)
+      this.#lapsed.set(key, offer)
     }
-    for (const [key, madeAt] of this.#lapsed) {
+    for (const [key, { madeAt }] of this.#lapsed) {
       if (now < madeAt + 2 * OFFER_UNASKED_MS && this.#lapsed.size <= MAX_OFFERED) break
-      this.#lapsed.delete(key)
+      this.#remove(key)
     }
   }
 
-  #remove(key: string): void {
+  #remove(key: string): Offer | undefined {
+    const offer = this.#awaited.get(key) ?? this.#lapsed.get(key)
+    if (offer === undefined) return undefined
+    this.#endWait(key, offer)
     this.#lapsed.delete(key)
-    const offer = this.#awaited.get(key)
-    if (offer === undefined) return
+    const left = this.#unaskedOf(offer.peer) - 1
+    if (left > 0) this.#unasked.set(offer.peer, left)
+    else this.#unasked.delete(offer.peer)
+    return offer
+  }
+
+  #endWait(key: string, { blob }: Offer): void {
     this.#awaited.delete(key)
-    const ofBlob = this.#ofBlobs.get(offer.blob)
+    const ofBlob = this.#ofBlobs.get(blob)
     ofBlob?.delete(key)
-    if (ofBlob?.size === 0) this.#ofBlobs.delete(offer.blob)
+    if (ofBlob?.size === 0) this.#ofBlobs.delete(blob)
   }
 
   #place(peer: PeerId, place: Place): void {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
 import {
   ASK_MS,
+  MAX_UNASKED,
   MIN_OVERTAKEN,
   MIN_UPLOADS,
   OFFER_LIMIT_MS,
@@ -192,6 +193,50 @@ describe('the announcer', () => {
     other.sending = 0
     expect(other.tells(1, -20)).toEqual(['a:0'])
     expect(other.tells(1, -20)).toEqual([])
+  })
+
+  it('is woken when what was offered of another blob has lapsed, where there is no room before', () => {
+    const offers = new Offers()
+    const many = Array.from({ length }, (_, chunk) => chunk)
+    const silent = new Scene(['silent'], many, offers, 'one')
+    const other = new Scene(['a', 'b'], many, offers, 'other')
+    const free = MIN_UPLOADS - 1
+    expect(silent.announcer.plan(0, free, 0).wakeAt).toBe(ASK_MS)
+    // One upload of it takes long.
+    expect(other.announcer.plan(1, 1, 1).tell).toHaveLength(1)
+    const { tell, wakeAt } = other.announcer.plan(1, 1, 1)
+    expect([tell, wakeAt]).toEqual([[], ASK_MS])
+    expect(other.announcer.plan(wakeAt, free, 1).tell).not.toEqual([])
+  })
+
+  it('has half of what is free, whatever the peers of another blob do', () => {
+    const offers = new Offers()
+    const many = Array.from({ length }, (_, chunk) => chunk)
+    const silent = new Scene(['silent'], many, offers, 'one')
+    const other = new Scene(['a', 'b'], many, offers, 'other')
+    silent.tells(0, MIN_UPLOADS)
+    expect(other.announcer.plan(1, 6, 1).tell.flatMap(({ chunks }) => chunks)).toHaveLength(3)
+  })
+
+  it('offers no more of any blob to a peer that asks for nothing, until it asks, or that is long ago', () => {
+    const offers = new Offers()
+    const many = Array.from({ length }, (_, chunk) => chunk)
+    const count = Math.ceil(MAX_UNASKED / length) + 1
+    const scenes = Array.from({ length: count }, (_, blob) => new Scene(['silent'], many, offers, String(blob)))
+    const rounds = Array.from({ length: 9 }, (_, round) => round * ASK_MS)
+    const told = rounds.flatMap((now) => scenes.flatMap((scene) => scene.tells(now, MIN_UPLOADS)))
+    expect(told).toHaveLength(MAX_UNASKED)
+    const last = scenes.at(-1)
+    const now = rounds.at(-1) ?? 0
+    const { tell, wakeAt } = last?.announcer.plan(now, MIN_UPLOADS, 0) ?? {}
+    expect([tell, wakeAt]).toEqual([[], now + OFFER_UNASKED_MS])
+    offers.asked('silent', '0', 0, now)
+    expect(last?.tells(now, MIN_UPLOADS)).toHaveLength(1)
+    last?.join('other')
+    expect(last?.tells(now, MIN_UPLOADS)[0]).toMatch(/^other:/)
+    last?.announcer.leave('other')
+    expect(last?.tells(now, MIN_UPLOADS)).toEqual([])
+    expect(last?.tells(now + 2 * OFFER_UNASKED_MS, MIN_UPLOADS)).not.toEqual([])
   })
 
   it('offers to another peer sooner what has not even been asked for', () => {

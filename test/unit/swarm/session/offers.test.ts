@@ -52,6 +52,22 @@ describe('whose turn it is to be offered a chunk', () => {
     for (const peer of ['a', 'b', 'c']) expect(got.get(peer)).toBeGreaterThan(50)
   })
 
+  it('comes after a few rounds, however many others tell less, each of them less than the one before', () => {
+    const offers = new Offers()
+    const peers = Array.from({ length: 20 }, (_, index) => String(index))
+    const offeredAt = new Map<string, number>()
+    let longest = 0
+    for (let turn = 1; turn <= 1000; turn++) {
+      for (const [index, peer] of peers.entries()) offers.told(peer, (peers.length - index) * REQUESTS_ALIKE)
+      const next = peers.reduce((best, peer) => (offers.compare(peer, best) < 0 ? peer : best))
+      offers.make(next, 'blob', turn, 0)
+      offeredAt.set(next, turn)
+      for (const peer of peers) longest = Math.max(longest, turn - (offeredAt.get(peer) ?? 0))
+    }
+    // What is a round apart is looked at for each two of them.
+    expect(longest).toBeLessThanOrEqual(4 * peers.length)
+  })
+
   it('goes by turns among those who do not tell', () => {
     const offers = new Offers()
     for (let chunk = 0; chunk < 20; chunk++) offers.make('old', 'blob', chunk, 0)
@@ -63,17 +79,18 @@ describe('whose turn it is to be offered a chunk', () => {
 describe('an offer', () => {
   it('is awaited until it is asked for, is not needed any more, or has lapsed', () => {
     const offers = new Offers()
-    expect(offers.lapsesAt('blob')).toBe(Number.POSITIVE_INFINITY)
+    expect(offers.lapsesAt).toBe(Number.POSITIVE_INFINITY)
     for (const [chunk, at] of [0, 10, 20].entries()) offers.make('a', 'blob', chunk, at)
     offers.make('a', 'another blob', 1, 30)
     expect([offers.awaited(30), offers.awaitedOf('blob')]).toEqual([4, 3])
     offers.drop('a', 'blob', 2)
     offers.asked('a', 'blob', 1, 31)
     expect([offers.awaited(31), offers.awaitedOf('blob')]).toEqual([2, 1])
-    expect(offers.lapsesAt('blob')).toBe(ASK_MS)
+    expect(offers.lapsesAt).toBe(ASK_MS)
     expect(offers.awaited(ASK_MS)).toBe(1)
+    expect(offers.lapsesAt).toBe(30 + ASK_MS)
     expect(offers.awaited(30 + ASK_MS)).toBe(0)
-    expect(offers.lapsesAt('another blob')).toBe(Number.POSITIVE_INFINITY)
+    expect(offers.lapsesAt).toBe(Number.POSITIVE_INFINITY)
   })
 
   it('that is made again is as old as that', () => {
@@ -81,7 +98,7 @@ describe('an offer', () => {
     offers.make('a', 'blob', 0, 0)
     offers.make('b', 'blob', 0, 10)
     offers.make('a', 'blob', 0, 20)
-    expect(offers.lapsesAt('blob')).toBe(10 + ASK_MS)
+    expect(offers.lapsesAt).toBe(10 + ASK_MS)
     expect(offers.awaited(10 + ASK_MS)).toBe(1)
   })
 
@@ -120,7 +137,7 @@ describe('an offer', () => {
         offers.asked('a', 'blob', chunk, chunk + takesMs)
       }
       offers.make('a', 'blob', 100, 0)
-      return offers.lapsesAt('blob')
+      return offers.lapsesAt
     }
     expect(awaitedFor(ASK_MS / 4)).toBe(ASK_MS)
     expect(awaitedFor(10 * ASK_MS)).toBeCloseTo(10 * ASK_MS * ASK_TIMES, 0)
