@@ -184,6 +184,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
     client.release(detail.toString())
     find.forget(detail.toString())
     have.forget(detail.toString())
+    announcements.left(detail.toString())
     claims.forget(detail.toString())
     book.left(detail.toString())
     advertiser.disconnected(detail.toString())

@@ -60,6 +60,11 @@ export class Announcements {
     this.#offers.told(peer, requests)
   }
 
+  /** A peer's connection is gone. */
+  left(peer: PeerId): void {
+    this.#offers.left(peer)
+  }
+
   stop(): void {
     for (const hub of [...this.#hubs.values()]) hub.end()
   }

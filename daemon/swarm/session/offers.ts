@@ -62,6 +62,11 @@ export class Offers {
     this.#place(peer, { turn: this.#places.get(peer)?.turn ?? 0, requests })
   }
 
+  /** A peer is gone: a round is as long as there are peers. */
+  left(peer: PeerId): void {
+    this.#places.delete(peer)
+  }
+
   /** A peer is offered a chunk. */
   make(peer: PeerId, blob: string, chunk: number, now: number): void {
     const requests = this.#places.get(peer)?.requests

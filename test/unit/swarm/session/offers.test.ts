@@ -68,6 +68,19 @@ describe('whose turn it is to be offered a chunk', () => {
     expect(longest).toBeLessThanOrEqual(4 * peers.length)
   })
 
+  it('comes after one round of those who are there, however many have been', () => {
+    const offers = new Offers()
+    for (let peer = 0; peer < 100; peer++) offers.told(String(peer), 0)
+    for (let peer = 0; peer < 100; peer++) offers.left(String(peer))
+    offers.told('busy', REQUESTS_ALIKE)
+    offers.make('busy', 'blob', 0, 0)
+    for (let chunk = 1; chunk < 4; chunk++) {
+      offers.make('liar', 'blob', chunk, 0)
+      offers.told('liar', 0)
+    }
+    expect(inOrder(offers, 'liar', 'busy')).toEqual(['busy', 'liar'])
+  })
+
   it('goes by turns among those who do not tell', () => {
     const offers = new Offers()
     for (let chunk = 0; chunk < 20; chunk++) offers.make('old', 'blob', chunk, 0)
