@@ -8,12 +8,14 @@ import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { pino } from 'pino'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { configSchema } from '../../config/schema.ts'
 import { frame } from '../../daemon/swarm/conversation.ts'
 import { SwarmDatastore } from '../../daemon/swarm/datastore.ts'
+import { Announcements } from '../../daemon/swarm/have/announcements.ts'
 import { HAVE_PROTOCOL } from '../../daemon/swarm/have/constants.ts'
 import { createNode } from '../../daemon/swarm/node.ts'
+import { TransferClient } from '../../daemon/swarm/transfer/client.ts'
 import { Bitfield } from '../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../daemon/verify/chunk.ts'
 import { stateBytes } from '../../daemon/verify/state.ts'
@@ -37,6 +39,25 @@ async function bareNode(): Promise<Libp2p<{ identify: Identify }>> {
   cleanUp.push(() => node.stop())
   return node
 }
+
+describe('a node that tells of chunks', () => {
+  test('tells how many requests it has under way, by which it is offered chunks, until it is gone', async () => {
+    const requests = vi.spyOn(TransferClient.prototype, 'requests', 'get').mockReturnValue(7)
+    const busy = vi.spyOn(Announcements.prototype, 'busy')
+    const left = vi.spyOn(Announcements.prototype, 'left')
+    onTestFinished(() => [requests, busy, left].forEach((spy) => void spy.mockRestore()))
+    const [a, b] = await swarm.pair()
+    const digest = b.content.add(Buffer.alloc(3 * chunkBytes))
+    const listener = { blob: () => {}, got: () => {}, gone: () => {} }
+    a.swarm.watch(b.peerId(), digest, listener, AbortSignal.timeout(10_000))
+    await until(() => busy.mock.calls.length > 0)
+    expect(busy).toHaveBeenCalledWith(b.peerId(), 7)
+    expect(left).not.toHaveBeenCalled()
+    const gone = b.peerId()
+    await b.stop()
+    await until(() => left.mock.calls.some(([peer]) => peer === gone))
+  })
+})
 
 describe('a peer that does not read what it is sent', () => {
   test('is not sent more, whatever it asks, and goes on when it reads again', async () => {

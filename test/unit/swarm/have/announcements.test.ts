@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection, Stream } from '@libp2p/interface'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Frames, frame } from '../../../../daemon/swarm/conversation.ts'
@@ -8,16 +9,17 @@ import { type HaveAnswer, type HaveQuestion, parseAnswer } from '../../../../dae
 import { haveServer } from '../../../../daemon/swarm/have/server.ts'
 import type { HaveListener, PeerId } from '../../../../daemon/swarm/ports.ts'
 import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
+import { ASK_MS, MIN_UPLOADS } from '../../../../daemon/swarm/session/constants.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 
-const chunks = 4
 const digest = digestOf(Buffer.from('a'))
 
 /** A conversation that keeps what is sent. */
 class Kept {
   readonly sent: HaveAnswer[] = []
+  onGot: (chunk: number) => void = () => {}
   /** Messages that are taken before it is clogged. */
   #room: number
   #drained: (() => void) | undefined
@@ -33,6 +35,7 @@ class Kept {
   send(message: HaveAnswer): void {
     this.sent.push(message)
     this.#room--
+    if (message.type === 'got') for (const chunk of message.chunks) this.onGot(chunk)
   }
 
   whenDrained(callback: () => void): void {
@@ -80,8 +83,8 @@ class AskingStream extends EventTarget {
   }
 }
 
-/** A blob of which all is held, and what is heard of those who watch it. */
-function scene() {
+/** Blobs of which all is held, and what is heard of those who watch it. */
+function scene(chunks = 4) {
   const listeners = new Map<PeerId, HaveListener>()
   const closed = vi.fn()
   const watch = vi.fn(async () => ({
@@ -128,7 +131,8 @@ describe('a peer that watches a blob', () => {
   })
 
   it('and tells of a chunk again and again is heard once', async () => {
-    const { announcements, listeners } = scene()
+    const chunks = 4
+    const { announcements, listeners } = scene(chunks)
     const heard = vi.spyOn(Announcer.prototype, 'heard')
     onTestFinished(() => heard.mockRestore())
     announcements.add(digest, new Kept().as('a', 1))
@@ -145,7 +149,8 @@ describe('a peer that watches a blob', () => {
   })
 
   it('and does not read is told nothing until it does, and all that it missed then', async () => {
-    const { announcements } = scene()
+    const chunks = 4
+    const { announcements } = scene(chunks)
     const [reader, other] = [new Kept(0), new Kept()]
     announcements.add(digest, reader.as('a', 1))
     announcements.add(digest, other.as('b', 1))
@@ -159,6 +164,44 @@ describe('a peer that watches a blob', () => {
     const [blob, got] = reader.sent
     if (blob?.type !== 'blob' || got?.type !== 'got') throw new Error('other messages')
     expect(new Set([...Bitfield.decode(blob.held, chunks).indexes(), ...got.chunks])).toEqual(new Set([0, 1, 2, 3]))
+    announcements.stop()
+  })
+})
+
+describe('two blobs that are watched', () => {
+  const other = digestOf(Buffer.from('b'))
+  const told = (kept: Kept) => kept.sent.flatMap((message) => (message.type === 'got' ? message.chunks : []))
+
+  it('are both offered, though one has a watcher that asks for nothing, and the other one an upload that takes long', async () => {
+    const { announcements } = scene(4000)
+    const [silent, slow, peer] = [new Kept(), new Kept(), new Kept()]
+    announcements.add(digest, silent.as('silent', 1))
+    await vi.waitFor(() => expect(told(silent).length).toBeGreaterThan(0))
+    announcements.upload('slow', other, 0, chunkBytes - 1)
+    announcements.add(other, slow.as('slow', 1))
+    announcements.add(other, peer.as('a', 1))
+    await vi.waitFor(() => expect(told(peer).length).toBeGreaterThan(2))
+    announcements.stop()
+  })
+
+  it('have each one chunk on its way where uploads of the other one take all room, and not more', async () => {
+    const { announcements } = scene(40)
+    const first = new Kept()
+    announcements.add(digest, first.as('first', 1))
+    await vi.waitFor(() => expect(first.of(1)).toContain('blob'))
+    for (let peer = 0; peer < 2 * MIN_UPLOADS; peer++) announcements.upload(String(peer), digest, 0, chunkBytes - 1)
+    const overs: ReturnType<Announcements['upload']>[] = []
+    for (const id of ['a', 'b']) {
+      const peer = new Kept()
+      peer.onGot = (chunk) =>
+        overs.push(announcements.upload(id, other, chunk * chunkBytes, (chunk + 1) * chunkBytes - 1))
+      announcements.add(other, peer.as(id, 1))
+    }
+    await vi.waitFor(() => expect(overs).toHaveLength(1))
+    await delay(2 * ASK_MS)
+    expect(overs).toHaveLength(1)
+    overs[0]?.(false)
+    await vi.waitFor(() => expect(overs).toHaveLength(2))
     announcements.stop()
   })
 })
