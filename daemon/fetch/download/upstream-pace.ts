@@ -39,9 +39,6 @@ export class UpstreamPace {
     } else if (brought > this.#brought) {
       this.#chunkMs = Math.min((now - this.#since) / (brought - this.#from), CREDIBLE_CHUNK_MS)
       this.#grewAt = now
-    } else if (brought === this.#from && holder !== undefined) {
-      // Its first chunk takes so long at least.
-      this.#chunkMs = Math.max(this.#chunkMs, Math.min(now - this.#since, CREDIBLE_CHUNK_MS))
     }
     this.#brought = brought
   }

@@ -16,34 +16,13 @@ vi.mock('../../../../daemon/fetch/download/constants.ts', async (original) => ({
 it('is what a chunk took since this holder was heard of', () => {
   const pace = new UpstreamPace()
   pace.saw('a', 0, 100)
+  pace.saw('a', 0, 900)
   expect(pace.chunkMs).toBe(0)
   pace.saw('a', 1, 1_100)
   pace.saw('a', 1, 5_000)
   expect(pace.chunkMs).toBe(1_000)
   pace.saw('a', 4, 6_100)
   expect(pace.chunkMs).toBe(1_500)
-})
-
-it('is the time that the first chunk has taken so far, and more than what is known already', () => {
-  const pace = new UpstreamPace()
-  pace.saw('a', 0, 100)
-  pace.saw('a', 0, 900)
-  expect(pace.chunkMs).toBe(800)
-  pace.saw('a', 1, 1_100)
-  expect(pace.chunkMs).toBe(1_000)
-  // Where it has brought some, it may be the end of the blob.
-  pace.saw('a', 1, 9_000)
-  expect(pace.chunkMs).toBe(1_000)
-  pace.saw('b', 1, 9_000)
-  pace.saw('b', 1, 9_800)
-  expect(pace.chunkMs).toBe(1_000)
-  pace.saw('b', 1, 99_000)
-  expect(pace.chunkMs).toBe(CREDIBLE_CHUNK_MS)
-  // This node itself, or nobody.
-  const own = new UpstreamPace()
-  own.saw(undefined, 0, 0)
-  own.saw(undefined, 0, 900)
-  expect(own.chunkMs).toBe(0)
 })
 
 it('does not count what was brought before the first answer, nor by another one, nor while nobody had the claim; and is kept', () => {
