@@ -18,7 +18,7 @@ import { Roster } from './roster.ts'
 /**
  * What a peer wants of a coordinator:
  * - `nothing`: to be known as one who fetches the content
- * - `if-nobody`: the claim, if nobody has the content or fetches it
+ * - `if-nobody`: the claim, if nobody has the content, fetches it, or is known as one who wants to
  * - `starved`: the claim, but not where its holder has just completed the content, which then is on its way
  * - `claim`: the claim in any case; who has the content is of no use to it
  * - `done`: it has the content now
@@ -141,7 +141,9 @@ export class ClaimBook {
     }
     if (!wants) return 'none'
     if (claim.holder === undefined) {
-      if ((wish === 'if-nobody' && isElsewhere) || (wish === 'starved' && isOnItsWay)) return 'none'
+      // Those who fetch it already have a list of checkpoints to go on with; they ask soon, and so does this one, if they do not.
+      const isCarriedOn = isElsewhere || claim.fetching.size > 1
+      if ((wish === 'if-nobody' && isCarriedOn) || (wish === 'starved' && isOnItsWay)) return 'none'
       claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: false }
       return 'holder'
     }

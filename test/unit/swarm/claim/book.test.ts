@@ -68,6 +68,24 @@ describe('a claim', () => {
     expect(scene.role('b', 'claim')).toBe('holder')
   })
 
+  it('that its holder has left goes to those who fetch the content already before newcomers, until they are gone', () => {
+    const scene = new Scene()
+    for (const peer of ['a', 'b']) scene.ask(peer, 'if-nobody')
+    scene.book.left('a')
+    expect(scene.ask('newcomer', 'if-nobody')).toEqual({ role: 'none', holder: undefined, members: ['b'] })
+    expect(scene.role('b', 'starved')).toBe('holder')
+    scene.book.left('b')
+    expect(scene.role('newcomer', 'if-nobody')).toBe('holder')
+  })
+
+  it('that its holder has left goes to a newcomer who has waited in vain', () => {
+    const scene = new Scene()
+    for (const peer of ['a', 'b']) scene.ask(peer, 'if-nobody')
+    scene.book.left('a')
+    expect(scene.role('newcomer', 'if-nobody')).toBe('none')
+    expect(scene.role('newcomer', 'starved')).toBe('holder')
+  })
+
   it('is not kept from the one that has the content itself no more', () => {
     const scene = new Scene()
     scene.ask('a', 'done')
