@@ -37,9 +37,15 @@ export class Claimant {
     this.#ask('done')
   }
 
+  /** Who holds the claim. */
+  get holder(): string | undefined {
+    return this.#holder
+  }
+
   /** Tells the session who holds the claim. */
   markHolder(): void {
     this.#fetch.session.peers.setHolder(this.#holder)
+    this.#fetch.believe()
   }
 
   #ask(wish: ClaimWish): void {
@@ -64,7 +70,8 @@ export class Claimant {
     this.markHolder()
     for (const member of members) {
       const other = fetch.world.find(member, fetch.layer)
-      if (other !== undefined && fetch.connected.size < WANTED_PEERS) fetch.connect(other)
+      const isHolder = member === holder
+      if (other !== undefined && (isHolder || fetch.connected.size < WANTED_PEERS)) fetch.connect(other, isHolder)
     }
     this.#role = role
     if (role === 'none') this.stop()

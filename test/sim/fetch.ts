@@ -26,6 +26,8 @@ export class Fetch {
   /** Those it exchanges have-messages with. */
   readonly connected = new Map<string, Fetch>()
   readonly #transfers = new Map<number, Transfer>()
+  /** How far the list goes that each peer has told. */
+  readonly #lists = new Map<string, number>()
   readonly #planLater = () => this.world.after(0, () => this.plan())
   #tellAt = Number.POSITIVE_INFINITY
   #wakeAt = Number.POSITIVE_INFINITY
@@ -66,12 +68,12 @@ export class Fetch {
     this.claimant.start()
   }
 
-  /** Exchanges have-messages with another node, if both have room. */
-  connect(other: Fetch): void {
+  /** Exchanges have-messages with another node, if both have room; who holds the claim tells all who ask. */
+  connect(other: Fetch, isHolder = false): void {
     if (other === this || this.connected.has(other.id) || this.machine.banned.has(other.id)) return
     if (!this.isActive || !other.isActive || other.machine.banned.has(this.id)) return
     if (this.held.isFull && other.held.isFull) return
-    if (other.connected.size >= MAX_PEERS) return
+    if (other.connected.size >= MAX_PEERS && !isHolder) return
     this.connected.set(other.id, other)
     other.connected.set(this.id, this)
     this.#introduce(other)
@@ -119,6 +121,19 @@ export class Fetch {
     this.#longestWait = Math.max(this.#longestWait, this.world.now - this.#frontAt)
     this.#frontAt = this.world.now
     while (this.held.has(this.#front)) this.#front++
+  }
+
+  /** A peer has told more of its list; before that is complete, only who fetches from upstream is believed. */
+  told(peer: string, verifiable: number): void {
+    this.#lists.set(peer, Math.max(verifiable, this.#lists.get(peer) ?? 0))
+    this.believe()
+  }
+
+  /** Follows the lists of those who are believed. */
+  believe(): void {
+    const { holder } = this.claimant
+    for (const [peer, verifiable] of this.#lists)
+      if (holder === undefined || peer === holder || verifiable === this.held.length) this.grow(verifiable)
   }
 
   /** The list of checkpoints has grown. */
@@ -203,7 +218,7 @@ export class Fetch {
     const { machine, session, announcer, world, layer } = this
     if (!this.isActive || !this.connected.has(peer.id)) return
     machine.offers.told(peer.id, requests)
-    this.grow(verifiable)
+    this.told(peer.id, verifiable)
     for (const chunk of chunks) {
       session.peers.has(peer.id, chunk)
       if (machine.uploads.delivered(peer.id, String(layer), chunk, world.scenario.chunkBytes, world.now)) {
@@ -227,7 +242,7 @@ export class Fetch {
         if (!this.isActive || !this.connected.has(other.id)) return
         this.session.peers.join(other.id, shown, isSource)
         this.claimant.markHolder()
-        this.grow(verifiable)
+        this.told(other.id, verifiable)
         world.counters.haves++
         this.plan()
       })

@@ -26,6 +26,8 @@ interface Watching extends Watcher {
   back: AbortController | undefined
   /** Chunks that it is told of as soon as it takes what it was sent. */
   readonly waiting: number[]
+  /** Whether there is something to tell it, of these or of the list. */
+  isDue: boolean
 }
 
 interface HubOptions {
@@ -92,7 +94,7 @@ export class Hub {
       this.#announcer?.leave(peer)
       before.conversation.send({ type: 'none', id: before.id })
     }
-    this.#watchers.set(peer, { ...watcher, statesTold: -1, back: before?.back, waiting: [] })
+    this.#watchers.set(peer, { ...watcher, statesTold: -1, back: before?.back, waiting: [], isDue: false })
     this.#watch?.met(peer)
     this.poke(0)
   }
@@ -163,8 +165,13 @@ export class Hub {
     }
     const { room, sending } = this.#options
     const { tell, wakeAt } = this.#announcer.plan(performance.now(), room(), sending())
-    for (const { peer, chunks } of tell) this.#watchers.get(peer)?.waiting.push(...chunks)
-    for (const watcher of this.#watchers.values()) if (watcher.waiting.length > 0) this.#sendWaiting(watcher, watch)
+    for (const { peer, chunks } of tell) {
+      const watcher = this.#watchers.get(peer)
+      if (watcher === undefined) continue
+      watcher.waiting.push(...chunks)
+      watcher.isDue = true
+    }
+    for (const watcher of this.#watchers.values()) if (watcher.isDue) this.#sendWaiting(watcher, watch)
     if (wakeAt < Number.POSITIVE_INFINITY) this.poke(Math.max(wakeAt - performance.now(), GATHER_MS))
   }
 
@@ -177,6 +184,7 @@ export class Hub {
       if (watcher.statesTold < 0) continue
       watcher.statesTold = -1
       watcher.waiting.length = 0
+      watcher.isDue = false
       watcher.conversation.send({ type: 'none', id: watcher.id })
     }
   }
@@ -192,6 +200,8 @@ export class Hub {
     if (!this.#takes(watcher)) return
     const chunks = watcher.waiting.splice(0)
     const states = this.#statesFor(watcher, watch)
+    watcher.isDue = false
+    if (chunks.length === 0 && states.length === 0) return
     watcher.conversation.send({ type: 'got', id: watcher.id, chunks, states, requests: this.#options.requests() })
   }
 

@@ -1,8 +1,11 @@
 import { Bitfield } from '../../verify/bitfield.ts'
 import type { PeerId } from '../peer-id.ts'
 import {
+  LIST_MS,
+  LIST_MS_EACH,
   MIN_OVERTAKEN,
   MIN_UPLOADS,
+  OFFER_LAST_MS,
   OFFER_LIMIT_MS,
   OFFER_MS,
   OFFER_UNASKED_MS,
@@ -15,7 +18,7 @@ import {
 import type { Offers } from './offers.ts'
 import type { PeerTable } from './peer-table.ts'
 
-/** Chunks that one peer is to be told of. */
+/** Chunks that one peer is to be told of, with the checkpoints that it was not told yet; these alone, where there are none. */
 interface Announcement {
   readonly peer: PeerId
   readonly chunks: readonly number[]
@@ -65,6 +68,9 @@ export class Announcer {
   readonly #told = new Map<PeerId, Bitfield>()
   readonly #replies = new Map<PeerId, number[]>()
   #fresh: Fresh[] = []
+  /** Who was not told the newest checkpoints from upstream, and when all were told last. */
+  readonly #behind = new Set<PeerId>()
+  #listToldAt = Number.NEGATIVE_INFINITY
   /** When each peer got something from here last. */
   readonly #served = new Map<PeerId, number>()
   /** Peers for which others would have waited, until they get something. */
@@ -91,7 +97,10 @@ export class Announcer {
     this.#fresh.push(newFresh(chunk, from === undefined))
     // It may have been asked for what it had not offered.
     if (from !== undefined) this.#peers.has(from, chunk)
-    for (const peer of this.#told.keys()) this.heard(peer, chunk)
+    for (const peer of this.#told.keys()) {
+      this.heard(peer, chunk)
+      if (from === undefined) this.#behind.add(peer)
+    }
   }
 
   /**
@@ -140,6 +149,7 @@ export class Announcer {
     this.#served.delete(peer)
     this.#slow.delete(peer)
     this.#replies.delete(peer)
+    this.#behind.delete(peer)
     for (const fresh of this.#fresh) {
       if (fresh.offeredTo !== peer) continue
       fresh.offeredTo = undefined
@@ -166,8 +176,20 @@ export class Announcer {
     const againAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
     // Another blob's, too: nobody else tells that there is room again.
     const lapsesAt = this.#fresh.length > 0 ? this.#offers.lapsesAt : Number.POSITIVE_INFINITY
-    const wakeAt = Math.min(againAt, lapsesAt)
+    const wakeAt = Math.min(againAt, lapsesAt, this.#tellList(now, tell))
     return { tell: [...tell].map(([peer, chunks]) => ({ peer, chunks })), wakeAt }
+  }
+
+  /** Tells checkpoints to those who are told of no chunk. @returns when that is to be done */
+  #tellList(now: number, tell: Map<PeerId, number[]>): number {
+    for (const peer of tell.keys()) this.#behind.delete(peer)
+    if (this.#behind.size === 0) return Number.POSITIVE_INFINITY
+    const at = this.#listToldAt + Math.max(LIST_MS, this.#told.size * LIST_MS_EACH)
+    if (now < at) return at
+    for (const peer of this.#behind) tell.set(peer, [])
+    this.#behind.clear()
+    this.#listToldAt = now
+    return Number.POSITIVE_INFINITY
   }
 
   /** Offers up to `room` chunks. @returns when a chunk is to be offered to another peer */
@@ -223,7 +245,7 @@ export class Announcer {
   #timeToOther({ chunk, offeredTo }: Fresh): number {
     const patience = Math.min(Math.max(OFFER_MS, 4 * this.#deliverMs), OFFER_LIMIT_MS)
     if (offeredTo !== undefined && this.#offers.isUnasked(offeredTo, this.#blob, chunk))
-      return Math.min(patience, OFFER_UNASKED_MS)
+      return Math.min(patience, this.#held.isFull ? OFFER_LAST_MS : OFFER_UNASKED_MS)
     // What arrives meanwhile is needed more.
     return !this.#held.isFull && this.#peers.copies(chunk) > 0 ? patience * SPREAD_TIMES : patience
   }

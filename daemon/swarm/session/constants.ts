@@ -85,6 +85,14 @@ export const MAX_UNASKED = 512
 /** So many requests more or less do not tell which peer's line has more room: what is told of it is late. */
 export const REQUESTS_ALIKE = 3
 
+/**
+ * Checkpoints of chunks that came from upstream are told to all after this long, in ms, and longer where the peers are many, who take
+ * so many ms each: nobody can use a chunk before, whoever has it. As chunks are offered to one peer after the other, sixteen nodes at
+ * 6 Mbit/s used half of their lines for the first 80 s without that.
+ */
+export const LIST_MS = 100
+export const LIST_MS_EACH = 1
+
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16
 
@@ -111,8 +119,12 @@ export const OFFER_LIMIT_MS = 30_000
  */
 export const SPREAD_TIMES = 2
 
-/** The limit where it has not even been asked for: its peer may be dead, and others must have it before they give up. */
+/**
+ * The limit where it has not even been asked for: its peer may be dead, and others must have it before they give up; and where nothing
+ * more of the blob arrives, so that all wait for its last chunks, and that peer's line may just be a slow one.
+ */
 export const OFFER_UNASKED_MS = 8_000
+export const OFFER_LAST_MS = 1_000
 
 /**
  * A chunk that no other peer has is offered to another one as well, and before all others, when each peer could have got so many

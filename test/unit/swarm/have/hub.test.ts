@@ -1,7 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Hub, type Watcher } from '../../../../daemon/swarm/have/hub.ts'
 import type { HaveAnswer } from '../../../../daemon/swarm/have/message.ts'
 import type { BlobWatcher } from '../../../../daemon/swarm/ports.ts'
+import { LIST_MS } from '../../../../daemon/swarm/session/constants.ts'
 import { Offers } from '../../../../daemon/swarm/session/offers.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
@@ -54,8 +56,12 @@ function scene(held: Bitfield) {
   })
   onTestFinished(() => hub.end())
   const conversation = { send: (message: HaveAnswer) => sent.push(message) } as unknown as Watcher['conversation']
-  const as = (peer: string, isBack = false): Watcher => ({ peer, id: 7, isBack, conversation })
-  return { hub, as, sent, watchedBack, watch, changed: () => watcher?.changed() }
+  const as = (peer: string, isBack = false, id = 7): Watcher => ({ peer, id, isBack, conversation })
+  const got = (chunk: number) => {
+    held.set(chunk)
+    watcher?.got(chunk, undefined)
+  }
+  return { hub, as, sent, watchedBack, watch, got, changed: () => watcher?.changed() }
 }
 
 describe('a blob that peers watch', () => {
@@ -80,6 +86,25 @@ describe('a blob that peers watch', () => {
     expect(got.flatMap(({ chunks }) => chunks)).not.toContain(1)
     // With each, how much this node asks for itself.
     expect(got.map(({ requests }) => requests)).toEqual(got.map(() => 3))
+  })
+
+  it('has its checkpoints told to all as they come from upstream, and its chunks to one', async () => {
+    const { hub, as, sent, watch, got } = scene(new Bitfield(4))
+    for (const id of [1, 2, 3]) hub.add(as(`peer ${id}`, false, id))
+    await hub.start()
+    await until(() => sent.filter(({ type }) => type === 'blob').length === 3)
+    sent.length = 0
+    watch.states = new Uint8Array(3 * stateBytes).fill(1)
+    got(0)
+    await until(() => sent.length === 3)
+    const told = sent.flatMap((message) => (message.type === 'got' ? [message] : []))
+    expect(told.flatMap(({ chunks }) => chunks)).toEqual([0])
+    expect(told.map(({ id }) => id).sort()).toEqual([1, 2, 3])
+    expect(told.map(({ states }) => states.length)).toEqual([stateBytes, stateBytes, stateBytes])
+    // Where the list has not grown there is nothing to tell.
+    got(1)
+    await delay(2 * LIST_MS)
+    expect(sent.slice(3)).toMatchObject([{ type: 'got', chunks: [1] }])
   })
 
   it('is watched back when its fetch is over, but not at those who have it, too, and not for longer than they watch', async () => {

@@ -2,9 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
 import {
   ASK_MS,
+  LIST_MS,
+  LIST_MS_EACH,
   MAX_UNASKED,
   MIN_OVERTAKEN,
   MIN_UPLOADS,
+  OFFER_LAST_MS,
   OFFER_LIMIT_MS,
   OFFER_MS,
   OFFER_UNASKED_MS,
@@ -142,6 +145,40 @@ describe('the announcer', () => {
     expect(scene.tells(next, 6)[0]).toMatch(new RegExp(`^[abc]:${next}$`))
   })
 
+  it('tells all peers the checkpoints of what came from upstream, now and then', () => {
+    const scene = new Scene(['a', 'b', 'c'])
+    const told = (now: number, free: number) =>
+      new Map(scene.announcer.plan(now, free, 1).tell.map(({ peer, chunks }) => [peer, chunks]))
+    scene.got(0)
+    const [first = ''] = [...told(0, MIN_UPLOADS)].filter(([, chunks]) => chunks.includes(0)).map(([peer]) => peer)
+    expect(first).not.toBe('')
+    scene.offers.asked(first, scene.blob, 0, 0)
+    scene.got(1)
+    scene.got(2, 'b')
+    expect(scene.announcer.plan(1, 0, 1)).toMatchObject({ tell: [{ peer: 'b', chunks: [2] }], wakeAt: LIST_MS })
+    expect(told(LIST_MS, 0)).toEqual(
+      new Map([
+        ['a', []],
+        ['c', []],
+      ]),
+    )
+    expect(told(2 * LIST_MS, 0)).toEqual(new Map())
+    // Who was told of a chunk from a peer lacks nothing.
+    scene.got(3, 'b')
+    expect(told(3 * LIST_MS, 0)).toEqual(new Map([['b', [3]]]))
+  })
+
+  it('tells checkpoints more seldom where peers are many, and not to who has left', () => {
+    const scene = new Scene(Array.from({ length: LIST_MS / LIST_MS_EACH + 9 }, (_, peer) => String(peer)))
+    scene.got(0)
+    scene.announcer.plan(0, 0, 1)
+    scene.got(1)
+    scene.announcer.leave('0')
+    const after = LIST_MS + 8 * LIST_MS_EACH
+    expect(scene.announcer.plan(LIST_MS, 0, 1)).toEqual({ tell: [], wakeAt: after })
+    expect(scene.announcer.plan(after, 0, 1).tell.map(({ peer }) => peer)).not.toContain('0')
+  })
+
   it('tells of a chunk that came from a peer as fast as there is room', () => {
     const scene = new Scene(['a', 'b', 'c', 'd'])
     scene.heard('a', 0)
@@ -240,7 +277,7 @@ describe('the announcer', () => {
   })
 
   it('offers to another peer sooner what has not even been asked for', () => {
-    const isOfferedAgain = (isAsked: boolean) => {
+    const isOfferedAgain = (isAsked: boolean, after: number, isComplete = false) => {
       const scene = new Scene(['a', 'b'])
       let now = 0
       // Chunks take long here.
@@ -249,13 +286,18 @@ describe('the announcer', () => {
         for (const told of scene.tells(now, 6)) scene.announcer.served(told.slice(0, 1), chunk, now + OFFER_LIMIT_MS)
         now += 2 * OFFER_LIMIT_MS
       }
+      if (isComplete) for (let chunk = 30; chunk < length; chunk++) scene.held.set(chunk)
       scene.got(0)
       const [peer = ''] = scene.tells(now, 6).map((told) => told.slice(0, 1))
       if (isAsked) scene.offers.asked(peer, scene.blob, 0, now)
       const other = peer === 'a' ? 'b' : 'a'
-      return scene.tells(now + OFFER_UNASKED_MS, 6).includes(`${other}:0`)
+      return scene.tells(now + after, 6).includes(`${other}:0`)
     }
-    expect([false, true].map(isOfferedAgain)).toEqual([true, false])
+    expect([false, true].map((isAsked) => isOfferedAgain(isAsked, OFFER_UNASKED_MS))).toEqual([true, false])
+    // All wait for the last chunks of a blob.
+    expect(isOfferedAgain(false, OFFER_LAST_MS)).toBe(false)
+    expect(isOfferedAgain(false, OFFER_LAST_MS, true)).toBe(true)
+    expect(isOfferedAgain(true, OFFER_LAST_MS, true)).toBe(false)
   })
 
   it('offers what a peer has got to another one later, but for a blob of which nothing more arrives', () => {
