@@ -110,6 +110,11 @@ export class Hub {
     else this.poke(GATHER_MS)
   }
 
+  /** Whether a peer tells here what it has got: a fetch watches fewer peers than may watch it. */
+  hears(peer: PeerId): boolean {
+    return this.#peers?.get(peer) !== undefined
+  }
+
   /** Tells what is to be told in `ms` at the latest. */
   poke(ms: number): void {
     const at = performance.now() + ms

@@ -10,6 +10,7 @@ import { haveServer } from '../../../../daemon/swarm/have/server.ts'
 import type { HaveListener, PeerId } from '../../../../daemon/swarm/ports.ts'
 import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
 import { ASK_MS, MIN_UPLOADS } from '../../../../daemon/swarm/session/constants.ts'
+import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
@@ -83,14 +84,14 @@ class AskingStream extends EventTarget {
   }
 }
 
-/** Blobs of which all is held, and what is heard of those who watch it. */
-function scene(chunks = 4) {
+/** Blobs of which all is held, and what is heard of those who watch it; or that are being fetched from some peers. */
+function scene(chunks = 4, peers?: PeerTable) {
   const listeners = new Map<PeerId, HaveListener>()
   const closed = vi.fn()
   const watch = vi.fn(async () => ({
     facts: { size: chunks * chunkBytes, mediaType: undefined, access: 'public' as const, repositories: [] },
     held: Bitfield.full(chunks),
-    peers: undefined,
+    peers,
     met: () => {},
     hasEnded: () => false,
     revision: () => 0,
@@ -202,6 +203,34 @@ describe('two blobs that are watched', () => {
     expect(overs).toHaveLength(1)
     overs[0]?.(false)
     await vi.waitFor(() => expect(overs).toHaveLength(2))
+    announcements.stop()
+  })
+})
+
+describe('a peer that is not heard, as too many others are', () => {
+  it('takes no room from others when all was written, as it never tells that it has got it', async () => {
+    const chunks = 4000
+    const held = Bitfield.full(chunks)
+    const peers = new PeerTable(held)
+    const { announcements } = scene(chunks, peers)
+    const sendTo = (peer: PeerId) => announcements.upload(peer, digest, 0, chunkBytes - 1)(true)
+    const unheard = new Kept()
+    let offered = 0
+    unheard.onGot = (chunk) => {
+      offered++
+      announcements.upload('unheard', digest, chunk * chunkBytes, (chunk + 1) * chunkBytes - 1)(true)
+    }
+    announcements.add(digest, unheard.as('unheard', 1))
+    await vi.waitFor(() => expect(unheard.of(1)).toContain('blob'))
+    for (let peer = 0; peer < 100; peer++) sendTo(String(peer))
+    await vi.waitFor(() => expect(offered).toBeGreaterThan(100))
+    // Who is heard has time to tell: what was written may be on its way.
+    for (let peer = 0; peer < 100; peer++) peers.join(String(peer), new Bitfield(chunks))
+    for (let peer = 0; peer < 100; peer++) sendTo(String(peer))
+    await delay(2 * ASK_MS)
+    const before = offered
+    await delay(4 * ASK_MS)
+    expect(offered).toBe(before)
     announcements.stop()
   })
 })
