@@ -1,6 +1,7 @@
 /**
  * Peers of one blob that are met as a coordinator names them, and with those who come by themselves. With 12 a node sends a fifth
  * more messages, and chunks spread no faster at 16 nodes and little faster at 64; with 6 they are late at 64 (`npm run sim`).
+ * Who has the claim is met though there are that many already, up to twice as many: until a list is complete no other one is followed.
  */
 export const WANTED_PEERS = 8
 export const MAX_PEERS = 64

@@ -124,7 +124,8 @@ export class Swarming {
   meet(peer: PeerId): void {
     const { tools, request, signal, excluded } = this.#attempt
     if (peer === tools.self() || this.#members.has(peer) || excluded.has(peer) || signal.aborted) return
-    if (this.#members.size >= MAX_PEERS || this.#departed.isLately(peer, performance.now())) return
+    const limit = peer === this.#holder ? 2 * MAX_PEERS : MAX_PEERS
+    if (this.#members.size >= limit || this.#departed.isLately(peer, performance.now())) return
     const member: Member = { id: peer, view: undefined, metAt: performance.now(), introductions: 0 }
     this.#members.set(peer, member)
     const isCurrent = () => this.#members.get(peer) === member && !signal.aborted
@@ -175,8 +176,7 @@ export class Swarming {
 
   /** Whether peers can be expected to bring the blob further. */
   get isPromising(): boolean {
-    const missing = this.#attempt.assembly?.held.firstMissing() ?? 0
-    return this.#session?.expects(missing) ?? false
+    return this.#session?.expects(this.#attempt.assembly?.held.firstMissing() ?? 0) ?? false
   }
 
   /** The list has grown, or chunks came from elsewhere. */
