@@ -167,11 +167,12 @@ export class Announcer {
     const only = this.#told.size === 1 ? ONLY_PEER_OFFERS : 0
     // What is sent to fewer is there sooner, and then they have something to give as well.
     const scarce = this.#held.isFull ? 0 : Math.max(0, MIN_UPLOADS - Math.max(this.#held.count, SCARCE_UPLOADS))
-    const awaited = this.#offers.awaited(now)
+    const awaited = this.#offers.awaited(now, this.#blob)
     const own = this.#offers.awaitedOf(this.#blob)
-    // No blob waits for what the peers of another one do: what those do not ask for takes half of what is free at most, and each may
-    // have one chunk on its way.
-    const others = Math.min(awaited - own, Math.floor(Math.max(0, free) * OTHERS_PART))
+    // No blob waits for what the peers of another one do: each may have one chunk on its way, and of one that still arrives all peers
+    // wait for what only this node has.
+    const most = this.#held.isFull ? Number.POSITIVE_INFINITY : Math.floor(Math.max(0, free) * OTHERS_PART)
+    const others = Math.min(awaited, most)
     const room = Math.max(free + only - scarce - own - others, 1 - sending - own)
     const againAt = room > 0 ? this.#offer(now, room, tell) : Number.POSITIVE_INFINITY
     // Another blob's, too: nobody else tells that there is room again.

@@ -82,6 +82,9 @@ export const MAX_OFFERED = 4096
 /** Offers that a peer may leave without asking, of all blobs: with 128, honest ones that a slow node offers much got less (`test/sim`). */
 export const MAX_UNASKED = 512
 
+/** What one is offered that has left so many takes no room from other blobs. */
+export const MANY_UNASKED = 32
+
 /** So many requests more or less do not tell which peer's line has more room: what is told of it is late. */
 export const REQUESTS_ALIKE = 3
 
@@ -96,7 +99,11 @@ export const LIST_MS_EACH = 1
 /** So many more to an only peer, which then needs fewer messages. */
 export const ONLY_PEER_OFFERS = 16
 
-/** The part of what is free that is kept for what other blobs' peers were offered and have not asked for. */
+/**
+ * The part of what is free that is kept, from a blob that still arrives here, for what other blobs' peers were offered and have not asked
+ * for. With all, a layer waited for 93 s at sixteen nodes of 12 Mbit/s, with half 18 s; with half for complete blobs, six layers together
+ * offered three times what was free, and took 1.29 of the least time instead of 1.20 (`test/sim`).
+ */
 export const OTHERS_PART = 0.5
 
 /**

@@ -4,6 +4,7 @@ import {
   ASK_MS,
   ASK_TIMES,
   ASK_WEIGHT,
+  MANY_UNASKED,
   MAX_OFFERED,
   MAX_UNASKED,
   OFFER_UNASKED_MS,
@@ -108,13 +109,16 @@ export class Offers {
     return this.#unaskedOf(peer) >= MAX_UNASKED
   }
 
-  /** How many may still be asked for soon. */
-  awaited(now: number): number {
+  /** How many may still be asked for soon, by peers that do ask. @param but a blob of which they are not counted */
+  awaited(now: number, but?: string): number {
     this.#expire(now)
-    return this.#awaited.size
+    let count = 0
+    for (const { peer, blob } of this.#awaited.values())
+      if (blob !== but && this.#unaskedOf(peer) < MANY_UNASKED) count++
+    return count
   }
 
-  /** How many of them are of one blob, as of the last `awaited`. */
+  /** How many are of one blob, as of the last `awaited`. */
   awaitedOf(blob: string): number {
     return this.#ofBlobs.get(blob)?.size ?? 0
   }

@@ -4,6 +4,7 @@ import {
   ASK_MS,
   LIST_MS,
   LIST_MS_EACH,
+  MANY_UNASKED,
   MAX_UNASKED,
   MIN_OVERTAKEN,
   MIN_UPLOADS,
@@ -240,18 +241,30 @@ describe('the announcer', () => {
     const free = MIN_UPLOADS - 1
     expect(silent.announcer.plan(0, free, 0).wakeAt).toBe(ASK_MS)
     // One upload of it takes long.
-    expect(other.announcer.plan(1, 1, 1).tell).toHaveLength(1)
+    expect(other.announcer.plan(1, 1, 0).tell).toHaveLength(1)
     const { tell, wakeAt } = other.announcer.plan(1, 1, 1)
     expect([tell, wakeAt]).toEqual([[], ASK_MS])
     expect(other.announcer.plan(wakeAt, free, 1).tell).not.toEqual([])
   })
 
-  it('has half of what is free, whatever the peers of another blob do', () => {
+  it('leaves room for what the peers of another blob were offered, but not for one that asks for nothing', () => {
     const offers = new Offers()
     const many = Array.from({ length }, (_, chunk) => chunk)
     const silent = new Scene(['silent'], many, offers, 'one')
     const other = new Scene(['a', 'b'], many, offers, 'other')
-    silent.tells(0, MIN_UPLOADS)
+    const offered = (now: number) => other.announcer.plan(now, 6, 1).tell.flatMap(({ chunks }) => chunks)
+    expect(silent.tells(0, MIN_UPLOADS).length).toBeLessThan(MANY_UNASKED)
+    expect(offered(1)).toEqual([])
+    expect(silent.tells(ASK_MS, MIN_UPLOADS)).not.toEqual([])
+    expect(offered(ASK_MS)).toHaveLength(6)
+  })
+
+  it('has half of what is free where it still arrives, whatever the peers of another blob do', () => {
+    const offers = new Offers()
+    const many = Array.from({ length }, (_, chunk) => chunk)
+    const complete = new Scene(['a'], many, offers, 'one')
+    const other = new Scene(['a', 'b'], many.slice(1), offers, 'other')
+    expect(complete.tells(0, MIN_UPLOADS)).not.toEqual([])
     expect(other.announcer.plan(1, 6, 1).tell.flatMap(({ chunks }) => chunks)).toHaveLength(3)
   })
 
