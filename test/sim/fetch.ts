@@ -23,8 +23,9 @@ export class Fetch {
   readonly session: Session
   readonly announcer: Announcer
   readonly claimant: Claimant
-  /** Those it exchanges have-messages with. */
+  /** Those that tell it what they hold, and those that it tells. */
   readonly connected = new Map<string, Fetch>()
+  readonly watchers = new Map<string, Fetch>()
   readonly #transfers = new Map<number, Transfer>()
   /** How far the list goes that each peer has told. */
   readonly #lists = new Map<string, number>()
@@ -68,21 +69,28 @@ export class Fetch {
     this.claimant.start()
   }
 
-  /** Exchanges have-messages with another node, if both have room; who holds the claim tells all who ask. */
+  /** Watches what another node holds, and is watched by it, as far as each has room; everybody tells all who ask. */
   connect(other: Fetch, isHolder = false): void {
     if (other === this || this.connected.has(other.id) || this.machine.banned.has(other.id)) return
     if (!this.isActive || !other.isActive || other.machine.banned.has(this.id)) return
     if (this.held.isFull && other.held.isFull) return
-    if (other.connected.size >= MAX_PEERS && !isHolder) return
+    this.#watch(other, isHolder)
+    if (this.connected.has(other.id)) other.#watch(this, false)
+  }
+
+  /** Who watches is watched, where there is room. */
+  #watch(other: Fetch, isHolder: boolean): void {
+    if (this.connected.has(other.id)) return
+    if (this.connected.size >= (isHolder ? 2 * MAX_PEERS : MAX_PEERS)) return
     this.connected.set(other.id, other)
-    other.connected.set(this.id, this)
+    other.watchers.set(this.id, this)
     this.#introduce(other)
-    other.#introduce(this)
   }
 
   /** A peer is gone, or banned. */
   disconnect(other: Fetch): void {
-    if (!this.connected.delete(other.id)) return
+    const wasKnown = this.connected.delete(other.id)
+    if (!this.watchers.delete(other.id) && !wasKnown) return
     this.session.peers.leave(other.id)
     this.announcer.leave(other.id)
     this.tell()
@@ -98,7 +106,7 @@ export class Fetch {
 
   /** Others find out that this node has vanished. */
   missed(): void {
-    for (const other of [...this.connected.values()]) {
+    for (const other of new Set([...this.connected.values(), ...this.watchers.values()])) {
       for (const transfer of [...other.#transfers.values()]) if (transfer.server === this) transfer.fail()
       other.disconnect(this)
     }
@@ -211,7 +219,7 @@ export class Fetch {
     const requests = this.machine.slots.room.running
     world.counters.haves += tell.length
     for (const { peer, chunks } of tell)
-      world.after(world.latency, () => this.connected.get(peer)?.hear(this, chunks, verifiable, requests))
+      world.after(world.latency, () => this.watchers.get(peer)?.hear(this, chunks, verifiable, requests))
   }
 
   hear(peer: Fetch, chunks: readonly number[], verifiable: number, requests: number): void {
@@ -233,7 +241,7 @@ export class Fetch {
     const { world } = this
     const honest = other.machine.kind === 'honest'
     world.after(world.latency, () => {
-      if (!other.connected.has(this.id)) return
+      if (!other.watchers.has(this.id)) return
       const shown = honest ? other.announcer.introduce(this.id) : Bitfield.full(this.held.length)
       const isSource = other.held.isFull || !honest
       const verifiable = honest ? other.session.verifiable : 0

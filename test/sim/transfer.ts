@@ -151,8 +151,9 @@ export class Transfer {
     if (!this.#isAdmitted) return
     this.#isAdmitted = false
     this.server.machine.release(this.client.id)
-    // What was cut off is over; for the rest the client tells.
-    if (this.#at < this.request.first + this.request.count) this.#over()
+    // What was cut off is over; for the rest the client tells, if it is heard.
+    const isHeard = this.server.connected.has(this.client.id)
+    if (this.#at < this.request.first + this.request.count || !isHeard) this.#over()
     else this.server.world.after(DELIVERY_LIMIT_MS, () => this.#over())
   }
 
