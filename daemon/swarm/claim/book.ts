@@ -58,6 +58,8 @@ interface Claim {
   racer: Claimant | undefined
   /** How long the holder may take for a chunk, in ms. */
   tolerance: number
+  /** Whether any holder has brought a chunk. */
+  hasProgressed: boolean
   /** When a holder first told that it has all. */
   completedAt: number | undefined
   /** Who raced and brought nothing, and until when others come first. */
@@ -133,6 +135,7 @@ export class ClaimBook {
       const takesOver = wants && (claim.holder !== undefined || !isOnItsWay)
       if (takesOver) {
         claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: hasWon }
+        claim.hasProgressed ||= hasWon
         // Where upstream is slow for all, it is chance who brings a chunk first.
         if (hasWon) bear(claim, now - claim.racer.progressAt)
       }
@@ -141,8 +144,8 @@ export class ClaimBook {
     }
     if (!wants) return 'none'
     if (claim.holder === undefined) {
-      // Those who fetch it already have a list of checkpoints to go on with; they ask soon, and so does this one, if they do not.
-      const isCarriedOn = isElsewhere || claim.fetching.size > 1
+      // Who fetches it already has a list of checkpoints to go on with, and asks soon; else this one asks again.
+      const isCarriedOn = isElsewhere || (claim.hasProgressed && claim.fetching.size > 1)
       if ((wish === 'if-nobody' && isCarriedOn) || (wish === 'starved' && isOnItsWay)) return 'none'
       claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: false }
       return 'holder'
@@ -162,6 +165,7 @@ export class ClaimBook {
     holder.held = held
     holder.progressAt = now
     holder.hasProgressed = true
+    claim.hasProgressed = true
     if (claim.racer === undefined) return
     // It was not slower than another one: it is upstream that takes its time.
     claim.racer = undefined
@@ -188,9 +192,9 @@ export class ClaimBook {
     const { racer } = claim
     if (racer === undefined || (now - racer.askedAt <= LEASE_MS && now - racer.progressAt <= RACE_MS)) return
     claim.racer = undefined
-    claim.tired = { peer: racer.peer, until: now + RACE_MS }
     // One that still asks was not faster than the holder, and a third one would only slow both down.
     if (now - racer.askedAt <= LEASE_MS) bear(claim, RACE_MS)
+    claim.tired = { peer: racer.peer, until: now + Math.max(RACE_MS, claim.tolerance) }
   }
 
   /** The holder, some who have the content, and others at random. */
@@ -267,6 +271,7 @@ function newClaim(): Claim {
     holder: undefined,
     racer: undefined,
     tolerance: TOLERANCE_MS,
+    hasProgressed: false,
     completedAt: undefined,
     tired: undefined,
     fetching: new Roster(MEMBER_MS),

@@ -71,6 +71,7 @@ describe('a claim', () => {
   it('that its holder has left goes to those who fetch the content already before newcomers, until they are gone', () => {
     const scene = new Scene()
     for (const peer of ['a', 'b']) scene.ask(peer, 'if-nobody')
+    scene.ask('a', 'claim', 1)
     scene.book.left('a')
     expect(scene.ask('newcomer', 'if-nobody')).toEqual({ role: 'none', holder: undefined, members: ['b'] })
     expect(scene.role('b', 'starved')).toBe('holder')
@@ -81,9 +82,17 @@ describe('a claim', () => {
   it('that its holder has left goes to a newcomer who has waited in vain', () => {
     const scene = new Scene()
     for (const peer of ['a', 'b']) scene.ask(peer, 'if-nobody')
+    scene.ask('a', 'claim', 1)
     scene.book.left('a')
     expect(scene.role('newcomer', 'if-nobody')).toBe('none')
     expect(scene.role('newcomer', 'starved')).toBe('holder')
+  })
+
+  it('that its holder has left goes to the next one that asks, where nobody can have any of the content', () => {
+    const scene = new Scene()
+    scene.ask('a', 'if-nobody')
+    scene.ask('a', 'nothing')
+    expect(scene.role('b', 'if-nobody')).toBe('holder')
   })
 
   it('is not kept from the one that has the content itself no more', () => {
@@ -245,6 +254,7 @@ describe('a race', () => {
     scene.pass(2 * RACE_MS - since, 'a', 1)
     expect(scene.role('c', 'claim')).toBe('none')
     scene.pass(1, 'a', 1)
+    expect(scene.role('b', 'claim')).toBe('none')
     expect(scene.role('c', 'claim')).toBe('racer')
   })
 
