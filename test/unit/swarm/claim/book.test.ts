@@ -68,24 +68,27 @@ describe('a claim', () => {
     expect(scene.role('b', 'claim')).toBe('holder')
   })
 
-  it('that its holder has left goes to those who fetch the content already before newcomers, until they are gone', () => {
-    const scene = new Scene()
-    for (const peer of ['a', 'b']) scene.ask(peer, 'if-nobody')
-    scene.ask('a', 'claim', 1)
-    scene.book.left('a')
-    expect(scene.ask('newcomer', 'if-nobody')).toEqual({ role: 'none', holder: undefined, members: ['b'] })
-    expect(scene.role('b', 'starved')).toBe('holder')
-    scene.book.left('b')
-    expect(scene.role('newcomer', 'if-nobody')).toBe('holder')
-  })
+  describe('that its holder has left when it had brought something', () => {
+    /** `b` fetches the content, too; a newcomer has asked and was told to wait. */
+    function abandoned(): Scene {
+      const scene = new Scene()
+      for (const peer of ['a', 'b']) scene.ask(peer, 'if-nobody')
+      scene.ask('a', 'claim', 1)
+      scene.book.left('a')
+      expect(scene.ask('newcomer', 'if-nobody')).toEqual({ role: 'none', holder: undefined, members: ['b'] })
+      return scene
+    }
 
-  it('that its holder has left goes to a newcomer who has waited in vain', () => {
-    const scene = new Scene()
-    for (const peer of ['a', 'b']) scene.ask(peer, 'if-nobody')
-    scene.ask('a', 'claim', 1)
-    scene.book.left('a')
-    expect(scene.role('newcomer', 'if-nobody')).toBe('none')
-    expect(scene.role('newcomer', 'starved')).toBe('holder')
+    it('goes to those who fetch the content already, until they are gone', () => {
+      const scene = abandoned()
+      expect(scene.role('b', 'starved')).toBe('holder')
+      scene.book.left('b')
+      expect(scene.role('newcomer', 'if-nobody')).toBe('holder')
+    })
+
+    it('goes to a newcomer who has waited in vain', () => {
+      expect(abandoned().role('newcomer', 'starved')).toBe('holder')
+    })
   })
 
   it('that its holder has left goes to the next one that asks, where nobody can have any of the content', () => {
