@@ -9,6 +9,9 @@ export const MAX_PEERS = 64
 /** How long a peer that was named may take to say what it holds, in ms, before upstream is asked all the same. */
 export const ANSWER_MS = 250
 
+/** How long a peer that announced the blob may take to say so again, in ms, before it is said that nobody has it. */
+export const PROVIDER_ANSWER_MS = 5_000
+
 /** How long the first complete list of checkpoints waits for a second one to be compared with, in ms. */
 export const SECOND_LIST_MS = 40
 

@@ -8,6 +8,7 @@ export class Lookup {
   readonly #attempt: Attempt
   readonly #onFound: (peer: PeerId) => void
   #isOver = false
+  #hasEnded = false
   #lookups = 0
 
   constructor(attempt: Attempt, onFound: (peer: PeerId) => void) {
@@ -18,6 +19,11 @@ export class Lookup {
   /** Whether the first lookup has ended, or has taken as long as it may before upstream is asked. */
   get isOver(): boolean {
     return this.#isOver
+  }
+
+  /** Whether the first lookup has ended: who has the blob and can be found was found. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
   }
 
   /** Whether there will be no further lookup. */
@@ -33,6 +39,7 @@ export class Lookup {
       if (this.#lookups > 0) await delay(LOOKUP_PAUSE_MS, undefined, { signal }).catch(() => {})
       const limited = AbortSignal.any([signal, AbortSignal.timeout(LOOKUP_LIMIT_MS)])
       for await (const peer of tools.swarm.providers(request.digest, limited)) this.#onFound(peer)
+      this.#hasEnded = true
       this.#end()
       while (!signal.aborted && !isNeeded()) await changed.next(signal).catch(() => {})
     }

@@ -5,21 +5,20 @@ import { Bitfield } from '../../verify/bitfield.ts'
 import { messageOf } from '../errors.ts'
 import { waitFor } from '../wait.ts'
 import type { Assembly, AssemblyEvents } from './assembly.ts'
-import { ANSWER_MS, MAX_INTRODUCTIONS, MAX_PEERS, SECOND_LIST_MS, WANTED_PEERS } from './constants.ts'
+import { MAX_PEERS, SECOND_LIST_MS, WANTED_PEERS } from './constants.ts'
 import { type Attempt, SizeConflict } from './context.ts'
-import { Departed } from './departed.ts'
 import { Lies } from './lies.ts'
 import { Lists } from './lists.ts'
+import { type Member, Members } from './members.ts'
 import { PeerAccess } from './peer-access.ts'
 import { PeerTransfers } from './peer-transfers.ts'
-import { type Member, type Told, View } from './view.ts'
+import { type Told, View } from './view.ts'
 
 /** The peers of one attempt: watches what they hold, and asks them for chunks. */
 export class Swarming {
   readonly lies = new Lies()
   readonly #attempt: Attempt
-  readonly #members = new Map<PeerId, Member>()
-  readonly #departed = new Departed()
+  readonly #members = new Members()
   readonly #transfers: PeerTransfers
   readonly #lists: Lists
   readonly #access: PeerAccess
@@ -35,7 +34,7 @@ export class Swarming {
     this.#lists = new Lists({
       attempt,
       lies: this.lies,
-      views: () => [...this.#members.values()].map(({ view }) => view).filter((view) => view !== undefined),
+      views: () => this.#members.views(),
       holder: () => this.#holder,
       onView: (view) => this.#sift(view),
       onChanged: () => {
@@ -103,13 +102,17 @@ export class Swarming {
 
   /** Whether a peer has not answered yet that may still do so in time. */
   get isUndecided(): boolean {
-    const since = performance.now() - ANSWER_MS
-    return [...this.#members.values()].some(({ view, metAt }) => view?.isUsed !== true && metAt > since)
+    return this.#members.isUndecided(performance.now())
+  }
+
+  /** Whether a peer that announced the blob has not answered yet, and may still have it. */
+  get awaitsProvider(): boolean {
+    return this.#members.awaitsProvider(performance.now())
   }
 
   /** Whether the node that fetches from upstream is watched. */
   get followsHolder(): boolean {
-    return this.#holder !== undefined && this.#members.has(this.#holder)
+    return this.#holder !== undefined && this.#members.get(this.#holder) !== undefined
   }
 
   /**
@@ -120,15 +123,14 @@ export class Swarming {
     for (const peer of peers) if (this.#members.size < WANTED_PEERS) this.meet(peer)
   }
 
-  /** Watches a peer that may have the blob or fetches it. */
-  meet(peer: PeerId): void {
+  /** Watches a peer that fetches the blob, or has announced it. */
+  meet(peer: PeerId, isProvider = false): void {
     const { tools, request, signal, excluded } = this.#attempt
-    if (peer === tools.self() || this.#members.has(peer) || excluded.has(peer) || signal.aborted) return
+    if (peer === tools.self() || excluded.has(peer) || signal.aborted) return
     const limit = peer === this.#holder ? 2 * MAX_PEERS : MAX_PEERS
-    if (this.#members.size >= limit || this.#departed.isLately(peer, performance.now())) return
-    const member: Member = { id: peer, view: undefined, metAt: performance.now(), introductions: 0 }
-    this.#members.set(peer, member)
-    const isCurrent = () => this.#members.get(peer) === member && !signal.aborted
+    const member = this.#members.meet(peer, isProvider, limit, performance.now())
+    if (member === undefined) return
+    const isCurrent = () => this.#members.includes(member) && !signal.aborted
     tools.swarm.watch(
       peer,
       request.digest,
@@ -153,10 +155,7 @@ export class Swarming {
   /** A peer that has taken back what it said says something else. @returns whether it takes part again */
   #returns(member: Member): boolean {
     const { signal, excluded } = this.#attempt
-    if (signal.aborted || excluded.has(member.id) || this.#members.has(member.id)) return false
-    if (this.#members.size >= MAX_PEERS || member.introductions >= MAX_INTRODUCTIONS) return false
-    this.#members.set(member.id, member)
-    return true
+    return !signal.aborted && !excluded.has(member.id) && this.#members.takeBack(member)
   }
 
   /** Who fetches the blob from upstream, as the coordinator says. */
@@ -242,9 +241,8 @@ export class Swarming {
 
   /** A list can be compared with a second one before chunks are asked for along it, where somebody else may tell one soon. */
   async #secondList(view: View): Promise<void> {
-    const members = () => [...this.#members.values()].filter(({ id }) => id !== view.peer)
-    const isOpen = () => members().some((other) => other.view === undefined)
-    const isFirst = !members().some((other) => other.view?.isUsed === true)
+    const isOpen = () => this.#members.others(view.peer).some((other) => other.view === undefined)
+    const isFirst = !this.#members.others(view.peer).some((other) => other.view?.isUsed === true)
     if (!isFirst || view.list.known === 0 || !isOpen()) return
     const deadline = AbortSignal.any([this.#attempt.signal, AbortSignal.timeout(SECOND_LIST_MS)])
     const answered = async () => {
@@ -291,8 +289,7 @@ export class Swarming {
   #leave(member: Member, reason: string): void {
     const { tools, request, changed } = this.#attempt
     tools.logger.debug({ digest: request.digest, peer: member.id, reason }, 'a peer does not take part')
-    this.#members.delete(member.id)
-    this.#departed.add(member.id, performance.now())
+    this.#members.leave(member, performance.now())
     this.#session?.peers.leave(member.id)
     changed.notify()
     this.pump()

@@ -19,16 +19,6 @@ interface ViewOptions extends Told {
   readonly size: number
 }
 
-/** A peer that is watched for the blob. */
-export interface Member {
-  readonly id: PeerId
-  /** What it says; undefined until it has answered. */
-  view: View | undefined
-  readonly metAt: number
-  /** How often it has introduced itself. */
-  introductions: number
-}
-
 /**
  * What a peer says of a blob, from one introduction to the next. An honest peer's view is of one piece: what it holds fits the
  * list that it tells. When it finds that its list was false, it takes all back and introduces itself anew.
