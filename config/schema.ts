@@ -107,7 +107,9 @@ export const configSchema = z.strictObject({
         .array(peerId)
         .default([])
         .describe('PeerIds that may connect; empty means all that can reach the node (and know the swarm key).'),
-      lookupTimeout: wait(25).describe('How long a cold request waits for peers before upstream is asked as well.'),
+      lookupTimeout: wait(25).describe(
+        'How long a cold request waits for peers before upstream is asked as well; longer where that has nothing.',
+      ),
       uploads: z.number().int().min(1).max(4096).default(32).describe('Transfers to peers at the same time.'),
     })
     .prefault({})

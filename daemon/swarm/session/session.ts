@@ -12,7 +12,7 @@ import {
   URGENT_REQUESTS,
 } from './constants.ts'
 import type { LinePace } from './line-pace.ts'
-import { PeerTable } from './peer-table.ts'
+import { PeerTable, type SessionPeer } from './peer-table.ts'
 import { type Offer, type Pick, pick } from './picker.ts'
 import type { Plan, Room } from './plan.ts'
 import { type ChunkRequest, type Limits, limitsOf, type Running, survey } from './survey.ts'
@@ -173,16 +173,22 @@ export class Session {
     if (peer === undefined) return
     peer.load--
     if (end === 'busy') this.peers.busy(peer, now, this.#random())
-    if (end === 'failed') this.peers.failed(peer, now)
-    if (end === 'cancelled' && now - request.lastByteAt > this.#limits.dead) {
-      // It takes requests and sends nothing while something comes from others: whatever the reason, it is of no use.
-      if (Math.max(this.#progressAt, this.#pace.receivedAt) - request.lastByteAt > STALL_MS) this.peers.giveUp(peer)
-      // It may be this node's own line. However many requests have died of it, it is one failure.
-      else if (now >= peer.restUntil) this.peers.failed(peer, now)
-    }
-    if (end === 'absent') {
+    else if (end === 'failed') this.peers.failed(peer, now)
+    else if (end === 'cancelled') this.#cancelled(peer, request.lastByteAt, now)
+    else if (end === 'absent')
       for (let chunk = request.at; chunk < request.first + request.count; chunk++) this.peers.lacks(peer.id, chunk)
-    }
+  }
+
+  /** A request was given up, or others had brought its chunks: that may be as nothing came of it. */
+  #cancelled(peer: SessionPeer, lastByteAt: number, now: number): void {
+    const { late, dead } = this.#limits
+    const isDead = now - lastByteAt > dead
+    // For how long something came from others, and nothing from it.
+    const passedMs = Math.max(this.#progressAt, this.#pace.receivedAt) - lastByteAt
+    // It takes requests and sends nothing: whatever the reason, it is of no use.
+    if (isDead && passedMs > STALL_MS) this.peers.giveUp(peer)
+    // It may be this node's own line. However many requests have died of it, it is one failure.
+    else if ((isDead || passedMs > late) && now >= peer.restUntil) this.peers.failed(peer, now)
   }
 
   /** Decides what to ask for. What it starts counts as under way until `ended` is told. */

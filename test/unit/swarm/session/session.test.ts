@@ -305,6 +305,26 @@ describe('a session', () => {
     expect([...scene.session.peers.all()].map(({ id }) => id)).toEqual(['b'])
   })
 
+  it('asks less and less of who sends nothing, and gives it up, though others bring its chunks before that is too long', () => {
+    const length = 1000
+    const all = Array.from({ length }, (_, chunk) => chunk)
+    const scene = new Scene(length, { silent: all, good: all })
+    let asked = 0
+    // The good one sends a chunk of each request every 100 ms.
+    for (let now = 0; now < 60_000 && !scene.held.isFull; now += 100) {
+      for (const { id, peer, first, count } of [...scene.session.requests.values()]) {
+        if (peer !== 'good') continue
+        for (let chunk = first; chunk < first + count; chunk++) scene.arrive('good', now, chunk)
+        scene.session.ended(id, 'done', now)
+      }
+      const { start, cancel } = scene.session.plan(now)
+      for (const id of cancel) scene.session.ended(id, 'cancelled', now)
+      asked += start.filter(({ peer }) => peer === 'silent').length
+    }
+    expect(asked).toBeLessThanOrEqual(REQUESTS_PER_PEER * MAX_FAILURES)
+    expect(scene.session.peers.get('silent')).toBeUndefined()
+  })
+
   it('gives up at once who sends nothing while upstream, or a peer of another blob, does', () => {
     const scene = new Scene(8, { a: [0] })
     scene.starts(0)
