@@ -47,7 +47,7 @@ export class RunningAttempt implements Attempt {
     this.excluded = options.excluded
     this.signal = AbortSignal.any([options.signal, this.#ended.signal])
     this.#swarming = new Swarming(this)
-    this.#lookup = new Lookup(this, (peer) => this.#swarming.meet(peer, true))
+    this.#lookup = new Lookup(this, (peer, isFirst) => this.#swarming.meet(peer, isFirst))
     this.#upstream = new UpstreamUse({ attempt: this, swarming: this.#swarming, readings: options.readings })
   }
 
@@ -218,10 +218,13 @@ export class RunningAttempt implements Attempt {
 
   /** Whether nothing is under way and nobody is left who could give what is missing. */
   #isHopeless(): boolean {
-    if (!this.#lookup.hasEnded || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
+    if (!this.#lookup.isOver || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
     if (this.#upstream.isHopeless) return true
     if (!this.#swarming.isStarved || this.#swarming.isPromising) return false
-    if (this.#swarming.isUndecided || this.#swarming.awaitsProvider || this.#swarming.followsHolder) return false
+    if (this.#swarming.isUndecided || this.#swarming.followsHolder) return false
+    // Who is not allowed to have it is told at once: there may be credentials to try.
+    const isPatient = !this.#upstream.isRefused && (!this.#lookup.hasEnded || this.#swarming.awaitsProvider)
+    if (isPatient) return false
     return (this.#assembly?.held.count ?? 0) === 0 || this.#lookup.isExhausted
   }
 }

@@ -6,12 +6,13 @@ import type { Attempt } from './context.ts'
 /** Finds the peers that announced a blob; again, a few times, while nobody else brings it further. */
 export class Lookup {
   readonly #attempt: Attempt
-  readonly #onFound: (peer: PeerId) => void
+  readonly #onFound: (peer: PeerId, isFirst: boolean) => void
   #isOver = false
   #hasEnded = false
   #lookups = 0
 
-  constructor(attempt: Attempt, onFound: (peer: PeerId) => void) {
+  /** @param onFound told of each peer, and whether it was the first lookup that found it */
+  constructor(attempt: Attempt, onFound: (peer: PeerId, isFirst: boolean) => void) {
     this.#attempt = attempt
     this.#onFound = onFound
   }
@@ -21,7 +22,7 @@ export class Lookup {
     return this.#isOver
   }
 
-  /** Whether the first lookup has ended: who has the blob and can be found was found. */
+  /** Whether the first lookup has ended, or its time is over. */
   get hasEnded(): boolean {
     return this.#hasEnded
   }
@@ -38,7 +39,7 @@ export class Lookup {
     for (; this.#lookups < MAX_LOOKUPS && !signal.aborted; this.#lookups++) {
       if (this.#lookups > 0) await delay(LOOKUP_PAUSE_MS, undefined, { signal }).catch(() => {})
       const limited = AbortSignal.any([signal, AbortSignal.timeout(LOOKUP_LIMIT_MS)])
-      for await (const peer of tools.swarm.providers(request.digest, limited)) this.#onFound(peer)
+      for await (const peer of tools.swarm.providers(request.digest, limited)) this.#onFound(peer, this.#lookups === 0)
       this.#hasEnded = true
       this.#end()
       while (!signal.aborted && !isNeeded()) await changed.next(signal).catch(() => {})

@@ -8,7 +8,7 @@ export interface Member {
   readonly id: PeerId
   /** ms of any clock that does not go back. */
   readonly metAt: number
-  /** Whether it has announced that it has the blob. */
+  /** Whether it was found by the first lookup: it has announced the blob. Those of later ones are not waited for as long. */
   isProvider: boolean
   /** What it says; undefined until it has answered. */
   view: View | undefined

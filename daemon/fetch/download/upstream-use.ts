@@ -1,3 +1,4 @@
+import { UpstreamError } from '../../../proxy/upstream/types.ts'
 import type { ClaimAnswer } from '../../swarm/claim/book.ts'
 import { Claiming } from './claiming.ts'
 import { HELP_CHUNKS } from './constants.ts'
@@ -75,6 +76,12 @@ export class UpstreamUse {
 
   get hasFailed(): boolean {
     return this.#fill.hasFailed
+  }
+
+  /** Whether it has said that who asks may not have the blob. */
+  get isRefused(): boolean {
+    const { error } = this
+    return error instanceof UpstreamError && ['unauthorized', 'denied', 'refused'].includes(error.code)
   }
 
   get isRunning(): boolean {

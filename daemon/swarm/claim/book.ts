@@ -8,6 +8,7 @@ import {
   MAX_CLAIMS_OF_PEER,
   MAX_MEMBERS,
   MAX_NAMED,
+  MAX_TIRED,
   MEMBER_MS,
   RACE_MS,
   TOLERANCE_LIMIT_MS,
@@ -62,8 +63,8 @@ interface Claim {
   hasProgressed: boolean
   /** When a holder first told that it has all. */
   completedAt: number | undefined
-  /** Who raced and brought nothing, and until when others come first. */
-  tired: { readonly peer: PeerId; readonly until: number } | undefined
+  /** Who raced and brought nothing, and until when others come first; the one who did so first at the front. */
+  readonly tired: Map<PeerId, number>
   /** Members: those who fetch the content, and those who have it. */
   readonly fetching: Roster
   readonly done: Roster
@@ -132,26 +133,27 @@ export class ClaimBook {
         claim.racer.askedAt = now
         return 'racer'
       }
-      const takesOver = wants && (claim.holder !== undefined || !isOnItsWay)
-      if (takesOver) {
-        claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: hasWon }
-        claim.hasProgressed ||= hasWon
-        // Where upstream is slow for all, it is chance who brings a chunk first.
-        if (hasWon) bear(claim, now - claim.racer.progressAt)
+      const { progressAt } = claim.racer
+      if (!wants || (claim.holder === undefined && isOnItsWay)) {
+        endRace(claim, now)
+        return 'none'
       }
       claim.racer = undefined
-      return takesOver ? 'holder' : 'none'
+      grant(claim, { peer, held, progressAt: now, askedAt: now, hasProgressed: hasWon })
+      // Where upstream is slow for all, it is chance who brings a chunk first.
+      if (hasWon) bear(claim, now - progressAt)
+      return 'holder'
     }
     if (!wants) return 'none'
     if (claim.holder === undefined) {
       // Who fetches it already has a list of checkpoints to go on with, and asks soon; else this one asks again.
       const isCarriedOn = isElsewhere || (claim.hasProgressed && claim.fetching.size > 1)
       if ((wish === 'if-nobody' && isCarriedOn) || (wish === 'starved' && isOnItsWay)) return 'none'
-      claim.holder = { peer, held, progressAt: now, askedAt: now, hasProgressed: false }
+      grant(claim, { peer, held, progressAt: now, askedAt: now, hasProgressed: false })
       return 'holder'
     }
     const limit = claim.holder.hasProgressed ? claim.tolerance : Math.max(claim.tolerance, FIRST_TOLERANCE_MS)
-    if (claim.tired?.peer === peer && now < claim.tired.until) return 'none'
+    if (now < (claim.tired.get(peer) ?? now)) return 'none'
     if (wish === 'if-nobody' || claim.racer !== undefined || now - claim.holder.progressAt <= limit) return 'none'
     claim.racer = { peer, held, progressAt: now, askedAt: now, hasProgressed: false }
     return 'racer'
@@ -191,10 +193,9 @@ export class ClaimBook {
     if (claim.holder !== undefined && now - claim.holder.askedAt > LEASE_MS) claim.holder = undefined
     const { racer } = claim
     if (racer === undefined || (now - racer.askedAt <= LEASE_MS && now - racer.progressAt <= RACE_MS)) return
-    claim.racer = undefined
     // One that still asks was not faster than the holder, and a third one would only slow both down.
     if (now - racer.askedAt <= LEASE_MS) bear(claim, RACE_MS)
-    claim.tired = { peer: racer.peer, until: now + Math.max(RACE_MS, claim.tolerance) }
+    endRace(claim, now)
   }
 
   /** The holder, some who have the content, and others at random. */
@@ -222,7 +223,7 @@ export class ClaimBook {
     if (claim === undefined) return
     claim.fetching.delete(peer)
     claim.done.delete(peer)
-    if (claim.racer?.peer === peer) claim.racer = undefined
+    if (claim.racer?.peer === peer) endRace(claim, claim.racer.askedAt)
     if (claim.holder?.peer === peer) claim.holder = undefined
     if (membersOf(claim) === 0) this.#claims.delete(key)
   }
@@ -257,6 +258,22 @@ export class ClaimBook {
   }
 }
 
+function grant(claim: Claim, holder: Claimant): void {
+  claim.holder = holder
+  claim.hasProgressed ||= holder.held > 0
+}
+
+/** The racer brought nothing: others come first for a time, however it ended. */
+function endRace(claim: Claim, now: number): void {
+  const { racer, tired } = claim
+  claim.racer = undefined
+  if (racer === undefined) return
+  tired.delete(racer.peer)
+  tired.set(racer.peer, now + Math.max(RACE_MS, claim.tolerance))
+  const [first] = tired.keys()
+  if (first !== undefined && tired.size > MAX_TIRED) tired.delete(first)
+}
+
 /** A race costs up to a chunk: the next one is begun later. */
 function bear(claim: Claim, took: number): void {
   claim.tolerance = Math.min(Math.max(claim.tolerance, took) * 2, TOLERANCE_LIMIT_MS)
@@ -273,7 +290,7 @@ function newClaim(): Claim {
     tolerance: TOLERANCE_MS,
     hasProgressed: false,
     completedAt: undefined,
-    tired: undefined,
+    tired: new Map(),
     fetching: new Roster(MEMBER_MS),
     done: new Roster(COMPLETE_MS),
   }

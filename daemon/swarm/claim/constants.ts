@@ -31,6 +31,9 @@ export const COMPLETED_MS = 3_000
 /** A racer that brought no chunk within this time, in ms, gives way to another one. */
 export const RACE_MS = 5_000
 
+/** Racers in vain of one claim that are remembered, so that others come first. */
+export const MAX_TIRED = 64
+
 /** Who asked lately, in ms, is in the swarm of a blob; who completed it can give it for longer. */
 export const MEMBER_MS = 5_000
 export const COMPLETE_MS = 60_000

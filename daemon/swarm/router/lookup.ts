@@ -46,7 +46,8 @@ export async function* findProviders(
   } catch (error) {
     if (!signal.aborted) log.debug({ digest, err: error }, 'a lookup ended early')
   }
-  if (!signal.aborted) yield* last
+  // Also where the time is over: who asked may have it no more, and then does not take them.
+  yield* last
 }
 
 async function* announced(

@@ -15,7 +15,7 @@ import type { LinePace } from './line-pace.ts'
 import { PeerTable, type SessionPeer } from './peer-table.ts'
 import { type Offer, type Pick, pick } from './picker.ts'
 import type { Plan, Room } from './plan.ts'
-import { type ChunkRequest, type Limits, limitsOf, type Running, survey } from './survey.ts'
+import { type ChunkRequest, chunksUnderWay, type Limits, limitsOf, type Running, survey } from './survey.ts'
 
 export type { ChunkRequest } from './survey.ts'
 
@@ -144,9 +144,7 @@ export class Session {
   /** Bytes of a request arrived. */
   progress(id: number, now: number): void {
     const request = this.#running.get(id)
-    if (request === undefined) return
-    request.lastByteAt = now
-    this.#progressAt = now
+    if (request !== undefined) this.#came(request, now)
   }
 
   /** A chunk of a request arrived and was found right. */
@@ -155,13 +153,19 @@ export class Session {
     if (request === undefined) return
     const peer = this.peers.get(request.peer)
     const ms = now - request.since
-    this.#progressAt = now
+    this.#came(request, now)
     if (peer !== undefined) this.peers.measured(peer, bytes, ms)
     if (bytes === chunkBytes) this.#pace.arrived(ms, now)
     this.#chunkMs = this.#chunkMs === undefined ? ms : this.#chunkMs * 0.8 + ms * 0.2
     request.at++
     request.since = now
+  }
+
+  #came(request: Running, now: number): void {
+    this.#progressAt = now
     request.lastByteAt = now
+    const peer = this.peers.get(request.peer)
+    if (peer !== undefined) peer.lastByteAt = now
   }
 
   ended(id: number, end: RequestEnd, now: number): void {
@@ -182,13 +186,13 @@ export class Session {
   /** A request was given up, or others had brought its chunks: that may be as nothing came of it. */
   #cancelled(peer: SessionPeer, lastByteAt: number, now: number): void {
     const { late, dead } = this.#limits
-    const isDead = now - lastByteAt > dead
     // For how long something came from others, and nothing from it.
-    const passedMs = Math.max(this.#progressAt, this.#pace.receivedAt) - lastByteAt
-    // It takes requests and sends nothing: whatever the reason, it is of no use.
-    if (isDead && passedMs > STALL_MS) this.peers.giveUp(peer)
+    const passedMs = Math.max(this.#progressAt, this.#pace.receivedAt) - Math.max(lastByteAt, peer.lastByteAt)
+    if (now - lastByteAt <= dead) {
+      if (passedMs > late) this.peers.lagged(peer, now)
+    } else if (passedMs > STALL_MS) this.peers.giveUp(peer)
     // It may be this node's own line. However many requests have died of it, it is one failure.
-    else if ((isDead || passedMs > late) && now >= peer.restUntil) this.peers.failed(peer, now)
+    else if (now >= peer.restUntil) this.peers.failed(peer, now)
   }
 
   /** Decides what to ask for. What it starts counts as under way until `ended` is told. */
@@ -199,7 +203,7 @@ export class Session {
     const running = this.#running.size
     const requests = Math.max(Math.min(left, MAX_REQUESTS - running), LEAST_REQUESTS - running)
     // Most calls are for news that change nothing.
-    const chunks = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
+    const chunks = Math.min(budget, MAX_CHUNKS_UNDER_WAY - chunksUnderWay(this.#running))
     const able = Math.min(requests, chunks)
     const isRoomSame = able <= this.#leftOver && this.peers.version === this.#versionBefore
     const isSame =
@@ -221,6 +225,7 @@ export class Session {
 
   #pick(now: number, requests: number, budget: number): Pick[] {
     const { counted, asked, late, silent } = survey(this.#running, this.#held, this.#limits, now)
+    for (const { id, lagsUntil } of this.peers.all()) if (now < lagsUntil) late.add(id)
     const typical = this.peers.typicalRate
     const offers: Offer[] = []
     for (const peer of this.peers.all()) {
@@ -271,12 +276,6 @@ export class Session {
   #isUseless(request: Running, now: number): boolean {
     if (this.peers.get(request.peer) === undefined || now - request.lastByteAt > this.#limits.dead) return true
     return this.#held.firstMissing(request.at) >= request.first + request.count
-  }
-
-  #chunksUnderWay(): number {
-    let chunks = 0
-    for (const { at, first, count } of this.#running.values()) chunks += first + count - at
-    return chunks
   }
 
   /** The next moment at which time alone changes what is to be done. */

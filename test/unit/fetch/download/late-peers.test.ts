@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { ANSWER_MS, PROVIDER_ANSWER_MS } from '../../../../daemon/fetch/download/constants.ts'
+import type { ClaimAnswer } from '../../../../daemon/swarm/claim/book.ts'
 import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
-import { UpstreamError } from '../../../../proxy/upstream/types.ts'
+import { UpstreamError, type UpstreamErrorCode } from '../../../../proxy/upstream/types.ts'
 import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { type FakePeer, fakeNode, peerWith, requestOf } from '../../../fixtures/downloads.ts'
 import { checkpointsOf } from '../../../fixtures/swarm.ts'
@@ -13,10 +14,10 @@ const digest = digestOf(bytes)
 const peer = peerWith(bytes, await checkpointsOf(bytes))
 
 /** A node whose upstream says at once that it does not have the blob, or can't be reached. */
-async function nodeWith(tell: FakePeer['tell'], code: 'not-found' | 'unreachable') {
+async function nodeWith(tell: FakePeer['tell'], code: UpstreamErrorCode, claim: Partial<ClaimAnswer> = {}) {
   return await fakeNode({
     peers: { late: { ...peer, tell } },
-    claim: { role: 'holder' },
+    claim: { role: 'holder', ...claim },
     upstream: async () => {
       throw new UpstreamError(code, 'it does not have it')
     },
@@ -44,11 +45,33 @@ it('waits for the end of the lookup where upstream does not have the blob', asyn
   expect(store.has(digest)).toBe(true)
 })
 
-it('does not wait for ever', async () => {
-  const { download } = await nodeWith(() => {}, 'not-found')
+/** How long a fetch takes of what nobody gives, in ms. */
+async function failure({ download }: Awaited<ReturnType<typeof nodeWith>>): Promise<number> {
   const since = performance.now()
   const fetching = download(digest)
   void fetching.run()
   await expect(fetching.open(requestOf(digest))).rejects.toThrow('it does not have it')
-  expect(performance.now() - since).toBeLessThan(PROVIDER_ANSWER_MS + 1_000)
+  return performance.now() - since
+}
+
+it('does not wait for ever, though each lookup finds another peer that says nothing', async () => {
+  const node = await nodeWith(() => {}, 'not-found')
+  let lookups = 0
+  node.tools.swarm.providers = async function* () {
+    yield `silent ${++lookups}`
+  }
+  expect(await failure(node)).toBeLessThan(PROVIDER_ANSWER_MS + 1_000)
 }, 10_000)
+
+it('does not wait for those who only want it, too', async () => {
+  const node = await nodeWith(() => {}, 'not-found', { members: ['late', 'other'] })
+  node.tools.swarm.providers = async function* () {}
+  expect(await failure(node)).toBeLessThan(4 * ANSWER_MS)
+})
+
+it.each(['unauthorized', 'denied', 'refused'] as const)(
+  'tells at once who is %s, for there may be credentials to try',
+  async (code) => {
+    expect(await failure(await nodeWith(() => {}, code))).toBeLessThan(4 * ANSWER_MS)
+  },
+)

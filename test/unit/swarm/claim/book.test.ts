@@ -86,6 +86,14 @@ describe('a claim', () => {
       expect(scene.role('newcomer', 'if-nobody')).toBe('holder')
     })
 
+    it('goes to those also where it was another coordinator that knew of it', () => {
+      const scene = new Scene()
+      scene.ask('a', 'claim', 7)
+      scene.ask('b', 'starved')
+      scene.book.left('a')
+      expect(scene.role('newcomer', 'if-nobody')).toBe('none')
+    })
+
     it('goes to a newcomer who has waited in vain', () => {
       expect(abandoned().role('newcomer', 'starved')).toBe('holder')
     })
@@ -275,6 +283,42 @@ describe('a race', () => {
     expect(scene.role('b', 'claim')).toBe('none')
     scene.pass(RACE_MS + 1, 'a', 1)
     expect(scene.role('b', 'claim')).toBe('racer')
+  })
+
+  it('is not tried again before others, who may begin one now', () => {
+    const scene = stalled()
+    scene.ask('b', 'claim')
+    for (let ms = 0; ms <= RACE_MS; ms += RENEW_MS) {
+      scene.pass(RENEW_MS)
+      scene.ask('a', 'claim', 1)
+      scene.ask('b', 'claim')
+    }
+    // Twice as long is borne by now, and as long does it rest.
+    scene.pass(RACE_MS + RENEW_MS, 'a', 1)
+    expect(scene.role('b', 'claim')).toBe('none')
+    scene.pass(RACE_MS, 'a', 1)
+    expect(scene.role('b', 'claim')).toBe('racer')
+  })
+
+  it.each<[string, (scene: Scene, peer: string) => void]>([
+    ['wait for its end', () => {}],
+    ['give it up', (scene, peer) => scene.ask(peer, 'nothing')],
+    ['leave', (scene, peer) => scene.book.left(peer)],
+  ])('is not kept from others by two that bring nothing, by turns, and %s', (_, end) => {
+    const scene = stalled()
+    const races = new Map<string, number>()
+    let racer = ''
+    for (let ms = 0; ms < 600_000; ms += RENEW_MS) {
+      scene.pass(RENEW_MS)
+      scene.ask('a', 'claim', 1)
+      if (ms % RACE_MS === 0 && racer.startsWith('bad')) end(scene, racer)
+      for (const peer of ['bad one', 'bad other', 'good one', 'good other']) {
+        if (scene.role(peer, 'claim') !== 'racer' || peer === racer) continue
+        racer = peer
+        races.set(peer, (races.get(peer) ?? 0) + 1)
+      }
+    }
+    expect(Math.min(races.get('good one') ?? 0, races.get('good other') ?? 0)).toBeGreaterThan(4)
   })
 
   it('is over when the racer leaves, or wants nothing more', () => {
