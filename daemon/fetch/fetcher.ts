@@ -234,6 +234,7 @@ export class Fetcher implements ContentSource {
       if (!isOffline(error)) throw error
       const signal = AbortSignal.any([request.signal, AbortSignal.timeout(statLookupLimit)])
       for await (const peer of swarm.providers(request.digest, signal)) {
+        if (signal.aborted) break
         const found = await swarm.stat(peer, request.digest, signal).catch(() => undefined)
         if (found === undefined) continue
         const isKnown = found.repositories.includes(repositoryText(request.repository))

@@ -58,13 +58,14 @@ function holdingUpdates(connection: MessageStream): MessageStream {
     timer = undefined
     const frames = [...held].map(([stream, bytes]) => updateOf(stream, bytes))
     held.clear()
-    return send(Buffer.concat(data === undefined ? frames : [...frames, data.subarray()]))
+    const pieces = data === undefined ? [] : data instanceof Uint8Array ? [data] : [...data]
+    return send(Buffer.concat([...frames, ...pieces]))
   }
   const sendLate = () => {
     try {
       sendWith()
     } catch {
-      // It is being closed.
+      // It is closing, or was aborted by what failed.
     }
   }
   connection.addEventListener('close', () => clearTimeout(timer))

@@ -47,7 +47,7 @@ export class RunningAttempt implements Attempt {
     this.excluded = options.excluded
     this.signal = AbortSignal.any([options.signal, this.#ended.signal])
     this.#swarming = new Swarming(this)
-    this.#lookup = new Lookup(this, (peer, isFirst) => this.#swarming.meet(peer, isFirst))
+    this.#lookup = new Lookup(this, (peer, isAwaited) => this.#swarming.meet(peer, isAwaited))
     this.#upstream = new UpstreamUse({ attempt: this, swarming: this.#swarming, readings: options.readings })
   }
 
@@ -222,8 +222,8 @@ export class RunningAttempt implements Attempt {
     if (this.#upstream.isHopeless) return true
     if (!this.#swarming.isStarved || this.#swarming.isPromising) return false
     if (this.#swarming.isUndecided || this.#swarming.followsHolder) return false
-    // Who is not allowed to have it is told at once: there may be credentials to try.
-    const isPatient = !this.#upstream.isRefused && (!this.#lookup.hasEnded || this.#swarming.awaitsProvider)
+    // Who is not allowed to have it is told soon: there may be credentials to try.
+    const isPatient = !this.#upstream.isRefused && (!this.#lookup.hasEnded || this.#swarming.awaitsAnswer)
     if (isPatient) return false
     return (this.#assembly?.held.count ?? 0) === 0 || this.#lookup.isExhausted
   }

@@ -6,13 +6,13 @@ import type { Attempt } from './context.ts'
 /** Finds the peers that announced a blob; again, a few times, while nobody else brings it further. */
 export class Lookup {
   readonly #attempt: Attempt
-  readonly #onFound: (peer: PeerId, isFirst: boolean) => void
+  readonly #onFound: (peer: PeerId, isAwaited: boolean) => void
   #isOver = false
   #hasEnded = false
   #lookups = 0
 
-  /** @param onFound told of each peer, and whether it was the first lookup that found it */
-  constructor(attempt: Attempt, onFound: (peer: PeerId, isFirst: boolean) => void) {
+  /** @param onFound told of each peer, and whether the first lookup found it in time: its answer is waited for */
+  constructor(attempt: Attempt, onFound: (peer: PeerId, isAwaited: boolean) => void) {
     this.#attempt = attempt
     this.#onFound = onFound
   }
@@ -39,7 +39,8 @@ export class Lookup {
     for (; this.#lookups < MAX_LOOKUPS && !signal.aborted; this.#lookups++) {
       if (this.#lookups > 0) await delay(LOOKUP_PAUSE_MS, undefined, { signal }).catch(() => {})
       const limited = AbortSignal.any([signal, AbortSignal.timeout(LOOKUP_LIMIT_MS)])
-      for await (const peer of tools.swarm.providers(request.digest, limited)) this.#onFound(peer, this.#lookups === 0)
+      for await (const peer of tools.swarm.providers(request.digest, limited))
+        this.#onFound(peer, this.#lookups === 0 && !limited.aborted)
       this.#hasEnded = true
       this.#end()
       while (!signal.aborted && !isNeeded()) await changed.next(signal).catch(() => {})

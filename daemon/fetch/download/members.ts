@@ -8,8 +8,8 @@ export interface Member {
   readonly id: PeerId
   /** ms of any clock that does not go back. */
   readonly metAt: number
-  /** Whether it was found by the first lookup: it has announced the blob. Those of later ones are not waited for as long. */
-  isProvider: boolean
+  /** Whether the first lookup found it in time: it has announced the blob, and its answer is waited for. */
+  isAwaited: boolean
   /** What it says; undefined until it has answered. */
   view: View | undefined
   /** How often it has introduced itself. */
@@ -44,11 +44,11 @@ export class Members {
    * @param limit of members
    * @returns undefined where it takes part already, has left lately, or would be one too many
    */
-  meet(peer: PeerId, isProvider: boolean, limit: number, now: number): Member | undefined {
+  meet(peer: PeerId, isAwaited: boolean, limit: number, now: number): Member | undefined {
     const known = this.#members.get(peer)
-    if (known !== undefined && isProvider) known.isProvider = true
+    if (known !== undefined && isAwaited) known.isAwaited = true
     if (known !== undefined || this.size >= limit || this.#departed.isLately(peer, now)) return undefined
-    const member: Member = { id: peer, view: undefined, metAt: now, introductions: 0, isProvider }
+    const member: Member = { id: peer, view: undefined, metAt: now, introductions: 0, isAwaited }
     this.#members.set(peer, member)
     return member
   }
@@ -72,8 +72,8 @@ export class Members {
   }
 
   /** Whether one that announced the blob has not answered yet: where upstream does not have it, a slow one is better than nobody. */
-  awaitsProvider(now: number): boolean {
-    return this.#owes(({ metAt, isProvider }) => isProvider && metAt > now - PROVIDER_ANSWER_MS)
+  awaitsAnswer(now: number): boolean {
+    return this.#owes(({ metAt, isAwaited }) => isAwaited && metAt > now - PROVIDER_ANSWER_MS)
   }
 
   /** All but one peer. */

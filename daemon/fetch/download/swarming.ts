@@ -106,8 +106,8 @@ export class Swarming {
   }
 
   /** Whether a peer that announced the blob has not answered yet, and may still have it. */
-  get awaitsProvider(): boolean {
-    return this.#members.awaitsProvider(performance.now())
+  get awaitsAnswer(): boolean {
+    return this.#members.awaitsAnswer(performance.now())
   }
 
   /** Whether the node that fetches from upstream is watched. */
@@ -123,12 +123,12 @@ export class Swarming {
     for (const peer of peers) if (this.#members.size < WANTED_PEERS) this.meet(peer)
   }
 
-  /** Watches a peer that fetches the blob, or has announced it. */
-  meet(peer: PeerId, isProvider = false): void {
+  /** Watches a peer that fetches the blob, or has announced it. @param isAwaited see {@link awaitsAnswer} */
+  meet(peer: PeerId, isAwaited = false): void {
     const { tools, request, signal, excluded } = this.#attempt
     if (peer === tools.self() || excluded.has(peer) || signal.aborted) return
     const limit = peer === this.#holder ? 2 * MAX_PEERS : MAX_PEERS
-    const member = this.#members.meet(peer, isProvider, limit, performance.now())
+    const member = this.#members.meet(peer, isAwaited, limit, performance.now())
     if (member === undefined) return
     const isCurrent = () => this.#members.includes(member) && !signal.aborted
     tools.swarm.watch(

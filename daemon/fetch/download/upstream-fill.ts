@@ -8,7 +8,8 @@ import { type Attempt, NotByChunks, WrongLength } from './context.ts'
 /** How long upstream is left alone after it failed for another reason than saying no, in ms. */
 const retryAfter = 5_000
 
-const finalCodes: ReadonlySet<string> = new Set(['not-found', 'unauthorized', 'denied', 'refused'])
+const refusals: ReadonlySet<string> = new Set(['unauthorized', 'denied', 'refused'])
+const finalCodes: ReadonlySet<string> = new Set(['not-found', ...refusals])
 
 /** Whether a chunk can be expected from peers. */
 type Expects = (chunk: number) => boolean
@@ -62,6 +63,11 @@ export class UpstreamFill {
   /** Why upstream could not give the blob, if so. */
   get error(): unknown {
     return this.#error
+  }
+
+  /** Whether it is not given to who asks. */
+  get isRefused(): boolean {
+    return this.#error instanceof UpstreamError && refusals.has(this.#error.code)
   }
 
   get hasFailed(): boolean {

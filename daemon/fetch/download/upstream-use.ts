@@ -1,4 +1,3 @@
-import { UpstreamError } from '../../../proxy/upstream/types.ts'
 import type { ClaimAnswer } from '../../swarm/claim/book.ts'
 import { Claiming } from './claiming.ts'
 import { HELP_CHUNKS } from './constants.ts'
@@ -78,10 +77,9 @@ export class UpstreamUse {
     return this.#fill.hasFailed
   }
 
-  /** Whether it has said that who asks may not have the blob. */
+  /** Whether it is not given to who asks. */
   get isRefused(): boolean {
-    const { error } = this
-    return error instanceof UpstreamError && ['unauthorized', 'denied', 'refused'].includes(error.code)
+    return this.#fill.isRefused
   }
 
   get isRunning(): boolean {

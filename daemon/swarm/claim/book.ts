@@ -135,7 +135,8 @@ export class ClaimBook {
       }
       const { progressAt } = claim.racer
       if (!wants || (claim.holder === undefined && isOnItsWay)) {
-        endRace(claim, now)
+        if (hasWon) claim.racer = undefined
+        else endRace(claim, now)
         return 'none'
       }
       claim.racer = undefined
@@ -263,7 +264,7 @@ function grant(claim: Claim, holder: Claimant): void {
   claim.hasProgressed ||= holder.held > 0
 }
 
-/** The racer brought nothing: others come first for a time, however it ended. */
+/** The racer has brought nothing: others come first for a time. */
 function endRace(claim: Claim, now: number): void {
   const { racer, tired } = claim
   claim.racer = undefined

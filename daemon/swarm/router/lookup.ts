@@ -46,7 +46,7 @@ export async function* findProviders(
   } catch (error) {
     if (!signal.aborted) log.debug({ digest, err: error }, 'a lookup ended early')
   }
-  // Also where the time is over: who asked may have it no more, and then does not take them.
+  // Also where the time is over.
   yield* last
 }
 

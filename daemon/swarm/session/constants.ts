@@ -35,13 +35,6 @@ export const BUSY_PAUSE_LIMIT_MS = 1_000
 export const FAILURE_PAUSE_MS = 1_000
 export const MAX_FAILURES = 4
 
-/**
- * A peer of which nothing came while others brought what it was asked for is asked only for what nobody else has for this long, in ms,
- * doubled each time up to the limit.
- */
-export const LAG_PAUSE_MS = 1_000
-export const LAG_PAUSE_LIMIT_MS = 8_000
-
 /** Peers that have left of which it is remembered how they were. */
 export const MAX_GONE = 256
 

@@ -5,8 +5,6 @@ import {
   BUSY_PAUSE_LIMIT_MS,
   BUSY_PAUSE_MS,
   FAILURE_PAUSE_MS,
-  LAG_PAUSE_LIMIT_MS,
-  LAG_PAUSE_MS,
   LAGGARD_FACTOR,
   MAX_FAILURES,
   MAX_GONE,
@@ -24,32 +22,14 @@ export interface SessionPeer {
   load: number
   /** Bytes a second of one request, smoothed; undefined before the first chunk. */
   rate: number | undefined
-  /** When anything last came from it. */
-  lastByteAt: number
   /** Not to be asked before this time. */
   restUntil: number
   failures: number
-  /** How often others had to fulfil what it was asked for, and until when it is asked only for what nobody else has. */
-  lags: number
-  lagsUntil: number
   busyPause: number
   /** Whether it fetches the blob from upstream. */
   isHolder: boolean
   /** Whether it has, or had as the holder, all that can be verified, though it may offer it chunk by chunk. */
   isSource: boolean
-}
-
-/** Of which nothing is known. */
-const fresh = {
-  load: 0,
-  rate: undefined,
-  lastByteAt: Number.NEGATIVE_INFINITY,
-  restUntil: 0,
-  failures: 0,
-  lags: 0,
-  lagsUntil: 0,
-  busyPause: 0,
-  isHolder: false,
 }
 
 /** The peers of one session and the chunks that they hold. */
@@ -94,9 +74,10 @@ export class PeerTable {
     const before = this.#peers.get(id)
     if (before !== undefined) this.#count(before.has, -1)
     this.#count(has, 1)
+    const fresh = { id, load: 0, rate: undefined, restUntil: 0, failures: 0, busyPause: 0, isHolder: false, isSource }
     const gone = this.#gone.get(id)
     this.#gone.delete(id)
-    this.#peers.set(id, { ...fresh, id, ...(gone && { ...gone, load: 0, isHolder: false }), ...before, has, isSource })
+    this.#peers.set(id, { ...fresh, ...(gone && { ...gone, load: 0, isHolder: false }), ...before, has, isSource })
   }
 
   /** Says who fetches the blob from upstream. Who did so has what can be verified, and gives it on. */
@@ -196,8 +177,6 @@ export class PeerTable {
     const rate = (bytes / Math.max(ms, 1)) * 1000
     peer.rate = peer.rate === undefined ? rate : peer.rate + (rate - peer.rate) * RATE_WEIGHT
     peer.failures = 0
-    peer.lags = 0
-    peer.lagsUntil = 0
     peer.busyPause = 0
     this.#best = Math.max(...[...this.#peers.values()].map(({ rate: known }) => known ?? 0))
   }
@@ -224,13 +203,6 @@ export class PeerTable {
     peer.failures++
     peer.restUntil = now + FAILURE_PAUSE_MS * 2 ** (peer.failures - 1)
     if (peer.failures >= MAX_FAILURES) this.giveUp(peer)
-  }
-
-  /** Others have brought what a peer was asked for, and nothing came of it. */
-  lagged(peer: SessionPeer, now: number): void {
-    if (now < peer.lagsUntil) return
-    peer.lagsUntil = now + Math.min(LAG_PAUSE_MS * 2 ** peer.lags, LAG_PAUSE_LIMIT_MS)
-    peer.lags++
   }
 
   /** A peer is of no use. Should it come back, nothing is expected of it until it gives a chunk. */

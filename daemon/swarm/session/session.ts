@@ -12,10 +12,10 @@ import {
   URGENT_REQUESTS,
 } from './constants.ts'
 import type { LinePace } from './line-pace.ts'
-import { PeerTable, type SessionPeer } from './peer-table.ts'
+import { PeerTable } from './peer-table.ts'
 import { type Offer, type Pick, pick } from './picker.ts'
 import type { Plan, Room } from './plan.ts'
-import { type ChunkRequest, chunksUnderWay, type Limits, limitsOf, type Running, survey } from './survey.ts'
+import { type ChunkRequest, type Limits, limitsOf, type Running, survey } from './survey.ts'
 
 export type { ChunkRequest } from './survey.ts'
 
@@ -144,7 +144,9 @@ export class Session {
   /** Bytes of a request arrived. */
   progress(id: number, now: number): void {
     const request = this.#running.get(id)
-    if (request !== undefined) this.#came(request, now)
+    if (request === undefined) return
+    request.lastByteAt = now
+    this.#progressAt = now
   }
 
   /** A chunk of a request arrived and was found right. */
@@ -153,19 +155,13 @@ export class Session {
     if (request === undefined) return
     const peer = this.peers.get(request.peer)
     const ms = now - request.since
-    this.#came(request, now)
+    this.#progressAt = now
     if (peer !== undefined) this.peers.measured(peer, bytes, ms)
     if (bytes === chunkBytes) this.#pace.arrived(ms, now)
     this.#chunkMs = this.#chunkMs === undefined ? ms : this.#chunkMs * 0.8 + ms * 0.2
     request.at++
     request.since = now
-  }
-
-  #came(request: Running, now: number): void {
-    this.#progressAt = now
     request.lastByteAt = now
-    const peer = this.peers.get(request.peer)
-    if (peer !== undefined) peer.lastByteAt = now
   }
 
   ended(id: number, end: RequestEnd, now: number): void {
@@ -177,22 +173,16 @@ export class Session {
     if (peer === undefined) return
     peer.load--
     if (end === 'busy') this.peers.busy(peer, now, this.#random())
-    else if (end === 'failed') this.peers.failed(peer, now)
-    else if (end === 'cancelled') this.#cancelled(peer, request.lastByteAt, now)
-    else if (end === 'absent')
+    if (end === 'failed') this.peers.failed(peer, now)
+    if (end === 'cancelled' && now - request.lastByteAt > this.#limits.dead) {
+      // It takes requests and sends nothing while something comes from others: whatever the reason, it is of no use.
+      if (Math.max(this.#progressAt, this.#pace.receivedAt) - request.lastByteAt > STALL_MS) this.peers.giveUp(peer)
+      // It may be this node's own line. However many requests have died of it, it is one failure.
+      else if (now >= peer.restUntil) this.peers.failed(peer, now)
+    }
+    if (end === 'absent') {
       for (let chunk = request.at; chunk < request.first + request.count; chunk++) this.peers.lacks(peer.id, chunk)
-  }
-
-  /** A request was given up, or others had brought its chunks: that may be as nothing came of it. */
-  #cancelled(peer: SessionPeer, lastByteAt: number, now: number): void {
-    const { late, dead } = this.#limits
-    // For how long something came from others, and nothing from it.
-    const passedMs = Math.max(this.#progressAt, this.#pace.receivedAt) - Math.max(lastByteAt, peer.lastByteAt)
-    if (now - lastByteAt <= dead) {
-      if (passedMs > late) this.peers.lagged(peer, now)
-    } else if (passedMs > STALL_MS) this.peers.giveUp(peer)
-    // It may be this node's own line. However many requests have died of it, it is one failure.
-    else if (now >= peer.restUntil) this.peers.failed(peer, now)
+    }
   }
 
   /** Decides what to ask for. What it starts counts as under way until `ended` is told. */
@@ -203,7 +193,7 @@ export class Session {
     const running = this.#running.size
     const requests = Math.max(Math.min(left, MAX_REQUESTS - running), LEAST_REQUESTS - running)
     // Most calls are for news that change nothing.
-    const chunks = Math.min(budget, MAX_CHUNKS_UNDER_WAY - chunksUnderWay(this.#running))
+    const chunks = Math.min(budget, MAX_CHUNKS_UNDER_WAY - this.#chunksUnderWay())
     const able = Math.min(requests, chunks)
     const isRoomSame = able <= this.#leftOver && this.peers.version === this.#versionBefore
     const isSame =
@@ -225,7 +215,6 @@ export class Session {
 
   #pick(now: number, requests: number, budget: number): Pick[] {
     const { counted, asked, late, silent } = survey(this.#running, this.#held, this.#limits, now)
-    for (const { id, lagsUntil } of this.peers.all()) if (now < lagsUntil) late.add(id)
     const typical = this.peers.typicalRate
     const offers: Offer[] = []
     for (const peer of this.peers.all()) {
@@ -276,6 +265,12 @@ export class Session {
   #isUseless(request: Running, now: number): boolean {
     if (this.peers.get(request.peer) === undefined || now - request.lastByteAt > this.#limits.dead) return true
     return this.#held.firstMissing(request.at) >= request.first + request.count
+  }
+
+  #chunksUnderWay(): number {
+    let chunks = 0
+    for (const { at, first, count } of this.#running.values()) chunks += first + count - at
+    return chunks
   }
 
   /** The next moment at which time alone changes what is to be done. */

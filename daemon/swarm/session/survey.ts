@@ -36,7 +36,7 @@ export interface Survey {
   /** What each peer is asked for. */
   readonly asked: ReadonlyMap<PeerId, ReadonlySet<number>>
   /** Peers that take too long for a chunk. */
-  readonly late: Set<PeerId>
+  readonly late: ReadonlySet<PeerId>
   /** Peers of which nothing comes at all. */
   readonly silent: ReadonlySet<PeerId>
 }
@@ -49,12 +49,6 @@ export interface Limits {
   /** Without a byte, before it is asked for elsewhere as well; and before it is given up. */
   readonly stalled: number
   readonly dead: number
-}
-
-export function chunksUnderWay(running: ReadonlyMap<number, Running>): number {
-  let chunks = 0
-  for (const { at, first, count } of running.values()) chunks += first + count - at
-  return chunks
 }
 
 export function survey(running: ReadonlyMap<number, Running>, held: Bitfield, limits: Limits, now: number): Survey {

@@ -25,7 +25,7 @@ class FakeConnection extends EventTarget {
 
 /** What libp2p hands over in pieces. */
 function inPieces(...pieces: Uint8Array[]): Frame {
-  return { subarray: () => Buffer.concat(pieces) } as unknown as Frame
+  return { subarray: () => Buffer.concat(pieces), [Symbol.iterator]: () => pieces.values() } as unknown as Frame
 }
 
 it('encrypted messages go to the socket in one piece, with their length', async () => {

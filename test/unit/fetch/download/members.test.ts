@@ -6,9 +6,9 @@ it('wait longer for one that was found than for one that was only named, though 
   const members = new Members()
   members.meet('peer', false, MAX_PEERS, 0)
   expect([members.isUndecided(1), members.isUndecided(ANSWER_MS)]).toEqual([true, false])
-  expect(members.awaitsProvider(1)).toBe(false)
+  expect(members.awaitsAnswer(1)).toBe(false)
   expect(members.meet('peer', true, MAX_PEERS, 10)).toBeUndefined()
-  expect([members.awaitsProvider(ANSWER_MS), members.awaitsProvider(PROVIDER_ANSWER_MS)]).toEqual([true, false])
+  expect([members.awaitsAnswer(ANSWER_MS), members.awaitsAnswer(PROVIDER_ANSWER_MS)]).toEqual([true, false])
 })
 
 it('are met once, up to a limit, and not again soon after they have left', () => {

@@ -287,6 +287,13 @@ describe('a race', () => {
     expect(scene.role('b', 'claim')).toBe('racer')
   })
 
+  it('does not keep who has won it, and wants nothing more, from the next one', () => {
+    const scene = stalled()
+    scene.ask('b', 'claim')
+    expect(scene.role('b', 'nothing', 1)).toBe('none')
+    expect(scene.role('b', 'claim', 1)).toBe('racer')
+  })
+
   it('is not tried again before others, who may begin one now', () => {
     const scene = stalled()
     scene.ask('b', 'claim')
