@@ -1,25 +1,20 @@
-import { join } from 'node:path'
 import { noise } from '@chainsafe/libp2p-noise'
-import { generateKeyPair } from '@libp2p/crypto/keys'
 import { type Identify, identify } from '@libp2p/identify'
 import type { Libp2p, Stream } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
-import { pino } from 'pino'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { configSchema } from '../../config/schema.ts'
 import { frame } from '../../daemon/swarm/conversation.ts'
-import { SwarmDatastore } from '../../daemon/swarm/datastore.ts'
 import { Announcements } from '../../daemon/swarm/have/announcements.ts'
 import { HAVE_PROTOCOL } from '../../daemon/swarm/have/constants.ts'
-import { createNode } from '../../daemon/swarm/node.ts'
 import { TransferClient } from '../../daemon/swarm/transfer/client.ts'
 import { Bitfield } from '../../daemon/verify/bitfield.ts'
 import { chunkBytes } from '../../daemon/verify/chunk.ts'
 import { stateBytes } from '../../daemon/verify/state.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
+import { libp2pNode } from '../fixtures/libp2p-node.ts'
 import { TestSwarm, until } from '../fixtures/swarm.ts'
 
 const swarm = new TestSwarm()
@@ -103,19 +98,7 @@ describe('a peer that does not read what it is sent', () => {
   })
 
   test('loses the stream rather than fill the memory', async () => {
-    const datastore = new SwarmDatastore(join(await swarm.folder(), 'dht'))
-    await datastore.open()
-    cleanUp.push(() => datastore.close())
-    const node = await createNode({
-      config: configSchema.parse({ swarm: { mdns: false, listen: '127.0.0.1:0' } }).swarm,
-      privateKey: await generateKeyPair('Ed25519'),
-      datastore,
-      swarmKey: undefined,
-      gater: {},
-      log: pino({ level: 'silent' }),
-    })
-    cleanUp.push(() => node.stop())
-    await node.start()
+    const node = await libp2pNode()
     const opened = Promise.withResolvers<Stream>()
     await node.handle('/test/1', (stream) => opened.resolve(stream))
     const reader = await bareNode()

@@ -1,15 +1,10 @@
 import { createHash } from 'node:crypto'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { generateKeyPair } from '@libp2p/crypto/keys'
-import { pino } from 'pino'
 import { expect, it, onTestFinished } from 'vitest'
-import { configSchema } from '../../config/schema.ts'
-import { SwarmDatastore } from '../../daemon/swarm/datastore.ts'
-import { createNode } from '../../daemon/swarm/node.ts'
-import { type Digest, digestOf, hexOf } from '../../proxy/oci/digest.ts'
+import { digestOf, hexOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
+import { libp2pNode } from '../fixtures/libp2p-node.ts'
 import { TestSwarm, until } from '../fixtures/swarm.ts'
 
 /** Passes on what comes to a port. @returns its own port, and how often bytes came from who connects there */
@@ -46,7 +41,7 @@ it('a question to a peer is one packet: the answer before is acknowledged with t
   await delay(1000)
   const questions: number[] = []
   for (let i = 0; questions.length < 100; i++) {
-    const digest: Digest = digestOf(Buffer.from(`blob ${i}`))
+    const digest = digestOf(Buffer.from(`blob ${i}`))
     const before = relay.packets()
     await asker.swarm.claim(digest, { wish: 'nothing', held: 0 }, AbortSignal.timeout(5000))
     // Or two packets could come as one.
@@ -54,31 +49,11 @@ it('a question to a peer is one packet: the answer before is acknowledged with t
     // It coordinates about half of them itself.
     if (relay.packets() > before) questions.push(relay.packets() - before)
   }
-  expect(questions.sort()[50]).toBe(1)
+  expect(questions.sort((a, b) => a - b)[50]).toBe(1)
 })
 
 it('a peer that sends a lot has all the window that it needs, also where it is not read for a while', async () => {
-  const swarm = new TestSwarm()
-  onTestFinished(() => swarm.close())
-  const start = async () => {
-    const datastore = new SwarmDatastore(join(await swarm.folder(), 'dht'))
-    await datastore.open()
-    const node = await createNode({
-      config: configSchema.parse({ swarm: { mdns: false, listen: '127.0.0.1:0' } }).swarm,
-      privateKey: await generateKeyPair('Ed25519'),
-      datastore,
-      swarmKey: undefined,
-      gater: {},
-      log: pino({ level: 'silent' }),
-    })
-    await node.start()
-    onTestFinished(async () => {
-      await node.stop()
-      await datastore.close()
-    })
-    return node
-  }
-  const [reader, writer] = [await start(), await start()]
+  const [reader, writer] = [await libp2pNode(), await libp2pNode()]
   const size = 6 * 2 ** 20
   const hash = createHash('sha256')
   let received = 0

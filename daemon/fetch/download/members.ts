@@ -54,7 +54,7 @@ export class Members {
   }
 
   /** One that has taken back what it said says something else. @returns whether it takes part again */
-  takeBack(member: Member): boolean {
+  readmit(member: Member): boolean {
     if (this.#members.has(member.id)) return false
     if (this.size >= MAX_PEERS || member.introductions >= MAX_INTRODUCTIONS) return false
     this.#members.set(member.id, member)

@@ -155,7 +155,7 @@ export class Swarming {
   /** A peer that has taken back what it said says something else. @returns whether it takes part again */
   #returns(member: Member): boolean {
     const { signal, excluded } = this.#attempt
-    return !signal.aborted && !excluded.has(member.id) && this.#members.takeBack(member)
+    return !signal.aborted && !excluded.has(member.id) && this.#members.readmit(member)
   }
 
   /** Who fetches the blob from upstream, as the coordinator says. */

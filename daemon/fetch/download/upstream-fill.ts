@@ -65,7 +65,7 @@ export class UpstreamFill {
     return this.#error
   }
 
-  /** Whether it is not given to who asks. */
+  /** Whether upstream does not give the blob to who asks for it. */
   get isRefused(): boolean {
     return this.#error instanceof UpstreamError && refusals.has(this.#error.code)
   }

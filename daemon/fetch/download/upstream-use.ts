@@ -77,7 +77,7 @@ export class UpstreamUse {
     return this.#fill.hasFailed
   }
 
-  /** Whether it is not given to who asks. */
+  /** Whether upstream does not give the blob to who asks for it. */
   get isRefused(): boolean {
     return this.#fill.isRefused
   }

@@ -23,6 +23,6 @@ it('are met once, up to a limit, and not again soon after they have left', () =>
   expect(members.meet('one', false, 2, 3)).toBeUndefined()
   expect(members.meet('three', false, 2, 3)).toBeDefined()
   // What it says anew counts all the same, where there is room.
-  expect(members.takeBack(one)).toBe(true)
-  expect(members.takeBack(one)).toBe(false)
+  expect(members.readmit(one)).toBe(true)
+  expect(members.readmit(one)).toBe(false)
 })
