@@ -35,6 +35,12 @@ const registry = z.strictObject({
     .array(httpUrl)
     .default([])
     .describe('Token services on other domains that this registry may send us to, as URL prefixes.'),
+  insecureRedirects: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Follow redirects of content that has a digest from https to http. Whoever is on the way can see which layers are pulled; they are verified in any case.',
+    ),
   connectTimeout: timeoutText.optional().describe('Overrides upstream.connectTimeout for this registry.'),
   responseTimeout: timeoutText.optional().describe('Overrides upstream.responseTimeout for this registry.'),
   idleTimeout: timeoutText.optional().describe('Overrides upstream.idleTimeout for this registry.'),
@@ -120,7 +126,9 @@ export const configSchema = z.strictObject({
         .default('~/.docker/config.json')
         .describe('Docker config file with credentials (auths, credHelpers, credsStore); absent is fine.'),
       connectTimeout: timeout(5_000).describe('Until a connection to a registry stands.'),
-      responseTimeout: timeout(20_000).describe('Until the headers of a response are there.'),
+      responseTimeout: timeout(60_000).describe(
+        'Until the headers of a response are there. Registries that fetch an image themselves take their time.',
+      ),
       idleTimeout: timeout(20_000).describe('Longest silence within a body.'),
       attempts: z
         .number()

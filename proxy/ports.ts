@@ -22,6 +22,8 @@ export interface ContentRequest extends ClientRequest {
 
 export interface TagRequest extends ClientRequest {
   readonly tag: string
+  /** A digest that the tag was resolved to, and that could not be had. */
+  readonly doubted?: Digest | undefined
 }
 
 export interface ContentInfo {
@@ -44,11 +46,13 @@ export interface Content extends ContentInfo {
   close(): Promise<void>
 }
 
-/** What the registry routes need to answer for content by digest. Both throw {@link OciError} where it can't be had. */
+/** What the registry routes need to answer for content by digest. All throw {@link OciError} where it can't be had. */
 export interface ContentSource {
   open(request: ContentRequest): Promise<Content>
   /** As `open`, for HEAD: what is known without moving the content, if that can be told. */
   stat(request: ContentRequest): Promise<ContentInfo>
+  /** What this node has of it, if the client may have that; nobody is asked for the content. */
+  held(request: ContentRequest): Promise<ContentInfo | undefined>
 }
 
 export interface ResolvedTag {
@@ -75,8 +79,8 @@ export interface PassedOnResponse {
 export interface ListRequest extends ClientRequest {
   /** `tags/list` or `referrers/<digest>`. */
   readonly resource: 'tags/list' | `referrers/${Digest}`
-  /** Query parameters that the API defines for the resource. */
-  readonly query: URLSearchParams
+  /** As the client wrote it, without `?` and without what is the mirror's own; upstream reads it. */
+  readonly query: string
 }
 
 /** What the list routes need. Throws {@link OciError}. */

@@ -4,7 +4,7 @@ import type { ContentRequest } from '../../proxy/ports.ts'
 import { type Access, type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
 import type { Metadata } from '../store/metadata.ts'
 import { isOffline } from './errors.ts'
-import { withPatience } from './wait.ts'
+import { patienceWith, withPatience } from './wait.ts'
 
 /** Who asks, without the secret: the node itself, or a client by its `Authorization`. */
 export type Identity = 'node' | `client:${string}`
@@ -15,7 +15,7 @@ type Question = ContentRequest
 
 interface AccessOptions {
   readonly metadata: Pick<Metadata, 'grant' | 'putGrant' | 'deleteGrant'>
-  readonly upstream: Pick<Upstream, 'stat'>
+  readonly upstream: Pick<Upstream, 'stat' | 'isSilent'>
   /** Random key of this data directory; makes the identities in it useless elsewhere. */
   readonly identityKey: string
   /** How long a grant opens content without upstream being asked again, in ms. */
@@ -83,7 +83,8 @@ export class AccessControl {
     const age = at === undefined ? Number.POSITIVE_INFINITY : this.#now() - at
     if (inRepository && age < freshFor) return 'private'
     try {
-      const { access } = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
+      const limit = patienceWith(upstream, request.repository.registry, patience)
+      const { access } = await withPatience(limit, request.signal, (signal) => upstream.stat({ ...request, signal }))
       return await this.accepted(request, access)
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
@@ -97,10 +98,12 @@ export class AccessControl {
     const known = this.#publicities.get(key)
     if (known !== undefined && known.until > this.#now()) return known.isPublic
     const { kind, digest, repository } = request
+    const { upstream, patience } = this.#options
     let isPublic = false
     try {
-      await withPatience(this.#options.patience, request.signal, (signal) =>
-        this.#options.upstream.stat({ kind, digest, repository, anonymous: true, signal }),
+      const limit = patienceWith(upstream, repository.registry, patience)
+      await withPatience(limit, request.signal, (signal) =>
+        upstream.stat({ kind, digest, repository, anonymous: true, signal }),
       )
       isPublic = true
     } catch (error) {

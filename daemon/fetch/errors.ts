@@ -24,6 +24,7 @@ export function toOciError(error: unknown, subject: Subject, description: string
     case 'not-found':
       return new OciError(unknownCode[subject], `${description} is not known to its registry`, { cause })
     case 'unauthorized':
+    case 'refused':
       return new OciError('UNAUTHORIZED', error.message, {
         cause,
         headers: error.challenge === undefined ? {} : { 'WWW-Authenticate': error.challenge },

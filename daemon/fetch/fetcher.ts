@@ -21,7 +21,7 @@ import { Flight } from './flight.ts'
 import { passThrough } from './pass-through.ts'
 import { Sequence } from './sequence.ts'
 import { type BlobSource, peerSource, upstreamSource } from './source.ts'
-import { withPatience } from './wait.ts'
+import { patienceWith, withPatience } from './wait.ts'
 
 interface FetcherOptions {
   readonly store: BlobStore
@@ -93,10 +93,13 @@ export class Fetcher implements ContentSource {
   }
 
   async stat(request: ContentRequest): Promise<ContentInfo> {
+    return (await this.held(request)) ?? (await this.#statElsewhere(request))
+  }
+
+  async held(request: ContentRequest): Promise<ContentInfo | undefined> {
     try {
       const held = await this.#held(request)
-      if (held === undefined) return await this.#statElsewhere(request)
-      await held.close()
+      await held?.close()
       return held
     } catch (error) {
       throw this.#explain(error, request)
@@ -226,12 +229,13 @@ export class Fetcher implements ContentSource {
 
   /** HEAD of what is not held: upstream knows best and needs to move nothing; peers when it can't be asked. */
   async #statElsewhere(request: ContentRequest): Promise<ContentInfo> {
-    const { upstream, swarm, access, patience } = this.#options
+    const { upstream, swarm, access } = this.#options
+    const patience = patienceWith(upstream, request.repository.registry, this.#options.patience)
     try {
       const found = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
       return { ...found, origin: 'upstream' }
     } catch (error) {
-      if (!isOffline(error)) throw error
+      if (!isOffline(error)) throw this.#explain(error, request)
       const signal = AbortSignal.any([request.signal, AbortSignal.timeout(statLookupLimit)])
       for await (const peer of swarm.providers(request.digest, signal)) {
         if (signal.aborted) break
@@ -241,7 +245,7 @@ export class Fetcher implements ContentSource {
         const granted = found.access === 'public' ? 'public' : await access.check(request, isKnown)
         if (granted !== undefined) return { ...found, origin: 'peer' }
       }
-      throw error
+      throw this.#explain(error, request)
     }
   }
 

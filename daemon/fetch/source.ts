@@ -1,5 +1,6 @@
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../proxy/ports.ts'
+import { withoutFirst } from '../../proxy/upstream/bytes.ts'
 import type { Upstream } from '../../proxy/upstream/types.ts'
 import { PeerError, type PeerId, type Swarm } from '../swarm/ports.ts'
 import type { AccessControl } from './access.ts'
@@ -31,7 +32,8 @@ export function upstreamSource(upstream: Upstream, access: AccessControl, reques
     open: async (offset, signal) => {
       const opened = await upstream.open({ kind, digest, repository, authorization, offset, signal })
       const granted = await access.accepted({ ...request, signal }, opened.access)
-      return { ...opened, public: granted === 'public' }
+      const body = withoutFirst(offset - opened.start, opened.body)
+      return { ...opened, body, public: granted === 'public' }
     },
   }
 }

@@ -6,14 +6,14 @@ import type { Swarm } from '../swarm/ports.ts'
 import type { AccessControl, Identity } from './access.ts'
 import { isOffline, toOciError } from './errors.ts'
 import { FleetTags } from './fleet-tags.ts'
-import { waitFor } from './wait.ts'
+import { patienceWith, waitFor } from './wait.ts'
 
 interface TagsOptions {
   readonly metadata: Pick<Metadata, 'tag' | 'putTag'>
   readonly swarm: Pick<Swarm, 'tags' | 'claim'>
   /** Whether what peers have just heard from upstream is believed while upstream could be asked. */
   readonly trustPeers: boolean
-  readonly upstream: Pick<Upstream, 'resolveManifest'>
+  readonly upstream: Pick<Upstream, 'resolveManifest' | 'isSilent'>
   readonly access: Pick<AccessControl, 'identityOf' | 'accepted'>
   /** How long a confirmed tag is answered without asking upstream again, in ms. */
   readonly freshFor: number
@@ -55,11 +55,16 @@ export class Tags implements TagResolver {
     const identity = this.#options.access.identityOf(request)
     const known = await this.#options.metadata.tag(reference)
     const mine = known !== undefined && (known.public || known.identity === identity) ? known : undefined
-    if (mine !== undefined && this.#isFresh(mine)) return fresh(mine)
+    const { doubted } = request
+    if (mine !== undefined && mine.digest !== doubted && this.#isFresh(mine)) return fresh(mine)
     const asking = this.#ask(request, reference, identity)
+    // Those who know it have it from the same registry.
+    if (doubted !== undefined) return this.#settleDoubt(asking, reference, request)
     const lastConfirmed = () => this.#lastConfirmed(reference, mine, request.signal)
     try {
-      const answer = await waitFor(asking, this.#options.patience, request.signal)
+      const { upstream, patience } = this.#options
+      const limit = patienceWith(upstream, request.repository.registry, patience)
+      const answer = await waitFor(asking, limit, request.signal)
       if (answer !== undefined) return fresh(answer)
       const last = await lastConfirmed()
       if (last !== undefined) return last
@@ -75,13 +80,24 @@ export class Tags implements TagResolver {
     }
   }
 
+  async #settleDoubt(asking: Promise<TagRecord>, reference: string, { signal }: TagRequest): Promise<ResolvedTag> {
+    try {
+      const answer = await waitFor(asking, this.#options.patience, signal)
+      if (answer === undefined) throw new UpstreamError('unreachable', 'its registry does not answer')
+      return fresh(answer)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw toOciError(error, 'manifest', reference)
+    }
+  }
+
   #isFresh(tag: TagRecord): boolean {
     const age = this.#now() - tag.confirmedAt
     return age >= 0 && age < this.#options.freshFor
   }
 
   #ask(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {
-    const key = `${reference} ${identity}`
+    const key = `${reference} ${identity} ${request.doubted ?? ''}`
     const running = this.#asking.get(key)
     if (running !== undefined) return running
     const asking = this.#askFleet(request, reference, identity).finally(() => this.#asking.delete(key))
@@ -91,6 +107,7 @@ export class Tags implements TagResolver {
 
   /** One node of a fleet asks upstream, where the others believe it. */
   async #askFleet(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {
+    if (request.doubted !== undefined) return this.#askUpstream(request, reference, identity)
     const told = await this.#fleet?.freshFromPeers(reference, AbortSignal.timeout(resolveLimit))
     if (told !== undefined) {
       // It is known for this asker only: who may have the content is found out when it is asked for.
@@ -110,9 +127,9 @@ export class Tags implements TagResolver {
 
   async #askUpstream(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {
     const { metadata, upstream, access } = this.#options
-    const { repository, authorization, tag } = request
+    const { repository, authorization, tag, doubted } = request
     const signal = AbortSignal.timeout(resolveLimit)
-    const found = await upstream.resolveManifest({ repository, authorization, reference: tag, signal })
+    const found = await upstream.resolveManifest({ repository, authorization, reference: tag, doubted, signal })
     const asker = { kind: 'manifest', digest: found.digest, repository, authorization, signal } as const
     const granted = await access.accepted(asker, found.access)
     const record: TagRecord = {

@@ -1,4 +1,4 @@
-import { PatienceExceeded, UpstreamError } from '../../proxy/upstream/types.ts'
+import { PatienceExceeded, type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
 
 /**
  * Waits for something that goes on without us.
@@ -41,4 +41,12 @@ export async function withPatience<T>(
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** The share of its patience that a registry gets which answers nothing at present. */
+const silentShare = 0.2
+
+/** How long a registry is waited for where there may be another answer. @param patience for one that answers, in ms @returns ms */
+export function patienceWith(upstream: Pick<Upstream, 'isSilent'>, registry: string, patience: number): number {
+  return upstream.isSilent(registry) ? patience * silentShare : patience
 }

@@ -18,6 +18,14 @@ export const manifestMediaTypes: readonly string[] = [
 ]
 
 /**
+ * Whether a media type can be that of a manifest: one of those above, or of an artifact that defines its own. What servers
+ * say of any file (`text/plain`, `application/json`) is not.
+ */
+export function isManifestMediaType(type: string | undefined): type is string {
+  return type !== undefined && /^application\/(?:vnd|x|prs)[.][\w.+-]+$/.test(type)
+}
+
+/**
  * The media type of a manifest whose bytes are proven by digest. The type is not covered by the digest, so what the
  * bytes say of themselves (image-spec 1.1, `mediaType`) comes before what their sender said.
  * @param claimed the sender's `Content-Type`, if any

@@ -11,8 +11,10 @@ import {
 const defaultRegistry = 'docker.io'
 
 /**
- * The repository that a request means. Three ways of addressing are known, and the first two may come together:
+ * The repository that a request means. Three ways of addressing are known:
  * `?ns=<registry>` (distribution-spec, "Registry Proxying"), `/v2/<registry>/<name>/…`, and the bare name for docker.io.
+ * With the first, the path is the repository; where it begins with the very registry that `ns` names, that is left out, as
+ * containerd with `override_path` sends both.
  * @param path what stands between `/v2/` and the resource, not decoded
  * @param namespace the `ns` parameter, if there is one
  * @param known the closed list of registries; a name outside it is refused, as it would be an address to dial
@@ -27,11 +29,8 @@ export function parseRepository(path: string, namespace: string | undefined, kno
   }
   const slash = path.indexOf('/')
   const host = slash === -1 ? '' : path.slice(0, slash).toLowerCase()
-  const prefix = isRegistryName(host) ? canonicalRegistry(host) : undefined
-  const registry = namespace === undefined ? (prefix ?? defaultRegistry) : canonicalRegistry(namespace)
-  if (prefix !== undefined && prefix !== registry) {
-    throw new OciError('NAME_INVALID', `the path names the registry ${prefix}, but ns names ${registry.slice(0, 255)}`)
-  }
+  const first = isRegistryName(host) ? canonicalRegistry(host) : undefined
+  const registry = namespace === undefined ? (first ?? defaultRegistry) : canonicalRegistry(namespace)
   if (!known.has(registry)) {
     const shown = isRegistryName(registry) ? `the registry ${registry}` : 'the registry named by ns'
     throw new OciError(
@@ -39,6 +38,6 @@ export function parseRepository(path: string, namespace: string | undefined, kno
       `${shown} is not in this node's list: add it to "registries" in its configuration`,
     )
   }
-  const name = parseRepositoryName(prefix === undefined ? path : path.slice(slash + 1))
+  const name = parseRepositoryName(first === registry ? path.slice(slash + 1) : path)
   return { registry, name: canonicalRepository(registry, name) }
 }

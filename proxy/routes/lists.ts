@@ -11,7 +11,7 @@ interface ListRouteOptions {
 export function tagListRoute({ lists, registries }: ListRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, registries)
-    await passOn(ctx, lists, { ...target, resource: 'tags/list', query: pick(ctx, ['n', 'last']) })
+    await passOn(ctx, lists, { ...target, resource: 'tags/list', query: queryOf(ctx) })
   }
 }
 
@@ -20,13 +20,14 @@ export function referrersRoute({ lists, registries }: ListRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, registries)
     const resource = `referrers/${parseDigest(target.reference)}` as const
-    await passOn(ctx, lists, { ...target, resource, query: pick(ctx, ['artifactType', 'n', 'last', 'nextToken']) })
+    await passOn(ctx, lists, { ...target, resource, query: queryOf(ctx) })
   }
 }
 
-function pick(ctx: RegistryContext, names: readonly string[]): URLSearchParams {
-  const given = new URLSearchParams(ctx.querystring)
-  return new URLSearchParams([...given].filter(([name]) => names.includes(name)))
+/** The query as it came, but for the parameter that is the mirror's own: a cursor is what upstream takes for one. */
+function queryOf({ querystring }: Pick<RegistryContext, 'querystring'>): string {
+  const parts = querystring.split('&').filter((part) => part !== '' && !/^ns(?:=|$)/.test(part))
+  return parts.join('&')
 }
 
 async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequest): Promise<void> {
@@ -46,8 +47,9 @@ async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequ
 /** Upstream's link to the next page, leading through this mirror: the path and `ns` of the request, the query of the link. */
 function nextPage(link: string | undefined, ctx: Pick<RegistryContext, 'path' | 'query'>): string | undefined {
   const target = /<([^>]{1,4096})>\s*;[^,]*rel="?next"?/i.exec(link ?? '')?.[1]
-  if (target === undefined || !URL.canParse(target, 'http://upstream')) return undefined
-  const query = new URL(target, 'http://upstream').searchParams
-  if (typeof ctx.query.ns === 'string') query.set('ns', ctx.query.ns)
-  return `<${ctx.path}?${query}>; rel="next"`
+  if (target === undefined || !/^[!-~]+$/.test(target)) return undefined
+  const query = /\?([^#]*)/.exec(target)?.[1] ?? ''
+  const namespace = typeof ctx.query.ns === 'string' ? `ns=${encodeURIComponent(ctx.query.ns)}` : ''
+  const parts = [query, namespace].filter((part) => part !== '')
+  return `<${ctx.path}?${parts.join('&')}>; rel="next"`
 }

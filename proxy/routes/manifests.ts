@@ -1,6 +1,8 @@
 import { type Digest, isDigest, parseDigest } from '../oci/digest.ts'
+import { OciError } from '../oci/errors.ts'
+import { isManifestMediaType } from '../oci/manifest.ts'
 import { parseTag } from '../oci/name.ts'
-import type { ContentSource, ResolvedTag, TagResolver } from '../ports.ts'
+import type { ContentRequest, ContentSource, ResolvedTag, TagResolver } from '../ports.ts'
 import { parseTarget, type RegistryContext, type Target } from './context.ts'
 import { sendBody } from './send.ts'
 
@@ -16,43 +18,83 @@ export function manifestRoute({ content, tags, registries, onServed }: ManifestR
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, registries)
     const resolved = await resolve(tags, target)
-    const { digest, confirmedAt } = resolved
-    const { repository, authorization, signal } = target
-    const request = { kind: 'manifest', repository, digest, authorization, signal } as const
+    const { confirmedAt } = resolved
     if (confirmedAt !== undefined) ctx.set('Warning', staleWarning(target, confirmedAt))
-    ctx.set({ 'Docker-Content-Digest': digest, ETag: `"${digest}"` })
     if (ctx.method === 'HEAD') {
-      const info = isComplete(resolved) ? resolved : await content.stat(request)
-      ctx.state.facts.source = 'origin' in info ? info.origin : 'upstream'
-      describe(ctx, info)
-      return
+      const info = await inform(content, target, resolved)
+      if (info !== undefined) {
+        ctx.state.facts.source = 'origin' in info ? info.origin : 'upstream'
+        describe(ctx, resolved.digest, info)
+        return
+      }
     }
-    const opened = await content.open(request)
+    const { opened, digest } = await open({ content, tags }, target, resolved)
     try {
       ctx.state.facts.source = opened.origin
-      describe(ctx, opened)
-      await sendBody(ctx, opened.read(0, undefined, signal), onServed)
+      describe(ctx, digest, opened)
+      if (ctx.method !== 'HEAD') await sendBody(ctx, opened.read(0, undefined, target.signal), onServed)
     } finally {
       await opened.close()
     }
   }
 }
 
-function describe(ctx: RegistryContext, { mediaType, size }: Pick<ResolvedTag, 'mediaType' | 'size'>): void {
+/** What HEAD tells: by the manifest itself where it is here, else as upstream has it. Undefined where nobody says its type. */
+async function inform(content: ContentSource, target: Target, resolved: ResolvedTag) {
+  const request = contentRequest(target, resolved.digest)
+  const held = await content.held(request)
+  if (held !== undefined) return held
+  // A HEAD by tag was answered by upstream's HEAD, which costs nobody a pull; nothing more is asked then.
+  if (isComplete(resolved)) return resolved
+  const info = await content.stat(request)
+  return isManifestMediaType(info.mediaType) ? info : undefined
+}
+
+/** Statuses of content that can't be had, which may be because its digest is wrong. */
+const unavailable: ReadonlySet<number> = new Set([404, 503])
+
+/** Opens the manifest. A tag's digest is what HEAD said of it; where that can't be had, the tag's own bytes decide. */
+async function open(
+  { content, tags }: Pick<ManifestRouteOptions, 'content' | 'tags'>,
+  target: Target,
+  resolved: ResolvedTag,
+) {
+  const { digest, confirmedAt } = resolved
+  try {
+    return { opened: await content.open(contentRequest(target, digest)), digest }
+  } catch (error) {
+    const mayBeWrong = confirmedAt === undefined && error instanceof OciError && unavailable.has(error.status)
+    if (!mayBeWrong || isDigest(target.reference) || target.signal.aborted) throw error
+    const again = await resolve(tags, target, digest).catch(() => resolved)
+    if (again.digest === digest) throw error
+    return { opened: await content.open(contentRequest(target, again.digest)), digest: again.digest }
+  }
+}
+
+function contentRequest({ repository, authorization, signal }: Target, digest: Digest): ContentRequest {
+  return { kind: 'manifest', repository, digest, authorization, signal }
+}
+
+function describe(
+  ctx: RegistryContext,
+  digest: Digest,
+  { mediaType, size }: Pick<ResolvedTag, 'mediaType' | 'size'>,
+): void {
   ctx.status = 200
+  ctx.set({ 'Docker-Content-Digest': digest, ETag: `"${digest}"` })
   ctx.set('Content-Type', mediaType ?? 'application/octet-stream')
   if (size !== undefined) ctx.length = size
 }
 
-async function resolve(tags: TagResolver, target: Target): Promise<ResolvedTag> {
+async function resolve(tags: TagResolver, target: Target, doubted?: Digest): Promise<ResolvedTag> {
   const { reference, ...request } = target
   if (isDigest(reference) || reference.includes(':')) return { digest: parseDigest(reference) }
-  return tags.resolve({ ...request, tag: parseTag(reference) })
+  return tags.resolve({ ...request, tag: parseTag(reference), doubted })
 }
 
-/** A HEAD by tag was answered by upstream's HEAD, which costs nobody a pull; nothing more is asked then. */
+/** Whether upstream has said all that a client wants to know of a tag. */
 function isComplete(resolved: ResolvedTag): resolved is { digest: Digest; mediaType: string; size: number } {
-  return resolved.mediaType !== undefined && resolved.size !== undefined
+  return isManifestMediaType(resolved.mediaType) && resolved.size !== undefined
 }
 
 /** distribution-spec 1.1, "Warnings": the way to tell a person something. */

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import type { Repository } from '../oci/name.ts'
-import { parseChallenges } from './challenge.ts'
+import { type Challenge, parseChallenges } from './challenge.ts'
 import type { CredentialStore } from './credentials.ts'
 import { type Credentials, passwordFrom } from './docker-config.ts'
 import { abortedError } from './errors.ts'
-import type { Registry } from './registry.ts'
+import { discard, exchange } from './exchange.ts'
+import type { Host } from './host.ts'
+import { Recent } from './recent.ts'
 import { basicAuthorization, requestToken } from './token.ts'
 import { UpstreamError, type UpstreamRequest } from './types.ts'
 
@@ -26,13 +27,12 @@ export interface Grant {
   readonly expiresAt: number
 }
 
-export interface ChallengedRequest {
-  readonly registry: Registry
+interface ChallengedRequest {
+  readonly host: Host
   readonly requestor: Requestor
-  readonly repository: Repository
-  /** The registry's `WWW-Authenticate`. */
+  /** The host's `WWW-Authenticate`. */
   readonly challenge: string | undefined
-  /** What the registry did not take, if something was sent. */
+  /** What the host did not take, if something was sent. */
   readonly rejected: Grant | undefined
   readonly signal: AbortSignal
 }
@@ -43,6 +43,18 @@ const maxGrants = 1_000
 /** How long Basic is sent without having been asked for again, in ms. A repository may become public. */
 const basicLifetime = 300_000
 
+/** How long credentials that opened nothing are not tried again after the same refusal, in ms. */
+const inVainLifetime = 60_000
+
+/** How long it is remembered how a registry asks for credentials, in ms. */
+const challengeLifetime = 600_000
+
+/** Registries whose challenge is remembered; the oldest are forgotten. */
+const maxChallenges = 200
+
+/** Where a registry does not say how it wants to be asked. */
+const basicChallenge = 'Basic realm="registry"'
+
 /** Answers registries' challenges and keeps what they granted. */
 export class Authorizer {
   readonly #credentials: CredentialStore
@@ -51,6 +63,8 @@ export class Authorizer {
   readonly #signal: AbortSignal
   readonly #grants = new Map<string, Grant>()
   readonly #flights = new Map<string, Promise<Grant>>()
+  readonly #inVain: Recent
+  readonly #challenges = new Map<string, { readonly challenge: string | undefined; readonly until: number }>()
 
   /**
    * @param headers go with requests for tokens
@@ -66,6 +80,7 @@ export class Authorizer {
     this.#headers = headers
     this.#now = now
     this.#signal = signal
+    this.#inVain = new Recent(inVainLifetime, maxGrants, now)
   }
 
   /** @param authorization a client's header, if it sent one */
@@ -83,9 +98,10 @@ export class Authorizer {
   }
 
   /** What to send with a request from the start. */
-  known(registry: Registry, requestor: Requestor, repository: Repository): Grant | undefined {
-    if (requestor.kind === 'token') return requestor.grant
-    const key = grantKey(registry, requestor, repository)
+  known(host: Host, requestor: Requestor): Grant | undefined {
+    // What a client brought is for the registry that it meant.
+    if (requestor.kind === 'token') return host.isElsewhere ? undefined : requestor.grant
+    const key = grantKey(host, requestor)
     const grant = this.#grants.get(key)
     this.#grants.delete(key)
     if (grant === undefined || grant.expiresAt <= this.#now()) return undefined
@@ -93,16 +109,63 @@ export class Authorizer {
     return grant
   }
 
+  /** A grant is not taken any more. */
+  forget(host: Host, requestor: Requestor, grant: Grant): void {
+    if (requestor.kind === 'token') return
+    const key = grantKey(host, requestor)
+    if (this.#grants.get(key)?.authorization === grant.authorization) this.#grants.delete(key)
+  }
+
+  /** Whether a challenge is of a kind that can be answered. */
+  canAnswer(challenge: string | undefined): boolean {
+    return parseChallenges(challenge).some(({ scheme }) => scheme === 'bearer' || scheme === 'basic')
+  }
+
+  /** Whether there is something to prove to the host that it has not been told. */
+  async hasCredentials(host: Host, requestor: Requestor): Promise<boolean> {
+    return (
+      requestor.kind !== 'token' && (await this.#credentialsFor({ host, requestor, rejected: undefined })) !== undefined
+    )
+  }
+
+  /** Whether credentials may be tried after a refusal that may have another reason; not where that was in vain a moment ago. */
+  mayTryAgain(host: Host, requestor: Requestor): boolean {
+    return requestor.kind !== 'token' && !this.#inVain.has(grantKey(host, requestor))
+  }
+
+  triedInVain(host: Host, requestor: Requestor): void {
+    if (requestor.kind !== 'token') this.#inVain.add(grantKey(host, requestor))
+  }
+
+  /** How a host that refuses without a challenge asks for credentials: as at the root of its API (distribution-spec 1.1, end-1). */
+  async challengeOf(host: Host, signal: AbortSignal): Promise<string> {
+    const kept = this.#challenges.get(host.name)
+    if (kept !== undefined && kept.until > this.#now()) return kept.challenge ?? basicChallenge
+    const { agent, responseTimeout, idleTimeout } = host.via
+    const url = new URL(`${host.endpoint.href.replace(/\/$/, '')}/v2/`)
+    const request = { method: 'GET', url, headers: this.#headers, responseTimeout, idleTimeout, signal } as const
+    const response = await exchange(agent, request).catch(() => undefined)
+    if (signal.aborted) throw abortedError(signal)
+    const header = response?.status === 401 ? response.headers.get('www-authenticate') : undefined
+    if (response !== undefined) await discard(response)
+    const challenge = this.canAnswer(header) ? header : undefined
+    this.#challenges.delete(host.name)
+    this.#challenges.set(host.name, { challenge, until: this.#now() + challengeLifetime })
+    const [oldest] = this.#challenges.keys()
+    if (this.#challenges.size > maxChallenges && oldest !== undefined) this.#challenges.delete(oldest)
+    return challenge ?? basicChallenge
+  }
+
   /**
-   * What to send after a 401. Requests for the same repository on behalf of the same identity share one flight.
+   * What to send after a challenge. Requests for the same repository on behalf of the same identity share one flight.
    * @throws {UpstreamError}
    */
   answer(request: ChallengedRequest): Promise<Grant> {
-    const { registry, requestor, repository, rejected, signal } = request
+    const { host, requestor, rejected, signal } = request
     if (requestor.kind === 'token') {
-      return Promise.reject(unauthorized(request, `${registry.name} does not take the client's token`))
+      return Promise.reject(unauthorized(request, `${host.name} does not take the client's token`))
     }
-    const key = grantKey(registry, requestor, repository)
+    const key = grantKey(host, requestor)
     const known = this.#grants.get(key)
     // Another request may have renewed it in the meantime.
     if (known !== undefined && known.authorization !== rejected?.authorization) return Promise.resolve(known)
@@ -118,40 +181,56 @@ export class Authorizer {
   }
 
   async #obtain(request: ChallengedRequest): Promise<Grant> {
-    const { registry, repository, rejected } = request
+    const { host, rejected } = request
     const challenges = parseChallenges(request.challenge)
     const credentials = await this.#credentialsFor(request)
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer')
-    if (bearer !== undefined) {
-      const { value, expiresAt } = await requestToken(registry, {
-        challenge: bearer,
-        scope: `repository:${repository.name}:pull`,
-        credentials,
-        headers: this.#headers,
-        now: this.#now,
-        signal: this.#signal,
-      }).catch((error: UpstreamError) => {
-        // What a token service says no to is who asks. The registry's challenge tells a client how to say that.
-        throw ['unauthorized', 'denied'].includes(error.code) ? unauthorized(request, error.message) : error
-      })
-      return { authorization: `Bearer ${value}`, credentialed: credentials !== undefined, expiresAt }
-    }
+    if (bearer !== undefined) return this.#obtainToken(request, bearer, credentials)
     if (!challenges.some(({ scheme }) => scheme === 'basic')) {
-      throw unauthorized(request, `${registry.name} asks for authentication in a way that layerd does not know`)
+      throw unauthorized(request, `${host.name} asks for authentication in a way that layerd does not know`)
     }
     if (credentials?.kind !== 'password') {
-      throw unauthorized(request, `${registry.name} wants a user name and password, and layerd has none for it`)
+      throw unauthorized(request, `${host.name} wants a user name and password, and layerd has none for it`)
     }
     const authorization = basicAuthorization(credentials)
     if (authorization === rejected?.authorization) {
-      throw unauthorized(request, `${registry.name} does not take this user name and password for ${repository.name}`)
+      throw unauthorized(request, `${host.name} does not take this user name and password for ${host.repository}`)
     }
     return { authorization, credentialed: true, expiresAt: this.#now() + basicLifetime }
   }
 
-  async #credentialsFor({ registry, requestor, rejected }: ChallengedRequest): Promise<Credentials | undefined> {
-    if (requestor.kind === 'client') return requestor.credentials
-    return requestor.kind === 'node' ? await this.#credentials.find(registry, rejected !== undefined) : undefined
+  async #obtainToken(
+    request: ChallengedRequest,
+    challenge: Challenge,
+    credentials: Credentials | undefined,
+  ): Promise<Grant> {
+    try {
+      const { value, expiresAt } = await requestToken(request.host, {
+        challenge,
+        scope: `repository:${request.host.repository}:pull`,
+        credentials,
+        headers: this.#headers,
+        now: this.#now,
+        signal: this.#signal,
+      })
+      return { authorization: `Bearer ${value}`, credentialed: credentials !== undefined, expiresAt }
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error
+      // What a token service says no to is who asks. The registry's challenge tells a client how to say that.
+      if (error.code === 'unauthorized' || error.code === 'denied') throw unauthorized(request, error.message)
+      // A token service that layerd does not trust with credentials is the client's to trust.
+      if (error.code === 'refused') throw new UpstreamError('refused', error.message, { challenge: request.challenge })
+      throw error
+    }
+  }
+
+  async #credentialsFor({
+    host,
+    requestor,
+    rejected,
+  }: Pick<ChallengedRequest, 'host' | 'requestor' | 'rejected'>): Promise<Credentials | undefined> {
+    if (requestor.kind === 'client') return host.isElsewhere ? undefined : requestor.credentials
+    return requestor.kind === 'node' ? await this.#credentials.find(host, rejected !== undefined) : undefined
   }
 
   #keep(key: string, grant: Grant): Grant {
@@ -162,8 +241,8 @@ export class Authorizer {
   }
 }
 
-function grantKey(registry: Registry, requestor: { readonly key: string }, repository: Repository): string {
-  return `${registry.name} ${repository.name} ${requestor.key}`
+function grantKey(host: Host, requestor: { readonly key: string }): string {
+  return `${host.name} ${host.repository} ${requestor.key}`
 }
 
 function unauthorized({ challenge }: ChallengedRequest, message: string): UpstreamError {

@@ -1,12 +1,19 @@
+/** How long a registry that lets a request wait counts as one that hangs, in ms, unless it answers another one. */
+const silenceLasts = 30_000
+
 /**
  * Remembers that a registry could not be reached, so that being offline is not waiting for time-outs: for some time
  * requests are refused at once, then one may try, and the others follow it.
+ *
+ * A registry that accepts connections is not away, however long it lets one request wait: it is asked for whatever nobody
+ * else has. That it answers nothing at all is remembered for those who have another answer at hand.
  */
 export class Breaker {
   readonly #offlineFor: number
   readonly #now: () => number
   #openUntil: number | undefined
   #probing = false
+  #silentUntil = Number.NEGATIVE_INFINITY
   #answeredAt = Number.NEGATIVE_INFINITY
 
   /** @param offlineFor ms */
@@ -31,13 +38,24 @@ export class Breaker {
   answered(): void {
     this.#answeredAt = this.#now()
     this.#openUntil = undefined
+    this.#silentUntil = Number.NEGATIVE_INFINITY
   }
 
   /**
-   * A request got no answer. One that hung while others were answered says nothing of the registry.
+   * A request could not be sent, or was cut off. One that failed while others were answered says nothing of the registry.
    * @param began when it was first tried, in ms
    */
   failed(began: number): void {
     if (this.#answeredAt < began) this.#openUntil = this.#now() + this.#offlineFor
+  }
+
+  /** A request got no answer in its time. @param began when it was first tried, in ms */
+  hung(began: number): void {
+    if (this.#answeredAt < began) this.#silentUntil = this.#now() + silenceLasts
+  }
+
+  /** Whether the registry takes requests and answers none. */
+  get isSilent(): boolean {
+    return this.#now() < this.#silentUntil
   }
 }

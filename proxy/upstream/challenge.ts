@@ -31,8 +31,10 @@ export function parseChallenges(header: string | undefined): readonly Challenge[
     if (params !== undefined && pair !== null) {
       const name = (pair[1] ?? '').toLowerCase()
       const value = pair[2]?.replace(/\\(.)/gs, '$1') ?? pair[3] ?? ''
-      // A parameter must occur once; a second one is somebody's attempt to confuse.
-      if (!params.has(name)) params.set(name, value)
+      const before = params.get(name)
+      // A parameter must occur once; a second one is somebody's attempt to confuse. Scopes are a list, however it is written.
+      if (before === undefined) params.set(name, value)
+      else if (name === 'scope') params.set(name, `${before} ${value}`)
       continue
     }
     const name = take(scheme)?.[1]

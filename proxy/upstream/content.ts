@@ -1,8 +1,12 @@
-import { algorithmOf, type Digest, isDigest } from '../oci/digest.ts'
-import { parseContentRange } from '../oci/range.ts'
+import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts'
+import { manifestMediaType } from '../oci/manifest.ts'
+import { type ByteRange, parseContentRange } from '../oci/range.ts'
 import { contentLength, contentType, statusError } from './answers.ts'
+import { withoutFirst } from './bytes.ts'
+import { codingsOf, decoded, hashed, isDecodingError } from './encoding.ts'
 import { abortedError, reasonOf, TransientError } from './errors.ts'
-import type { HttpHeaders, HttpResponse } from './exchange.ts'
+import type { HttpHeaders } from './exchange.ts'
+import type { UpstreamLogger } from './registry.ts'
 import { backoff, pause, type Timing } from './retry.ts'
 import type { RegistryRequest, RegistryResponse, Sender } from './send.ts'
 import { UpstreamError } from './types.ts'
@@ -10,9 +14,10 @@ import { UpstreamError } from './types.ts'
 /** A transfer that broke after at least this many bytes was getting on: failures before it don't count any more. */
 const progressBytes = 1024 * 1024
 
-export interface ContentRequest extends Omit<RegistryRequest, 'method' | 'findDefect'> {
-  /** What the content must be; undefined for a tag. */
-  readonly digest: Digest | undefined
+/** What is called HTML is read into memory up to this size, to see whether it is the content or a page for people. */
+const maxPageBytes = 1024 * 1024
+
+export interface ContentRequest extends Omit<RegistryRequest, 'method' | 'examine' | 'isTentative'> {
   /** Longest content to take, in bytes. */
   readonly limit: number
   /** The last byte wanted; undefined for all to the end. */
@@ -21,8 +26,8 @@ export interface ContentRequest extends Omit<RegistryRequest, 'method' | 'findDe
 
 export interface OpenedContent {
   readonly response: RegistryResponse
-  /** Bytes at the front of the body that come before those asked for. */
-  readonly skip: number
+  /** Where the body begins in the content: before what was asked for where the registry gives no ranges. */
+  readonly start: number
   /** Size of the whole content in bytes, where it is known. */
   readonly size: number | undefined
 }
@@ -31,7 +36,10 @@ export interface ContentContext {
   readonly sender: Sender
   readonly attempts: number
   readonly timing: Timing
+  readonly logger: UpstreamLogger
 }
+
+const nothing: RegistryResponse['body'] = { async *[Symbol.asyncIterator]() {}, cancel: () => {} }
 
 /** `Docker-Content-Digest`, where it is a digest. */
 export function digestHeader(headers: HttpHeaders): Digest | undefined {
@@ -39,57 +47,204 @@ export function digestHeader(headers: HttpHeaders): Digest | undefined {
   return isDigest(text) ? text : undefined
 }
 
-/** What shows, before the body is read, that an answer is not the content asked for. */
-export function defectOf(response: HttpResponse, digest: Digest | undefined): string | undefined {
-  const { headers } = response
-  const said = digestHeader(headers)
-  const sameAlgorithm = said !== undefined && digest !== undefined && algorithmOf(said) === algorithmOf(digest)
-  if (sameAlgorithm && said !== digest) return 'other content'
-  return contentType(headers) === 'text/html' && !sameAlgorithm ? 'an HTML page' : undefined
-}
-
 /**
- * Asks for content from `offset` on.
+ * Asks for content from `offset` on. A registry that does not give a range of it is asked for the whole, and remembered.
  * @throws {UpstreamError}
  */
 export async function openContent(
+  context: ContentContext,
+  request: ContentRequest,
+  offset: number,
+): Promise<OpenedContent> {
+  const { registry, end } = request
+  const isPart = offset > 0 || end !== undefined
+  if (!isPart || registry.habits.has('no-ranges')) return openWhole(context, request, offset)
+  try {
+    return await openPart(context, request, { start: offset, end })
+  } catch (error) {
+    if (!isAboutRange(error)) throw error
+    const whole = await openWhole(context, request, offset)
+    const isNews =
+      error instanceof TransientError ? registry.habits.suspect('no-ranges') : registry.habits.learn('no-ranges')
+    if (isNews) {
+      const reason = error.message
+      context.logger.warn(
+        { registry: registry.name, reason },
+        'a registry gives no ranges; it is asked for the whole from now on',
+      )
+    }
+    return whole
+  }
+}
+
+/** Whether a request for the whole may succeed where one for a range failed. */
+function isAboutRange(error: unknown): error is UpstreamError {
+  if (!(error instanceof UpstreamError)) return false
+  if (error.code === 'unreachable') return error instanceof TransientError && !error.isSlow
+  return error.code === 'broken' || error.code === 'denied' || error.code === 'not-found'
+}
+
+async function openWhole(
   { sender, timing }: ContentContext,
   request: ContentRequest,
   offset: number,
 ): Promise<OpenedContent> {
-  const { registry, what, digest, limit, end } = request
-  const response = await sender.send({
-    ...request,
-    method: 'GET',
-    headers:
-      offset === 0 && end === undefined
-        ? request.headers
-        : { ...request.headers, range: `bytes=${offset}-${end ?? ''}` },
-    findDefect: (answer) => defectOf(answer, digest) ?? wrongRange(answer, offset),
-  })
-  const { status, headers } = response
-  const opened = { response, skip: status === 200 ? offset : 0, size: sizeOf(status, headers) }
-  // Everything was received already, and the registry says so (RFC 9110, 15.5.17).
-  const isAtEnd = status === 416 && opened.size === offset
-  if (status !== 200 && status !== 206 && !isAtEnd) throw await statusError(response, registry.name, what, timing.now())
-  if (opened.size !== undefined && opened.size > limit) {
-    response.body.cancel()
-    throw tooLong(request)
+  const { registry, what } = request
+  const response = await sender.send({ ...request, method: 'GET', examine: (answer) => examined(answer, request) })
+  const { status } = response
+  const isWhole =
+    status === 200 || (status === 206 && parseContentRange(response.headers.get('content-range'))?.start === 0)
+  if (!isWhole) throw await statusError(response, registry.name, what, timing.now())
+  const size = sizeOf(response, request)
+  checkSize(request, response, size, offset)
+  return { response, start: 0, size }
+}
+
+/** @param end of the range, inclusive; undefined for the content's */
+async function openPart(
+  { sender, timing }: ContentContext,
+  request: ContentRequest,
+  { start, end }: { readonly start: number; readonly end: number | undefined },
+): Promise<OpenedContent> {
+  const { registry, what } = request
+  const headers = { ...request.headers, range: `bytes=${start}-${end ?? ''}` }
+  const response = await sender.send({ ...request, method: 'GET', headers, isTentative: true })
+  const { status } = response
+  if (status === 200) {
+    // The range was ignored, as RFC 9110, 14.2, allows.
+    const size = sizeOf(response, request)
+    checkSize(request, response, size, start)
+    return { response, start: 0, size }
   }
-  return opened
+  if (status === 206) {
+    const range = usableRange(response, start)
+    if (range !== undefined) {
+      checkSize(request, response, range.size, start)
+      return { response, start, size: range.size }
+    }
+    response.body.cancel()
+    throw new UpstreamError('broken', `${registry.name} answered with another range than was asked for of ${what}`)
+  }
+  const total = /^bytes \*\/(\d{1,15})$/i.exec(response.headers.get('content-range') ?? '')?.[1]
+  // Everything was received already, and the registry says so (RFC 9110, 15.5.17).
+  if (status === 416 && total === String(start)) {
+    response.body.cancel()
+    return { response: { ...response, body: nothing }, start, size: start }
+  }
+  throw await statusError(response, registry.name, what, timing.now())
 }
 
-function wrongRange({ status, headers }: HttpResponse, offset: number): string | undefined {
-  if (status === 200) return undefined
-  if (status !== 206) return `status ${status}`
-  return parseContentRange(headers.get('content-range'))?.start === offset ? undefined : 'another range'
+/** What a 206 holds, if that can be told and begins where it is to begin. */
+function usableRange(
+  { headers }: RegistryResponse,
+  start: number,
+): (ByteRange & { readonly size?: number }) | undefined {
+  const range = parseContentRange(headers.get('content-range'))
+  if (range?.start !== start || codingsOf(headers).length > 0) return undefined
+  const length = contentLength(headers)
+  return length === undefined || length === range.end + 1 - range.start ? range : undefined
 }
 
-function sizeOf(status: number, headers: HttpHeaders): number | undefined {
-  if (status === 200) return contentLength(headers)
-  if (status === 206) return parseContentRange(headers.get('content-range'))?.size
-  const size = /^bytes \*\/(\d{1,15})$/i.exec(headers.get('content-range') ?? '')?.[1]
-  return size === undefined ? undefined : Number(size)
+function checkSize(
+  request: ContentRequest,
+  response: RegistryResponse,
+  size: number | undefined,
+  offset: number,
+): void {
+  if (size === undefined || (size <= request.limit && offset <= size)) return
+  response.body.cancel()
+  if (size > request.limit) throw tooLong(request)
+  const { registry, what } = request
+  throw new UpstreamError(
+    'broken',
+    `${registry.name} has ${size} bytes of ${what}, of which ${offset} were received before`,
+  )
+}
+
+/** Size of content that is given whole. */
+function sizeOf({ headers }: RegistryResponse, request: ContentRequest): number | undefined {
+  const { size } = parseContentRange(headers.get('content-range')) ?? {}
+  return codingsIn(headers, request).length > 0 ? undefined : (size ?? contentLength(headers))
+}
+
+function codingsIn(headers: HttpHeaders, { registry }: ContentRequest): readonly string[] {
+  return registry.habits.has('mislabels') ? [] : codingsOf(headers)
+}
+
+/**
+ * What is called HTML may be the content all the same, or a page for people (a login, a maintenance notice): the bytes decide.
+ * @returns the answer, or what is wrong with it
+ */
+async function examined(response: RegistryResponse, request: ContentRequest): Promise<RegistryResponse | string> {
+  const { status, headers } = response
+  const { digest } = request
+  if (status !== 200 && status !== 206) return `status ${status}`
+  if (status === 206 || contentType(headers) !== 'text/html') return response
+  if (digest !== undefined && digestHeader(headers) === digest) return response
+  const codings = codingsIn(headers, request)
+  const body = codings.length > 0 ? decoded(response.body, codings) : response.body
+  const { first, all } = await peek(body, maxPageBytes)
+  const isContent =
+    first === undefined ||
+    (digest === undefined
+      ? manifestMediaType(first, undefined) !== undefined
+      : digestOf(first, algorithmOf(digest)) === digest)
+  if (!isContent) return 'an HTML page'
+  const plain: Record<string, string | undefined> = { 'content-encoding': undefined }
+  if (codings.length > 0) plain['content-length'] = undefined
+  return {
+    ...response,
+    headers: headers.with(plain),
+    body: { [Symbol.asyncIterator]: all, cancel: () => response.body.cancel() },
+  }
+}
+
+/** Reads a body ahead. `first` is all of it, where that is at most `limit` bytes; `all` gives the whole in any case. */
+async function peek(body: AsyncIterable<Uint8Array>, limit: number) {
+  const chunks: Uint8Array[] = []
+  const rest = body[Symbol.asyncIterator]()
+  let length = 0
+  let isOver = false
+  while (length <= limit && !isOver) {
+    const next = await rest.next()
+    if (next.done === true) isOver = true
+    else {
+      chunks.push(next.value)
+      length += next.value.length
+    }
+  }
+  return {
+    first: isOver ? Buffer.concat(chunks) : undefined,
+    async *all(): AsyncGenerator<Uint8Array, void> {
+      yield* chunks
+      try {
+        for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
+      } finally {
+        await rest.return?.()
+      }
+    },
+  }
+}
+
+/** The bytes of an opened body, freed of codings. */
+function bytesOf(
+  { response, start }: OpenedContent,
+  context: ContentContext,
+  request: ContentRequest,
+): AsyncIterable<Uint8Array> {
+  const codings = codingsIn(response.headers, request)
+  if (codings.length === 0) return response.body
+  const body = decoded(response.body, codings)
+  const { digest } = request
+  return start > 0 || digest === undefined ? body : hashed(body, digest, () => mislabelled(context, request))
+}
+
+function mislabelled({ logger }: ContentContext, { registry, what }: ContentRequest): void {
+  if (!registry.habits.learn('mislabels')) return
+  logger.warn(
+    { registry: registry.name, what },
+    'a registry says Content-Encoding of bytes that are not encoded; it is not believed from now on',
+  )
 }
 
 /**
@@ -113,7 +268,7 @@ export async function* readContent(
     const began = position
     let failure: unknown
     try {
-      for await (const chunk of skipped(opened)) {
+      for await (const chunk of withoutFirst(position - opened.start, bytesOf(opened, context, request))) {
         // A registry without ranges sends more than was asked for.
         const wanted = end === undefined ? chunk : chunk.subarray(0, end + 1 - position)
         position += wanted.length
@@ -127,6 +282,7 @@ export async function* readContent(
       if (signal.aborted) throw abortedError(signal)
       if (error instanceof UpstreamError) throw error
       if (isAtEnd()) return
+      if (isDecodingError(error)) mislabelled(context, request)
       failure = error
     }
     failures = position - began >= progressBytes ? 1 : failures + 1
@@ -138,18 +294,6 @@ export async function* readContent(
       throw new UpstreamError('broken', `${registry.name} says ${size} bytes first and ${opened.size} then for ${what}`)
     }
     size ??= opened.size
-  }
-}
-
-async function* skipped({ response, skip }: OpenedContent): AsyncGenerator<Uint8Array, void> {
-  if (response.status === 416) {
-    response.body.cancel()
-    return
-  }
-  let left = skip
-  for await (const chunk of response.body) {
-    if (chunk.length > left) yield left === 0 ? chunk : chunk.subarray(left)
-    left = Math.max(0, left - chunk.length)
   }
 }
 

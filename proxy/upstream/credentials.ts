@@ -8,7 +8,8 @@ import {
   parseDockerConfig,
   serverUrlOf,
 } from './docker-config.ts'
-import type { Registry, UpstreamLogger } from './registry.ts'
+import type { Host } from './host.ts'
+import type { UpstreamLogger } from './registry.ts'
 
 /** How long a helper's answer, or its failure, is good for, in ms. Clouds' secrets live for hours. */
 const helperAnswerLifetime = 300_000
@@ -55,10 +56,13 @@ export class CredentialStore {
    * it is looked up by the endpoint, so that Docker Hub's password is not sent to somebody's mirror of it.
    * @param fresh ask a helper again, because what it gave last was rejected
    */
-  async find(registry: Registry, fresh: boolean): Promise<Credentials | undefined> {
-    if (registry.credentials !== undefined) return registry.credentials
+  async find(
+    { credentials, endpoint }: Pick<Host, 'credentials' | 'endpoint'>,
+    fresh: boolean,
+  ): Promise<Credentials | undefined> {
+    if (credentials !== undefined) return credentials
     await this.version()
-    const host = canonicalRegistry(registry.endpoint.host)
+    const host = canonicalRegistry(endpoint.host)
     const config = this.#config
     const helper = config.credHelpers.get(host)
     if (helper !== undefined) return this.#ask(helper, host, fresh)

@@ -5,15 +5,19 @@ interface TransientErrorOptions {
   readonly cause?: unknown
   /** How long upstream asked to be left alone, in ms. */
   readonly retryAfter?: number | undefined
+  /** Whether the host took the request and did not answer it in its time. */
+  readonly isSlow?: boolean
 }
 
 /** A failure that may pass: the request is worth another attempt. */
 export class TransientError extends UpstreamError {
   readonly retryAfter: number | undefined
+  readonly isSlow: boolean
 
   constructor(code: UpstreamErrorCode, message: string, options: TransientErrorOptions = {}) {
     super(code, message, { cause: options.cause })
     this.retryAfter = options.retryAfter
+    this.isSlow = options.isSlow ?? false
   }
 }
 
@@ -72,7 +76,7 @@ export function noAnswerError(error: unknown, who: string): UpstreamError {
   const message = `${who} cannot be reached: ${reasonOf(error)}`
   return code !== undefined && certificateCodes.has(code)
     ? new UpstreamError('unreachable', message, { cause: error })
-    : new TransientError('unreachable', message, { cause: error })
+    : new TransientError('unreachable', message, { cause: error, isSlow: code === 'UND_ERR_HEADERS_TIMEOUT' })
 }
 
 function codeOf(error: unknown): string | undefined {

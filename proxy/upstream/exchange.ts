@@ -22,6 +22,11 @@ export class HttpHeaders {
     const value = this.#received[name]
     return Array.isArray(value) ? value.join(', ') : value
   }
+
+  /** The same with other values; undefined takes one out. */
+  with(changed: ReceivedHeaders): HttpHeaders {
+    return new HttpHeaders({ ...this.#received, ...changed })
+  }
 }
 
 export interface HttpRequest {

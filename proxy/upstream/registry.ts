@@ -4,6 +4,7 @@ import { Agent } from 'undici'
 import type { Config, RegistryConfig } from '../../config/schema.ts'
 import { Breaker } from './breaker.ts'
 import type { Credentials } from './docker-config.ts'
+import { Habits } from './habits.ts'
 
 /** The part of a pino logger that the registry client uses. */
 export interface UpstreamLogger {
@@ -24,7 +25,10 @@ export interface Registry {
   readonly authRealms: readonly string[]
   /** The configured ones. */
   readonly credentials: Credentials | undefined
+  /** Whether content that has a digest may be fetched without encryption where the registry redirects to that. */
+  readonly insecureRedirects: boolean
   readonly breaker: Breaker
+  readonly habits: Habits
 }
 
 /** Sockets to one host. More requests wait for a free one. */
@@ -61,7 +65,9 @@ export function createRegistry(
     idleTimeout: config.idleTimeout ?? settings.idleTimeout,
     authRealms: config.authRealms,
     credentials: username === undefined ? undefined : { kind: 'password', username, password: password ?? '' },
+    insecureRedirects: config.insecureRedirects,
     breaker: new Breaker(settings.offlineFor, now),
+    habits: new Habits(now),
   }
 }
 

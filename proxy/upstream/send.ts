@@ -1,8 +1,11 @@
+import type { Digest } from '../oci/digest.ts'
 import type { Repository } from '../oci/name.ts'
 import { isTransient, statusError } from './answers.ts'
-import type { Authorizer, Grant, Requestor } from './authorization.ts'
+import type { Authorizer, Requestor } from './authorization.ts'
 import { abortedError, noAnswerError, reasonOf, TransientError } from './errors.ts'
 import { discard, exchange, type HttpResponse } from './exchange.ts'
+import { type Host, hostAt } from './host.ts'
+import { Login } from './login.ts'
 import { Pauses } from './pauses.ts'
 import type { Registry, UpstreamLogger } from './registry.ts'
 import { retry, type Timing } from './retry.ts'
@@ -15,12 +18,20 @@ export interface RegistryRequest {
   readonly method: 'GET' | 'HEAD'
   /** Below `/v2/<name>/`, such as `tags/list`. */
   readonly path: string
-  readonly query?: URLSearchParams | undefined
+  /** As it goes into the URL, without `?`. */
+  readonly query?: string | undefined
   readonly headers: Readonly<Record<string, string>>
   /** What is asked for, in words for a person. */
   readonly what: string
-  /** Says what is wrong with an answer of status 2xx that can't be used; another attempt may bring a better one. */
-  readonly findDefect?: ((response: HttpResponse) => string | undefined) | undefined
+  /** What the content must be; undefined for what has no digest. */
+  readonly digest?: Digest | undefined
+  /**
+   * Looks at an answer of status 2xx. Gives the answer to go on with, or what is wrong with it: another attempt may bring a
+   * better one.
+   */
+  readonly examine?: ((response: RegistryResponse) => Promise<RegistryResponse | string>) | undefined
+  /** There is another way to ask, which follows: a failure says little of the registry, and is not tried for long. */
+  readonly isTentative?: boolean
   readonly signal: AbortSignal
 }
 
@@ -33,19 +44,34 @@ export interface RegistryResponse extends HttpResponse {
 const maxRedirects = 5
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
+/** Attempts of a request that another kind of request follows. */
+const tentativeAttempts = 2
+
+/** Longest wait for the answer to HEAD, in ms: it moves nothing, and GET follows it. */
+const headTimeout = 10_000
+
 /** Sends requests to registries: authenticated, redirected, and repeated while their failure may pass. */
 export class Sender {
-  readonly #authorizer: Authorizer
+  readonly #login: Login
   readonly #attempts: number
   readonly #timing: Timing
   readonly #logger: UpstreamLogger
+  readonly #registryAt: (origin: string) => Registry | undefined
   readonly #pauses: Pauses
 
-  constructor(authorizer: Authorizer, attempts: number, timing: Timing, logger: UpstreamLogger) {
-    this.#authorizer = authorizer
+  /** @param registryAt the configured registry with this origin, if there is one */
+  constructor(
+    authorizer: Authorizer,
+    attempts: number,
+    timing: Timing,
+    logger: UpstreamLogger,
+    registryAt: (origin: string) => Registry | undefined,
+  ) {
+    this.#login = new Login(authorizer, logger)
     this.#attempts = attempts
     this.#timing = timing
     this.#logger = logger
+    this.#registryAt = registryAt
     this.#pauses = new Pauses(timing.now)
   }
 
@@ -54,7 +80,7 @@ export class Sender {
    * @throws {UpstreamError}
    */
   async send(request: RegistryRequest): Promise<RegistryResponse> {
-    const { registry, requestor, signal } = request
+    const { registry, requestor, isTentative = false, signal } = request
     const { breaker } = registry
     // Limits are per account or per address: one client's is not another one's.
     const limited = `${registry.name} ${requestor.kind === 'token' ? requestor.grant.authorization : requestor.key}`
@@ -70,12 +96,12 @@ export class Sender {
     }
     const timing = this.#timing
     const began = timing.now()
+    const usual = isTentative ? Math.min(tentativeAttempts, this.#attempts) : this.#attempts
     try {
-      return await retry({ attempts: admission === 'probe' ? 1 : this.#attempts, timing, signal }, () =>
-        this.#attempt(request),
-      )
+      return await retry({ attempts: admission === 'probe' ? 1 : usual, timing, signal }, () => this.#attempt(request))
     } catch (error) {
-      if (error instanceof UpstreamError && isSilence(error)) breaker.failed(began)
+      if (error instanceof UpstreamError && isSilence(error)) breaker.hung(began)
+      else if (error instanceof UpstreamError && error.code === 'unreachable' && !isTentative) breaker.failed(began)
       if (error instanceof TransientError && error.code === 'rate-limited' && error.retryAfter !== undefined) {
         this.#pauses.begin(limited, error.retryAfter)
       }
@@ -87,7 +113,7 @@ export class Sender {
 
   async #attempt(request: RegistryRequest): Promise<RegistryResponse> {
     try {
-      return await this.#authenticated(request)
+      return await this.#usable(request, await this.#followed(request))
     } catch (error) {
       if (error instanceof TransientError) {
         this.#logger.debug(
@@ -99,26 +125,32 @@ export class Sender {
     }
   }
 
-  async #authenticated(request: RegistryRequest): Promise<RegistryResponse> {
-    const { registry, requestor, repository, signal } = request
-    const known = this.#authorizer.known(registry, requestor, repository)
-    const first = await follow(request, known)
-    if (first.status !== 401 || first.elsewhere) return this.#usable(request, first)
-    const challenge = first.headers.get('www-authenticate')
-    await discard(first)
-    const grant = await this.#authorizer.answer({
-      registry,
-      requestor,
-      repository,
-      challenge,
-      rejected: known,
-      signal,
-    })
-    return this.#usable(request, await follow(request, grant))
+  /** One request to the registry, and on to where it sends us; each host is given what is had for that host only. */
+  async #followed(request: RegistryRequest): Promise<RegistryResponse> {
+    const { registry, what } = request
+    let url = urlOf(request)
+    let hasLeft = false
+    for (let redirects = 0; redirects <= maxRedirects; redirects++) {
+      const host: Host = hostAt({
+        url,
+        registry,
+        repository: request.repository,
+        hasLeft,
+        registryAt: this.#registryAt,
+      })
+      hasLeft ||= host.isElsewhere
+      const response = await this.#login.ask(host, request, (authorization) =>
+        contact(request, host, url, authorization),
+      )
+      if (!redirectStatuses.has(response.status)) return response
+      await discard(response)
+      url = redirectTarget(request, url, response.headers.get('location'))
+    }
+    throw new UpstreamError('broken', `${registry.name} redirects more than ${maxRedirects} times for ${what}`)
   }
 
   async #usable(request: RegistryRequest, response: RegistryResponse): Promise<RegistryResponse> {
-    const { registry, method, what, findDefect } = request
+    const { registry, method, what, examine, signal } = request
     const { status, elsewhere } = response
     if (isTransient(status) || (status === 401 && !elsewhere)) {
       throw await statusError(response, registry.name, what, this.#timing.now())
@@ -128,16 +160,21 @@ export class Sender {
       response.body.cancel()
       throw new TransientError('broken', `the host that ${registry.name} sent us to for ${what} answered ${status}`)
     }
-    const defect = status >= 200 && status < 300 ? findDefect?.(response) : undefined
-    if (defect === undefined) return response
+    if (examine === undefined || status < 200 || status > 299) return response
+    const found = await examine(response).catch((error: unknown) => {
+      if (signal.aborted) throw abortedError(signal)
+      if (error instanceof UpstreamError) throw error
+      throw new TransientError('broken', `${registry.name} broke off ${what}: ${reasonOf(error)}`, { cause: error })
+    })
+    if (typeof found !== 'string') return found
     response.body.cancel()
-    throw new TransientError('broken', `${registry.name} answered with ${defect} for ${what}`)
+    throw new TransientError('broken', `${registry.name} answered with ${found} for ${what}`)
   }
 }
 
-/** Whether the registry gave no answer, in its own time or in the caller's. */
-function isSilence({ code, cause }: UpstreamError): boolean {
-  return code === 'unreachable' || (code === 'aborted' && cause instanceof PatienceExceeded)
+/** Whether the registry took the request and gave no answer, in its own time or in the caller's. */
+function isSilence(error: UpstreamError): boolean {
+  return (error instanceof TransientError && error.isSlow) || error.cause instanceof PatienceExceeded
 }
 
 /** Whether the host that the registry sent us to does not let us in, as with a signed URL that is not good (any more). */
@@ -145,44 +182,27 @@ export function isRefusedElsewhere({ elsewhere, status }: RegistryResponse): boo
   return elsewhere && status >= 400 && status <= 403
 }
 
-/** One request to the registry, and on to where it sends us. The grant is for the registry's own origin only. */
-async function follow(request: RegistryRequest, grant: Grant | undefined): Promise<RegistryResponse> {
-  const { registry, what } = request
-  let url = urlOf(request)
-  let authorization = grant?.authorization
-  for (let redirects = 0; redirects <= maxRedirects; redirects++) {
-    const elsewhere = url.origin !== registry.endpoint.origin
-    // Nor does it come back when a foreign host sends us back.
-    if (elsewhere) authorization = undefined
-    const response = await contact(request, url, authorization)
-    if (!elsewhere) registry.breaker.answered()
-    if (!redirectStatuses.has(response.status)) {
-      return { ...response, access: grant?.credentialed === true ? 'private' : 'public', elsewhere }
-    }
-    await discard(response)
-    url = redirectTarget(registry, url, response.headers.get('location'), what)
-  }
-  throw new UpstreamError('broken', `${registry.name} redirects more than ${maxRedirects} times for ${what}`)
-}
-
 async function contact(
   { registry, method, headers, what, signal }: RegistryRequest,
+  host: Host,
   url: URL,
   authorization: string | undefined,
 ): Promise<HttpResponse> {
   const { agent, responseTimeout, idleTimeout } = registry
   try {
-    return await exchange(agent, {
+    const response = await exchange(agent, {
       method,
       url,
       headers: authorization === undefined ? headers : { ...headers, authorization },
-      responseTimeout,
+      responseTimeout: method === 'HEAD' ? Math.min(responseTimeout, headTimeout) : responseTimeout,
       idleTimeout,
       signal,
     })
+    if (!host.isElsewhere) registry.breaker.answered()
+    return response
   } catch (error) {
     if (signal.aborted) throw abortedError(signal)
-    if (url.origin === registry.endpoint.origin) throw noAnswerError(error, registry.name)
+    if (!host.isElsewhere) throw noAnswerError(error, registry.name)
     const message = `${registry.name} sent us to ${url.host} for ${what}, and that host failed: ${reasonOf(error)}`
     throw new TransientError('broken', message, { cause: error })
   }
@@ -190,17 +210,19 @@ async function contact(
 
 function urlOf({ registry, repository, path, query }: RegistryRequest): URL {
   const url = new URL(`${registry.endpoint.href.replace(/\/$/, '')}/v2/${repository.name}/${path}`)
-  if (query !== undefined) url.search = query.toString()
+  if (query !== undefined) url.search = query
   return url
 }
 
-function redirectTarget(registry: Registry, from: URL, location: string | undefined, what: string): URL {
+function redirectTarget({ registry, digest, what }: RegistryRequest, from: URL, location: string | undefined): URL {
   const target = location !== undefined && URL.canParse(location, from.href) ? new URL(location, from) : undefined
   if (target === undefined || !['http:', 'https:'].includes(target.protocol)) {
     throw new UpstreamError('broken', `${registry.name} redirects to no usable address for ${what}`)
   }
-  if (target.protocol === 'http:' && registry.endpoint.protocol === 'https:') {
-    const message = `${registry.name} redirects to ${target.host} without encryption for ${what}, which is not followed`
+  const isAllowed = registry.insecureRedirects && digest !== undefined
+  if (target.protocol === 'http:' && registry.endpoint.protocol === 'https:' && !isAllowed) {
+    const hint = digest === undefined ? '' : '; "insecureRedirects" of this registry allows it for what has a digest'
+    const message = `${registry.name} redirects to ${target.host} without encryption for ${what}, which is not followed${hint}`
     throw new UpstreamError('broken', message)
   }
   return target

@@ -2,9 +2,9 @@ import { statusError } from './answers.ts'
 import type { Challenge } from './challenge.ts'
 import type { Credentials } from './docker-config.ts'
 import { noAnswerError } from './errors.ts'
-import { exchange, type HttpRequest, type HttpResponse, readAll } from './exchange.ts'
+import { discard, exchange, type HttpRequest, type HttpResponse, readAll } from './exchange.ts'
+import type { Host } from './host.ts'
 import { checkRealm } from './realm.ts'
-import type { Registry } from './registry.ts'
 import { UpstreamError } from './types.ts'
 
 export interface Token {
@@ -38,28 +38,40 @@ const maxTokenBytes = 64 * 1024
 
 const clientId = 'layerd'
 
+/** Token services move, and clients follow them. */
+const maxRedirects = 3
+
 /**
  * Gets a token from the token service that a challenge names (distribution, "Token Authentication" and "OAuth2 Token
- * Authentication"). Redirects are not followed: they would carry credentials to hosts that nobody checked.
+ * Authentication"). A redirect is followed only to where the challenge could have sent us as well: it carries credentials.
  * @throws {UpstreamError}
  */
-export async function requestToken(registry: Registry, request: TokenRequest): Promise<Token> {
+export async function requestToken(host: Host, request: TokenRequest): Promise<Token> {
   const { challenge, now, signal } = request
-  const realm = checkRealm(challenge.params.get('realm'), registry.name, registry.endpoint, registry.authRealms)
+  const allowed = (realm: string | undefined) => checkRealm(realm, host.name, host.endpoint, host.authRealms)
   const scope = challenge.params.get('scope') ?? request.scope
-  const who = `the token service of ${registry.name}`
+  const who = `the token service of ${host.name}`
   const requestedAt = now()
-  const { responseTimeout, idleTimeout } = registry
-  const message = tokenMessage(realm, scope, request)
-  const response = await exchange(registry.agent, { ...message, responseTimeout, idleTimeout, signal }).catch(
-    (error: unknown) => {
-      throw noAnswerError(error, who)
-    },
-  )
-  if (response.status !== 200) throw await statusError(response, who, `a token for ${scope}`, now())
-  const token = parseToken(await textOf(response), requestedAt)
-  if (token === undefined) throw new UpstreamError('broken', `${who} answered without a token that can be used`)
-  return token
+  const { agent, responseTimeout, idleTimeout } = host.via
+  const message = tokenMessage(allowed(challenge.params.get('realm')), scope, request)
+  let { url } = message
+  for (let redirects = 0; redirects <= maxRedirects; redirects++) {
+    const response = await exchange(agent, { ...message, url, responseTimeout, idleTimeout, signal }).catch(
+      (error: unknown) => {
+        throw noAnswerError(error, who)
+      },
+    )
+    const location = response.headers.get('location')
+    if (response.status < 300 || response.status > 399 || location === undefined || message.method !== 'GET') {
+      if (response.status !== 200) throw await statusError(response, who, `a token for ${scope}`, now())
+      const token = parseToken(await textOf(response), requestedAt)
+      if (token === undefined) throw new UpstreamError('broken', `${who} answered without a token that can be used`)
+      return token
+    }
+    await discard(response)
+    url = allowed(URL.canParse(location, url.href) ? new URL(location, url).href : undefined)
+  }
+  throw new UpstreamError('broken', `${who} redirects more than ${maxRedirects} times`)
 }
 
 function tokenMessage(
@@ -67,16 +79,21 @@ function tokenMessage(
   scope: string,
   { challenge, credentials, headers }: TokenRequest,
 ): Pick<HttpRequest, 'method' | 'url' | 'headers' | 'body'> {
-  const fields = new URLSearchParams({ service: challenge.params.get('service') ?? '', scope })
+  const service = challenge.params.get('service')
+  const fields = new URLSearchParams(service === undefined ? {} : { service })
   if (credentials?.kind === 'identity-token') {
+    fields.set('scope', scope)
     fields.set('grant_type', 'refresh_token')
     fields.set('client_id', clientId)
     fields.set('refresh_token', credentials.token)
     const form = { 'content-type': 'application/x-www-form-urlencoded' }
     return { method: 'POST', url: realm, headers: { ...headers, ...form }, body: fields.toString() }
   }
+  // A scope for each resource: a token service takes several in one for a name with blanks.
+  for (const one of scope.split(/ +/)) if (one !== '') fields.append('scope', one)
   const url = new URL(realm)
-  for (const [name, value] of fields) url.searchParams.set(name, value)
+  for (const name of ['service', 'scope']) if (fields.has(name)) url.searchParams.delete(name)
+  for (const [name, value] of fields) url.searchParams.append(name, value)
   const authorization = credentials === undefined ? {} : { authorization: basicAuthorization(credentials) }
   return { method: 'GET', url, headers: { ...headers, ...authorization } }
 }

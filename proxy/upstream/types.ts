@@ -30,8 +30,10 @@ export interface UpstreamBody {
   readonly size: number | undefined
   readonly mediaType: string | undefined
   readonly access: Access
+  /** Where the body begins: at the offset asked for, or at 0 where the registry gives no ranges. */
+  readonly start: number
   /**
-   * The bytes from the offset asked for to the end asked for; a broken transfer has been resumed inside. The length is checked, the
+   * The bytes from `start` to the end asked for; a broken transfer has been resumed inside. The length is checked, the
    * digest is not. A chunk is valid until the next one is asked for.
    */
   readonly body: AsyncIterable<Uint8Array>
@@ -39,11 +41,17 @@ export interface UpstreamBody {
 
 /** The registry client. All methods throw {@link UpstreamError}. */
 export interface Upstream {
-  /** Asks what a tag or digest is, with HEAD (GET where HEAD fails or says too little). */
-  resolveManifest(request: UpstreamRequest & { readonly reference: string }): Promise<UpstreamDescriptor>
+  /**
+   * Asks what a tag or digest is, with HEAD (GET where HEAD says no or too little). The media type is undefined where HEAD
+   * names none of a manifest.
+   * @param doubted a digest that upstream said the tag has, and that could not be had: the manifest's own bytes decide then
+   */
+  resolveManifest(
+    request: UpstreamRequest & { readonly reference: string; readonly doubted?: Digest | undefined },
+  ): Promise<UpstreamDescriptor>
   /** Size of content by HEAD. */
   stat(request: UpstreamRequest & { readonly kind: ContentKind; readonly digest: Digest }): Promise<UpstreamDescriptor>
-  /** Opens content from byte `offset` on, to byte `end` (inclusive) or the last one. */
+  /** Opens content from byte `offset` on (or from its start), to byte `end` (inclusive) or the last one. */
   open(
     request: UpstreamRequest & {
       readonly kind: ContentKind
@@ -54,8 +62,10 @@ export interface Upstream {
   ): Promise<UpstreamBody>
   /** `tags/list` and `referrers/<digest>`: any 2xx or 404 as it is. The body is bounded. */
   list(
-    request: UpstreamRequest & { readonly resource: string; readonly query: URLSearchParams },
+    request: UpstreamRequest & { readonly resource: string; readonly query: string },
   ): Promise<PassedOnResponse & { readonly access: Access }>
+  /** Whether a registry takes requests and answers none at present: whoever has another answer need not wait for it long. */
+  isSilent(registry: string): boolean
   close(): Promise<void>
 }
 
@@ -66,7 +76,8 @@ export interface Upstream {
  * - `not-found`: 404
  * - `rate-limited`: 429 until the deadline
  * - `broken`: 5xx, truncated body, wrong length, HTML in place of a blob, redirect loops, unusable answers
- * - `refused`: the request would send credentials where they don't belong (foreign token realm)
+ * - `refused`: the request would send credentials where they don't belong (foreign token realm); `challenge` is upstream's, for the
+ *   client to answer
  * - `aborted`: the caller's signal
  */
 export type UpstreamErrorCode =

@@ -237,17 +237,42 @@ test('a token service that hangs is not waited for without end', async () => {
   })
 })
 
-test.each([
-  ['HTML', faults.html()],
-  ['a redirect', faults.redirect('http://127.0.0.1:1')],
-])('a token service that answers with %s gives no token', async (_what, fault) => {
+test('a token service that answers with HTML gives no token', async () => {
   const { fake, digest } = await fakeWithBlob()
   await using _ = fake
   fake.requireBearer()
-  fake.inject('/token', fault)
+  fake.inject('/token', faults.html())
   await using client = new TestClient(fake)
   await expect(client.open(digest)).rejects.toMatchObject({ code: 'broken' })
   expect(fake.seen('/token')).toHaveLength(1)
+})
+
+test('a token service that has moved on its host is followed, with the credentials', async () => {
+  const { fake, digest } = await fakeWithBlob()
+  await using _ = fake
+  const realm = `${await fake.cdn()}/token`
+  fake.requireBearer({ realm, accounts: { node: 'secret' } })
+  fake.inject('/token', (answer, request) => {
+    if (request.server !== 'cdn') return
+    const location = `${fake.url}/token?${request.query}`
+    Object.assign(answer, { status: 307, headers: { location }, body: Buffer.alloc(0) })
+  })
+  await using client = new TestClient(fake, { registry: { username: 'node', password: 'secret' } })
+  expect(await client.pull(digest)).toEqual(bytes)
+  expect(fake.seen('/token').map(({ server }) => server)).toEqual(['cdn', 'registry'])
+})
+
+test('a token service that redirects to a foreign host, and one that redirects for ever, is not followed', async () => {
+  const { fake, digest } = await fakeWithBlob()
+  await using _ = fake
+  fake.requireBearer({ accounts: { node: 'secret' } })
+  fake.inject('/token', faults.redirect(fake.url.replace('127.0.0.1', 'localhost')), 1)
+  await using client = new TestClient(fake, { registry: { username: 'node', password: 'secret' } })
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'refused' })
+  expect(fake.seen('/token')).toHaveLength(1)
+  fake.inject('/token', faults.redirect(fake.url))
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'broken' })
+  expect(fake.seen('/token')).toHaveLength(5)
 })
 
 test('a client that gives up does not take the token from the others', async () => {

@@ -113,7 +113,6 @@ const lasting: readonly [what: string, fault: faults.Fault, code: string, reques
   ['HTML', faults.html(), 'broken', 3],
   ['nothing at all', faults.hang(), 'unreachable', 3],
   ['closed connections', faults.reset(), 'unreachable', 3],
-  ['other content', faults.headers({ 'docker-content-digest': `sha256:${'0'.repeat(64)}` }), 'broken', 3],
   ['204', faults.status(204), 'broken', 3],
   ['a redirect without an address', faults.status(307), 'broken', 1],
   ['a redirect to another protocol', faults.status(307, { location: 'file:///etc/passwd' }), 'broken', 1],
@@ -145,13 +144,14 @@ test('wrong ranges and sizes are not mixed with what was received', async () => 
   await using client = new TestClient(fake, { upstream: { attempts: 2 } })
   fake.inject('/blobs/', faults.truncate(100_000), 1)
   fake.inject('/blobs/', faults.headers({ 'content-range': `bytes 5-${bytes.length - 1}/${bytes.length}` }))
-  await expect(client.pull(digest)).rejects.toMatchObject({ code: 'broken' })
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
   fake.heal()
+  await using another = new TestClient(fake, { upstream: { attempts: 2 } })
   fake.inject('/blobs/', faults.truncate(100_000), 1)
   fake.inject('/blobs/', (answer, { headers }) => {
     if (headers.range !== undefined) answer.body = Buffer.concat([bytes, bytes])
   })
-  await expect(client.pull(digest)).rejects.toMatchObject({
+  await expect(another.pull(digest)).rejects.toMatchObject({
     code: 'broken',
     message: expect.stringContaining('600000'),
   })

@@ -26,7 +26,9 @@ interface Stream {
   /** The first chunk that is not wanted of it. */
   end: number
   readonly kind: Kind
-  /** Whether it ends with the chunk that arrives at present. */
+  /** The chunk that it was begun for. Where the registry gives no ranges, others come before it. */
+  readonly wanted: number
+  /** Whether it ends with the chunk that arrives at present, or the one that it was begun for. */
   isCut: boolean
   readonly abort: AbortController
 }
@@ -45,6 +47,8 @@ export class UpstreamFill {
   #failedUntil = 0
   #settling: Promise<void> | undefined
   #bytes = 0
+  /** The registry gives no ranges: each request begins at the first byte, and one is enough for all who wait. */
+  #isWholeOnly = false
   /** Chunks of turns that can't be verified yet. */
   readonly #rawOfTurns = new Set<number>()
 
@@ -122,7 +126,7 @@ export class UpstreamFill {
     const alike: readonly Kind[] = kind === 'turn' ? ['turn'] : ['range', 'small']
     const running = streams.filter((stream) => alike.includes(stream.kind))
     // What fetches the blob in order may come to it after minutes; whoever asks looks whether that is soon.
-    const isCovered = streams.some((stream) => stream.kind !== 'claim' && brings(stream, first))
+    const isCovered = streams.some((stream) => (stream.kind !== 'claim' || this.#isWholeOnly) && brings(stream, first))
     if (this.hasFailed || running.length >= (kind === 'turn' ? 1 : MAX_RANGE_STREAMS) || isCovered) return false
     this.#start(kind, first, this.#endOf(assembly, first, last + 1 - first, expects))
     return true
@@ -163,15 +167,15 @@ export class UpstreamFill {
   }
 
   #start(kind: Kind, first: number, end: number): void {
-    const stream: Stream = { at: first, end, kind, isCut: false, abort: new AbortController() }
+    const stream: Stream = { at: first, end, kind, wanted: first, isCut: false, abort: new AbortController() }
     this.#streams.add(stream)
-    this.#run(stream, first).catch((error: unknown) => this.#options.attempt.fail(error))
+    this.#run(stream).catch((error: unknown) => this.#options.attempt.fail(error))
   }
 
-  async #run(stream: Stream, first: number): Promise<void> {
+  async #run(stream: Stream): Promise<void> {
     const { attempt } = this.#options
     try {
-      await this.#read(stream, first)
+      await this.#read(stream)
     } catch (error) {
       if (attempt.signal.aborted || stream.abort.signal.aborted) return
       // Wrong bytes and a full disk are not upstream's failure to answer: they end the attempt.
@@ -186,11 +190,11 @@ export class UpstreamFill {
     }
   }
 
-  async #read(stream: Stream, first: number): Promise<void> {
+  async #read(stream: Stream): Promise<void> {
     const { attempt, onChunk } = this.#options
     const { tools, request } = attempt
     const signal = AbortSignal.any([attempt.signal, stream.abort.signal])
-    const offset = first * chunkBytes
+    const offset = stream.wanted * chunkBytes
     const known = attempt.assembly
     const isToEnd = stream.end >= (known?.chunks ?? Number.POSITIVE_INFINITY)
     const end = isToEnd ? undefined : stream.end * chunkBytes - 1
@@ -206,9 +210,13 @@ export class UpstreamFill {
       'upstream',
     )
     stream.end = Math.min(stream.end, assembly.chunks)
+    if (opened.start < offset && !this.#mayReadWhole(stream)) {
+      stream.abort.abort(new Error('another request brings it'))
+      return
+    }
     await assembly.take({
-      body: opened.size === undefined ? ofLength(opened.body, (end ?? size - 1) + 1 - offset) : opened.body,
-      first,
+      body: opened.size === undefined ? ofLength(opened.body, (end ?? size - 1) + 1 - opened.start) : opened.body,
+      first: stream.at,
       isUpstream: true,
       onBytes: (bytes) => {
         this.#bytes += bytes
@@ -221,12 +229,23 @@ export class UpstreamFill {
           if (stream.kind === 'turn') this.#rawOfTurns.add(chunk)
           attempt.news()
         }
+        // What comes before the chunk that is wanted is the price of a registry without ranges.
+        const isPast = stream.at > stream.wanted
         const isThere = assembly.held.has(stream.at) || assembly.raw.has(stream.at)
-        if (stream.at < stream.end && (isThere || stream.isCut))
+        const isUseless = assembly.held.firstMissing(stream.at) >= stream.end
+        if (stream.at < stream.end && (isUseless || (isPast && (isThere || stream.isCut))))
           stream.abort.abort(new Error('what comes next is not wanted from here'))
         attempt.changed.notify()
       },
     })
+  }
+
+  /** The body begins at the first byte of the blob. @returns whether it is needed: not where another one brings its chunk */
+  #mayReadWhole(stream: Stream): boolean {
+    this.#isWholeOnly = true
+    if ([...this.#streams].some((other) => other !== stream && brings(other, stream.wanted))) return false
+    stream.at = 0
+    return true
   }
 
   /** Raw chunks that the list has reached are verified. */

@@ -20,6 +20,7 @@ function setUp() {
       deleteGrant: async (key) => void grants.delete(key),
     },
     upstream: {
+      isSilent: () => false,
       stat: async ({ anonymous = false }) => {
         if (anonymous) {
           probes++

@@ -48,6 +48,7 @@ function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patien
     swarm: { tags: async () => peers, claim },
     trustPeers,
     upstream: {
+      isSilent: () => false,
       resolveManifest: async () => {
         asked++
         return { digest: await answer(), mediaType: 'a/b', size: 5, access: 'public' as const }

@@ -16,6 +16,8 @@ describe('addressing', () => {
     ['registry-1.docker.io/library/alpine', undefined, 'docker.io', 'library/alpine'],
     ['docker.io/library/alpine', 'docker.io', 'docker.io', 'library/alpine'],
     ['app', 'registry.example.com:5000', 'registry.example.com:5000', 'app'],
+    ['ghcr.io/me/app', 'docker.io', 'docker.io', 'ghcr.io/me/app'],
+    ['docker.io/library/alpine', 'ghcr.io', 'ghcr.io', 'docker.io/library/alpine'],
     ['registry.example.com:5000/app', undefined, 'registry.example.com:5000', 'app'],
   ])('%s with ns %s is %s %s', (path, namespace, registry, name) => {
     expect(parseRepository(path, namespace, known)).toEqual({ registry, name })
@@ -25,7 +27,6 @@ describe('addressing', () => {
     ['me/app', 'quay.io', 'NAME_UNKNOWN', 404],
     ['quay.io/me/app', undefined, 'NAME_UNKNOWN', 404],
     ['me/app', 'http://169.254.169.254', 'NAME_UNKNOWN', 404],
-    ['ghcr.io/me/app', 'docker.io', 'NAME_INVALID', 400],
     ['library%2Falpine', undefined, 'NAME_INVALID', 400],
     ['%2e%2e/alpine', undefined, 'NAME_INVALID', 400],
     ['../alpine', undefined, 'NAME_INVALID', 400],

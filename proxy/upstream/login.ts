@@ -1,0 +1,141 @@
+import type { Authorizer, Grant, Requestor } from './authorization.ts'
+import { discard, type HttpResponse } from './exchange.ts'
+import type { Host } from './host.ts'
+import type { UpstreamLogger } from './registry.ts'
+import type { RegistryResponse } from './send.ts'
+import { UpstreamError } from './types.ts'
+
+interface Asking {
+  readonly host: Host
+  readonly requestor: Requestor
+  readonly signal: AbortSignal
+  readonly contact: (authorization: string | undefined) => Promise<HttpResponse>
+}
+
+/** Statuses that may mean "who are you?", or that a token is not taken any more. */
+const refusals: ReadonlySet<number> = new Set([400, 401, 403, 404])
+
+/**
+ * Asks a host, and proves to it who asks where it wants to know. Not every registry says 401 when it does: some answer 403
+ * or 404 to the anonymous for what is private, and 400 or 403 for a token that they don't take any more.
+ */
+export class Login {
+  readonly #authorizer: Authorizer
+  readonly #logger: UpstreamLogger
+
+  constructor(authorizer: Authorizer, logger: UpstreamLogger) {
+    this.#authorizer = authorizer
+    this.#logger = logger
+  }
+
+  /** @throws {UpstreamError} unauthorized or refused after a 401 that can't be answered, or what `contact` throws */
+  async ask(
+    host: Host,
+    { requestor, signal }: Pick<Asking, 'requestor' | 'signal'>,
+    contact: Asking['contact'],
+  ): Promise<RegistryResponse> {
+    const known = host.isTrusted ? this.#authorizer.known(host, requestor) : undefined
+    const first = told(host, await contact(known?.authorization), known)
+    if (!host.isTrusted || !refusals.has(first.status)) return first
+    const asking: Asking = { host, requestor, signal, contact }
+    if (host.isElsewhere) return this.#answeredElsewhere(asking, first, known)
+    if (first.status === 401 && (this.#authorizer.canAnswer(challengeOf(first)) || requestor.kind === 'token')) {
+      await discard(first)
+      return this.#answered(asking, challengeOf(first), known)
+    }
+    return this.#askedAgain(asking, first, known)
+  }
+
+  async #answered(
+    asking: Asking,
+    challenge: string | undefined,
+    rejected: Grant | undefined,
+  ): Promise<RegistryResponse> {
+    const { host, requestor, signal, contact } = asking
+    const grant = await this.#authorizer.answer({ host, requestor, challenge, rejected, signal })
+    return told(host, await contact(grant.authorization), grant)
+  }
+
+  /** A host that the registry sent us to may be a registry, with a challenge of its own, or storage whose signed URL is not good. */
+  async #answeredElsewhere(
+    asking: Asking,
+    first: RegistryResponse,
+    known: Grant | undefined,
+  ): Promise<RegistryResponse> {
+    const challenge = challengeOf(first)
+    if (first.status !== 401 || !this.#authorizer.canAnswer(challenge)) {
+      if (known !== undefined) this.#authorizer.forget(asking.host, asking.requestor, known)
+      return first
+    }
+    try {
+      const second = await this.#answered(asking, challenge, known)
+      await discard(first)
+      return second
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || (error.code !== 'unauthorized' && error.code !== 'refused')) throw error
+      const { via, name } = asking.host
+      this.#logger.debug(
+        { registry: via.name, host: name, reason: error.message },
+        'a host that we were sent to is not answered',
+      )
+      return first
+    }
+  }
+
+  /** A refusal without a challenge: the grant that was sent may be stale, and the anonymous may be told less than the truth. */
+  async #askedAgain(asking: Asking, first: RegistryResponse, known: Grant | undefined): Promise<RegistryResponse> {
+    const { host, requestor, contact } = asking
+    const { status } = first
+    const { habits } = host.via
+    const isHidden = status === 403 || status === 404
+    const isStale = known !== undefined && requestor.kind !== 'token' && (status !== 404 || habits.has('hides'))
+    const isAnonymous = known === undefined && isHidden
+    if (status !== 401 && ((!isStale && !isAnonymous) || !this.#authorizer.mayTryAgain(host, requestor))) return first
+    let last = first
+    const next = async (asked: Promise<RegistryResponse>) => {
+      const answer = await asked
+      await discard(last)
+      last = answer
+    }
+    if (isStale) {
+      this.#authorizer.forget(host, requestor, known)
+      await next(contact(undefined).then((response) => told(host, response, undefined)))
+    }
+    if (refusals.has(last.status)) {
+      const challenge = await this.#challengeFor(asking, last)
+      // After a 401 it is an error that it can't be answered; another status is an answer by itself.
+      if (challenge !== undefined || last.status === 401) {
+        try {
+          await next(this.#answered(asking, challenge, known))
+        } catch (error) {
+          const isAnswer = error instanceof UpstreamError && ['unauthorized', 'refused', 'denied'].includes(error.code)
+          if (!isAnswer || last.status === 401) throw error
+        }
+      }
+    }
+    if (refusals.has(last.status)) this.#authorizer.triedInVain(host, requestor)
+    else if (isAnonymous && habits.learn('hides')) {
+      this.#logger.debug(
+        { registry: host.name, status },
+        'a registry hides from the anonymous what it gives for credentials',
+      )
+    }
+    return last
+  }
+
+  /** What to answer a refusal with; undefined where there is nothing to prove. */
+  async #challengeFor({ host, requestor, signal }: Asking, refused: RegistryResponse): Promise<string | undefined> {
+    const own = challengeOf(refused)
+    if (this.#authorizer.canAnswer(own)) return own
+    if (refused.status !== 401 && !(await this.#authorizer.hasCredentials(host, requestor))) return undefined
+    return this.#authorizer.challengeOf(host, signal)
+  }
+}
+
+function challengeOf({ headers }: HttpResponse): string | undefined {
+  return headers.get('www-authenticate')
+}
+
+function told({ isElsewhere }: Host, response: HttpResponse, grant: Grant | undefined): RegistryResponse {
+  return { ...response, access: grant?.credentialed === true ? 'private' : 'public', elsewhere: isElsewhere }
+}
