@@ -51,6 +51,8 @@ export class Breaker {
 
   /** A request got no answer in its time. @param began when it was first tried, in ms */
   hung(began: number): void {
+    // It has taken the request, so it is there.
+    this.#openUntil = undefined
     if (this.#answeredAt < began) this.#silentUntil = this.#now() + silenceLasts
   }
 

@@ -22,8 +22,4 @@ export class Recent {
     const [oldest] = this.#until.keys()
     if (this.#until.size > this.#limit && oldest !== undefined) this.#until.delete(oldest)
   }
-
-  delete(key: string): void {
-    this.#until.delete(key)
-  }
 }

@@ -58,3 +58,28 @@ test('one request that hangs while others are answered proves nothing', () => {
   breaker.failed(began)
   expect(breaker.admit()).toBe('pass')
 })
+
+test('a registry that lets a request wait is not away, and is known to be silent until it answers another one', () => {
+  const { clock, breaker } = brokenSince(100)
+  clock.now += 100
+  expect(breaker.admit()).toBe('probe')
+  breaker.hung(clock.now)
+  breaker.endProbe()
+  expect(breaker.admit()).toBe('pass')
+  expect(breaker.isSilent).toBe(true)
+  breaker.answered()
+  expect(breaker.isSilent).toBe(false)
+})
+
+test('a request that waited while others were answered says nothing, and silence is forgotten', () => {
+  const clock = { now: 1_000 }
+  const breaker = new Breaker(100, () => clock.now)
+  breaker.answered()
+  breaker.hung(clock.now - 1)
+  expect(breaker.isSilent).toBe(false)
+  clock.now += 1
+  breaker.hung(clock.now)
+  expect(breaker.isSilent).toBe(true)
+  clock.now += 60_000
+  expect(breaker.isSilent).toBe(false)
+})
