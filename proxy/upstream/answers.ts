@@ -19,6 +19,11 @@ export function contentType(headers: HttpHeaders): string | undefined {
   return type === '' ? undefined : type
 }
 
+/** Whether an answer holds the whole of what was asked for: 203 is 200 through a proxy that has touched it (RFC 9110, 15.3.4). */
+export function isWhole(status: number): boolean {
+  return status === 200 || status === 203
+}
+
 /** Whether an answer of this status may be another one soon. */
 export function isTransient(status: number): boolean {
   return status === 408 || status === 429 || (status >= 500 && status !== 501 && status !== 505)

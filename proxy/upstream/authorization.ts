@@ -6,6 +6,7 @@ import { abortedError } from './errors.ts'
 import { discard, exchange } from './exchange.ts'
 import type { Host } from './host.ts'
 import { Recent } from './recent.ts'
+import type { UpstreamLogger } from './registry.ts'
 import { basicAuthorization, requestToken } from './token.ts'
 import { UpstreamError, type UpstreamRequest } from './types.ts'
 
@@ -60,6 +61,7 @@ export class Authorizer {
   readonly #credentials: CredentialStore
   readonly #headers: Readonly<Record<string, string>>
   readonly #now: () => number
+  readonly #logger: UpstreamLogger
   readonly #signal: AbortSignal
   readonly #grants = new Map<string, Grant>()
   readonly #flights = new Map<string, Promise<Grant>>()
@@ -74,11 +76,13 @@ export class Authorizer {
     credentials: CredentialStore,
     headers: Readonly<Record<string, string>>,
     now: () => number,
+    logger: UpstreamLogger,
     signal: AbortSignal,
   ) {
     this.#credentials = credentials
     this.#headers = headers
     this.#now = now
+    this.#logger = logger
     this.#signal = signal
     this.#inVain = new Recent(inVainLifetime, maxGrants, now)
   }
@@ -204,18 +208,31 @@ export class Authorizer {
     challenge: Challenge,
     credentials: Credentials | undefined,
   ): Promise<Grant> {
-    try {
+    const token = async (shown: Credentials | undefined): Promise<Grant> => {
       const { value, expiresAt } = await requestToken(request.host, {
         challenge,
         scope: `repository:${request.host.repository}:pull`,
-        credentials,
+        credentials: shown,
         headers: this.#headers,
         now: this.#now,
         signal: this.#signal,
       })
-      return { authorization: `Bearer ${value}`, credentialed: credentials !== undefined, expiresAt }
+      return { authorization: `Bearer ${value}`, credentialed: shown !== undefined, expiresAt }
+    }
+    try {
+      return await token(credentials)
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
+      const isNodes = request.requestor.kind === 'node' && credentials !== undefined
+      if (isNodes && (error.code === 'unauthorized' || error.code === 'denied')) {
+        // What the node has may be out of date, and a client that has nothing gets what is public.
+        const anonymous = await token(undefined).catch(() => undefined)
+        if (anonymous !== undefined) {
+          const { name } = request.host
+          this.#logger.warn({ registry: name, reason: error.message }, 'credentials are refused; going on without them')
+          return anonymous
+        }
+      }
       // What a token service says no to is who asks. The registry's challenge tells a client how to say that.
       if (error.code === 'unauthorized' || error.code === 'denied') throw unauthorized(request, error.message)
       // A token service that layerd does not trust with credentials is the client's to trust.

@@ -2,7 +2,7 @@ import type { Config } from '../../config/schema.ts'
 import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts'
 import { isManifestMediaType, manifestMediaType, manifestMediaTypes, maxManifestBytes } from '../oci/manifest.ts'
 import type { ContentKind } from '../ports.ts'
-import { contentLength, contentType, statusError } from './answers.ts'
+import { contentLength, contentType, isWhole, statusError } from './answers.ts'
 import { Authorizer } from './authorization.ts'
 import { type ContentContext, type ContentRequest, digestHeader, openContent, readContent, tooLong } from './content.ts'
 import { CredentialStore } from './credentials.ts'
@@ -70,7 +70,7 @@ class RegistryClient implements Upstream {
     this.#headers = { 'user-agent': `layerd/${version}`, 'accept-encoding': 'identity' }
     const { signal } = this.#closing
     const credentials = new CredentialStore(dockerConfig, logger, timing.now, signal)
-    this.#authorizer = new Authorizer(credentials, this.#headers, timing.now, signal)
+    this.#authorizer = new Authorizer(credentials, this.#headers, timing.now, logger, signal)
     const { attempts } = settings
     const registryAt = (origin: string) =>
       [...this.#registries.values()].find(({ endpoint }) => endpoint.origin === origin)
@@ -213,7 +213,7 @@ class RegistryClient implements Upstream {
     const response = await this.#context.sender.send({ ...content, method: 'HEAD', isTentative: true })
     // A URL that was signed for GET is not good for HEAD.
     if (isRefusedElsewhere(response)) return undefined
-    if (response.status !== 200) throw await statusError(response, registry.name, what, this.#context.timing.now())
+    if (!isWhole(response.status)) throw await statusError(response, registry.name, what, this.#context.timing.now())
     return contentType(response.headers) === 'text/html' ? undefined : response
   }
 

@@ -1,7 +1,7 @@
 import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts'
 import { manifestMediaType } from '../oci/manifest.ts'
 import { type ByteRange, parseContentRange } from '../oci/range.ts'
-import { contentLength, contentType, statusError } from './answers.ts'
+import { contentLength, contentType, isWhole, statusError } from './answers.ts'
 import { withoutFirst } from './bytes.ts'
 import { codingsOf, decoded, hashed, isDecodingError } from './encoding.ts'
 import { abortedError, reasonOf, TransientError } from './errors.ts'
@@ -92,9 +92,9 @@ async function openWhole(
   const { registry, what } = request
   const response = await sender.send({ ...request, method: 'GET', examine: (answer) => examined(answer, request) })
   const { status } = response
-  const isWhole =
-    status === 200 || (status === 206 && parseContentRange(response.headers.get('content-range'))?.start === 0)
-  if (!isWhole) throw await statusError(response, registry.name, what, timing.now())
+  const isAll =
+    isWhole(status) || (status === 206 && parseContentRange(response.headers.get('content-range'))?.start === 0)
+  if (!isAll) throw await statusError(response, registry.name, what, timing.now())
   const size = sizeOf(response, request)
   checkSize(request, response, size, offset)
   return { response, start: 0, size }
@@ -110,7 +110,7 @@ async function openPart(
   const headers = { ...request.headers, range: `bytes=${start}-${end ?? ''}` }
   const response = await sender.send({ ...request, method: 'GET', headers, isTentative: true })
   const { status } = response
-  if (status === 200) {
+  if (isWhole(status)) {
     // The range was ignored, as RFC 9110, 14.2, allows.
     const size = sizeOf(response, request)
     checkSize(request, response, size, start)
@@ -178,7 +178,7 @@ function codingsIn(headers: HttpHeaders, { registry }: ContentRequest): readonly
 async function examined(response: RegistryResponse, request: ContentRequest): Promise<RegistryResponse | string> {
   const { status, headers } = response
   const { digest } = request
-  if (status !== 200 && status !== 206) return `status ${status}`
+  if (!isWhole(status) && status !== 206) return `status ${status}`
   if (status === 206 || contentType(headers) !== 'text/html') return response
   if (digest !== undefined && digestHeader(headers) === digest) return response
   const codings = codingsIn(headers, request)

@@ -41,7 +41,8 @@ export interface RegistryResponse extends HttpResponse {
   readonly elsewhere: boolean
 }
 
-const maxRedirects = 5
+/** As many as Go's HTTP client follows, which most container clients are built on. */
+const maxRedirects = 10
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
 /** Attempts of a request that another kind of request follows. */
@@ -219,8 +220,18 @@ function redirectTarget({ registry, digest, what }: RegistryRequest, from: URL, 
   if (target === undefined || !['http:', 'https:'].includes(target.protocol)) {
     throw new UpstreamError('broken', `${registry.name} redirects to no usable address for ${what}`)
   }
+  const { endpoint } = registry
+  if (
+    target.protocol === 'http:' &&
+    endpoint.protocol === 'https:' &&
+    target.hostname === endpoint.hostname &&
+    target.port === ''
+  ) {
+    // A registry behind a proxy that ends TLS does not know how it is reached.
+    return new URL(`${target.pathname}${target.search}`, endpoint)
+  }
   const isAllowed = registry.insecureRedirects && digest !== undefined
-  if (target.protocol === 'http:' && registry.endpoint.protocol === 'https:' && !isAllowed) {
+  if (target.protocol === 'http:' && endpoint.protocol === 'https:' && !isAllowed) {
     const hint = digest === undefined ? '' : '; "insecureRedirects" of this registry allows it for what has a digest'
     const message = `${registry.name} redirects to ${target.host} without encryption for ${what}, which is not followed${hint}`
     throw new UpstreamError('broken', message)

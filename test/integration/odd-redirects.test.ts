@@ -150,6 +150,20 @@ describe('an https registry that redirects to storage without encryption', () =>
   })
 })
 
+describe('an https registry that calls itself http in a redirect', () => {
+  it('is followed with encryption', async () => {
+    const upstream = await startFake({ tls: selfSigned })
+    const blob = upstream.addBlob(layer)
+    upstream.inject('/v2/library/', (answer, { path }) => {
+      const location = `http://127.0.0.1${path.replace('/v2/library/', '/v2/moved/')}`
+      Object.assign(answer, { status: 301, headers: { location }, body: Buffer.alloc(0) })
+    })
+    const node = await startTestNode({ registries: { 'docker.io': { endpoint: upstream.url, insecure: true } } })
+    const got = await ask(node.url, `/v2/library/app/blobs/${blob}`)
+    expect([got.status, digestOf(got.body)]).toEqual([200, blob])
+  })
+})
+
 describe('a token service on another domain', () => {
   it('is not asked, and the client is told of it, so that it can ask there itself', async () => {
     const upstream = await startFake()

@@ -196,6 +196,20 @@ const rows: readonly Row[] = [
     },
   ]),
   {
+    what: 'gives everybody what the node has an outdated password for',
+    odd: ({ upstream }) => {
+      upstream.requireBearer({ accounts: { user: 'new' }, anonymous: true })
+      return withPassword
+    },
+  },
+  {
+    what: 'is behind a proxy that says 203',
+    odd: ({ upstream }) =>
+      upstream.inject('/v2/', (answer) => {
+        if (answer.status === 200) answer.status = 203
+      }),
+  },
+  {
     what: 'answers 401 without saying how to log in, and says it at the root of the API',
     odd: ({ upstream }) => {
       upstream.requireBearer({ rootOnly: true })

@@ -214,7 +214,7 @@ test('redirects that go round are ended', async () => {
   fake.inject('/blobs/', faults.redirect(fake.url))
   await using client = new TestClient(fake)
   await expect(client.open(digest)).rejects.toMatchObject({ code: 'broken' })
-  expect(fake.requests).toHaveLength(6)
+  expect(fake.requests).toHaveLength(11)
 })
 
 test('a reader that is slow is waited for, without time-out, and without the body piling up meanwhile', async () => {
