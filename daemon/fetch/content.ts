@@ -1,6 +1,6 @@
 import { algorithmOf, type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
-import { manifestMediaType, maxManifestBytes } from '../../proxy/oci/manifest.ts'
+import { manifestMediaType, manifestTooLong, maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import type { Content, ContentOrigin } from '../../proxy/ports.ts'
 import type { StoredBlob } from '../store/blob-store.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
@@ -42,9 +42,9 @@ export function explainedContent(content: Content, explain: (error: unknown) => 
 }
 
 /**
- * Reads a manifest whole (it is small, and its media type stands in it) and closes where it came from.
+ * Reads a manifest whole (most are small, and its media type stands in it) and closes where it came from.
  * @throws {DigestMismatch} where the disk has changed it
- * @throws {OciError} MANIFEST_UNKNOWN where the content is no manifest
+ * @throws {OciError} MANIFEST_UNKNOWN where the content is no manifest, UNAVAILABLE where it is too long for one
  */
 export async function manifestContent(content: Content, digest: Digest, signal: AbortSignal): Promise<Content> {
   try {
@@ -61,14 +61,12 @@ export async function manifestContent(content: Content, digest: Digest, signal: 
 }
 
 async function collect(content: Content, signal: AbortSignal): Promise<Buffer> {
-  const tooLarge = () =>
-    new OciError('MANIFEST_UNKNOWN', `a manifest may have ${maxManifestBytes} bytes; this has more`)
-  if (content.size !== undefined && content.size > maxManifestBytes) throw tooLarge()
+  if (content.size !== undefined && content.size > maxManifestBytes) throw manifestTooLong(content.size)
   const pieces: Uint8Array[] = []
   let size = 0
   for await (const chunk of content.read(0, undefined, signal)) {
     size += chunk.length
-    if (size > maxManifestBytes) throw tooLarge()
+    if (size > maxManifestBytes) throw manifestTooLong(undefined)
     pieces.push(Uint8Array.from(chunk))
   }
   return Buffer.concat(pieces)

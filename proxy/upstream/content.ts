@@ -1,4 +1,5 @@
 import { algorithmOf, type Digest, isDigest } from '../oci/digest.ts'
+import { maxManifestBytes, tooLongText } from '../oci/manifest.ts'
 import { parseContentRange } from '../oci/range.ts'
 import { contentLength, contentType, statusError } from './answers.ts'
 import { abortedError, reasonOf, TransientError } from './errors.ts'
@@ -74,7 +75,7 @@ export async function openContent(
   if (status !== 200 && status !== 206 && !isAtEnd) throw await statusError(response, registry.name, what, timing.now())
   if (opened.size !== undefined && opened.size > limit) {
     response.body.cancel()
-    throw tooLong(request)
+    throw tooLong(request, opened.size)
   }
   return opened
 }
@@ -117,7 +118,7 @@ export async function* readContent(
         // A registry without ranges sends more than was asked for.
         const wanted = end === undefined ? chunk : chunk.subarray(0, end + 1 - position)
         position += wanted.length
-        if (position > (size ?? limit)) throw tooLong(request)
+        if (position > (size ?? limit)) throw tooLong(request, size)
         yield wanted
         if (end !== undefined && isAtEnd()) return
       }
@@ -153,9 +154,14 @@ async function* skipped({ response, skip }: OpenedContent): AsyncGenerator<Uint8
   }
 }
 
-/** The error for content that is longer than its limit or than what was announced. */
-export function tooLong({ registry, what }: ContentRequest): UpstreamError {
-  return new UpstreamError('broken', `${registry.name} sends more bytes for ${what} than it may have`)
+/**
+ * The error for content that is longer than its limit or than what was announced.
+ * @param size bytes that were announced
+ */
+export function tooLong({ registry, what, limit }: ContentRequest, size?: number): UpstreamError {
+  const isManifest = limit === maxManifestBytes && (size === undefined || size > limit)
+  const more = isManifest ? tooLongText(size) : `it sends more bytes than the ${size ?? limit} that it may have`
+  return new UpstreamError('broken', `${registry.name} sends too much for ${what}: ${more}`)
 }
 
 function brokenOff(
