@@ -51,9 +51,16 @@ function collide(a: ListenAddress, b: ListenAddress): boolean {
   return a.host === b.host || everywhere.includes(a.host) || everywhere.includes(b.host)
 }
 
+/** Where the mirror listens, with the options that say so. */
+function mirrorAddresses({ listen, loginListen }: Config['registry']): [path: string[], address: ListenAddress][] {
+  const login: [string[], ListenAddress][] =
+    loginListen === undefined ? [] : [[['registry', 'loginListen'], loginListen]]
+  return [[['registry', 'listen'], listen], ...login]
+}
+
 function checkAddresses({ registry, admin, swarm }: Config): Finding[] {
   const taken: [path: string[], address: ListenAddress][] = [
-    [['registry', 'listen'], registry.listen],
+    ...mirrorAddresses(registry),
     [['admin', 'listen'], admin.listen],
     [['swarm', 'listen'], swarm.listen],
     [['swarm', 'transferListen'], swarm.transferListen],
@@ -95,9 +102,10 @@ function checkRegistries({ registries, registry }: Config): Finding[] {
         message: 'expected a username beside it, got none',
       })
     }
-    if (isOwnMirror(entry.endpoint, registry.listen)) {
+    const own = mirrorAddresses(registry).find(([, address]) => isOwnMirror(entry.endpoint, address))
+    if (own !== undefined) {
       const message = `expected the registry's own address, got ${found(entry.endpoint)}, where this node listens itself`
-      list.push({ path: path('endpoint'), beside: ['registry', 'listen'], message })
+      list.push({ path: path('endpoint'), beside: own[0], message })
     }
     if (entry.ca !== undefined) list.push(...checkFile(path('ca'), entry.ca, certificateMistake))
     return list

@@ -75,6 +75,9 @@ const addressText = z
 
 export const address = (fallback: string) => addressText.prefault(fallback)
 
+/** The address of a listener that is there only where it is set. */
+export const optionalAddress = addressText.optional()
+
 /** A file or folder. Loading makes it absolute: `~` is the home directory, the rest is relative to where it is written. */
 export const filePath = z.string().min(1).meta({ kind: 'path' })
 

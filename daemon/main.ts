@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
-import { createRegistryApp } from '../proxy/app.ts'
+import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
 import { createAdminApp } from './admin/app.ts'
@@ -25,7 +25,13 @@ import { loadEngine } from './verify/sha256.ts'
 /** A node that runs. */
 export interface Node {
   /** `host:port` of its servers, as they are really listened on. */
-  readonly addresses: { readonly registry: string; readonly admin: string; readonly transfer: string }
+  readonly addresses: {
+    readonly registry: string
+    /** Where the mirror asks for a login, if it does anywhere. */
+    readonly login: string | undefined
+    readonly admin: string
+    readonly transfer: string
+  }
   /** Lets running responses finish within the configured time, then ends everything. */
   stop(): Promise<void>
 }
@@ -115,10 +121,12 @@ export async function startNode(config: Config, logger: Logger, version: string)
     )
 
     let registry: RunningServer | undefined
+    let login: RunningServer | undefined
     const status = () => ({
       version,
       uptimeSeconds: Math.round((Date.now() - started) / 1000),
       registry: registry?.address,
+      login: login?.address,
       ...swarm.status(),
       store: store.usage,
       counters: metrics.totals,
@@ -137,7 +145,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
-    const registryApp = createRegistryApp({
+    const registryOptions: RegistryOptions = {
       content,
       tags,
       lists: upstreamLists(upstream),
@@ -148,12 +156,19 @@ export async function startNode(config: Config, logger: Logger, version: string)
       },
       onError: (error, path) => logger.error({ err: error, path }, 'request failed'),
       onServed: (bytes) => metrics.served('client', bytes),
-    })
-    registry = await listen(registryApp.callback(), { ...config.registry.listen, option: 'registry.listen' })
-    lifecycle.onStop(() => registry?.stop(config.registry.shutdownTimeout))
+    }
+    const { listen: address, loginListen, shutdownTimeout } = config.registry
+    // Together, as both may take all of the time.
+    lifecycle.onStop(() => Promise.all([registry, login].map((server) => server?.stop(shutdownTimeout))))
+    if (loginListen !== undefined) {
+      const app = createRegistryApp({ ...registryOptions, asksForLogin: true })
+      login = await listen(app.callback(), { ...loginListen, option: 'registry.loginListen' })
+    }
+    const app = createRegistryApp(registryOptions)
+    registry = await listen(app.callback(), { ...address, option: 'registry.listen' })
 
     const { peerId, transfer } = swarm.status()
-    const addresses = { registry: registry.address, admin: admin.address, transfer }
+    const addresses = { registry: registry.address, login: login?.address, admin: admin.address, transfer }
     logger.info({ ...addresses, peerId, dataDir: config.dataDir, ms: Date.now() - started }, 'ready')
     return { addresses, stop: () => lifecycle.stop() }
   } catch (error) {

@@ -4,7 +4,7 @@ import { OciError } from './oci/errors.ts'
 import { repositoryText } from './oci/name.ts'
 import type { ContentOrigin, ContentSource, ListSource, TagResolver } from './ports.ts'
 import { blobRoute } from './routes/blobs.ts'
-import type { RegistryContext, RegistryState, RequestFacts } from './routes/context.ts'
+import { authorizationOf, type RegistryContext, type RegistryState, type RequestFacts } from './routes/context.ts'
 import { referrersRoute, tagListRoute } from './routes/lists.ts'
 import { manifestRoute } from './routes/manifests.ts'
 
@@ -33,6 +33,8 @@ export interface RegistryOptions {
   readonly lists: ListSource
   /** The closed list of registries, by the name in references. */
   readonly registries: ReadonlySet<string>
+  /** Whether clients must say who they are: what they give is passed on, and the node's own credentials are never used. */
+  readonly asksForLogin?: boolean
   readonly onRequest: (outcome: RequestOutcome) => void
   /** An error that is a mistake of layerd's own. */
   readonly onError: (error: unknown, path: string) => void
@@ -56,6 +58,7 @@ export function createRegistryApp(options: RegistryOptions): Koa<RegistryState> 
   app.silent = true
   app.use(reportRequests(options.onRequest))
   app.use(answerErrors(options.onError))
+  if (options.asksForLogin === true) app.use(askForLogin)
   app.use(router.routes())
   app.use(refuseTheRest)
   return app
@@ -65,6 +68,22 @@ export function createRegistryApp(options: RegistryOptions): Koa<RegistryState> 
 function ping(ctx: RegistryContext): void {
   ctx.type = 'application/json'
   ctx.body = '{}'
+}
+
+/**
+ * Answers whoever gives no credentials as a registry with Basic does (RFC 7617). podman and skopeo send credentials only when
+ * `GET /v2/` has asked for them, and `docker login` takes any 200 of it for a success: which registry they are for shows with
+ * the first image, so that is where wrong ones are refused.
+ */
+async function askForLogin(ctx: RegistryContext, next: () => Promise<unknown>): Promise<void> {
+  if (/^\/v2(?:\/|$)/.test(ctx.path) && authorizationOf(ctx) === undefined) {
+    throw new OciError(
+      'UNAUTHORIZED',
+      'this address of layerd asks for a login: give the user name and password of the registry that you pull from',
+      { headers: { 'WWW-Authenticate': 'Basic realm="layerd"' } },
+    )
+  }
+  await next()
 }
 
 function reportRequests(onRequest: RegistryOptions['onRequest']) {

@@ -9,6 +9,8 @@ export interface NodeStatus extends SwarmStatus {
   readonly uptimeSeconds: number
   /** Address of the registry mirror; undefined while the node starts. */
   readonly registry: string | undefined
+  /** The one that asks for a login; undefined where there is none. */
+  readonly login: string | undefined
   readonly store: { readonly bytes: number; readonly maxBytes: number; readonly blobs: number }
   readonly counters: Metrics['totals']
 }

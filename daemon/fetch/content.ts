@@ -1,9 +1,10 @@
 import { algorithmOf, type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
-import { manifestMediaType, maxManifestBytes } from '../../proxy/oci/manifest.ts'
+import { manifestMediaType, manifestTooLong, maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import type { Content, ContentOrigin } from '../../proxy/ports.ts'
 import type { StoredBlob } from '../store/blob-store.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
+import { type LongManifests, longManifestBytes } from './long-manifests.ts'
 
 /**
  * A blob on disk as content for a client.
@@ -42,39 +43,49 @@ export function explainedContent(content: Content, explain: (error: unknown) => 
 }
 
 /**
- * Reads a manifest whole (it is small, and its media type stands in it) and closes where it came from.
+ * Reads a manifest whole (most are small, and its media type stands in it) and closes where it came from.
+ * @param long where there must be room for one that is long; it is given back when the content is closed
  * @throws {DigestMismatch} where the disk has changed it
- * @throws {OciError} MANIFEST_UNKNOWN where the content is no manifest
+ * @throws {OciError} MANIFEST_UNKNOWN where the content is no manifest, UNAVAILABLE where it is too long for one
  */
-export async function manifestContent(content: Content, digest: Digest, signal: AbortSignal): Promise<Content> {
+export async function manifestContent(
+  content: Content,
+  digest: Digest,
+  signal: AbortSignal,
+  long: LongManifests,
+): Promise<Content> {
+  let leave = (): void => {}
   try {
+    if (content.size === undefined || content.size > longManifestBytes) leave = await long.enter(signal)
     const bytes = await collect(content, signal)
     const actual = digestOf(bytes, algorithmOf(digest))
     if (actual !== digest) throw new DigestMismatch(digest, actual)
     const mediaType = manifestMediaType(bytes, content.mediaType)
     if (mediaType === undefined)
       throw new OciError('MANIFEST_UNKNOWN', 'the content with this digest is not a manifest')
-    return bytesContent(bytes, mediaType, content.origin)
+    return bytesContent(bytes, mediaType, content.origin, leave)
+  } catch (error) {
+    leave()
+    throw error
   } finally {
     await content.close()
   }
 }
 
 async function collect(content: Content, signal: AbortSignal): Promise<Buffer> {
-  const tooLarge = () =>
-    new OciError('MANIFEST_UNKNOWN', `a manifest may have ${maxManifestBytes} bytes; this has more`)
-  if (content.size !== undefined && content.size > maxManifestBytes) throw tooLarge()
+  if (content.size !== undefined && content.size > maxManifestBytes) throw manifestTooLong(content.size)
   const pieces: Uint8Array[] = []
   let size = 0
   for await (const chunk of content.read(0, undefined, signal)) {
     size += chunk.length
-    if (size > maxManifestBytes) throw tooLarge()
+    if (size > maxManifestBytes) throw manifestTooLong(undefined)
     pieces.push(Uint8Array.from(chunk))
   }
   return Buffer.concat(pieces)
 }
 
-function bytesContent(bytes: Buffer, mediaType: string, origin: ContentOrigin): Content {
+function bytesContent(bytes: Buffer, mediaType: string, origin: ContentOrigin, onClose: () => void): Content {
+  let isClosed = false
   return {
     size: bytes.length,
     mediaType,
@@ -82,6 +93,9 @@ function bytesContent(bytes: Buffer, mediaType: string, origin: ContentOrigin): 
     async *read(start, end) {
       yield bytes.subarray(start, end === undefined ? undefined : end + 1)
     },
-    close: async () => {},
+    close: async () => {
+      if (!isClosed) onClose()
+      isClosed = true
+    },
   }
 }

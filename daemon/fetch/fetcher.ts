@@ -18,6 +18,7 @@ import { Downloads } from './download/downloads.ts'
 import { Slots } from './download/slots.ts'
 import { isOffline, messageOf, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
+import { LongManifests } from './long-manifests.ts'
 import { passThrough } from './pass-through.ts'
 import { Sequence } from './sequence.ts'
 import { type BlobSource, peerSource, upstreamSource } from './source.ts'
@@ -53,6 +54,7 @@ export class Fetcher implements ContentSource {
   readonly #options: FetcherOptions
   /** What is fetched by chunks, which peers may have while it arrives. */
   readonly downloads: Downloads
+  readonly #longManifests = new LongManifests()
   readonly #flights = new Map<string, Flight>()
   readonly #landings = new Set<Promise<void>>()
 
@@ -132,7 +134,7 @@ export class Fetcher implements ContentSource {
     const content = storedContent(blob, drop)
     if (kind === 'blob') return content
     try {
-      return await manifestContent(content, digest, signal)
+      return await manifestContent(content, digest, signal, this.#longManifests)
     } catch (error) {
       if (signal.aborted || error instanceof OciError) throw error
       // What could not be read was dropped by the reader.
@@ -148,7 +150,8 @@ export class Fetcher implements ContentSource {
       return this.#fly(request).open(request.signal)
     })
     const explained = explainedContent(content, (error) => this.#explain(error, request))
-    return request.kind === 'manifest' ? await manifestContent(explained, request.digest, request.signal) : explained
+    if (request.kind === 'blob') return explained
+    return await manifestContent(explained, request.digest, request.signal, this.#longManifests)
   }
 
   async #byChunks(request: ContentRequest): Promise<Content> {

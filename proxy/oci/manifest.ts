@@ -1,5 +1,22 @@
-/** distribution-spec 1.1, "Pushing manifests": registries should take manifests of at least 4 MiB; larger ones are refused here. */
-export const maxManifestBytes = 4 * 1024 * 1024
+import { OciError } from './errors.ts'
+
+/**
+ * Longest manifest that is taken, in bytes; from upstream, from peers and from the store alike. The distribution-spec 1.1,
+ * "Pushing manifests", has registries take 4 MiB at least, and some take what their own limits allow. Manifests are read whole,
+ * which is why there is a limit at all.
+ */
+export const maxManifestBytes = 16 * 1024 * 1024
+
+/** What a person is told of a manifest that is too long. @param size its bytes, where they are known */
+export function tooLongText(size: number | undefined): string {
+  const length = size === undefined ? 'has more bytes than that' : `has ${size} bytes`
+  return `a manifest may have ${maxManifestBytes} bytes (16 MiB) here, and this one ${length}`
+}
+
+/** A manifest is too long. The next mirror, or the registry itself, may still give it to the client. */
+export function manifestTooLong(size: number | undefined): OciError {
+  return new OciError('UNAVAILABLE', tooLongText(size))
+}
 
 const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
 const ociIndex = 'application/vnd.oci.image.index.v1+json'

@@ -30,12 +30,16 @@ export function isTag(text: string): boolean {
   return tagPattern.test(text)
 }
 
-/** @throws {OciError} TAG_INVALID */
+/**
+ * Reads a tag. No manifest has a name that is none, which is why it is unknown rather than a bad request: the public
+ * conformance suite asks for `.INVALID_MANIFEST_NAME` and wants 404.
+ * @throws {OciError} MANIFEST_UNKNOWN
+ */
 export function parseTag(text: string): string {
   if (isTag(text)) return text
   const shown = text.length > 140 ? `${text.slice(0, 140)}…` : text
   throw new OciError(
-    'TAG_INVALID',
+    'MANIFEST_UNKNOWN',
     `"${shown}" is neither a tag (letters, digits, . _ -, at most 128 characters, not starting with . or -) nor a digest`,
   )
 }

@@ -11,14 +11,32 @@ export type RangeSpec =
   | { readonly kind: 'from'; readonly start: number; readonly end?: number }
   | { readonly kind: 'suffix'; readonly length: number }
 
-const rangePattern = /^bytes\s*=\s*(\d{0,15})\s*-\s*(\d{0,15})$/i
+/** Ranges of one request that are answered. podman asks for up to 1024 parts of a zstd:chunked layer; more are ignored. */
+const maxRanges = 1024
+
+const rangePattern = /^(\d{0,15})\s*-\s*(\d{0,15})$/
 
 /**
- * Reads a `Range` header (RFC 9110, 14.1.2). Several ranges, other units and malformed ones give undefined:
- * the RFC lets a server ignore the header and answer 200 with the whole body, which is what podman accepts too.
+ * Reads a `Range` header (RFC 9110, 14.1.2). Other units, malformed ranges and too many of them give undefined: the RFC lets
+ * a server ignore the header and answer 200 with the whole body, which is what podman accepts too.
  */
+export function parseRanges(header: string | undefined): readonly RangeSpec[] | undefined {
+  const list = /^bytes\s*=(.*)$/is.exec(header?.trim() ?? '')?.[1] ?? ''
+  // RFC 9110, 5.6.1: empty elements of a list are ignored.
+  const items = list.split(',').filter((item) => item.trim() !== '')
+  if (items.length > maxRanges) return undefined
+  const specs = items.map((item) => parseSpec(item.trim())).filter((spec) => spec !== undefined)
+  return specs.length > 0 && specs.length === items.length ? specs : undefined
+}
+
+/** Reads a `Range` header of a single range; several give undefined. */
 export function parseRange(header: string | undefined): RangeSpec | undefined {
-  const match = header === undefined ? null : rangePattern.exec(header.trim())
+  const specs = parseRanges(header)
+  return specs?.length === 1 ? specs[0] : undefined
+}
+
+function parseSpec(text: string): RangeSpec | undefined {
+  const match = rangePattern.exec(text)
   if (match === null) return undefined
   const [, first = '', last = ''] = match
   if (first === '') return last === '' ? undefined : { kind: 'suffix', length: Number(last) }
@@ -33,14 +51,33 @@ export function parseRange(header: string | undefined): RangeSpec | undefined {
  * @throws {OciError} RANGE_INVALID with `Content-Range: bytes * /size` where it lies outside (RFC 9110, 15.5.17)
  */
 export function resolveRange(spec: RangeSpec, size: number): ByteRange {
+  const range = locate(spec, size)
+  if (range === undefined) throw outside(size)
+  return range
+}
+
+/**
+ * The bytes that each of several ranges means, in the order asked for, without those that lie outside. They are not joined
+ * where they touch, which RFC 9110, 15.3.7.2 would allow: podman counts the parts and refuses any other number than it asked for.
+ * @returns undefined where they are more bytes than the body has; the whole is the shorter answer (RFC 9110, 17.15)
+ * @throws {OciError} RANGE_INVALID where all lie outside
+ */
+export function resolveRanges(specs: readonly RangeSpec[], size: number): readonly ByteRange[] | undefined {
+  const ranges = specs.map((spec) => locate(spec, size)).filter((range) => range !== undefined)
+  if (ranges.length === 0) throw outside(size)
+  return ranges.reduce((sum, { start, end }) => sum + end + 1 - start, 0) > size ? undefined : ranges
+}
+
+function locate(spec: RangeSpec, size: number): ByteRange | undefined {
   const start = spec.kind === 'from' ? spec.start : Math.max(0, size - spec.length)
   const end = spec.kind === 'from' ? Math.min(spec.end ?? size - 1, size - 1) : size - 1
-  if (start >= size || end < start) {
-    throw new OciError('RANGE_INVALID', `the range lies outside the content, which has ${size} bytes`, {
-      headers: { 'Content-Range': `bytes */${size}` },
-    })
-  }
-  return { start, end }
+  return start >= size || end < start ? undefined : { start, end }
+}
+
+function outside(size: number): OciError {
+  return new OciError('RANGE_INVALID', `the range lies outside the content, which has ${size} bytes`, {
+    headers: { 'Content-Range': `bytes */${size}` },
+  })
 }
 
 const contentRangePattern = /^bytes\s+(\d{1,15})-(\d{1,15})\/(?:(\d{1,15})|\*)$/i

@@ -43,18 +43,29 @@ export function parseTarget(ctx: RegistryContext, registries: ReadonlySet<string
   ctx.state.facts.repository = repository
   if (reference !== '') ctx.state.facts.reference = reference
   if (namespace !== undefined) ctx.set('OCI-Namespace', repository.registry)
+  return { repository, reference, authorization: authorizationOf(ctx), signal: ctx.state.signal }
+}
+
+/**
+ * The client's `Authorization`, if it says who the client is.
+ * @throws {OciError} with status 431 where it is too long
+ */
+export function authorizationOf(ctx: Pick<RegistryContext, 'get'>): string | undefined {
   const authorization = ctx.get('authorization')
   if (authorization.length > maxAuthorizationLength) {
     throw new OciError('UNKNOWN', `the Authorization header has more than ${maxAuthorizationLength} bytes`, {
       status: 431,
     })
   }
-  return {
-    repository,
-    reference,
-    authorization: authorization === '' ? undefined : authorization,
-    signal: ctx.state.signal,
-  }
+  return authorization === '' || isNobody(authorization) ? undefined : authorization
+}
+
+/** Basic without a user name (RFC 7617, 2). podman and skopeo answer a challenge so when their user gave no credentials. */
+function isNobody(authorization: string): boolean {
+  const encoded = /^basic(?: +(\S*))?$/i.exec(authorization.trim())
+  if (encoded === null) return false
+  const text = Buffer.from(encoded[1] ?? '', 'base64').toString('utf8')
+  return text === '' || text.startsWith(':')
 }
 
 function singleParameter(ctx: RegistryContext, name: string): string | undefined {

@@ -1,18 +1,18 @@
 import type { Config } from '../../config/schema.ts'
-import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts'
-import { isManifestMediaType, manifestMediaType, manifestMediaTypes, maxManifestBytes } from '../oci/manifest.ts'
+import { type Digest, isDigest } from '../oci/digest.ts'
+import { manifestMediaTypes, maxManifestBytes } from '../oci/manifest.ts'
 import type { ContentKind } from '../ports.ts'
-import { contentLength, contentType, isWhole, statusError } from './answers.ts'
+import { contentType, statusError } from './answers.ts'
 import { Authorizer } from './authorization.ts'
-import { type ContentContext, type ContentRequest, digestHeader, openContent, readContent, tooLong } from './content.ts'
+import { type ContentContext, type ContentRequest, openContent, readContent } from './content.ts'
 import { CredentialStore } from './credentials.ts'
 import { codingsOf, decoded } from './encoding.ts'
-import { abortedError, reasonOf, TransientError } from './errors.ts'
-import { type HttpHeaders, readAll } from './exchange.ts'
-import { Recent } from './recent.ts'
+import { abortedError, reasonOf } from './errors.ts'
+import { readAll } from './exchange.ts'
+import { Inquiry } from './inquiry.ts'
 import { createRegistry, type Registry, type UpstreamLogger } from './registry.ts'
 import { systemTiming, type Timing } from './retry.ts'
-import { isRefusedElsewhere, type RegistryResponse, Sender } from './send.ts'
+import { Sender } from './send.ts'
 import {
   type Upstream,
   type UpstreamBody,
@@ -33,12 +33,6 @@ export interface UpstreamOptions {
   readonly timing?: Timing
 }
 
-/** A no to HEAD is believed in a repository for this time, in ms, after GET has said the same. */
-const noLifetime = 60_000
-
-/** Repositories of which that is remembered. */
-const maxNoes = 1_000
-
 /** Lists grow with a repository; one without end is not kept in memory. */
 const maxListBytes = 8 * 1024 * 1024
 
@@ -58,8 +52,7 @@ class RegistryClient implements Upstream {
   readonly #headers: Readonly<Record<string, string>>
   readonly #authorizer: Authorizer
   readonly #context: ContentContext
-  /** Where GET has confirmed HEAD's no. */
-  readonly #noes: Recent
+  readonly #inquiry: Inquiry
   readonly #closing = new AbortController()
 
   constructor({ registries, settings, dockerConfig, version, logger, timing = systemTiming }: UpstreamOptions) {
@@ -76,7 +69,7 @@ class RegistryClient implements Upstream {
       [...this.#registries.values()].find(({ endpoint }) => endpoint.origin === origin)
     const sender = new Sender(this.#authorizer, attempts, timing, logger, registryAt)
     this.#context = { sender, attempts, timing, logger }
-    this.#noes = new Recent(noLifetime, maxNoes, timing.now)
+    this.#inquiry = new Inquiry(this.#context)
   }
 
   async resolveManifest({
@@ -86,12 +79,7 @@ class RegistryClient implements Upstream {
     const { reference } = request
     const digest = isDigest(reference) ? reference : undefined
     const content = await this.#contentRequest(request, 'manifest', reference, digest)
-    if (doubted !== undefined) return this.#readDoubted(content, doubted)
-    return this.#ask(
-      content,
-      (head) => manifestIn(head, digest),
-      () => this.#readManifest(content),
-    )
+    return this.#inquiry.manifest(content, doubted)
   }
 
   async stat(
@@ -100,15 +88,7 @@ class RegistryClient implements Upstream {
     const { kind, digest } = request
     if (kind === 'manifest') return this.resolveManifest({ ...request, reference: digest })
     const content = await this.#contentRequest(request, kind, digest, digest)
-    const byHead = ({ headers, access }: RegistryResponse) => {
-      const size = sizeIn(headers)
-      return size === undefined ? undefined : { digest, mediaType: contentType(headers), size, access }
-    }
-    return this.#ask(content, byHead, async () => {
-      const { response, size } = await openContent(this.#context, content, 0)
-      response.body.cancel()
-      return { digest, mediaType: contentType(response.headers), size, access: response.access }
-    })
+    return this.#inquiry.blob({ ...content, digest })
   }
 
   async open(request: Parameters<Upstream['open']>[0]): Promise<UpstreamBody> {
@@ -168,98 +148,6 @@ class RegistryClient implements Upstream {
     await Promise.all([...this.#registries.values()].map(({ agent }) => agent.destroy()))
   }
 
-  /**
-   * Asks by HEAD, which moves nothing, and by GET where HEAD says no or too little: some registries and proxies know GET only.
-   * Where GET has said the same as HEAD in a repository, HEAD is believed for a while.
-   */
-  async #ask(
-    content: ContentRequest,
-    byHead: (head: RegistryResponse) => UpstreamDescriptor | undefined,
-    byGet: () => Promise<UpstreamDescriptor>,
-  ): Promise<UpstreamDescriptor> {
-    const { registry, repository, requestor } = content
-    if (registry.habits.has('wrong-heads')) return byGet()
-    const key = `${registry.name} ${repository.name} ${requestor.kind === 'token' ? 'token' : requestor.key}`
-    let no: UpstreamError | undefined
-    const head = await this.#head(content).catch((error: unknown) => {
-      if (!isNoOfHead(error) || this.#noes.has(key)) throw error
-      no = error
-      return undefined
-    })
-    const told = head === undefined ? undefined : byHead(head)
-    if (told !== undefined) return told
-    try {
-      const found = await byGet()
-      if (no !== undefined && registry.habits.learn('wrong-heads')) {
-        const reason = no.message
-        this.#context.logger.warn(
-          { registry: registry.name, reason },
-          'a registry gives what it denies to HEAD; it is asked by GET from now on',
-        )
-      }
-      return found
-    } catch (error) {
-      if (error instanceof UpstreamError && error.code === no?.code) this.#noes.add(key)
-      throw error
-    }
-  }
-
-  /**
-   * @returns undefined where HEAD says nothing that can be used
-   * @throws {UpstreamError}
-   */
-  async #head(content: ContentRequest): Promise<RegistryResponse | undefined> {
-    const { registry, what } = content
-    const response = await this.#context.sender.send({ ...content, method: 'HEAD', isTentative: true })
-    // A URL that was signed for GET is not good for HEAD.
-    if (isRefusedElsewhere(response)) return undefined
-    if (!isWhole(response.status)) throw await statusError(response, registry.name, what, this.#context.timing.now())
-    return contentType(response.headers) === 'text/html' ? undefined : response
-  }
-
-  /** What a manifest is by its own bytes. A tag has what they are, whatever digest comes with them. */
-  async #readManifest(content: ContentRequest): Promise<UpstreamDescriptor> {
-    const { registry, what } = content
-    const { descriptor, said } = await this.#manifestBytes(content)
-    if (said === undefined || said === descriptor.digest) return descriptor
-    if (content.digest === undefined) {
-      // Bytes that were damaged on the way look like a wrong header, but don't come twice.
-      const again = await this.#manifestBytes(content)
-      if (again.descriptor.digest === descriptor.digest) return descriptor
-    }
-    throw new UpstreamError('broken', `${registry.name} sends bytes for ${what} that don't have its digest`)
-  }
-
-  /** A tag whose digest could not be had: where its bytes are something else, HEAD is not believed any more. */
-  async #readDoubted(content: ContentRequest, doubted: Digest): Promise<UpstreamDescriptor> {
-    const { registry } = content
-    const found = await this.#readManifest(content)
-    if (found.digest !== doubted && registry.habits.learn('wrong-heads')) {
-      this.#context.logger.warn(
-        { registry: registry.name, said: doubted, found: found.digest },
-        'a registry gives another manifest than HEAD says; it is asked by GET from now on',
-      )
-    }
-    return found
-  }
-
-  async #manifestBytes(content: ContentRequest) {
-    const opened = await openContent(this.#context, content, 0)
-    const { headers, access } = opened.response
-    const bytes = await readAll(readContent(this.#context, content, opened, 0), content.limit)
-    if (bytes === undefined) throw tooLong(content)
-    const said = content.digest ?? digestHeader(headers)
-    const digest = digestOf(bytes, said === undefined ? 'sha256' : algorithmOf(said))
-    const mediaType = manifestMediaType(bytes, contentType(headers))
-    if (mediaType === undefined) {
-      throw new UpstreamError(
-        'broken',
-        `${content.registry.name} sends something for ${content.what} that is no manifest`,
-      )
-    }
-    return { descriptor: { digest, mediaType, size: bytes.length, access }, said }
-  }
-
   async #contentRequest(
     request: UpstreamRequest,
     kind: ContentKind,
@@ -290,26 +178,4 @@ class RegistryClient implements Upstream {
   #signal(ofRequest: AbortSignal): AbortSignal {
     return AbortSignal.any([ofRequest, this.#closing.signal])
   }
-}
-
-/** What HEAD says of a manifest; undefined where it leaves out what counts. */
-function manifestIn({ headers, access }: RegistryResponse, known: Digest | undefined): UpstreamDescriptor | undefined {
-  const digest = known ?? digestHeader(headers)
-  const size = sizeIn(headers)
-  // No manifest is empty: a proxy that answers HEAD by itself says so.
-  if (digest === undefined || size === undefined || size === 0) return undefined
-  const type = contentType(headers)
-  return { digest, mediaType: isManifestMediaType(type) ? type : undefined, size, access }
-}
-
-/** The content's size, where `Content-Length` is not that of something encoded. */
-function sizeIn(headers: HttpHeaders): number | undefined {
-  return codingsOf(headers).length > 0 ? undefined : contentLength(headers)
-}
-
-/** Whether an error of HEAD may be no answer to GET. Whoever can't be reached, or wants to be left alone, is not asked again. */
-function isNoOfHead(error: unknown): error is UpstreamError {
-  if (!(error instanceof UpstreamError)) return false
-  if (error.code === 'unreachable') return error instanceof TransientError
-  return ['broken', 'denied', 'not-found', 'unauthorized'].includes(error.code)
 }

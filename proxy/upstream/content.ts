@@ -1,21 +1,18 @@
-import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts'
-import { manifestMediaType } from '../oci/manifest.ts'
+import { maxManifestBytes, tooLongText } from '../oci/manifest.ts'
 import { type ByteRange, parseContentRange } from '../oci/range.ts'
-import { contentLength, contentType, isWhole, statusError } from './answers.ts'
+import { contentLength, isWhole, statusError } from './answers.ts'
 import { withoutFirst } from './bytes.ts'
 import { codingsOf, decoded, hashed, isDecodingError } from './encoding.ts'
 import { abortedError, reasonOf, TransientError } from './errors.ts'
-import type { HttpHeaders } from './exchange.ts'
+import { codingsIn, examined } from './examine.ts'
 import type { UpstreamLogger } from './registry.ts'
+import type { RegistryRequest, RegistryResponse } from './request.ts'
 import { backoff, pause, type Timing } from './retry.ts'
-import type { RegistryRequest, RegistryResponse, Sender } from './send.ts'
+import type { Sender } from './send.ts'
 import { UpstreamError } from './types.ts'
 
 /** A transfer that broke after at least this many bytes was getting on: failures before it don't count any more. */
 const progressBytes = 1024 * 1024
-
-/** What is called HTML is read into memory up to this size, to see whether it is the content or a page for people. */
-const maxPageBytes = 1024 * 1024
 
 export interface ContentRequest extends Omit<RegistryRequest, 'method' | 'examine' | 'isTentative'> {
   /** Longest content to take, in bytes. */
@@ -40,12 +37,6 @@ export interface ContentContext {
 }
 
 const nothing: RegistryResponse['body'] = { async *[Symbol.asyncIterator]() {}, cancel: () => {} }
-
-/** `Docker-Content-Digest`, where it is a digest. */
-export function digestHeader(headers: HttpHeaders): Digest | undefined {
-  const text = headers.get('docker-content-digest') ?? ''
-  return isDigest(text) ? text : undefined
-}
 
 /**
  * Asks for content from `offset` on. A registry that does not give a range of it is asked for the whole, and remembered.
@@ -153,7 +144,7 @@ function checkSize(
 ): void {
   if (size === undefined || (size <= request.limit && offset <= size)) return
   response.body.cancel()
-  if (size > request.limit) throw tooLong(request)
+  if (size > request.limit) throw tooLong(request, size)
   const { registry, what } = request
   throw new UpstreamError(
     'broken',
@@ -164,66 +155,7 @@ function checkSize(
 /** Size of content that is given whole. */
 function sizeOf({ headers }: RegistryResponse, request: ContentRequest): number | undefined {
   const { size } = parseContentRange(headers.get('content-range')) ?? {}
-  return codingsIn(headers, request).length > 0 ? undefined : (size ?? contentLength(headers))
-}
-
-function codingsIn(headers: HttpHeaders, { registry }: ContentRequest): readonly string[] {
-  return registry.habits.has('mislabels') ? [] : codingsOf(headers)
-}
-
-/**
- * What is called HTML may be the content all the same, or a page for people (a login, a maintenance notice): the bytes decide.
- * @returns the answer, or what is wrong with it
- */
-async function examined(response: RegistryResponse, request: ContentRequest): Promise<RegistryResponse | string> {
-  const { status, headers } = response
-  const { digest } = request
-  if (!isWhole(status) && status !== 206) return `status ${status}`
-  if (status === 206 || contentType(headers) !== 'text/html') return response
-  if (digest !== undefined && digestHeader(headers) === digest) return response
-  const codings = codingsIn(headers, request)
-  const body = codings.length > 0 ? decoded(response.body, codings) : response.body
-  const { first, all } = await peek(body, maxPageBytes)
-  const isContent =
-    first === undefined ||
-    (digest === undefined
-      ? manifestMediaType(first, undefined) !== undefined
-      : digestOf(first, algorithmOf(digest)) === digest)
-  if (!isContent) return 'an HTML page'
-  const plain: Record<string, string | undefined> = { 'content-encoding': undefined }
-  if (codings.length > 0) plain['content-length'] = undefined
-  return {
-    ...response,
-    headers: headers.with(plain),
-    body: { [Symbol.asyncIterator]: all, cancel: () => response.body.cancel() },
-  }
-}
-
-/** Reads a body ahead. `first` is all of it, where that is at most `limit` bytes; `all` gives the whole in any case. */
-async function peek(body: AsyncIterable<Uint8Array>, limit: number) {
-  const chunks: Uint8Array[] = []
-  const rest = body[Symbol.asyncIterator]()
-  let length = 0
-  let isOver = false
-  while (length <= limit && !isOver) {
-    const next = await rest.next()
-    if (next.done === true) isOver = true
-    else {
-      chunks.push(next.value)
-      length += next.value.length
-    }
-  }
-  return {
-    first: isOver ? Buffer.concat(chunks) : undefined,
-    async *all(): AsyncGenerator<Uint8Array, void> {
-      yield* chunks
-      try {
-        for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
-      } finally {
-        await rest.return?.()
-      }
-    },
-  }
+  return codingsIn(headers, request.registry).length > 0 ? undefined : (size ?? contentLength(headers))
 }
 
 /** The bytes of an opened body, freed of codings. */
@@ -232,7 +164,7 @@ function bytesOf(
   context: ContentContext,
   request: ContentRequest,
 ): AsyncIterable<Uint8Array> {
-  const codings = codingsIn(response.headers, request)
+  const codings = codingsIn(response.headers, request.registry)
   if (codings.length === 0) return response.body
   const body = decoded(response.body, codings)
   const { digest } = request
@@ -272,7 +204,7 @@ export async function* readContent(
         // A registry without ranges sends more than was asked for.
         const wanted = end === undefined ? chunk : chunk.subarray(0, end + 1 - position)
         position += wanted.length
-        if (position > (size ?? limit)) throw tooLong(request)
+        if (position > (size ?? limit)) throw tooLong(request, size)
         yield wanted
         if (end !== undefined && isAtEnd()) return
       }
@@ -297,9 +229,14 @@ export async function* readContent(
   }
 }
 
-/** The error for content that is longer than its limit or than what was announced. */
-export function tooLong({ registry, what }: ContentRequest): UpstreamError {
-  return new UpstreamError('broken', `${registry.name} sends more bytes for ${what} than it may have`)
+/**
+ * The error for content that is longer than its limit or than what was announced.
+ * @param size bytes that were announced
+ */
+export function tooLong({ registry, what, limit }: ContentRequest, size?: number): UpstreamError {
+  const isManifest = limit === maxManifestBytes && (size === undefined || size > limit)
+  const more = isManifest ? tooLongText(size) : `it sends more bytes than the ${size ?? limit} that it may have`
+  return new UpstreamError('broken', `${registry.name} sends too much for ${what}: ${more}`)
 }
 
 function brokenOff(

@@ -2,7 +2,7 @@ import type { Authorizer, Grant, Requestor } from './authorization.ts'
 import { discard, type HttpResponse } from './exchange.ts'
 import type { Host } from './host.ts'
 import type { UpstreamLogger } from './registry.ts'
-import type { RegistryResponse } from './send.ts'
+import type { RegistryResponse } from './request.ts'
 import { UpstreamError } from './types.ts'
 
 interface Asking {

@@ -15,6 +15,8 @@ export interface NodeOptions {
   seed?: LayerdNode
   /** It looks for peers by multicast DNS, and listens for them on all addresses. */
   mdns?: boolean
+  /** It has a second address, which asks for a login. */
+  login?: boolean
   /** More arguments for `layerd serve`. */
   args?: readonly string[]
 }
@@ -30,6 +32,8 @@ export interface LayerdNode {
   name: string
   /** Where clients reach its registry: `127.0.0.1:<port>`. */
   address: string
+  /** The same where clients are asked for a login; empty where there is none. */
+  login: string
   /** Put before repositories where a client has to name docker.io in the path. */
   prefix: string
   /** Where its libp2p listens, as a multiaddr. */
@@ -48,6 +52,7 @@ export async function startNode({
   upstream,
   seed,
   mdns = false,
+  login = false,
   args = [],
 }: NodeOptions): Promise<LayerdNode> {
   const folder = join(jail.work, name)
@@ -62,7 +67,9 @@ export async function startNode({
     ...(seed ? ['--seed', seed.multiaddr] : []),
     ...args,
   ]
-  const daemon = new Daemon(`layerd ${name}`, join(folder, 'log'), process.execPath, [BIN, 'serve', ...flags])
+  const loginAddress = login ? `127.0.0.1:${await freePort()}` : ''
+  const env = { ...process.env, LAYERD_REGISTRY_LOGIN_LISTEN: loginAddress }
+  const daemon = new Daemon(`layerd ${name}`, join(folder, 'log'), process.execPath, [BIN, 'serve', ...flags], { env })
   const ask = async (path: string) => {
     const response = await fetch(`http://127.0.0.1:${admin}${path}`, {
       signal: AbortSignal.timeout(REQUEST_DEADLINE_MS),
@@ -79,6 +86,7 @@ export async function startNode({
   return {
     name,
     address: `127.0.0.1:${registry}`,
+    login: loginAddress,
     prefix: 'docker.io/',
     multiaddr: `/ip4/127.0.0.1/tcp/${p2p}`,
     fetched: async () => fetchedBytes(await ask('/metrics')),

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { buildImages, type Fixtures } from '../fixtures/images/images.ts'
-import { pushLayout } from '../fixtures/images/push.ts'
+import { buildImages, buildSmallImage, type FixtureImage, type Fixtures } from '../fixtures/images/images.ts'
+import { type Login, pushLayout } from '../fixtures/images/push.ts'
 import type { ClientEnvironment } from './clients/client.ts'
 import { run, waitFor } from './exec.ts'
 import type { Jail } from './jail.ts'
@@ -12,14 +12,14 @@ const CLIENT_LOG_CHARACTERS = 3_000
 const JOIN_DEADLINE_MS = 20_000
 
 /** An upstream registry that holds the fixture images, and nodes around it. */
-export class Story {
+export class Story<Images = Fixtures> {
   readonly jail: Jail
   readonly upstream: Upstream
-  readonly images: Fixtures
+  readonly images: Images
   readonly #nodes: LayerdNode[] = []
   #clients = 0
 
-  private constructor(jail: Jail, upstream: Upstream, images: Fixtures) {
+  private constructor(jail: Jail, upstream: Upstream, images: Images) {
     this.jail = jail
     this.upstream = upstream
     this.images = images
@@ -34,8 +34,18 @@ export class Story {
     return new Story(jail, upstream, images)
   }
 
+  /** Starts a registry that holds one small image, and that only one user may read. */
+  static async beginPrivate(jail: Jail, htpasswd: string, login: Login): Promise<Story<FixtureImage>> {
+    const upstream = await Upstream.start(jail, htpasswd)
+    const layout = join(jail.work, 'images')
+    const image = buildSmallImage(layout, await readFile(join(jail.tools.bookworm, 'bin/busybox')))
+    await pushLayout(layout, upstream.url, login)
+    await rm(layout, { recursive: true })
+    return new Story(jail, upstream, image)
+  }
+
   /** Starts a node; with a seed, waits until both have met. */
-  async node(name: string, options: Pick<NodeOptions, 'seed' | 'mdns' | 'args'> = {}): Promise<LayerdNode> {
+  async node(name: string, options: Pick<NodeOptions, 'seed' | 'mdns' | 'login' | 'args'> = {}): Promise<LayerdNode> {
     const node = await startNode({ ...options, jail: this.jail, name, upstream: this.upstream.url })
     this.#nodes.push(node)
     if (options.seed) await waitFor(`${name} to join`, async () => (await node.peers()) > 0, JOIN_DEADLINE_MS)

@@ -16,15 +16,22 @@ export class Upstream {
     this.#daemon = daemon
   }
 
-  /** Starts an empty registry in the work folder. */
-  static async start({ tools, work }: Jail): Promise<Upstream> {
+  /**
+   * Starts an empty registry in the work folder.
+   *
+   * @param htpasswd who may read and write, as lines of Apache's password file with bcrypt hashes; everybody without.
+   */
+  static async start({ tools, work }: Jail, htpasswd?: string): Promise<Upstream> {
     const folder = join(work, 'upstream')
     await mkdir(folder, { recursive: true })
     const port = await freePort()
     const file = join(folder, 'config.yml')
     const storage = { filesystem: { rootdirectory: join(folder, 'data') } }
+    const path = join(folder, 'htpasswd')
+    if (htpasswd !== undefined) await writeFile(path, htpasswd)
+    const auth = htpasswd === undefined ? {} : { auth: { htpasswd: { realm: 'upstream', path } } }
     // JSON is YAML.
-    await writeFile(file, JSON.stringify({ version: '0.1', storage, http: { addr: `127.0.0.1:${port}` } }))
+    await writeFile(file, JSON.stringify({ version: '0.1', storage, http: { addr: `127.0.0.1:${port}` }, ...auth }))
     const program = join(tools.bookworm, 'usr/bin/docker-registry')
     const daemon = new Daemon('docker-registry', join(folder, 'log'), program, ['serve', file])
     const upstream = new Upstream(`http://127.0.0.1:${port}`, daemon)
@@ -35,7 +42,7 @@ export class Upstream {
   /** Whether it answers a request within a short time. */
   answers(): Promise<boolean> {
     return fetch(`${this.url}/v2/`, { signal: AbortSignal.timeout(PROBE_DEADLINE_MS) }).then(
-      (response) => response.ok,
+      (response) => response.ok || response.status === 401,
       () => false,
     )
   }

@@ -103,7 +103,7 @@ describe('an upstream that fails', () => {
 
   it('is told from one that says no: a manifest too large to be one is refused', async () => {
     const { upstream, node } = await setUp()
-    const huge = upstream.addManifest({ schemaVersion: 2, layers: ['x'.repeat(5_000_000)] })
+    const huge = upstream.addManifest({ schemaVersion: 2, layers: ['x'.repeat(17_000_000)] })
     const got = await ask(node.url, `/v2/app/manifests/${huge}`)
     expect([got.status, got.body.length < 1000]).toEqual([503, true])
   })

@@ -205,7 +205,7 @@ describe('a peer that fails', () => {
   it('by a manifest that is too large is passed over', async () => {
     const { upstream, node, peer } = await withPeer()
     const manifest = upstream.addManifest({ schemaVersion: 2, layers: [] })
-    peer.content.blobs.set(manifest, Buffer.alloc(5_000_000))
+    peer.content.blobs.set(manifest, Buffer.alloc(17_000_000))
     peer.swarm.advertise(manifest, true)
     await until(() => peer.status().provided === 1)
     const got = await ask(node.url, `/v2/app/manifests/${manifest}`)

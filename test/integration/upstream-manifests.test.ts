@@ -100,17 +100,18 @@ test('a manifest by digest has its bytes and its type', async () => {
 })
 
 test.each([
-  ['announced', []],
-  ['not announced', [faults.chunked()]],
-])('a manifest that is too long and %s is not read', async (_what, injected) => {
+  ['announced', [], 'has 16777217 bytes'],
+  ['not announced', [faults.chunked()], 'has more bytes than that'],
+])('a manifest that is too long and %s is not read', async (_what, injected, length) => {
   await using fake = await fakeWithTag()
-  const large = fake.addManifest(Buffer.alloc(4 * 1024 * 1024 + 1, ' '))
+  const large = fake.addManifest(Buffer.alloc(16 * 1024 * 1024 + 1, ' '))
   for (const fault of injected) fake.inject('/manifests/', fault)
   await using client = new TestClient(fake)
   const { repository } = client
   const { signal } = new AbortController()
   const reading = client.upstream.open({ repository, kind: 'manifest', digest: large, offset: 0, signal }).then(collect)
-  await expect(reading).rejects.toMatchObject({ code: 'broken', message: expect.stringContaining('more bytes') })
+  const message = expect.stringContaining(`a manifest may have 16777216 bytes (16 MiB) here, and this one ${length}`)
+  await expect(reading).rejects.toMatchObject({ code: 'broken', message })
 })
 
 test('the size of a blob is known by HEAD', async () => {

@@ -1,8 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { OciError } from '../../../proxy/oci/errors.ts'
+import { manifestTooLong } from '../../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import type { PeerTable } from '../../swarm/session/peer-table.ts'
+import { isOffline } from '../errors.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
@@ -37,6 +40,7 @@ export class RunningAttempt implements Attempt {
   #beginning: Promise<Assembly> | undefined
   readonly #known = new KnownFacts()
   #failure: { readonly error: unknown } | undefined
+  #tooLong: OciError | undefined
   readonly #sizeSaidBy = new Set<string>()
   readonly #lookup: Lookup
 
@@ -77,7 +81,7 @@ export class RunningAttempt implements Attempt {
       while (this.#assembly?.proven === undefined) {
         if (this.#failure !== undefined) throw this.#failure.error
         this.#step()
-        if (this.#isHopeless()) throw this.#upstream.error ?? new Error('no peer and no registry can give it')
+        if (this.#isHopeless()) throw this.#whyHopeless()
         await waitFor(this.changed.next(this.signal), STEP_MS, this.signal)
         // What happens in one moment is looked at once.
         if (this.#assembly !== undefined && this.#assembly.proven === undefined) await delay(GATHER_MS)
@@ -214,6 +218,18 @@ export class RunningAttempt implements Attempt {
     this.#upstream.look()
     this.#swarming.pump()
     this.#upstream.fetch(!this.#lookup.isOver || this.#swarming.isUndecided)
+  }
+
+  tooLong(size: number): OciError {
+    this.#tooLong = manifestTooLong(size)
+    return this.#tooLong
+  }
+
+  /** Why nobody can give it. What a peer says of the length counts only where upstream can't say better. */
+  #whyHopeless(): unknown {
+    const { error } = this.#upstream
+    if (this.#tooLong !== undefined && (error === undefined || isOffline(error))) return this.#tooLong
+    return error ?? new Error('no peer and no registry can give it')
   }
 
   /** Whether nothing is under way and nobody is left who could give what is missing. */

@@ -1,4 +1,5 @@
 import { digestOf } from '../../../proxy/oci/digest.ts'
+import type { OciError } from '../../../proxy/oci/errors.ts'
 import type { ContentOrigin, ContentRequest } from '../../../proxy/ports.ts'
 import type { Upstream } from '../../../proxy/upstream/types.ts'
 import type { BlobStore } from '../../store/blob-store.ts'
@@ -100,6 +101,8 @@ export interface Attempt {
   provenSize(size: number): void
   /** What a peer said is worth nothing; so is the size, where nobody else told it. */
   distrust(peer: PeerId): void
+  /** A peer has a manifest of so many bytes, which is not taken. @returns the reason, which clients are told where nobody has it */
+  tooLong(size: number): OciError
   /** A peer has lied: it is used for nothing any more. */
   ban(peer: PeerId, reason: string): void
   /** The attempt can't go on. */

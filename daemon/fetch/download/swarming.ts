@@ -210,7 +210,7 @@ export class Swarming {
   async #answered(member: Member, facts: BlobFacts, told: Told): Promise<void> {
     const { request } = this.#attempt
     const { size, mediaType, repositories } = facts
-    if (request.kind === 'manifest' && size > maxManifestBytes) throw new Error('it is too long for a manifest')
+    if (request.kind === 'manifest' && size > maxManifestBytes) throw this.#attempt.tooLong(size)
     member.introductions++
     const view = new View({ peer: member.id, digest: request.digest, size, ...told })
     member.view = view

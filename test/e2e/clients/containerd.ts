@@ -62,7 +62,7 @@ interface Containerd {
   hosts: string
 }
 
-async function startContainerd(generation: Generation, environment: ClientEnvironment): Promise<Containerd> {
+export async function startContainerd(generation: Generation, environment: ClientEnvironment): Promise<Containerd> {
   const { tools, folder, mirror } = environment
   const root = generation === '1.6' ? tools.bookworm : tools.forky
   const hosts = join(folder, 'certs.d')

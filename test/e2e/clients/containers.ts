@@ -95,7 +95,7 @@ export const skopeo: Client = {
 }
 
 /** Writes the configuration that podman, buildah and skopeo share; gives the function that calls the program. */
-async function configure(program: string, { tools, folder, mirror, prefix }: ClientEnvironment) {
+export async function configure(program: string, { tools, folder, mirror, prefix }: ClientEnvironment) {
   const home = join(folder, 'home')
   for (const name of ['home/.config/containers', 'tmp', 'xdg']) await mkdir(join(folder, name), { recursive: true })
   const accept = JSON.stringify({ default: [{ type: 'insecureAcceptAnything' }] })

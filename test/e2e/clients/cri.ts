@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { credentials, loadPackageDefinition } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
+import type { Login } from '../../fixtures/images/push.ts'
 import { waitFor } from '../exec.ts'
 import type { ClientEnvironment } from './client.ts'
 
@@ -31,9 +32,13 @@ export class CriClient {
     this.#environment = environment
   }
 
-  /** Pulls and gives the digests under which containerd then knows the image. */
-  async pull(image: string): Promise<string[]> {
-    await call(this.#images, 'PullImage', { image: { image } })
+  /**
+   * Pulls and gives the digests under which containerd then knows the image.
+   *
+   * @param auth what the kubelet has from a pod's imagePullSecrets.
+   */
+  async pull(image: string, auth?: Login): Promise<string[]> {
+    await call(this.#images, 'PullImage', { image: { image }, ...(auth === undefined ? {} : { auth }) })
     const { image: status } = await call(this.#images, 'ImageStatus', { image: { image } })
     return (status as { repo_digests: string[] }).repo_digests.map((it) => it.slice(it.indexOf('@') + 1))
   }

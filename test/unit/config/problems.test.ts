@@ -136,6 +136,23 @@ const cases: readonly [what: string, given: Given, expected: readonly (string | 
     ['--admin|admin.listen|expected an address of its own, got port 5050, which registry.listen has'],
   ],
   [
+    'the address that asks for a login twice',
+    { env: { LAYERD_REGISTRY_LOGIN_LISTEN: '0.0.0.0:5051' } },
+    [
+      'LAYERD_REGISTRY_LOGIN_LISTEN|admin.listen|expected an address of its own, got port 5051, which registry.loginListen has',
+    ],
+  ],
+  [
+    'an upstream that is the address that asks for a login',
+    { env: { LAYERD_REGISTRY_LOGIN_LISTEN: '127.0.0.1:5052' }, flags: { registry: ['a.b=http://localhost:5052'] } },
+    [/^--registry\|registries\["a.b"\].endpoint\|expected the registry's own address/],
+  ],
+  [
+    'no address that asks for a login',
+    { env: { LAYERD_REGISTRY_LOGIN_LISTEN: 'nowhere' } },
+    [/^LAYERD_REGISTRY_LOGIN_LISTEN\|registry.loginListen\|expected host:port/],
+  ],
+  [
     'one address within another',
     { flags: { listen: '127.0.0.1:4051' } },
     ['--listen|swarm.transferListen|expected an address of its own, got port 4051, which registry.listen has'],

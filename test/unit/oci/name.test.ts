@@ -49,7 +49,7 @@ describe('tag', () => {
   })
 
   it.each(['', '.a', '-a', 'a:b', 'a/b', 'x'.repeat(129), 'a b', 'ü'])('refuses %j', (tag) => {
-    expect(() => parseTag(tag)).toThrow(expect.objectContaining({ code: 'TAG_INVALID' }))
+    expect(() => parseTag(tag)).toThrow(expect.objectContaining({ code: 'MANIFEST_UNKNOWN', status: 404 }))
   })
 })
 

@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseContentRange, parseRange, type RangeSpec, resolveRange } from '../../../proxy/oci/range.ts'
+import {
+  parseContentRange,
+  parseRange,
+  parseRanges,
+  type RangeSpec,
+  resolveRange,
+  resolveRanges,
+} from '../../../proxy/oci/range.ts'
 
 describe('Range', () => {
   it.each([
@@ -63,6 +70,53 @@ describe('Range', () => {
         }
       }),
     )
+  })
+})
+
+describe('several ranges', () => {
+  const bytes = (header: string, size: number) => {
+    const specs = parseRanges(header)
+    return specs && resolveRanges(specs, size)?.map(({ start, end }) => [start, end])
+  }
+
+  it.each([
+    ['bytes=0-1,5-6', [0, 1], [5, 6]],
+    ['bytes= 5-6 , 0 - 1', [5, 6], [0, 1]],
+    ['bytes=0-1,2-3', [0, 1], [2, 3]],
+    ['bytes=1-3,2-4', [1, 3], [2, 4]],
+    ['bytes=8-,-1', [8, 9], [9, 9]],
+    ['bytes=,0-0,,9-9,', [0, 0], [9, 9]],
+    ['bytes=0-0,10-,-0', [0, 0]],
+  ])('%s of 10 bytes are in the order asked for', (header, ...expected) => {
+    expect(bytes(header, 10)).toEqual(expected)
+  })
+
+  it.each([
+    'bytes=0-1,a',
+    'bytes=0-1,5-4',
+    'bytes=0-1;5-6',
+    'bytes=,',
+    'items=0-1,5-6',
+    `bytes=${'0-0,'.repeat(1025)}`,
+  ])('%.40s is ignored', (header) => expect(parseRanges(header)).toBeUndefined())
+
+  it('are as many as podman asks for', () => {
+    const header = `bytes=${Array.from({ length: 1024 }, (_, at) => `${2 * at}-${2 * at}`).join(',')}`
+    expect(bytes(header, 2048)).toHaveLength(1024)
+  })
+
+  it('are ignored where they are more than the whole', () => {
+    expect(bytes('bytes=0-,0-0', 10)).toBeUndefined()
+  })
+
+  it('are outside where each of them is', () => {
+    const headers = { 'Content-Range': 'bytes */10' }
+    expect(() => bytes('bytes=10-11,-0', 10)).toThrow(expect.objectContaining({ status: 416, headers }))
+  })
+
+  it('are one range each for parseRange', () => {
+    expect(parseRange('bytes=0-1,5-6')).toBeUndefined()
+    expect(parseRange('bytes=0-1,')).toEqual({ kind: 'from', start: 0, end: 1 })
   })
 })
 
