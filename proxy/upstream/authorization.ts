@@ -197,9 +197,7 @@ export class Authorizer {
       throw unauthorized(request, `${host.name} wants a user name and password, and layerd has none for it`)
     }
     const authorization = basicAuthorization(credentials)
-    if (authorization === rejected?.authorization) {
-      throw unauthorized(request, `${host.name} does not take this user name and password for ${host.repository}`)
-    }
+    if (authorization === rejected?.authorization) throw notTaken(request)
     return { authorization, credentialed: true, expiresAt: this.#now() + basicLifetime }
   }
 
@@ -262,7 +260,13 @@ function grantKey(host: Host, requestor: { readonly key: string }): string {
   return `${host.name} ${host.repository} ${requestor.key}`
 }
 
-function unauthorized({ challenge }: ChallengedRequest, message: string): UpstreamError {
+/** The error where a host does not take the password that it has asked for. */
+export function notTaken(request: Pick<ChallengedRequest, 'host' | 'challenge'>): UpstreamError {
+  const { name, repository } = request.host
+  return unauthorized(request, `${name} does not take this user name and password for ${repository}`)
+}
+
+function unauthorized({ challenge }: Pick<ChallengedRequest, 'challenge'>, message: string): UpstreamError {
   return new UpstreamError('unauthorized', message, { challenge })
 }
 

@@ -1,4 +1,4 @@
-import type { Authorizer, Grant, Requestor } from './authorization.ts'
+import { type Authorizer, type Grant, notTaken, type Requestor } from './authorization.ts'
 import { discard, type HttpResponse } from './exchange.ts'
 import type { Host } from './host.ts'
 import type { UpstreamLogger } from './registry.ts'
@@ -53,7 +53,13 @@ export class Login {
   ): Promise<RegistryResponse> {
     const { host, requestor, signal, contact } = asking
     const grant = await this.#authorizer.answer({ host, requestor, challenge, rejected, signal })
-    return told(host, await contact(grant.authorization), grant)
+    const response = told(host, await contact(grant.authorization), grant)
+    if (response.status === 401 && !host.isElsewhere && grant.authorization.startsWith('Basic ')) {
+      await discard(response)
+      this.#authorizer.forget(host, requestor, grant)
+      throw notTaken({ host, challenge })
+    }
+    return response
   }
 
   /** A host that the registry sent us to may be a registry, with a challenge of its own, or storage whose signed URL is not good. */
