@@ -1,3 +1,4 @@
+import type { KnownRegistries } from '../known-registries.ts'
 import { OciError } from '../oci/errors.ts'
 import {
   canonicalRegistry,
@@ -15,10 +16,10 @@ const defaultRegistry = 'docker.io'
  * `?ns=<registry>` (distribution-spec, "Registry Proxying"), `/v2/<registry>/<name>/…`, and the bare name for docker.io.
  * @param path what stands between `/v2/` and the resource, not decoded
  * @param namespace the `ns` parameter, if there is one
- * @param known the closed list of registries; a name outside it is refused, as it would be an address to dial
+ * @param known the registries that may be asked; a name that is none of them is refused, as it would be an address to dial
  * @throws {OciError} NAME_INVALID, NAME_UNKNOWN
  */
-export function parseRepository(path: string, namespace: string | undefined, known: ReadonlySet<string>): Repository {
+export function parseRepository(path: string, namespace: string | undefined, known: KnownRegistries): Repository {
   if (path.includes('%')) {
     throw new OciError(
       'NAME_INVALID',
@@ -26,8 +27,8 @@ export function parseRepository(path: string, namespace: string | undefined, kno
     )
   }
   const slash = path.indexOf('/')
-  const host = slash === -1 ? '' : path.slice(0, slash).toLowerCase()
-  const prefix = isRegistryName(host) ? canonicalRegistry(host) : undefined
+  const host = slash === -1 ? '' : canonicalRegistry(path.slice(0, slash))
+  const prefix = isRegistryName(host) ? host : undefined
   const registry = namespace === undefined ? (prefix ?? defaultRegistry) : canonicalRegistry(namespace)
   if (prefix !== undefined && prefix !== registry) {
     throw new OciError('NAME_INVALID', `the path names the registry ${prefix}, but ns names ${registry.slice(0, 255)}`)

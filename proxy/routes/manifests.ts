@@ -1,3 +1,4 @@
+import type { KnownRegistries } from '../known-registries.ts'
 import { type Digest, isDigest, parseDigest } from '../oci/digest.ts'
 import { parseTag } from '../oci/name.ts'
 import type { ContentSource, ResolvedTag, TagResolver } from '../ports.ts'
@@ -7,7 +8,7 @@ import { sendBody } from './send.ts'
 interface ManifestRouteOptions {
   readonly content: ContentSource
   readonly tags: TagResolver
-  readonly registries: ReadonlySet<string>
+  readonly registries: KnownRegistries
   readonly onServed: (bytes: number) => void
 }
 

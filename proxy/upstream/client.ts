@@ -1,4 +1,6 @@
+import type { LookupFunction } from 'node:net'
 import type { Config } from '../../config/schema.ts'
+import type { RegistryList } from '../known-registries.ts'
 import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts'
 import { manifestMediaTypes, maxManifestBytes } from '../oci/manifest.ts'
 import type { ContentKind } from '../ports.ts'
@@ -16,7 +18,8 @@ import {
 import { CredentialStore } from './credentials.ts'
 import { abortedError, reasonOf } from './errors.ts'
 import { readAll } from './exchange.ts'
-import { createRegistry, type Registry, type UpstreamLogger } from './registry.ts'
+import { Registries } from './registries.ts'
+import type { UpstreamLogger } from './registry.ts'
 import { systemTiming, type Timing } from './retry.ts'
 import { isRefusedElsewhere, type RegistryResponse, Sender } from './send.ts'
 import {
@@ -28,7 +31,7 @@ import {
 } from './types.ts'
 
 export interface UpstreamOptions {
-  readonly registries: Config['registries']
+  readonly registries: RegistryList
   readonly settings: Config['upstream']
   /** Path of Docker's `config.json`; undefined for none. */
   readonly dockerConfig: string | undefined
@@ -37,6 +40,8 @@ export interface UpstreamOptions {
   readonly logger: UpstreamLogger
   /** For tests. */
   readonly timing?: Timing
+  /** What resolves the names of registries in place of the system; for tests. */
+  readonly lookup?: LookupFunction
 }
 
 /** Answers of HEAD that say nothing of the content: some registries and proxies know GET only. */
@@ -50,23 +55,22 @@ const listHeaders: readonly string[] = ['content-type', 'link', 'oci-filters-app
 
 /**
  * The registry client: authentication, redirects, retries and ranges of the configured registries.
- * @throws {Error} where a registry's CA file cannot be read
+ * @throws {Error} where a file of a registry's options cannot be read
  */
 export function createUpstream(options: UpstreamOptions): Upstream {
   return new RegistryClient(options)
 }
 
 class RegistryClient implements Upstream {
-  readonly #registries: ReadonlyMap<string, Registry>
+  readonly #registries: Registries
   readonly #headers: Readonly<Record<string, string>>
   readonly #authorizer: Authorizer
   readonly #context: ContentContext
   readonly #closing = new AbortController()
 
-  constructor({ registries, settings, dockerConfig, version, logger, timing = systemTiming }: UpstreamOptions) {
-    this.#registries = new Map(
-      Object.entries(registries).map(([name, config]) => [name, createRegistry(name, config, settings, timing.now)]),
-    )
+  constructor(options: UpstreamOptions) {
+    const { registries: list, settings, dockerConfig, version, logger, timing = systemTiming, lookup } = options
+    this.#registries = new Registries({ list, settings, now: timing.now, lookup })
     // Content must arrive as it was hashed, so it may not be compressed on the way.
     this.#headers = { 'user-agent': `layerd/${version}`, 'accept-encoding': 'identity' }
     const { signal } = this.#closing
@@ -123,7 +127,7 @@ class RegistryClient implements Upstream {
     request: UpstreamRequest & { readonly resource: string; readonly query: URLSearchParams },
   ): ReturnType<Upstream['list']> {
     const { repository, resource, query } = request
-    const registry = this.#registry(repository.registry)
+    const registry = this.#registries.get(repository.registry)
     const what = `${resource} of ${repository.name}`
     const signal = this.#signal(request.signal)
     const response = await this.#context.sender.send({
@@ -157,7 +161,7 @@ class RegistryClient implements Upstream {
 
   async close(): Promise<void> {
     this.#closing.abort(new Error('layerd is stopping'))
-    await Promise.all([...this.#registries.values()].map(({ agent }) => agent.destroy()))
+    await this.#registries.close()
   }
 
   /** @returns undefined where only a GET can tell */
@@ -198,7 +202,7 @@ class RegistryClient implements Upstream {
     const { repository, signal } = request
     const isManifest = kind === 'manifest'
     return {
-      registry: this.#registry(repository.registry),
+      registry: this.#registries.get(repository.registry),
       requestor: await this.#authorizer.requestorOf(request),
       repository,
       path: `${isManifest ? 'manifests' : 'blobs'}/${reference}`,
@@ -208,12 +212,6 @@ class RegistryClient implements Upstream {
       limit: isManifest ? maxManifestBytes : Number.MAX_SAFE_INTEGER,
       signal: this.#signal(signal),
     }
-  }
-
-  #registry(name: string): Registry {
-    const registry = this.#registries.get(name)
-    if (registry !== undefined) return registry
-    throw new UpstreamError('not-found', `${name} is not one of the configured registries`)
   }
 
   #signal(ofRequest: AbortSignal): AbortSignal {

@@ -170,9 +170,9 @@ async function contact(
   url: URL,
   authorization: string | undefined,
 ): Promise<HttpResponse> {
-  const { agent, responseTimeout, idleTimeout } = registry
+  const { responseTimeout, idleTimeout } = registry
   try {
-    return await exchange(agent, {
+    return await exchange(registry.dispatcherFor(url), {
       method,
       url,
       headers: authorization === undefined ? headers : { ...headers, authorization },
@@ -189,7 +189,7 @@ async function contact(
 }
 
 function urlOf({ registry, repository, path, query }: RegistryRequest): URL {
-  const url = new URL(`${registry.endpoint.href.replace(/\/$/, '')}/v2/${repository.name}/${path}`)
+  const url = registry.urlOf(repository.name, path)
   if (query !== undefined) url.search = query.toString()
   return url
 }

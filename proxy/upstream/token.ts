@@ -51,11 +51,14 @@ export async function requestToken(registry: Registry, request: TokenRequest): P
   const requestedAt = now()
   const { responseTimeout, idleTimeout } = registry
   const message = tokenMessage(realm, scope, request)
-  const response = await exchange(registry.agent, { ...message, responseTimeout, idleTimeout, signal }).catch(
-    (error: unknown) => {
-      throw noAnswerError(error, who)
-    },
-  )
+  const response = await exchange(registry.dispatcherFor(message.url), {
+    ...message,
+    responseTimeout,
+    idleTimeout,
+    signal,
+  }).catch((error: unknown) => {
+    throw noAnswerError(error, who)
+  })
   if (response.status !== 200) throw await statusError(response, who, `a token for ${scope}`, now())
   const token = parseToken(await textOf(response), requestedAt)
   if (token === undefined) throw new UpstreamError('broken', `${who} answered without a token that can be used`)
