@@ -122,7 +122,8 @@ export function readEnvironmentLayer(
         if (origin !== undefined) return origin
       }
       // A registry's name is wrong rather than one of its options.
-      return path[0] === 'registries' && path.length === 2 ? listVariable : undefined
+      const isName = path[0] === 'registries' && path.length === 2 && listed.includes(String(path[1]))
+      return isName ? listVariable : undefined
     },
     problems,
   }

@@ -72,7 +72,7 @@ export function readHostsFile(file: string, registry: string): HostSettings {
 /** The server's URL: containerd takes it without a scheme, too. */
 function serverOf({ server }: Tree, registry: string, problem: (message: string) => void): URL | undefined {
   if (server === undefined || server === '') return undefinedIfInvalid(`https://${registry}`)
-  const text = typeof server === 'string' && !server.startsWith('http') ? `https://${server}` : server
+  const text = typeof server === 'string' && !server.includes('://') ? `https://${server}` : server
   const url = typeof text === 'string' ? undefinedIfInvalid(text) : undefined
   if (url !== undefined && /^https?:$/.test(url.protocol) && url.username + url.password + url.search === '') return url
   problem('expected an http:// or https:// URL without credentials and query')
@@ -91,7 +91,7 @@ function isDefault({ protocol, host, pathname }: URL, registry: string): boolean
 function tableOf(tables: unknown, server: URL | undefined): Tree {
   if (!isTree(tables) || server === undefined) return {}
   for (const [key, table] of Object.entries(tables)) {
-    const url = undefinedIfInvalid(key.startsWith('http') ? key : `https://${key}`)
+    const url = undefinedIfInvalid(key.includes('://') ? key : `https://${key}`)
     const isServer = url?.origin === server.origin && withoutVersion(url) === withoutVersion(server)
     if (isServer && isTree(table)) return table
   }

@@ -39,12 +39,13 @@ function certificateMistake(text: string): string | undefined {
 
 /** @param certificate undefined where it can't be read itself */
 function keyMistake(text: string, certificate: X509Certificate | undefined): string | undefined {
+  if (/^(?:-----BEGIN ENCRYPTED|Proc-Type: 4,ENCRYPTED)/m.test(text)) {
+    return 'expected a private key that needs no passphrase'
+  }
   let key: KeyObject
   try {
     key = createPrivateKey(text)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ERR_MISSING_PASSPHRASE') return 'expected a private key that needs no passphrase'
+  } catch {
     return 'expected a private key in PEM, got something else'
   }
   if (certificate === undefined || certificate.checkPrivateKey(key)) return undefined
