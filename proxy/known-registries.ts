@@ -20,6 +20,9 @@ export interface RegistryEntry {
   readonly reason: 'listed' | 'pattern' | 'public'
 }
 
+/** The options of a registry that is not on the list. */
+const defaults = registryAt('https://registry.invalid')
+
 /** The registries that may be asked, as configured. Names are taken as {@link canonicalRegistry} gives them. */
 export class RegistryList implements KnownRegistries {
   /** The entries without a pattern, by canonical name. */
@@ -56,6 +59,6 @@ export class RegistryList implements KnownRegistries {
     const pattern = this.#patterns.find(([suffix]) => name.length > suffix.length && name.endsWith(suffix))
     if (pattern !== undefined) return { config: pattern[1], reason: 'pattern' }
     if (!this.#anyPublic || !isPublicName(host)) return undefined
-    return { config: registryAt(`https://${name}`), reason: 'public' }
+    return { config: { ...defaults, endpoint: `https://${name}` }, reason: 'public' }
   }
 }

@@ -340,6 +340,14 @@ test('any file and any variables give a configuration or a ConfigError', () => {
     'seeds',
     'a.b',
     'endpoint',
+    '*.a.b',
+    'ca',
+    'cert',
+    'upstream',
+    'proxy',
+    'http',
+    'except',
+    'containerdHosts',
     '__proto__',
     'constructor',
     'x',
@@ -358,6 +366,9 @@ test('any file and any variables give a configuration or a ConfigError', () => {
     'LAYERD_SWARM_SEEDS',
     'LAYERD_REGISTRIES_A_B_CA',
     'LAYERD_DATA_DIR',
+    'LAYERD_UPSTREAM_DOCKER_CERTS',
+    'HTTPS_PROXY',
+    'no_proxy',
   )
   const env = fc.dictionary(variable, fc.oneof(fc.string(), fc.constantFrom('a.b=https://c', 'a.b=', '=')))
   fc.assert(
