@@ -1,6 +1,7 @@
 import type { LookupFunction } from 'node:net'
 import type { Config, RegistryConfig } from '../../config/schema.ts'
 import type { RegistryList } from '../known-registries.ts'
+import { canonicalRegistry } from '../oci/name.ts'
 import { createRegistry, type Registry, readTlsFiles, type TlsFiles } from './registry.ts'
 import { UpstreamError } from './types.ts'
 
@@ -40,10 +41,23 @@ export class Registries {
 
   /** @throws {UpstreamError} not-found */
   get(name: string): Registry {
-    const known = this.#listed.get(name) ?? this.#onDemand.get(name)
-    const registry = known ?? this.#create(name)
+    const registry = this.known(name) ?? this.#create(name)
     if (!this.#listed.has(name)) this.#keep(name, registry)
     return registry
+  }
+
+  /** A registry that is kept ready; it is not made. */
+  known(name: string): Registry | undefined {
+    return this.#listed.get(name) ?? this.#onDemand.get(name)
+  }
+
+  /** The configured registry with this origin: one of the list, or of a pattern. Those that are merely public are not. */
+  at(origin: string): Registry | undefined {
+    for (const registry of this.#listed.values()) if (registry.endpoint.origin === origin) return registry
+    const { protocol, host } = new URL(origin)
+    const name = canonicalRegistry(host)
+    const isPattern = protocol === 'https:' && this.#options.list.find(name)?.reason === 'pattern'
+    return isPattern ? this.get(name) : undefined
   }
 
   #create(name: string): Registry {

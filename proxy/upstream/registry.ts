@@ -34,6 +34,8 @@ export interface Registry {
   readonly authRealms: readonly string[]
   /** Whether content that has a digest may be fetched by http from where an https registry redirects to. */
   readonly insecureRedirects: boolean
+  /** Whether it is shown a client certificate: what it gives for that is private, and nobody asks it anonymously. */
+  readonly isPrivate: boolean
   /** The configured ones. */
   readonly credentials: Credentials | undefined
   readonly breaker: Breaker
@@ -110,6 +112,7 @@ export function createRegistry(
     idleTimeout: config.idleTimeout ?? settings.idleTimeout,
     authRealms: config.authRealms,
     insecureRedirects: config.insecureRedirects,
+    isPrivate: files.clientCertificate !== undefined,
     credentials: username === undefined ? undefined : { kind: 'password', username, password: password ?? '' },
     breaker: new Breaker(settings.offlineFor, now),
     close: () => dispatchers.close(),

@@ -56,6 +56,9 @@ export class Sender {
   async send(request: RegistryRequest): Promise<RegistryResponse> {
     const { registry, requestor, signal } = request
     const { breaker } = registry
+    if (registry.isPrivate && requestor.kind === 'anonymous') {
+      throw new UpstreamError('unauthorized', `${registry.name} is asked with its client certificate only`)
+    }
     // Limits are per account or per address: one client's is not another one's.
     const limited = `${registry.name} ${requestor.kind === 'token' ? requestor.grant.authorization : requestor.key}`
     const pause = this.#pauses.left(limited)
@@ -157,7 +160,11 @@ async function follow(request: RegistryRequest, grant: Grant | undefined): Promi
     const response = await contact(request, url, authorization)
     if (!elsewhere) registry.breaker.answered()
     if (!redirectStatuses.has(response.status)) {
-      return { ...response, access: grant?.credentialed === true ? 'private' : 'public', elsewhere }
+      return {
+        ...response,
+        access: grant?.credentialed === true || registry.isPrivate ? 'private' : 'public',
+        elsewhere,
+      }
     }
     await discard(response)
     url = redirectTarget(registry, url, response.headers.get('location'), what)

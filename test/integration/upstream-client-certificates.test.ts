@@ -68,6 +68,19 @@ test('the registry is shown the client certificate', async () => {
   expect(registry.seen).toEqual(['node.example.com'])
 })
 
+test('what it gives is private, though no password was needed, and nobody asks it anonymously', async () => {
+  await using registry = await startServer(() => ({ body: bytes }))
+  await using client = new TestClient(registry, { registry: await options() })
+  expect(await client.open(digest)).toMatchObject({ access: 'private' })
+  expect(await client.stat('blob', digest)).toMatchObject({ access: 'private' })
+  const { length } = registry.seen
+  const { repository } = client
+  const { signal } = new AbortController()
+  const asked = client.upstream.stat({ repository, kind: 'blob', digest, anonymous: true, signal })
+  await expect(asked).rejects.toMatchObject({ code: 'unauthorized' })
+  expect(registry.seen).toHaveLength(length)
+})
+
 test('through a proxy, too, which sees nothing of it', async () => {
   await using registry = await startServer(() => ({ body: bytes }))
   await using proxy = await TestProxy.start()
