@@ -1,9 +1,9 @@
-import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { isAbsolute } from 'node:path'
 import { type Finding, found } from './problems.ts'
+import { isPattern } from './scalars.ts'
 import type { Config, ListenAddress } from './schema.ts'
 import { swarmKeyPattern } from './swarm-key.ts'
+import { checkFile, checkTls } from './tls-checks.ts'
 import { formatSize } from './units.ts'
 
 /** What no single value shows to be wrong: options that do not fit each other, and files that are not there. */
@@ -31,9 +31,12 @@ function checkPaths(config: Config): Finding[] {
     [['dataDir'], config.dataDir],
     [['swarm', 'swarmKey'], config.swarm.swarmKey],
     [['upstream', 'dockerConfig'], config.upstream.dockerConfig],
-    ...Object.entries(config.registries).map(([name, { ca }]): [string[], string | undefined] => [
-      ['registries', name, 'ca'],
-      ca,
+    [['upstream', 'dockerCerts'], config.upstream.dockerCerts],
+    [['upstream', 'containerdHosts'], config.upstream.containerdHosts],
+    ...Object.entries(config.registries).flatMap(([name, { ca = [], cert, key }]): [string[], string | undefined][] => [
+      ...ca.map((file): [string[], string] => [['registries', name, 'ca'], file]),
+      [['registries', name, 'cert'], cert],
+      [['registries', name, 'key'], key],
     ]),
   ]
   return paths
@@ -76,7 +79,7 @@ function checkAddresses({ registry, admin, swarm }: Config): Finding[] {
 const loopback = /^(?:localhost|127\.[\d.]+|\[::1\])$/
 
 /** Whether an endpoint is the mirror itself, which would then ask itself without end. */
-function isOwnMirror(endpoint: string, { host, port }: ListenAddress): boolean {
+export function isOwnMirror(endpoint: string, { host, port }: ListenAddress): boolean {
   const url = new URL(endpoint)
   const endpointPort = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
   if (port === 0 || endpointPort !== port) return false
@@ -107,7 +110,22 @@ function checkRegistries({ registries, registry }: Config): Finding[] {
       const message = `expected the registry's own address, got ${found(entry.endpoint)}, where this node listens itself`
       list.push({ path: path('endpoint'), beside: own[0], message })
     }
-    if (entry.ca !== undefined) list.push(...checkFile(path('ca'), entry.ca, certificateMistake))
+    if (isPattern(name) && entry.endpoint !== `https://${name}`) {
+      const message = `expected no endpoint beside a pattern: it is https:// and the name, got ${found(entry.endpoint)}`
+      list.push({ path: path('endpoint'), message })
+    }
+    if (isPattern(name) && entry.overridePath) {
+      list.push({
+        path: path('overridePath'),
+        message: 'expected false for a pattern, which has no endpoint of its own',
+      })
+    }
+    const plain = name.replace(/:443$/, '')
+    if (plain !== name && Object.hasOwn(registries, plain)) {
+      const message = `expected one entry for a registry, got ${found(plain)}, too; port 443 goes without saying`
+      list.push({ path: ['registries', name], beside: ['registries', plain], message })
+    }
+    list.push(...checkTls(name, entry))
     return list
   })
 }
@@ -118,27 +136,4 @@ function checkSwarmKey({ swarm }: Config): Finding[] {
     if (swarmKeyPattern.test(text)) return undefined
     return 'expected a file with the lines "/key/swarm/psk/1.0.0/", "/base16/" and 64 hexadecimal digits'
   })
-}
-
-function certificateMistake(text: string): string | undefined {
-  const certificates = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
-  try {
-    for (const certificate of certificates) new X509Certificate(certificate)
-  } catch {
-    return 'expected PEM certificates, got one that cannot be read'
-  }
-  return certificates.length > 0 ? undefined : 'expected PEM certificates, got a file without any'
-}
-
-/** What is wrong with the file that an option names. Its content is never shown. */
-function checkFile(path: string[], file: string, mistake: (text: string) => string | undefined): Finding[] {
-  if (!isAbsolute(file)) return []
-  try {
-    const message = mistake(readFileSync(file, 'utf8'))
-    return message === undefined ? [] : [{ path, message: `${message}: ${file}` }]
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const reason = code === 'ENOENT' ? 'there is none at' : code === 'EACCES' ? 'this user may not read' : message
-    return [{ path, message: `expected a file that can be read; ${reason} ${file}` }]
-  }
 }

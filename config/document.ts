@@ -53,13 +53,15 @@ function lines(member: Member): string[] {
   const name = `${indent}${member.path.at(-1)}:`
   if (member.type === 'section') {
     const [first = [], ...rest] = member.members.map(lines)
-    return [...heading, name, ...first.slice(1), ...rest.flat()]
+    // A section without values would be none.
+    const isEmpty = member.members.every((one) => one.type === 'option' && one.fallback === undefined)
+    return [...heading, isEmpty ? `${indent}# ${member.path.at(-1)}:` : name, ...first.slice(1), ...rest.flat()]
   }
   const entries = isTree(member.fallback) ? stringify(member.fallback, { lineWidth: 0 }).trimEnd().split('\n') : []
   return [
     ...heading,
     ...comment(
-      `NAME=URL, comma separated: ${variableOf(member.path)} (replaces the list), --registry (adds to it).`,
+      `NAME=URL (a pattern alone), comma separated: ${variableOf(member.path)} (replaces the list), --registry (adds to it).`,
       '',
     ),
     ...comment(
@@ -67,7 +69,10 @@ function lines(member: Member): string[] {
       '',
     ),
     ...member.entry.flatMap(entryLines),
-    ...comment('Each has a variable, such as LAYERD_REGISTRIES_GHCR_IO_PASSWORD for the password of ghcr.io.', ''),
+    ...comment(
+      'Each has a variable, such as LAYERD_REGISTRIES_GHCR_IO_PASSWORD for the password of ghcr.io; those of patterns do not.',
+      '',
+    ),
     name,
     ...entries.map((line) => `  ${line}`),
   ]

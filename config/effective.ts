@@ -13,6 +13,7 @@ export function formatAddress({ host, port }: ListenAddress): string {
 }
 
 function written(value: unknown, { kind, secret }: Option): unknown {
+  if (kind === 'proxy') return (value as string).replace(/\/\/.*@/, `//${hidden}@`)
   if (secret) return hidden
   if (kind === 'size') return formatSize(value as number)
   if (kind === 'duration') return formatDuration(value as number)

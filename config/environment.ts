@@ -2,6 +2,7 @@ import { type Layer, resolvePaths } from './layer.ts'
 import { suggestion } from './nearest.ts'
 import { type Option, options, registryOptions, registryVariableOf, variableOf } from './options.ts'
 import { found, type Problem } from './problems.ts'
+import { isPattern } from './scalars.ts'
 import { setAt, type Tree } from './tree.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -24,8 +25,9 @@ function isForeign(name: string, value: string): boolean {
   return linkVariable.test(name) && (name.includes('_PORT_') || /^(?:tcp|udp|sctp):\/\//.test(value))
 }
 
-/** `docker.io=http://127.0.0.1:5001` -> name and endpoint. */
-export function splitRegistry(text: string): { name: string; endpoint: string } | { message: string } {
+/** `docker.io=http://127.0.0.1:5001` -> name and endpoint. A pattern, which has no endpoint of its own, stands alone. */
+export function splitRegistry(text: string): { name: string; endpoint?: string } | { message: string } {
+  if (isPattern(text) && !text.includes('=')) return { name: text }
   const at = text.indexOf('=')
   if (at > 0) return { name: text.slice(0, at).trim(), endpoint: text.slice(at + 1).trim() }
   return { message: `expected NAME=URL such as "docker.io=https://registry-1.docker.io", got ${found(text)}` }
@@ -41,7 +43,7 @@ const switches: Readonly<Record<string, boolean>> = { true: true, '1': true, fal
 
 /** The text of a variable as the value that the schema expects; text that is no such value is left to the schema. */
 function parseVariable(text: string, { kind }: Option): unknown {
-  if (kind === 'list') return items(text)
+  if (kind === 'list' || kind === 'paths') return items(text)
   if (kind === 'boolean') return switches[text.toLowerCase()] ?? text
   if (kind === 'integer') return /^-?\d+(?:\.\d+)?$/.test(text) ? Number(text) : text
   return text
@@ -55,7 +57,9 @@ interface Target {
 /** Every variable that there is, by name, with the registries that are on the list. */
 function targets(registryNames: readonly string[]): Map<string, Target> {
   const single = options.map((option): [string, Target] => [variableOf(option.path), { path: option.path, option }])
-  const perRegistry = registryNames.flatMap((name) =>
+  // No variable can spell a pattern: its options are set in the file.
+  const exact = registryNames.filter((name) => !isPattern(name))
+  const perRegistry = exact.flatMap((name) =>
     registryOptions.map((option): [string, Target] => [
       registryVariableOf(name, option.path[0] ?? ''),
       { path: ['registries', name, ...option.path], option },
@@ -92,7 +96,8 @@ export function readEnvironmentLayer(
       continue
     }
     listed.push(entry.name)
-    put(['registries', entry.name, 'endpoint'], entry.endpoint, listVariable)
+    if (entry.endpoint === undefined) put(['registries', entry.name], {}, listVariable)
+    else put(['registries', entry.name, 'endpoint'], entry.endpoint, listVariable)
   }
 
   const known = targets([...(list === undefined ? registries.below : listed), ...registries.added])
@@ -117,7 +122,8 @@ export function readEnvironmentLayer(
         if (origin !== undefined) return origin
       }
       // A registry's name is wrong rather than one of its options.
-      return path[0] === 'registries' && path.length === 2 ? listVariable : undefined
+      const isName = path[0] === 'registries' && path.length === 2 && listed.includes(String(path[1]))
+      return isName ? listVariable : undefined
     },
     problems,
   }

@@ -60,6 +60,7 @@ export function readFlagLayer(flags: Flags, cwd: string, home: string): Layer {
     for (const text of flags.registry ?? []) {
       const entry = splitRegistry(text)
       if ('message' in entry) problems.push({ origin: '--registry', path: 'registries', message: entry.message })
+      else if (entry.endpoint === undefined) setAt(values, ['registries', entry.name], {})
       else setAt(values, ['registries', entry.name, 'endpoint'], entry.endpoint)
     }
   }

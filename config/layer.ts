@@ -1,6 +1,6 @@
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
-import { options, registryOptions } from './options.ts'
+import { type Option, options, registryOptions } from './options.ts'
 import { findings, type Problem, pathText } from './problems.ts'
 import { wellKnownRegistries } from './registries.ts'
 import { configSchema } from './schema.ts'
@@ -44,15 +44,22 @@ export function resolvePaths(tree: Tree, folders: Folders): void {
   const registries = valueAt(tree, ['registries'])
   const names = isTree(registries) ? Object.keys(registries) : []
   const paths = [
-    ...options.filter((option) => option.kind === 'path').map((option) => option.path),
-    ...registryOptions
-      .filter((option) => option.kind === 'path')
-      .flatMap((option) => names.map((name) => ['registries', name, ...option.path])),
+    ...options.filter(isPath).map((option) => option.path),
+    ...registryOptions.filter(isPath).flatMap((option) => names.map((name) => ['registries', name, ...option.path])),
   ]
   for (const path of paths) {
     const value = valueAt(tree, path)
-    if (typeof value === 'string' && value !== '') setAt(tree, path, absolutePath(value, folders))
+    const resolved = resolvedPath(value, folders)
+    if (resolved !== value) setAt(tree, path, resolved)
   }
+}
+
+const isPath = ({ kind }: Option) => kind === 'path' || kind === 'paths'
+
+/** What is no path is left to the schema. */
+function resolvedPath(value: unknown, folders: Folders): unknown {
+  if (Array.isArray(value)) return value.map((item) => resolvedPath(item, folders))
+  return typeof value === 'string' && value !== '' ? absolutePath(value, folders) : value
 }
 
 /** Gives registries without an endpoint the one that their name stands for. */

@@ -1,12 +1,15 @@
-import { checkConfig } from './checks.ts'
+import { checkConfig, isOwnMirror } from './checks.ts'
 import { type Environment, fileVariable, readEnvironmentLayer } from './environment.ts'
 import { readFileLayer } from './file.ts'
 import { type Flags, readFlagLayer } from './flags.ts'
+import { readHostSettings } from './host-settings.ts'
 import { absolutePath, fillEndpoints, type Layer, resolvePaths, validate } from './layer.ts'
+import { variableOf } from './options.ts'
 import { ConfigError, type Finding, pathText } from './problems.ts'
+import { readProxyEnvironment } from './proxy-environment.ts'
 import { wellKnownRegistries } from './registries.ts'
 import { type Config, configSchema } from './schema.ts'
-import { isTree, merge, type Path, type Tree } from './tree.ts'
+import { isTree, merge, type Path, removeAt, type Tree, valueAt } from './tree.ts'
 
 export interface ConfigSources {
   /** `--config`; without it the variable `LAYERD_CONFIG` names the file, and without that there is none. */
@@ -34,13 +37,37 @@ export function loadConfig({ file, env, flags, cwd, home }: ConfigSources): Conf
     below: fileLayer.registryList ?? Object.keys(wellKnownRegistries),
     added: isTree(flagLayer.values.registries) ? Object.keys(flagLayer.values.registries) : [],
   }
+  const hostFolder = (option: 'dockerCerts' | 'containerdHosts') => {
+    const path = ['upstream', option]
+    const text = env[variableOf(path)]
+    const value = text ? absolutePath(text, { base: cwd, home }) : valueAt(fileLayer.values, path)
+    return typeof value === 'string' ? value : undefined
+  }
+  const hostLayer = readHostSettings({
+    dockerCerts: hostFolder('dockerCerts'),
+    containerdHosts: hostFolder('containerdHosts'),
+  })
+  const hosts = Object.keys(hostLayer.values.registries as Tree)
+  registries.added.push(...hosts)
   const envLayer = readEnvironmentLayer(env, registries, cwd, home)
+  const proxyLayer = readProxyEnvironment(env, [fileLayer, envLayer])
 
-  const layers = [fileLayer, envLayer, flagLayer]
+  const layers = [proxyLayer, hostLayer, fileLayer, envLayer, flagLayer]
   const problems = layers.flatMap((layer) => [...layer.problems, ...validate(layer)])
 
-  const tree = fillEndpoints(layers.reduce(lay, { registries: wellKnownRegistries }))
-  const config = configSchema.parse(tree)
+  const lay = layOver(hosts)
+  const parse = () => configSchema.parse(fillEndpoints(layers.reduce(lay, { registries: wellKnownRegistries })))
+  const { listen } = parse().registry
+  // A registry whose server is this node has it in front of itself, and is to be asked where it is.
+  for (const name of hosts) {
+    const path = ['registries', name, 'endpoint']
+    const endpoint = valueAt(hostLayer.values, path)
+    if (typeof endpoint === 'string' && isOwnMirror(endpoint, listen)) {
+      removeAt(hostLayer.values, path)
+      removeAt(hostLayer.values, ['registries', name, 'overridePath'])
+    }
+  }
+  const config = parse()
   // Only the paths that are defaults are not absolute yet.
   resolvePaths(config, { base: cwd, home })
 
@@ -55,11 +82,16 @@ export function loadConfig({ file, env, flags, cwd, home }: ConfigSources): Conf
   return config
 }
 
-/** Lays a layer over the ones below. One that gives the list of registries drops the others from it. */
-function lay(lower: Tree, { values, registryList }: Layer): Tree {
-  if (registryList === undefined || !isTree(lower.registries)) return merge(lower, values)
-  const kept = Object.entries(lower.registries).filter(([name]) => registryList.includes(name))
-  return merge({ ...lower, registries: Object.fromEntries(kept) }, values)
+/**
+ * Lays a layer over the ones below. One that gives the list of registries drops the others from it.
+ * @param hosts names that stay on the list, as the machine has settings for them
+ */
+function layOver(hosts: readonly string[]) {
+  return (lower: Tree, { values, registryList }: Layer): Tree => {
+    if (registryList === undefined || !isTree(lower.registries)) return merge(lower, values)
+    const kept = Object.entries(lower.registries).filter(([name]) => [...registryList, ...hosts].includes(name))
+    return merge({ ...lower, registries: Object.fromEntries(kept) }, values)
+  }
 }
 
 /** Where the strongest layer with a value at the path has it; undefined for a default. */

@@ -115,8 +115,8 @@ export function findOption(path: readonly (string | number)[]): Option | undefin
 /** The names that may stand in the section at a path; undefined where it is no section or has free names. */
 export function namesIn(path: readonly (string | number)[]): readonly string[] | undefined {
   if (path[0] === 'registries') return path.length === 2 ? registryOptions.map((option) => option.path[0] ?? '') : []
-  const within = optionTree.flatMap((item) => (item.type === 'section' ? [item, ...item.members] : [item]))
-  const names = within.filter((item) => item.path.length === path.length + 1)
+  const below = (item: Member): Member[] => (item.type === 'section' ? [item, ...item.members.flatMap(below)] : [item])
+  const names = optionTree.flatMap(below).filter((item) => item.path.length === path.length + 1)
   return names
     .filter((item) => path.every((name, index) => item.path[index] === name))
     .map((item) => item.path.at(-1) ?? '')

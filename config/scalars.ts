@@ -9,6 +9,8 @@ export const expectations = {
   duration: 'a duration such as "250ms", "10s" or "5m"',
   address: 'host:port such as "127.0.0.1:5050" or "[::]:5050"',
   path: 'a path',
+  paths: 'a path or a list of paths',
+  proxy: '"none" or the URL of an HTTP proxy such as "http://proxy.example:3128"',
 } as const
 
 export type ScalarKind = keyof typeof expectations
@@ -81,12 +83,38 @@ export const optionalAddress = addressText.optional()
 /** A file or folder. Loading makes it absolute: `~` is the home directory, the rest is relative to where it is written. */
 export const filePath = z.string().min(1).meta({ kind: 'path' })
 
+/** One file or several, as a list. */
+export const filePaths = z
+  .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+  .transform((paths) => (typeof paths === 'string' ? [paths] : paths))
+  .meta({ kind: 'paths' })
+
 export const httpUrl = z
   .string()
   .refine((text) => /^https?:\/\/[^\s/?#@]+(?:\/[^\s?#]*)?$/.test(text) && URL.canParse(text), {
     message:
       'expected an http:// or https:// URL without credentials and query, such as "https://registry.example.com"',
   })
+
+const proxyPattern = /^https?:\/\/(?:[^\s/?#@]*@)?[^\s/?#@]+\/?$/
+
+/** Whether text is a proxy's URL, with or without user and password. */
+function isProxyUrl(text: string): boolean {
+  if (!proxyPattern.test(text) || !URL.canParse(text)) return false
+  try {
+    const { username, password } = new URL(text)
+    decodeURIComponent(username + password)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** An HTTP proxy, or `none`. What stands before an `@` in it is a secret. */
+export const proxy = z
+  .string()
+  .refine((text) => text === 'none' || isProxyUrl(text), { message: `expected ${expectations.proxy}` })
+  .meta({ kind: 'proxy', secret: true })
 
 const multiaddrPattern = /^(?:\/(?:ip4|ip6|dns|dns4|dns6|dnsaddr|tcp|p2p)\/[^\s/]+)+$/
 
@@ -108,13 +136,17 @@ export const peerId = z.string().regex(/^(?:12D3KooW|16Uiu2|Qm|bafz|k)[0-9A-Za-z
   message: 'expected a PeerId such as "12D3KooW..."',
 })
 
-const dockerHubAliases = ['index.docker.io', 'registry-1.docker.io']
+/** Other names of the registry that references call `docker.io`. */
+export const dockerHubAliases: readonly string[] = ['index.docker.io', 'registry-1.docker.io']
+
+/** Whether a name in the list of registries stands for all names below a domain, such as `*.example.com`. */
+export const isPattern = (name: string): boolean => name.startsWith('*.')
 
 export const registryName = z
   .string()
   .regex(
-    /^(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9-]+(?=:)|\[[0-9a-f:]+\])(?::\d{1,5})?$/,
-    'expected a registry name as in references, in lower case, such as "registry.example.com" or "registry.example.com:5000"',
+    /^(?:localhost|\*(?:\.[a-z0-9-]+)+|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9-]+(?=:)|\[[0-9a-f:]+\])(?::\d{1,5})?$/,
+    'expected a registry name as in references, in lower case, such as "registry.example.com" or "registry.example.com:5000", or a pattern such as "*.example.com"',
   )
   .refine((name) => URL.canParse(`https://${name}`), { message: 'expected a registry name with a valid port' })
   .refine((name) => !dockerHubAliases.includes(name), {

@@ -4,10 +4,12 @@ import {
   address,
   duration,
   filePath,
+  filePaths,
   httpUrl,
   multiaddr,
   optionalAddress,
   peerId,
+  proxy,
   registryName,
   seed,
   size,
@@ -23,6 +25,10 @@ import {
 
 const registry = z.strictObject({
   endpoint: httpUrl.describe('Base URL of the registry.'),
+  overridePath: z
+    .boolean()
+    .default(false)
+    .describe('The path of endpoint is the whole root of the API: /v2 is not added (override_path of containerd).'),
   username: z.string().min(1).optional().describe('User name. Comes before what the Docker config file says.'),
   password: z
     .string()
@@ -30,8 +36,15 @@ const registry = z.strictObject({
     .optional()
     .meta({ secret: true })
     .describe('Password or access token that goes with username.'),
-  ca: filePath.optional().describe('PEM file with certificate authorities to trust for this registry.'),
+  ca: filePaths.optional().describe('PEM files with certificate authorities to trust for this registry.'),
+  cert: filePath
+    .optional()
+    .describe('PEM file with the client certificate. Only the host of endpoint gets it, not the hosts that it names.'),
+  key: filePath.optional().describe('PEM file with the private key of cert, without a passphrase.'),
   insecure: z.boolean().default(false).describe('Accept any TLS certificate of this registry.'),
+  proxy: proxy
+    .optional()
+    .describe('Overrides upstream.proxy for this registry and the hosts that it names, loopback included.'),
   authRealms: z
     .array(httpUrl)
     .default([])
@@ -142,13 +155,46 @@ export const configSchema = z.strictObject({
         .default(4)
         .describe('How often a request is tried when upstream fails in a way that may pass.'),
       offlineFor: duration(5_000).describe('How long a registry that could not be reached is not asked again.'),
+      proxy: z
+        .strictObject({
+          http: proxy.optional().describe('Proxy for http:// URLs; without it what HTTP_PROXY or http_proxy says.'),
+          https: proxy.optional().describe('Proxy for https:// URLs; without it what HTTPS_PROXY or https_proxy says.'),
+          except: z
+            .array(z.string().min(1))
+            .optional()
+            .describe(
+              'Hosts that are asked directly: names (with all names below), addresses, CIDR blocks, each with or without a port, or *. Without it what NO_PROXY or no_proxy says.',
+            ),
+        })
+        .prefault({})
+        .describe(
+          'HTTP proxies on the way to registries. Loopback is always asked directly. Traffic between peers never goes through a proxy.',
+        ),
+      anyRegistry: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Ask registries that are not on the list, too, by https, where their name and addresses are public. Whoever can use this mirror can make it send requests to any public host then. Through a proxy only the name is checked: the proxy must refuse private addresses.',
+        ),
+      dockerCerts: filePath
+        .optional()
+        .describe(
+          'Folder of certificates by registry as Docker has it, such as /etc/docker/certs.d; absent is fine. Registries in it are added to the list.',
+        ),
+      containerdHosts: filePath
+        .optional()
+        .describe(
+          'Folder of hosts.toml files by registry as containerd has it, such as /etc/containerd/certs.d; absent is fine. Of each, the server and its TLS settings are used; mirrors and _default are not. Registries in it are added to the list.',
+        ),
     })
     .prefault({})
     .describe('How registries are asked.'),
   registries: z
     .record(registryName, registry)
     .prefault(wellKnownRegistries)
-    .describe('The closed list of registries that may be asked, by the name in references. A list here replaces it.'),
+    .describe(
+      'The closed list of registries that may be asked, by the name in references. A list here replaces it. An entry such as "*.example.com" holds for all names below example.com, at https:// and the name.',
+    ),
   tags: z
     .strictObject({
       freshFor: duration(10_000).describe('How long a tag that upstream confirmed is answered without asking again.'),
@@ -179,5 +225,8 @@ export const configSchema = z.strictObject({
 export type Config = z.output<typeof configSchema>
 
 export type RegistryConfig = Config['registries'][string]
+
+/** The options of a registry that only has an endpoint. */
+export const registryAt = (endpoint: string): RegistryConfig => registry.parse({ endpoint })
 
 export type ListenAddress = Config['registry']['listen']

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
+import { RegistryList } from '../proxy/known-registries.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
 import { createAdminApp } from './admin/app.ts'
@@ -87,7 +88,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
     })
     announcer = swarm
 
-    const { registries, upstream: settings } = config
+    const { upstream: settings } = config
+    const registries = new RegistryList(config.registries, settings.anyRegistry)
     const { dockerConfig } = settings
     const upstream = createUpstream({ registries, settings, dockerConfig, version, logger })
     lifecycle.onStop(() => upstream.close())
@@ -149,7 +151,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       content,
       tags,
       lists: upstreamLists(upstream),
-      registries: new Set(Object.keys(config.registries)),
+      registries,
       onRequest: (outcome) => {
         metrics.request(outcome.status, outcome.source, outcome.ms)
         logger.info(outcome, 'request')

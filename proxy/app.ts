@@ -1,5 +1,6 @@
 import Router from '@koa/router'
 import Koa from 'koa'
+import type { KnownRegistries } from './known-registries.ts'
 import { OciError } from './oci/errors.ts'
 import { repositoryText } from './oci/name.ts'
 import type { ContentOrigin, ContentSource, ListSource, TagResolver } from './ports.ts'
@@ -31,8 +32,8 @@ export interface RegistryOptions {
   readonly content: ContentSource
   readonly tags: TagResolver
   readonly lists: ListSource
-  /** The closed list of registries, by the name in references. */
-  readonly registries: ReadonlySet<string>
+  /** Registries that may be asked, by the name in references. */
+  readonly registries: KnownRegistries
   /** Whether clients must say who they are: what they give is passed on, and the node's own credentials are never used. */
   readonly asksForLogin?: boolean
   readonly onRequest: (outcome: RequestOutcome) => void

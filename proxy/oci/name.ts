@@ -57,10 +57,16 @@ export function isRegistryName(text: string): boolean {
 const dockerHub = 'docker.io'
 const dockerHubAliases: ReadonlySet<string> = new Set(['index.docker.io', 'registry-1.docker.io'])
 
-/** The one name of a registry: lower case, Docker Hub's aliases resolved. */
+/**
+ * The one name of a registry: lower case, without the dot that may end a host's name and without the port that goes
+ * without saying, Docker Hub's aliases resolved. A host of one label keeps its port, which tells it from a repository.
+ */
 export function canonicalRegistry(name: string): string {
-  const lower = name.toLowerCase()
-  return dockerHubAliases.has(lower) ? dockerHub : lower
+  const plain = name
+    .toLowerCase()
+    .replace(/^([^:]*[^:.])\.(?=$|:)/, '$1')
+    .replace(/^((?=[^:]*\.)[^:]+|localhost|\[[^\]]*\]):443$/, '$1')
+  return dockerHubAliases.has(plain) ? dockerHub : plain
 }
 
 /** Docker Hub's official images are written without their `library/`. */

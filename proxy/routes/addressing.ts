@@ -1,3 +1,4 @@
+import type { KnownRegistries } from '../known-registries.ts'
 import { OciError } from '../oci/errors.ts'
 import {
   canonicalRegistry,
@@ -17,10 +18,10 @@ const defaultRegistry = 'docker.io'
  * containerd with `override_path` sends both.
  * @param path what stands between `/v2/` and the resource, not decoded
  * @param namespace the `ns` parameter, if there is one
- * @param known the closed list of registries; a name outside it is refused, as it would be an address to dial
+ * @param known the registries that may be asked; a name that is none of them is refused, as it would be an address to dial
  * @throws {OciError} NAME_INVALID, NAME_UNKNOWN
  */
-export function parseRepository(path: string, namespace: string | undefined, known: ReadonlySet<string>): Repository {
+export function parseRepository(path: string, namespace: string | undefined, known: KnownRegistries): Repository {
   if (path.includes('%')) {
     throw new OciError(
       'NAME_INVALID',
@@ -28,8 +29,8 @@ export function parseRepository(path: string, namespace: string | undefined, kno
     )
   }
   const slash = path.indexOf('/')
-  const host = slash === -1 ? '' : path.slice(0, slash).toLowerCase()
-  const first = isRegistryName(host) ? canonicalRegistry(host) : undefined
+  const host = slash === -1 ? '' : canonicalRegistry(path.slice(0, slash))
+  const first = isRegistryName(host) ? host : undefined
   const registry = namespace === undefined ? (first ?? defaultRegistry) : canonicalRegistry(namespace)
   if (!known.has(registry)) {
     const shown = isRegistryName(registry) ? `the registry ${registry}` : 'the registry named by ns'

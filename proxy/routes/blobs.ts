@@ -1,3 +1,4 @@
+import type { KnownRegistries } from '../known-registries.ts'
 import { parseDigest } from '../oci/digest.ts'
 import { parseRanges, resolveRanges } from '../oci/range.ts'
 import type { Content, ContentSource } from '../ports.ts'
@@ -7,7 +8,7 @@ import { sendBody } from './send.ts'
 
 interface BlobRouteOptions {
   readonly content: ContentSource
-  readonly registries: ReadonlySet<string>
+  readonly registries: KnownRegistries
   readonly onServed: (bytes: number) => void
 }
 

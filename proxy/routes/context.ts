@@ -1,4 +1,5 @@
 import type { ParameterizedContext } from 'koa'
+import type { KnownRegistries } from '../known-registries.ts'
 import { OciError } from '../oci/errors.ts'
 import type { Repository } from '../oci/name.ts'
 import type { ContentOrigin } from '../ports.ts'
@@ -36,7 +37,7 @@ export interface Target {
 const maxAuthorizationLength = 16 * 1024
 
 /** Reads the target from a route's captures: the repository path, and the reference where there is one. */
-export function parseTarget(ctx: RegistryContext, registries: ReadonlySet<string>): Target {
+export function parseTarget(ctx: RegistryContext, registries: KnownRegistries): Target {
   const namespace = singleParameter(ctx, 'ns')
   const [path = '', reference = ''] = ctx.captures ?? []
   const repository = parseRepository(path, namespace, registries)

@@ -1,10 +1,11 @@
+import type { KnownRegistries } from '../known-registries.ts'
 import { parseDigest } from '../oci/digest.ts'
 import type { ListRequest, ListSource } from '../ports.ts'
 import { parseTarget, type RegistryContext } from './context.ts'
 
 interface ListRouteOptions {
   readonly lists: ListSource
-  readonly registries: ReadonlySet<string>
+  readonly registries: KnownRegistries
 }
 
 /** `GET /v2/<name>/tags/list` (distribution-spec 1.1, end-8). */

@@ -1,3 +1,4 @@
+import type { KnownRegistries } from '../known-registries.ts'
 import { type Digest, isDigest, parseDigest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
 import { isManifestMediaType } from '../oci/manifest.ts'
@@ -9,7 +10,7 @@ import { sendBody } from './send.ts'
 interface ManifestRouteOptions {
   readonly content: ContentSource
   readonly tags: TagResolver
-  readonly registries: ReadonlySet<string>
+  readonly registries: KnownRegistries
   readonly onServed: (bytes: number) => void
 }
 

@@ -145,10 +145,10 @@ export class Authorizer {
   async challengeOf(host: Host, signal: AbortSignal): Promise<string> {
     const kept = this.#challenges.get(host.name)
     if (kept !== undefined && kept.until > this.#now()) return kept.challenge ?? basicChallenge
-    const { agent, responseTimeout, idleTimeout } = host.via
-    const url = new URL(`${host.endpoint.href.replace(/\/$/, '')}/v2/`)
+    const { pingUrl: url } = host
+    const { responseTimeout, idleTimeout } = host.via
     const request = { method: 'GET', url, headers: this.#headers, responseTimeout, idleTimeout, signal } as const
-    const response = await exchange(agent, request).catch(() => undefined)
+    const response = await exchange(host.dispatcherFor(url), request).catch(() => undefined)
     if (signal.aborted) throw abortedError(signal)
     const header = response?.status === 401 ? response.headers.get('www-authenticate') : undefined
     if (response !== undefined) await discard(response)

@@ -1,4 +1,6 @@
+import type { LookupFunction } from 'node:net'
 import type { Config } from '../../config/schema.ts'
+import type { RegistryList } from '../known-registries.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import { manifestMediaTypes, maxManifestBytes } from '../oci/manifest.ts'
 import type { ContentKind } from '../ports.ts'
@@ -10,7 +12,8 @@ import { codingsOf, decoded } from './encoding.ts'
 import { abortedError, reasonOf } from './errors.ts'
 import { readAll } from './exchange.ts'
 import { Inquiry } from './inquiry.ts'
-import { createRegistry, type Registry, type UpstreamLogger } from './registry.ts'
+import { Registries } from './registries.ts'
+import type { UpstreamLogger } from './registry.ts'
 import { systemTiming, type Timing } from './retry.ts'
 import { Sender } from './send.ts'
 import {
@@ -22,7 +25,7 @@ import {
 } from './types.ts'
 
 export interface UpstreamOptions {
-  readonly registries: Config['registries']
+  readonly registries: RegistryList
   readonly settings: Config['upstream']
   /** Path of Docker's `config.json`; undefined for none. */
   readonly dockerConfig: string | undefined
@@ -31,6 +34,8 @@ export interface UpstreamOptions {
   readonly logger: UpstreamLogger
   /** For tests. */
   readonly timing?: Timing
+  /** What resolves the names of registries in place of the system; for tests. */
+  readonly lookup?: LookupFunction
 }
 
 /** Lists grow with a repository; one without end is not kept in memory. */
@@ -41,32 +46,30 @@ const listHeaders: readonly string[] = ['content-type', 'link', 'oci-filters-app
 
 /**
  * The registry client: authentication, redirects, retries and ranges of the configured registries.
- * @throws {Error} where a registry's CA file cannot be read
+ * @throws {Error} where a file of a registry's options cannot be read
  */
 export function createUpstream(options: UpstreamOptions): Upstream {
   return new RegistryClient(options)
 }
 
 class RegistryClient implements Upstream {
-  readonly #registries: ReadonlyMap<string, Registry>
+  readonly #registries: Registries
   readonly #headers: Readonly<Record<string, string>>
   readonly #authorizer: Authorizer
   readonly #context: ContentContext
   readonly #inquiry: Inquiry
   readonly #closing = new AbortController()
 
-  constructor({ registries, settings, dockerConfig, version, logger, timing = systemTiming }: UpstreamOptions) {
-    this.#registries = new Map(
-      Object.entries(registries).map(([name, config]) => [name, createRegistry(name, config, settings, timing.now)]),
-    )
+  constructor(options: UpstreamOptions) {
+    const { registries: list, settings, dockerConfig, version, logger, timing = systemTiming, lookup } = options
+    this.#registries = new Registries({ list, settings, now: timing.now, lookup })
     // Content must arrive as it was hashed, so it may not be compressed on the way.
     this.#headers = { 'user-agent': `layerd/${version}`, 'accept-encoding': 'identity' }
     const { signal } = this.#closing
     const credentials = new CredentialStore(dockerConfig, logger, timing.now, signal)
     this.#authorizer = new Authorizer(credentials, this.#headers, timing.now, logger, signal)
     const { attempts } = settings
-    const registryAt = (origin: string) =>
-      [...this.#registries.values()].find(({ endpoint }) => endpoint.origin === origin)
+    const registryAt = (origin: string) => this.#registries.at(origin)
     const sender = new Sender(this.#authorizer, attempts, timing, logger, registryAt)
     this.#context = { sender, attempts, timing, logger }
     this.#inquiry = new Inquiry(this.#context)
@@ -102,14 +105,14 @@ class RegistryClient implements Upstream {
   }
 
   isSilent(registry: string): boolean {
-    return this.#registries.get(registry)?.breaker.isSilent === true
+    return this.#registries.known(registry)?.breaker.isSilent === true
   }
 
   async list(
     request: UpstreamRequest & { readonly resource: string; readonly query: string },
   ): ReturnType<Upstream['list']> {
     const { repository, resource, query } = request
-    const registry = this.#registry(repository.registry)
+    const registry = this.#registries.get(repository.registry)
     const what = `${resource} of ${repository.name}`
     const signal = this.#signal(request.signal)
     const response = await this.#context.sender.send({
@@ -145,7 +148,7 @@ class RegistryClient implements Upstream {
 
   async close(): Promise<void> {
     this.#closing.abort(new Error('layerd is stopping'))
-    await Promise.all([...this.#registries.values()].map(({ agent }) => agent.destroy()))
+    await this.#registries.close()
   }
 
   async #contentRequest(
@@ -157,7 +160,7 @@ class RegistryClient implements Upstream {
     const { repository, signal } = request
     const isManifest = kind === 'manifest'
     return {
-      registry: this.#registry(repository.registry),
+      registry: this.#registries.get(repository.registry),
       requestor: await this.#authorizer.requestorOf(request),
       repository,
       path: `${isManifest ? 'manifests' : 'blobs'}/${reference}`,
@@ -167,12 +170,6 @@ class RegistryClient implements Upstream {
       limit: isManifest ? maxManifestBytes : Number.MAX_SAFE_INTEGER,
       signal: this.#signal(signal),
     }
-  }
-
-  #registry(name: string): Registry {
-    const registry = this.#registries.get(name)
-    if (registry !== undefined) return registry
-    throw new UpstreamError('not-found', `${name} is not one of the configured registries`)
   }
 
   #signal(ofRequest: AbortSignal): AbortSignal {

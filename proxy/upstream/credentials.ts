@@ -14,6 +14,9 @@ import type { UpstreamLogger } from './registry.ts'
 /** How long a helper's answer, or its failure, is good for, in ms. Clouds' secrets live for hours. */
 const helperAnswerLifetime = 300_000
 
+/** Hosts whose answers of helpers are kept; the oldest are forgotten. Clients may name hosts without end. */
+const maxAnswers = 1_000
+
 const maxConfigBytes = 1024 * 1024
 
 interface HelperAnswer {
@@ -83,7 +86,10 @@ export class CredentialStore {
         return undefined
       },
     )
+    this.#answers.delete(host)
     this.#answers.set(host, { until: this.#now() + helperAnswerLifetime, credentials })
+    const [oldest] = this.#answers.keys()
+    if (this.#answers.size > maxAnswers && oldest !== undefined) this.#answers.delete(oldest)
     return credentials
   }
 

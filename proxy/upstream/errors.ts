@@ -53,8 +53,39 @@ const reasonOfCode: Readonly<Record<string, string>> = {
   UND_ERR_SOCKET: 'it closed the connection',
 }
 
+/** A failure on the way to a host, in words that say what it was. */
+export class WayError extends Error {
+  /** Whether another attempt may find a way. */
+  readonly mayPass: boolean
+
+  constructor(message: string, options: { readonly mayPass: boolean; readonly cause?: unknown }) {
+    super(message, { cause: options.cause })
+    this.name = 'WayError'
+    this.mayPass = options.mayPass
+  }
+}
+
+function wayErrorIn(error: unknown): WayError | undefined {
+  if (error instanceof WayError) return error
+  if (error instanceof AggregateError) return wayErrorIn(error.errors[0])
+  return error instanceof Error && error.cause !== undefined ? wayErrorIn(error.cause) : undefined
+}
+
+/** The error for a proxy that cannot be reached itself. */
+export function proxyFailure(error: unknown, proxy: string): WayError {
+  const code = codeOf(error)
+  const isCertificate = code !== undefined && certificateCodes.has(code)
+  const reason = isCertificate
+    ? `its certificate is not trusted (${code}); NODE_EXTRA_CA_CERTS adds one`
+    : reasonOf(error)
+  const message = reason.startsWith('it ') ? `the proxy ${proxy} ${reason.slice(3)}` : `the proxy ${proxy}: ${reason}`
+  return new WayError(message, { mayPass: !isCertificate, cause: error })
+}
+
 /** What went wrong on the wire, for a person; the host is named by the caller. */
 export function reasonOf(error: unknown): string {
+  const known = wayErrorIn(error)
+  if (known !== undefined) return known.message
   const code = codeOf(error)
   if (code === undefined) return 'the connection failed'
   if (certificateCodes.has(code)) {
@@ -74,7 +105,7 @@ export function noAnswerError(error: unknown, who: string): UpstreamError {
     return new UpstreamError('broken', `${who} does not answer in HTTP/1.1; check its endpoint`, { cause: error })
   }
   const message = `${who} cannot be reached: ${reasonOf(error)}`
-  return code !== undefined && certificateCodes.has(code)
+  return wayErrorIn(error)?.mayPass === false || (code !== undefined && certificateCodes.has(code))
     ? new UpstreamError('unreachable', message, { cause: error })
     : new TransientError('unreachable', message, { cause: error, isSlow: code === 'UND_ERR_HEADERS_TIMEOUT' })
 }

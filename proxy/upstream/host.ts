@@ -1,3 +1,4 @@
+import type { Dispatcher } from 'undici'
 import type { Repository } from '../oci/name.ts'
 import type { Credentials } from './docker-config.ts'
 import type { Registry } from './registry.ts'
@@ -8,6 +9,8 @@ export interface Host {
   readonly name: string
   /** Its origin, or the endpoint of a configured registry. */
   readonly endpoint: URL
+  /** The root of its API. */
+  readonly pingUrl: URL
   readonly isElsewhere: boolean
   /** The configured ones, which are used for no other host. */
   readonly credentials: Credentials | undefined
@@ -17,7 +20,11 @@ export interface Host {
   readonly repository: string
   /** Whether anything secret may go there. */
   readonly isTrusted: boolean
-  /** The registry that the request was first for: how to reach hosts, and how long to wait for them. */
+  /** Whether what it gives is not everybody's, as it is shown a client certificate. */
+  readonly isPrivate: boolean
+  /** What sends requests to it, and to the token service that it names. */
+  dispatcherFor(url: URL): Dispatcher
+  /** The registry that the request was first for, whose deadlines hold. */
   readonly via: Registry
 }
 
@@ -27,37 +34,49 @@ interface Place {
   readonly repository: Repository
   /** Whether another host was asked before: one that sends us back gets nothing for it. */
   readonly hasLeft: boolean
+  /** The configured registry with an origin. */
   readonly registryAt: (origin: string) => Registry | undefined
 }
 
 /** The host at a URL that a registry's request has led to. */
-export function hostAt({ url, registry, repository, hasLeft, registryAt }: Place): Host {
-  const isElsewhere = hasLeft || url.origin !== registry.endpoint.origin
-  if (!isElsewhere) {
-    const { name, endpoint, authRealms, credentials } = registry
-    return {
-      name,
-      endpoint,
-      isElsewhere,
-      credentials,
-      authRealms,
-      repository: repository.name,
-      isTrusted: true,
-      via: registry,
-    }
-  }
-  const known = registryAt(url.origin)
-  const path = /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(url.pathname)?.[1]
+export function hostAt(place: Place): Host {
+  const { url, registry, repository, hasLeft } = place
+  if (hasLeft || url.origin !== registry.endpoint.origin) return elsewhere(place)
   return {
-    name: known?.name ?? url.host,
-    endpoint: known?.endpoint ?? new URL(url.origin),
-    isElsewhere,
-    credentials: known?.credentials,
-    authRealms: known?.authRealms ?? [],
-    repository: path ?? repository.name,
-    // A host that sends us back to the registry does not decide what our credentials there are used for.
-    isTrusted:
-      url.origin !== registry.endpoint.origin && (url.protocol === 'https:' || registry.endpoint.protocol === 'http:'),
+    ...configured(registry),
+    isElsewhere: false,
+    repository: registry.repositoryAt(repository.name),
+    isTrusted: true,
+    isPrivate: registry.isPrivate,
+    dispatcherFor: (target) => registry.dispatcherFor(target),
     via: registry,
   }
+}
+
+function elsewhere({ url, registry, repository, registryAt }: Place): Host {
+  // A registry that nobody configured does not lead to one that somebody did.
+  const known = registry.isPublicOnly ? undefined : registryAt(url.origin)
+  const { protocol } = registry.endpoint
+  // A host that sends us back to the registry does not decide what our credentials there are used for.
+  const isTrusted = url.origin !== registry.endpoint.origin && (url.protocol === 'https:' || protocol === 'http:')
+  const unknown = {
+    name: url.host,
+    endpoint: new URL(url.origin),
+    pingUrl: new URL('/v2/', url),
+    credentials: undefined,
+    authRealms: [],
+  }
+  return {
+    ...(known === undefined ? unknown : configured(known)),
+    isElsewhere: true,
+    repository: /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(url.pathname)?.[1] ?? repository.name,
+    isTrusted,
+    isPrivate: registry.isPrivate || known?.isPrivate === true,
+    dispatcherFor: (target) => (known ?? registry).dispatcherFor(target, known === undefined || !isTrusted),
+    via: registry,
+  }
+}
+
+function configured({ name, endpoint, pingUrl, credentials, authRealms }: Registry) {
+  return { name, endpoint, pingUrl, credentials, authRealms }
 }

@@ -142,6 +142,7 @@ function challengeOf({ headers }: HttpResponse): string | undefined {
   return headers.get('www-authenticate')
 }
 
-function told({ isElsewhere }: Host, response: HttpResponse, grant: Grant | undefined): RegistryResponse {
-  return { ...response, access: grant?.credentialed === true ? 'private' : 'public', elsewhere: isElsewhere }
+function told({ isElsewhere, isPrivate }: Host, response: HttpResponse, grant: Grant | undefined): RegistryResponse {
+  const access = grant?.credentialed === true || isPrivate ? 'private' : 'public'
+  return { ...response, access, elsewhere: isElsewhere }
 }

@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs'
+import type { LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
-import { Agent } from 'undici'
+import type { Dispatcher } from 'undici'
 import type { Config, RegistryConfig } from '../../config/schema.ts'
 import { Breaker } from './breaker.ts'
+import { Dispatchers } from './dispatchers.ts'
 import type { Credentials } from './docker-config.ts'
 import { Habits } from './habits.ts'
+import { chooseProxy } from './proxy.ts'
 
 /** The part of a pino logger that the registry client uses. */
 export interface UpstreamLogger {
@@ -18,63 +21,110 @@ export interface Registry {
   readonly name: string
   /** Without a slash at the end of its path. */
   readonly endpoint: URL
-  readonly agent: Agent
+  /** The URL of the API's root: it says whether and how the registry asks for authentication. */
+  readonly pingUrl: URL
+  /** The URL of what is below a repository, such as `manifests/latest`. */
+  urlOf(repository: string, path: string): URL
+  /** A repository's name as the endpoint knows it, which is in the scope of its tokens. */
+  repositoryAt(name: string): string
+  /**
+   * What sends requests to the registry, or to a host that it names. Only the first is shown the client certificate, and not
+   * where another host has sent us back (`elsewhere`).
+   */
+  dispatcherFor(url: URL, elsewhere?: boolean): Dispatcher
   /** In ms, as `idleTimeout`. */
   readonly responseTimeout: number
   readonly idleTimeout: number
   readonly authRealms: readonly string[]
+  /** Whether content that has a digest may be fetched by http from where an https registry redirects to. */
+  readonly insecureRedirects: boolean
+  /** Whether it is shown a client certificate: what it gives for that is private, and nobody asks it anonymously. */
+  readonly isPrivate: boolean
+  /** Whether nobody has configured it: it, and what it names, may only be a public host. */
+  readonly isPublicOnly: boolean
   /** The configured ones. */
   readonly credentials: Credentials | undefined
-  /** Whether content that has a digest may be fetched without encryption where the registry redirects to that. */
-  readonly insecureRedirects: boolean
   readonly breaker: Breaker
   readonly habits: Habits
+  /** Gives connections back when running requests have ended. */
+  close(): Promise<void>
+  /** Ends running requests, too. */
+  destroy(): Promise<void>
 }
 
-/** Sockets to one host. More requests wait for a free one. */
-const maxSockets = 256
+/** Contents of the PEM files of a registry's options. */
+export interface TlsFiles {
+  /** With the ones that are trusted anyway. */
+  readonly ca?: readonly string[]
+  readonly clientCertificate: { readonly cert: string; readonly key: string } | undefined
+}
 
-/** Idle sockets are closed after this time, in ms: a network that went away shows on new connections at once. */
-const keepAlive = 10_000
-
-/** @throws {Error} where the CA file cannot be read */
-export function createRegistry(
-  name: string,
-  config: RegistryConfig,
-  settings: Config['upstream'],
-  now: () => number,
-): Registry {
-  const { username, password } = config
+/**
+ * Reads the files that a registry's options name.
+ * @throws {Error} where one of them cannot be read
+ */
+export function readTlsFiles(name: string, { ca, cert, key }: RegistryConfig): TlsFiles {
+  const read = (option: string, path: string): string => {
+    try {
+      return readFileSync(path, 'utf8')
+    } catch (error) {
+      throw new Error(`registries."${name}".${option}: the file ${path} cannot be read`, { cause: error })
+    }
+  }
   return {
-    name,
-    endpoint: new URL(config.endpoint.replace(/\/+$/, '')),
-    agent: new Agent({
-      connect: {
-        timeout: config.connectTimeout ?? settings.connectTimeout,
-        rejectUnauthorized: !config.insecure,
-        ...(config.ca === undefined ? {} : { ca: [...getCACertificates('default'), readCa(name, config.ca)] }),
-      },
-      connections: maxSockets,
-      pipelining: 1,
-      keepAliveTimeout: keepAlive,
-      keepAliveMaxTimeout: keepAlive,
-      // One socket for each transfer carries more than streams in one socket do.
-      allowH2: false,
-    }),
-    responseTimeout: config.responseTimeout ?? settings.responseTimeout,
-    idleTimeout: config.idleTimeout ?? settings.idleTimeout,
-    authRealms: config.authRealms,
-    credentials: username === undefined ? undefined : { kind: 'password', username, password: password ?? '' },
-    insecureRedirects: config.insecureRedirects,
-    breaker: new Breaker(settings.offlineFor, now),
-    habits: new Habits(now),
+    ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ...ca.map((path) => read('ca', path))] }),
+    clientCertificate:
+      cert === undefined || key === undefined ? undefined : { cert: read('cert', cert), key: read('key', key) },
   }
 }
 
-function readCa(name: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new Error(`registries."${name}".ca: the file ${path} cannot be read`, { cause: error })
+export interface RegistrySettings {
+  readonly settings: Config['upstream']
+  readonly files: TlsFiles
+  readonly now: () => number
+  /** Only public hosts may be asked. */
+  readonly publicOnly?: boolean
+  /** What resolves names in place of the system; for tests. */
+  readonly lookup?: LookupFunction | undefined
+}
+
+export function createRegistry(
+  name: string,
+  config: RegistryConfig,
+  { settings, files, now, publicOnly = false, lookup }: RegistrySettings,
+): Registry {
+  const { username, password } = config
+  const endpoint = new URL(config.endpoint.replace(/\/+$/, ''))
+  const base = endpoint.href.replace(/\/$/, '')
+  const root = config.overridePath ? base : `${base}/v2`
+  // What comes behind the version of the API is a part of the repository's name there, such as a project of Harbor.
+  const [, version = root, prefix] = (config.overridePath && /^(.*?\/v2)\/(.+)$/.exec(root)) || []
+  const dispatchers = new Dispatchers({
+    origin: endpoint.origin,
+    tls: { ...(files.ca === undefined ? {} : { ca: files.ca }), rejectUnauthorized: !config.insecure },
+    clientCertificate: files.clientCertificate,
+    connectTimeout: config.connectTimeout ?? settings.connectTimeout,
+    proxy: chooseProxy(config.proxy, settings.proxy),
+    publicOnly,
+    lookup,
+  })
+  return {
+    name,
+    endpoint,
+    pingUrl: new URL(`${version}/`),
+    urlOf: (repository, path) => new URL(`${root}/${repository}/${path}`),
+    repositoryAt: (repository) => (prefix === undefined ? repository : `${prefix}/${repository}`),
+    dispatcherFor: (url, elsewhere = false) => dispatchers.for(url, elsewhere),
+    responseTimeout: config.responseTimeout ?? settings.responseTimeout,
+    idleTimeout: config.idleTimeout ?? settings.idleTimeout,
+    authRealms: config.authRealms,
+    insecureRedirects: config.insecureRedirects,
+    isPrivate: files.clientCertificate !== undefined,
+    isPublicOnly: publicOnly,
+    credentials: username === undefined ? undefined : { kind: 'password', username, password: password ?? '' },
+    breaker: new Breaker(settings.offlineFor, now),
+    habits: new Habits(now),
+    close: () => dispatchers.close(),
+    destroy: () => dispatchers.destroy(),
   }
 }

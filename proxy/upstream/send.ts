@@ -52,6 +52,9 @@ export class Sender {
   async send(request: RegistryRequest): Promise<RegistryResponse> {
     const { registry, requestor, isTentative = false, signal } = request
     const { breaker } = registry
+    if (registry.isPrivate && requestor.kind === 'anonymous') {
+      throw new UpstreamError('unauthorized', `${registry.name} is asked with its client certificate only`)
+    }
     // Limits are per account or per address: one client's is not another one's.
     const limited = `${registry.name} ${requestor.kind === 'token' ? requestor.grant.authorization : requestor.key}`
     const pause = this.#pauses.left(limited)
@@ -158,9 +161,9 @@ async function contact(
   url: URL,
   authorization: string | undefined,
 ): Promise<HttpResponse> {
-  const { agent, responseTimeout, idleTimeout } = registry
+  const { responseTimeout, idleTimeout } = registry
   try {
-    const response = await exchange(agent, {
+    const response = await exchange(host.dispatcherFor(url), {
       method,
       url,
       headers: authorization === undefined ? headers : { ...headers, authorization },
@@ -179,7 +182,7 @@ async function contact(
 }
 
 function urlOf({ registry, repository, path, query }: RegistryRequest): URL {
-  const url = new URL(`${registry.endpoint.href.replace(/\/$/, '')}/v2/${repository.name}/${path}`)
+  const url = registry.urlOf(repository.name, path)
   if (query !== undefined) url.search = query
   return url
 }

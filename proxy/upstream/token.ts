@@ -52,15 +52,19 @@ export async function requestToken(host: Host, request: TokenRequest): Promise<T
   const scope = challenge.params.get('scope') ?? request.scope
   const who = `the token service of ${host.name}`
   const requestedAt = now()
-  const { agent, responseTimeout, idleTimeout } = host.via
+  const { responseTimeout, idleTimeout } = host.via
   const message = tokenMessage(allowed(challenge.params.get('realm')), scope, request)
   let { url } = message
   for (let redirects = 0; redirects <= maxRedirects; redirects++) {
-    const response = await exchange(agent, { ...message, url, responseTimeout, idleTimeout, signal }).catch(
-      (error: unknown) => {
-        throw noAnswerError(error, who)
-      },
-    )
+    const response = await exchange(host.dispatcherFor(url), {
+      ...message,
+      url,
+      responseTimeout,
+      idleTimeout,
+      signal,
+    }).catch((error: unknown) => {
+      throw noAnswerError(error, who)
+    })
     const location = response.headers.get('location')
     if (response.status < 300 || response.status > 399 || location === undefined || message.method !== 'GET') {
       if (response.status !== 200) throw await statusError(response, who, `a token for ${scope}`, now())

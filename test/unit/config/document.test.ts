@@ -58,6 +58,19 @@ test('the effective configuration is a configuration file that gives the same', 
   )
 })
 
+test('user and password of a proxy are hidden, the rest of it is not', () => {
+  const config = load({
+    yaml: 'upstream: { proxy: { http: "http://me:hunter2@a.example:1" } }\nregistries: { a.b: { proxy: "https://x:hunter3@c" } }',
+    env: { HTTPS_PROXY: 'http://u:hunter4@d.example:2' },
+  })
+  const text = effectiveDocument(config)
+  expect(text).not.toContain('hunter')
+  expect(parse(text)).toMatchObject({
+    upstream: { proxy: { http: 'http://***@a.example:1', https: 'http://***@d.example:2' } },
+    registries: { 'a.b': { proxy: 'https://***@c' } },
+  })
+})
+
 test('secrets are hidden', () => {
   const config = load({ yaml: 'registries: { a.b: { username: me, password: hunter2 } }' })
   expect(effectiveDocument(config)).not.toContain('hunter2')

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { wellKnownRegistries } from '../../../config/registries.ts'
 import { configSchema } from '../../../config/schema.ts'
+import { selfSigned } from '../../fixtures/fake-upstream/tls.ts'
 import { home, load, problems } from './load.ts'
 
 const names = (given: Parameters<typeof load>[0]) => Object.keys(load(given).registries)
@@ -97,7 +98,66 @@ describe('registries', () => {
   })
 })
 
+describe('patterns', () => {
+  test('have the names below them for endpoints', () => {
+    const { registries } = load({ yaml: 'registries: { "*.a.b": { username: me, password: x }, "*.c:5000": }' })
+    expect(registries['*.a.b']).toMatchObject({ endpoint: 'https://*.a.b', username: 'me' })
+    expect(registries['*.c:5000']?.endpoint).toBe('https://*.c:5000')
+  })
+
+  test('stand alone in a list', () => {
+    expect(names({ env: { LAYERD_REGISTRIES: '*.a.b, c.d=http://e' } })).toEqual(['*.a.b', 'c.d'])
+    expect(names({ yaml: 'registries: {}', flags: { registry: ['*.a.b'] } })).toEqual(['*.a.b'])
+  })
+})
+
+describe('proxies', () => {
+  const env = { HTTP_PROXY: 'proxy:3128', https_proxy: 'https://me:x@proxy:3129', NO_PROXY: '.a.b, 10.0.0.0/8,' }
+
+  test('are those that all programs share', () => {
+    expect(load({ env }).upstream.proxy).toEqual({
+      http: 'http://proxy:3128',
+      https: 'https://me:x@proxy:3129',
+      except: ['.a.b', '10.0.0.0/8'],
+    })
+    expect(load({ env: { HTTP_PROXY: 'http://upper', http_proxy: 'http://lower' } }).upstream.proxy.http).toBe(
+      'http://upper',
+    )
+    expect(load({ env: { HTTP_PROXY: '', NO_PROXY: '' } }).upstream.proxy).toEqual({})
+  })
+
+  test('unless anything else is said', () => {
+    const yaml = 'upstream: { proxy: { http: none } }'
+    const own = { LAYERD_UPSTREAM_PROXY_EXCEPT: 'c.d,e.f' }
+    expect(load({ yaml, env: { ...env, ...own } }).upstream.proxy).toEqual({
+      http: 'none',
+      https: 'https://me:x@proxy:3129',
+      except: ['c.d', 'e.f'],
+    })
+    // What only other programs can use does not matter then.
+    expect(problems({ yaml, env: { HTTP_PROXY: 'socks5://proxy' } })).toEqual([])
+  })
+
+  test('of a registry are set for it', () => {
+    const proxied = { LAYERD_REGISTRIES_GHCR_IO_PROXY: 'none', LAYERD_REGISTRIES_QUAY_IO_PROXY: 'http://q' }
+    const { registries } = load({ env: proxied })
+    expect([registries['ghcr.io']?.proxy, registries['quay.io']?.proxy]).toEqual(['none', 'http://q'])
+  })
+})
+
 describe('paths', () => {
+  test('may be several', () => {
+    const files = { 'a.pem': selfSigned.cert, 'b.pem': selfSigned.cert }
+    const one = load({ yaml: 'registries: { a.b: { ca: a.pem } }', files }).registries['a.b']
+    expect(one?.ca).toEqual([expect.stringMatching(/^\/.*\/a\.pem$/)])
+    const yaml = 'registries: { a.b: { ca: [a.pem, b.pem] } }'
+    const env = { LAYERD_REGISTRIES_A_B_CA: 'a.pem, b.pem' }
+    for (const given of [{ yaml }, { yaml: 'registries: { a.b: }', env }]) {
+      const two = [/\/a\.pem$/, /\/b\.pem$/].map((path) => expect.stringMatching(path))
+      expect(load({ ...given, files }).registries['a.b']?.ca).toEqual(two)
+    }
+  })
+
   test('are relative to the file or to the working directory, and ~ is the home directory', () => {
     const config = load({ yaml: 'dataDir: data\nupstream: { dockerConfig: ~/d.json }' })
     expect(config.dataDir).toMatch(/^\/.*layerd-config-\w+\/data$/)

@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Environment } from '../../../config/environment.ts'
 import type { Flags } from '../../../config/flags.ts'
 import { loadConfig } from '../../../config/load.ts'
@@ -22,7 +22,10 @@ export const home = '/home/test'
 export function load({ yaml, env = {}, flags = {}, files = {}, home: homeFolder = home }: Given): Config {
   const folder = mkdtempSync(join(tmpdir(), 'layerd-config-'))
   try {
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
+    for (const [name, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(folder, name)), { recursive: true })
+      writeFileSync(join(folder, name), text)
+    }
     if (yaml !== undefined) writeFileSync(join(folder, 'layerd.yaml'), yaml)
     const file = yaml === undefined ? undefined : 'layerd.yaml'
     return loadConfig({ file, env, flags, cwd: folder, home: homeFolder })

@@ -1,9 +1,21 @@
+import { generateKeyPairSync } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ConfigError } from '../../../config/problems.ts'
+import { selfSigned } from '../../fixtures/fake-upstream/tls.ts'
 import { type Given, load, problems } from './load.ts'
 
 const swarmKey = `/key/swarm/psk/1.0.0/\n/base16/\n${'ab'.repeat(32)}\n`
+
+const clientCertificate = (cert: string, key: string): Given => ({
+  yaml: 'registries: { a.b: { cert: x, key: y } }',
+  files: { x: cert, y: key },
+})
+
+const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+const pkcs8 = { type: 'pkcs8', format: 'pem' } as const
+const otherKey = privateKey.export(pkcs8).toString()
+const lockedKey = privateKey.export({ ...pkcs8, cipher: 'aes-256-cbc', passphrase: 'hunter2' }).toString()
 
 const cases: readonly [what: string, given: Given, expected: readonly (string | RegExp)[]][] = [
   [
@@ -177,6 +189,94 @@ const cases: readonly [what: string, given: Given, expected: readonly (string | 
     },
     [/got one that cannot be read/],
   ],
+  [
+    'a certificate without its key',
+    { yaml: 'registries: { a.b: { cert: x } }', files: { x: selfSigned.cert } },
+    ['layerd.yaml:1:22|registries["a.b"].cert|expected a key beside it, got none'],
+  ],
+  [
+    'a key without its certificate',
+    { yaml: 'registries: { a.b: { key: x } }', files: { x: selfSigned.key } },
+    ['layerd.yaml:1:22|registries["a.b"].key|expected a cert beside it, got none'],
+  ],
+  ['a client certificate', clientCertificate(selfSigned.cert, selfSigned.key), []],
+  ['one file for both', clientCertificate(selfSigned.key + selfSigned.cert, selfSigned.cert + selfSigned.key), []],
+  [
+    'the key of another certificate',
+    clientCertificate(selfSigned.cert, otherKey),
+    ['layerd.yaml:1:31|registries["a.b"].key|expected the private key of the certificate, got another one: y'],
+  ],
+  [
+    'a key that needs a passphrase',
+    clientCertificate(selfSigned.cert, lockedKey),
+    ['layerd.yaml:1:31|registries["a.b"].key|expected a private key that needs no passphrase: y'],
+  ],
+  [
+    'a certificate for a key',
+    clientCertificate(selfSigned.cert, selfSigned.cert),
+    ['layerd.yaml:1:31|registries["a.b"].key|expected a private key in PEM, got something else: y'],
+  ],
+  [
+    'a key for a certificate',
+    clientCertificate(selfSigned.key, selfSigned.key),
+    ['layerd.yaml:1:22|registries["a.b"].cert|expected PEM certificates, got a file without any: x'],
+  ],
+  [
+    'a proxy that is none',
+    { yaml: 'registries: { a.b: { proxy: "socks5://me:hunter2@c" } }' },
+    [
+      /^layerd.yaml:1:22\|registries\["a.b"\].proxy\|expected "none" or the URL of an HTTP proxy .*, got something else$/,
+    ],
+  ],
+  [
+    'a proxy with a path',
+    { env: { LAYERD_UPSTREAM_PROXY_HTTPS: 'http://me:hunter2@proxy/path' } },
+    [/^LAYERD_UPSTREAM_PROXY_HTTPS\|upstream.proxy.https\|expected "none" .*, got something else$/],
+  ],
+  [
+    'the proxy of other programs, which is of another kind',
+    { env: { HTTPS_PROXY: 'socks5://me:hunter2@proxy' } },
+    [/^HTTPS_PROXY\|upstream.proxy.https\|expected "none" .*, got something else$/],
+  ],
+  [
+    'an unknown option of proxies',
+    { yaml: 'upstream: { proxy: { exept: [a.b] } }' },
+    ['layerd.yaml:1:22|upstream.proxy.exept|there is no option of this name; did you mean "except"?'],
+  ],
+  [
+    'a pattern with an endpoint',
+    { yaml: 'registries: { "*.a.b": { endpoint: "https://c.d" } }' },
+    [
+      'layerd.yaml:1:26|registries["*.a.b"].endpoint|expected no endpoint beside a pattern: it is https:// and the name, got "https://c.d"',
+    ],
+  ],
+  [
+    'a pattern within a name',
+    { yaml: 'registries: { "a.*.b": }' },
+    [/^layerd.yaml:1:15\|registries\["a\.\*\.b"\]\|expected a registry name/],
+  ],
+  [
+    'a pattern of all',
+    { yaml: 'registries: { "*": }' },
+    [/^layerd.yaml:1:15\|registries\["\*"\]\|expected a registry name/],
+  ],
+  [
+    'a pattern of addresses',
+    { flags: { registry: ['*.0.0.1'] } },
+    [/^--registry\|registries\["\*\.0\.0\.1"\]\|expected a registry name/],
+  ],
+  [
+    'a pattern with a path for the root',
+    { yaml: 'registries: { "*.a.b": { overridePath: true } }' },
+    [/overridePath\|expected false for a pattern/],
+  ],
+  [
+    'one registry with and without its port',
+    { yaml: 'registries: { a.b: , "a.b:443": }' },
+    [
+      'layerd.yaml:1:22|registries["a.b:443"]|expected one entry for a registry, got "a.b", too; port 443 goes without saying',
+    ],
+  ],
   ['a swarm key', { flags: { swarmKey: 'swarm.key' }, files: { 'swarm.key': swarmKey } }, []],
   [
     'no swarm key',
@@ -257,6 +357,14 @@ test('any file and any variables give a configuration or a ConfigError', () => {
     'seeds',
     'a.b',
     'endpoint',
+    '*.a.b',
+    'ca',
+    'cert',
+    'upstream',
+    'proxy',
+    'http',
+    'except',
+    'containerdHosts',
     '__proto__',
     'constructor',
     'x',
@@ -275,6 +383,9 @@ test('any file and any variables give a configuration or a ConfigError', () => {
     'LAYERD_SWARM_SEEDS',
     'LAYERD_REGISTRIES_A_B_CA',
     'LAYERD_DATA_DIR',
+    'LAYERD_UPSTREAM_DOCKER_CERTS',
+    'HTTPS_PROXY',
+    'no_proxy',
   )
   const env = fc.dictionary(variable, fc.oneof(fc.string(), fc.constantFrom('a.b=https://c', 'a.b=', '=')))
   fc.assert(

@@ -81,6 +81,33 @@ describe('registry name', () => {
     expect(isRegistryName(name)).toBe(false)
   })
 
+  it.each([
+    ['ghcr.io:443', 'ghcr.io'],
+    ['ghcr.io.', 'ghcr.io'],
+    ['GHCR.io.:443', 'ghcr.io'],
+    ['ghcr.io.:5000', 'ghcr.io:5000'],
+    ['ghcr.io:80', 'ghcr.io:80'],
+    ['ghcr.io:4430', 'ghcr.io:4430'],
+    ['index.docker.io.:443', 'docker.io'],
+    ['localhost:443', 'localhost'],
+    ['[::1]:443', '[::1]'],
+    // Without its port it would be a part of a repository's name.
+    ['registry:443', 'registry:443'],
+    ['registry.:443', 'registry:443'],
+    ['ghcr.io..', 'ghcr.io..'],
+    ['.', '.'],
+    ['', ''],
+  ])('%j is called %j', (name, canonical) => {
+    expect(canonicalRegistry(name)).toBe(canonical)
+    expect(canonicalRegistry(canonical)).toBe(canonical)
+  })
+
+  it('is found quickly, however long the text is', () => {
+    const started = performance.now()
+    for (const text of ['.'.repeat(100_000), `${'a.'.repeat(50_000)}:4430`]) canonicalRegistry(text)
+    expect(performance.now() - started).toBeLessThan(200)
+  })
+
   it('has one name for Docker Hub', () => {
     expect(['docker.io', 'index.docker.io', 'registry-1.docker.io', 'Docker.IO'].map(canonicalRegistry)).toEqual(
       Array(4).fill('docker.io'),

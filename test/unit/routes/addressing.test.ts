@@ -18,6 +18,11 @@ describe('addressing', () => {
     ['app', 'registry.example.com:5000', 'registry.example.com:5000', 'app'],
     ['ghcr.io/me/app', 'docker.io', 'docker.io', 'ghcr.io/me/app'],
     ['docker.io/library/alpine', 'ghcr.io', 'ghcr.io', 'docker.io/library/alpine'],
+    ['me/app', 'ghcr.io:443', 'ghcr.io', 'me/app'],
+    ['me/app', 'ghcr.io.', 'ghcr.io', 'me/app'],
+    ['ghcr.io:443/me/app', undefined, 'ghcr.io', 'me/app'],
+    ['GHCR.io./me/app', 'ghcr.io:443', 'ghcr.io', 'me/app'],
+    ['docker.io./alpine', undefined, 'docker.io', 'library/alpine'],
     ['registry.example.com:5000/app', undefined, 'registry.example.com:5000', 'app'],
   ])('%s with ns %s is %s %s', (path, namespace, registry, name) => {
     expect(parseRepository(path, namespace, known)).toEqual({ registry, name })

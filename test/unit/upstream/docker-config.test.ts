@@ -61,6 +61,12 @@ test('what is no JSON object fails without quoting it', () => {
   expect(() => parseDockerConfig('[]')).toThrow('not a JSON object')
 })
 
+test('a key names its host with and without the port and the dot', () => {
+  expect(['https://ghcr.io:443', 'ghcr.io.', 'https://ghcr.io:443/v2/'].map(hostOfKey)).toEqual(
+    Array(3).fill('ghcr.io'),
+  )
+})
+
 test('any JSON object is read without failing', () => {
   const entry = fc.dictionary(fc.constantFrom('auth', 'identitytoken', 'username', 'password'), fc.jsonValue())
   const config = fc.record(
