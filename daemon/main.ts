@@ -12,12 +12,14 @@ import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
 import { upstreamLists } from './fetch/lists.ts'
 import { Tags } from './fetch/tags.ts'
-import { keepHouse } from './housekeeping.ts'
+import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
 import { Lifecycle } from './lifecycle.ts'
+import { createRules } from './rules.ts'
 import { sharedContent } from './shared-content.ts'
+import { sharingPolicy } from './sharing.ts'
 import { BlobStore } from './store/blob-store.ts'
-import { Metadata } from './store/metadata.ts'
+import { type BlobRecord, Metadata } from './store/metadata.ts'
 import type { Swarm } from './swarm/ports.ts'
 import { createSwarm } from './swarm/swarm.ts'
 import { loadEngine } from './verify/sha256.ts'
@@ -41,6 +43,9 @@ export async function startNode(config: Config, logger: Logger, version: string)
     await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
     const metrics = new Metrics()
     const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
+    const rules = createRules(config)
+    const told = sharingPolicy(rules, isClosed)
+    const isShared = (record: BlobRecord | undefined) => record !== undefined && told(record) !== undefined
 
     const metadata = await Metadata.open(join(config.dataDir, 'meta'), (error) =>
       logger.warn({ err: error }, 'a record could not be written'),
@@ -53,13 +58,15 @@ export async function startNode(config: Config, logger: Logger, version: string)
       metadata,
       maxBytes: config.store.maxSize,
       events: {
-        stored: (digest, record) => {
-          if (record.public || isClosed) announcer?.advertise(digest, true)
+        stored: (digest, record, before) => {
+          if (isShared(record) && !isShared(before)) announcer?.advertise(digest, true)
         },
-        removing: async (digest) => announcer?.withdraw(digest),
+        // Who was never told of it does not hear of it now.
+        removing: async (digest, record) => (isShared(record) ? announcer?.withdraw(digest) : undefined),
       },
     })
     lifecycle.onStop(() => store.close())
+    await applyRules(rules, { store, metadata })
 
     const engine = await loadEngine(config.verify.engine, (reason) =>
       logger.info({ reason }, 'chunks are verified by the portable SHA-256, which is slower than the native one'),
@@ -72,9 +79,17 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const swarm = createSwarm({
       config: config.swarm,
       dataDir: config.dataDir,
-      content: sharedContent({ store, metadata, checkpoints, downloads: () => fetcher?.downloads, isClosed }),
+      content: sharedContent({
+        store,
+        metadata,
+        checkpoints,
+        downloads: () => fetcher?.downloads,
+        isClosed,
+        told,
+        rules,
+      }),
       held: async function* () {
-        yield* store.digests().filter((digest) => isClosed || store.record(digest)?.public === true)
+        yield* store.digests().filter((digest) => isShared(store.record(digest)))
       },
       onServed: (bytes) => metrics.served('peer', bytes),
       log: logger,
@@ -95,6 +110,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
       upstream,
       access,
       engine,
+      rules,
+      isShared,
       isClosed,
       lookupTimeout: config.swarm.lookupTimeout,
       patience,
@@ -104,7 +121,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       logger,
     })
     fetcher = content
-    const tags = new Tags({ metadata, swarm, upstream, access, ...config.tags, trustPeers })
+    const tags = new Tags({ metadata, swarm, upstream, access, rules, patience, trustPeers })
 
     await swarm.start()
     lifecycle.onStop(() => swarm.stop())

@@ -1,5 +1,7 @@
 import type { Digest } from '../proxy/oci/digest.ts'
 import type { KeptCheckpoints } from './kept-checkpoints.ts'
+import type { Rules } from './rules.ts'
+import type { ToldToPeers } from './sharing.ts'
 import type { BlobStore } from './store/blob-store.ts'
 import type { BlobRecord, Metadata } from './store/metadata.ts'
 import type { BlobFacts, BlobWatch, BlobWatcher, SharedBlob, SharedContent } from './swarm/ports.ts'
@@ -22,36 +24,54 @@ interface SharedContentOptions {
   readonly downloads: () => Arriving | undefined
   /** Whether only known peers are in the swarm; private content leaves the node in no other. */
   readonly isClosed: boolean
+  readonly told: ToldToPeers
+  readonly rules: Pick<Rules, 'sharesAll' | 'mayShare'>
 }
 
 /** What of the store, and of the fetches under way, peers may have. */
 export function sharedContent(options: SharedContentOptions): SharedContent {
-  const { store, metadata, downloads, isClosed } = options
+  const { store, metadata, downloads, isClosed, told, rules } = options
+  /**
+   * A blob on disk as peers may know it; undefined where they may not have it. A fetch of one that is there, too, counts only
+   * where it is for a repository that may be shared while the one on disk is not.
+   */
+  const held = (digest: Digest): { readonly record: BlobRecord | undefined; readonly isArriving: boolean } => {
+    const record = store.record(digest)
+    if (record === undefined) return { record, isArriving: true }
+    const shown = told(record)
+    const isOther = !rules.sharesAll && shown === undefined && !record.repositories.some((one) => rules.mayShare(one))
+    return { record: shown, isArriving: isOther }
+  }
   return {
     open: async (digest) => {
-      const record = store.record(digest)
-      if (record === undefined) return downloads()?.share(digest)
-      if (!record.public && !isClosed) return undefined
-      const blob = await store.openBlob(digest)
-      if (blob === undefined) return undefined
+      const { record, isArriving } = held(digest)
+      if (isArriving) return downloads()?.share(digest)
+      const blob = record && (await store.openBlob(digest))
+      if (record === undefined || blob === undefined) return undefined
       return {
-        ...factsOf(blob.record),
+        ...factsOf(record),
         has: async () => true,
         read: (start, end, signal) => blob.read(start, end, signal),
         close: () => blob.close(),
       }
     },
     watch: async (digest, watcher) => {
-      const record = store.record(digest)
-      if (record === undefined) return downloads()?.watch(digest, watcher)
-      return record.public || isClosed ? watchStored(options, digest, record, watcher) : undefined
+      const { record, isArriving } = held(digest)
+      if (isArriving) return downloads()?.watch(digest, watcher)
+      return record && watchStored(options, digest, record, watcher)
     },
     tag: async (reference) => {
+      if (!rules.mayShare(repositoryOf(reference))) return undefined
       const record = await metadata.tag(reference)
       if (record === undefined || !(record.public || isClosed)) return undefined
       return { digest: record.digest, confirmedAt: record.confirmedAt }
     },
   }
+}
+
+/** Of `registry/repository:tag`. */
+function repositoryOf(reference: string): string {
+  return reference.slice(0, reference.lastIndexOf(':'))
 }
 
 function factsOf({ size, mediaType, public: isPublic, repositories }: BlobRecord): BlobFacts {

@@ -77,18 +77,37 @@ export class AccessControl {
    * @returns undefined where it may not; otherwise what is known of it now
    */
   async check(request: Question, inRepository: boolean): Promise<Access | undefined> {
-    const { metadata, upstream, freshFor, offlineFor, patience } = this.#options
-    const key = this.#keyOf(request)
-    const at = await metadata.grant(key)
+    const { metadata, freshFor, offlineFor, patience } = this.#options
+    const at = await metadata.grant(this.#keyOf(request))
     const age = at === undefined ? Number.POSITIVE_INFINITY : this.#now() - at
     if (inRepository && age < freshFor) return 'private'
     try {
-      const { access } = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
-      return await this.accepted(request, access)
+      return await this.#ask(request, (ask) => withPatience(patience, request.signal, ask))
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
-      if (error.code === 'unauthorized' || error.code === 'denied') await metadata.deleteGrant(key)
       return isOffline(error) && inRepository && age < offlineFor ? 'private' : undefined
+    }
+  }
+
+  /**
+   * Asks upstream whether the asker may have the content, whatever is known; it has as long as its own deadlines allow.
+   * @throws {UpstreamError} where it does not say so
+   */
+  async confirm(request: Question): Promise<Access> {
+    return await this.#ask(request, (ask) => ask(request.signal))
+  }
+
+  async #ask(
+    request: Question,
+    wait: (ask: (signal: AbortSignal) => Promise<{ access: Access }>) => Promise<{ access: Access }>,
+  ): Promise<Access> {
+    try {
+      const { access } = await wait((signal) => this.#options.upstream.stat({ ...request, signal }))
+      return await this.accepted(request, access)
+    } catch (error) {
+      const isRefused = error instanceof UpstreamError && (error.code === 'unauthorized' || error.code === 'denied')
+      if (isRefused) await this.#options.metadata.deleteGrant(this.#keyOf(request))
+      throw error
     }
   }
 

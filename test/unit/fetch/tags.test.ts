@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
+import { configSchema } from '../../../config/schema.ts'
 import { Tags } from '../../../daemon/fetch/tags.ts'
+import { createRules } from '../../../daemon/rules.ts'
 import type { TagRecord } from '../../../daemon/store/metadata.ts'
 import type { ClaimAnswer, ClaimQuestion } from '../../../daemon/swarm/claim/book.ts'
 import type { TagConfirmation } from '../../../daemon/swarm/ports.ts'
@@ -20,11 +22,20 @@ interface Situation {
   peers?: readonly TagConfirmation[]
   trustPeers?: boolean
   patience?: number
+  /** Rules, as they would stand in the YAML file. */
+  config?: Readonly<Record<string, object>>
   /** What the coordinator says, by the number of the question; `nobody` where nobody asks upstream, `silent` for no answer. */
   roles?: readonly (ClaimAnswer['role'] | 'nobody' | 'silent')[]
 }
 
-function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patience = 50 }: Situation = {}) {
+function setUp({
+  own,
+  peers = [],
+  trustPeers = false,
+  roles = ['holder'],
+  patience = 50,
+  config = {},
+}: Situation = {}) {
   const wishes: string[] = []
   const claim = async (
     _key: string,
@@ -57,7 +68,7 @@ function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patien
       identityOf: ({ authorization }) => (authorization === undefined ? 'node' : `client:${authorization}`),
       accepted: async (_request, access) => access,
     },
-    freshFor: 1000,
+    rules: createRules(configSchema.parse({ ...config, tags: { freshFor: '1s', ...config.tags } })),
     patience,
     now: () => now,
   })
