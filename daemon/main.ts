@@ -17,9 +17,9 @@ import { KeptCheckpoints } from './kept-checkpoints.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { createRules } from './rules.ts'
 import { sharedContent } from './shared-content.ts'
-import { sharingPolicy } from './sharing.ts'
+import { announcements, sharingPolicy } from './sharing.ts'
 import { BlobStore } from './store/blob-store.ts'
-import { type BlobRecord, Metadata } from './store/metadata.ts'
+import { Metadata } from './store/metadata.ts'
 import type { Swarm } from './swarm/ports.ts'
 import { createSwarm } from './swarm/swarm.ts'
 import { loadEngine } from './verify/sha256.ts'
@@ -45,7 +45,6 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
     const rules = createRules(config)
     const told = sharingPolicy(rules, isClosed)
-    const isShared = (record: BlobRecord | undefined) => record !== undefined && told(record) !== undefined
 
     const metadata = await Metadata.open(join(config.dataDir, 'meta'), (error) =>
       logger.warn({ err: error }, 'a record could not be written'),
@@ -57,13 +56,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       dataDir: config.dataDir,
       metadata,
       maxBytes: config.store.maxSize,
-      events: {
-        stored: (digest, record, before) => {
-          if (isShared(record) && !isShared(before)) announcer?.advertise(digest, true)
-        },
-        // Who was never told of it does not hear of it now.
-        removing: async (digest, record) => (isShared(record) ? announcer?.withdraw(digest) : undefined),
-      },
+      events: announcements(told, () => announcer),
     })
     lifecycle.onStop(() => store.close())
     await applyRules(rules, { store, metadata })
@@ -89,7 +82,10 @@ export async function startNode(config: Config, logger: Logger, version: string)
         rules,
       }),
       held: async function* () {
-        yield* store.digests().filter((digest) => isShared(store.record(digest)))
+        for (const digest of store.digests()) {
+          const record = store.record(digest)
+          if (record !== undefined && told(record) !== undefined) yield digest
+        }
       },
       onServed: (bytes) => metrics.served('peer', bytes),
       log: logger,
@@ -111,7 +107,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       access,
       engine,
       rules,
-      isShared,
+      isShared: (record) => told(record) !== undefined,
       isClosed,
       lookupTimeout: config.swarm.lookupTimeout,
       patience,

@@ -1,5 +1,7 @@
 import type { Rules } from './rules.ts'
+import type { BlobStoreEvents } from './store/blob-store.ts'
 import type { BlobRecord } from './store/metadata.ts'
+import type { Swarm } from './swarm/ports.ts'
 
 /** The record of a blob on disk as peers may know it; undefined where they may not have the blob. */
 export type ToldToPeers = (record: BlobRecord) => BlobRecord | undefined
@@ -20,5 +22,22 @@ export function sharingPolicy(rules: Pick<Rules, 'sharesAll' | 'mayShare'>, isCl
     const isSharedEverywhere = repositories.length === record.repositories.length
     const isPublic = record.publicIn?.some((one) => rules.mayShare(one)) ?? (record.public && isSharedEverywhere)
     return isOpenTo(isPublic) ? { ...record, public: isPublic, repositories } : undefined
+  }
+}
+
+/** Tells peers of what comes to the store and goes from it. @param swarm undefined until it is there */
+export function announcements(
+  told: ToldToPeers,
+  swarm: () => Pick<Swarm, 'advertise' | 'withdraw'> | undefined,
+): BlobStoreEvents {
+  const isTold = (record: BlobRecord | undefined) => record !== undefined && told(record) !== undefined
+  return {
+    stored: (digest, record, before) => {
+      if (isTold(record) && !isTold(before)) swarm()?.advertise(digest, true)
+    },
+    removing: async (digest, record) => {
+      // All peers hear of what is taken back: whoever was never told of it is not told now.
+      if (isTold(record)) await swarm()?.withdraw(digest)
+    },
   }
 }

@@ -39,7 +39,8 @@ export async function* passThrough(
     const from = Math.max(0, start - position)
     const to = Math.min(chunk.length, stop - position)
     if (from < to) yield chunk.subarray(from, to)
-    if (position <= stop && stop < position + chunk.length) last = chunk.slice(stop - position, stop - position + 1)
+    // A copy, which `slice` of a Buffer is not.
+    if (position <= stop && stop < position + chunk.length) last = Uint8Array.of(chunk[stop - position] ?? 0)
     position += chunk.length
   }
   if (last !== undefined) yield last

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { configSchema } from '../../config/schema.ts'
 import { createRules } from '../../daemon/rules.ts'
-import { sharingPolicy } from '../../daemon/sharing.ts'
+import { announcements, sharingPolicy } from '../../daemon/sharing.ts'
 import type { BlobRecord } from '../../daemon/store/metadata.ts'
+import { digestOf } from '../../proxy/oci/digest.ts'
 
 const rulesOf = (config: object) => createRules(configSchema.parse(config))
 
@@ -40,16 +41,17 @@ describe('rules', () => {
   })
 })
 
+const record = (fields: Partial<BlobRecord>): BlobRecord => ({
+  size: 1,
+  public: true,
+  repositories: [],
+  createdAt: 0,
+  lastAccess: 0,
+  ...fields,
+})
+
 describe('what peers are told of a blob on disk', () => {
   const rules = rulesOf({ repositories: { neverShare: ['a.b/secret', 'a.b/other'] } })
-  const record = (fields: Partial<BlobRecord>): BlobRecord => ({
-    size: 1,
-    public: true,
-    repositories: [],
-    createdAt: 0,
-    lastAccess: 0,
-    ...fields,
-  })
   const told = (fields: Partial<BlobRecord>, isClosed: boolean) => {
     const shown = sharingPolicy(rules, isClosed)(record(fields))
     return shown && { public: shown.public, repositories: shown.repositories }
@@ -78,5 +80,31 @@ describe('what peers are told of a blob on disk', () => {
     expect(sharingPolicy(without, false)(isPublic)).toBe(isPublic)
     expect(sharingPolicy(without, false)(isPrivate)).toBeUndefined()
     expect(sharingPolicy(without, true)(isPrivate)).toBe(isPrivate)
+  })
+})
+
+describe('announcements', () => {
+  const digest = digestOf(Buffer.from('blob'))
+  const hidden = record({ repositories: ['a.b/secret'], publicIn: ['a.b/secret'] })
+  const shown = record({ repositories: ['a.b/secret', 'a.b/open'], publicIn: ['a.b/open'] })
+  const more = record({ repositories: ['a.b/open', 'a.b/third'], publicIn: ['a.b/open'] })
+
+  it('are made of a blob when it may be shared for the first time, and taken back of no other', async () => {
+    const told: string[] = []
+    const swarm = {
+      advertise: () => void told.push('advertised'),
+      withdraw: async () => void told.push('withdrawn'),
+    }
+    const rules = rulesOf({ repositories: { neverShare: ['a.b/secret'] } })
+    const events = announcements(sharingPolicy(rules, false), () => swarm)
+    events.stored(digest, hidden)
+    await events.removing(digest, hidden)
+    expect(told).toEqual([])
+    events.stored(digest, shown, hidden)
+    events.stored(digest, more, shown)
+    expect(told).toEqual(['advertised'])
+    events.stored(digest, shown)
+    await events.removing(digest, shown)
+    expect(told).toEqual(['advertised', 'advertised', 'withdrawn'])
   })
 })
