@@ -52,11 +52,10 @@ async function prune({ config, store, metadata, logger }: House, signal: AbortSi
 
 /**
  * Removes what an earlier run has kept and the rules of this one do not allow: blobs and tags of repositories that are never
- * cached, blobs of which it is not known where they were found, and parts of blobs that nobody would go on with.
+ * cached, and parts of blobs of repositories that are not fetched by chunks any more. So goes what nobody knows the repositories of.
  */
 export async function applyRules(rules: Rules, { store, metadata }: Pick<House, 'store' | 'metadata'>): Promise<void> {
   if (rules.sharesAll) return
-  // What is never shared is not fetched by chunks.
   await store.partials.dropUnless(
     ({ repositories }) => repositories.length > 0 && repositories.every((one) => rules.mayShare(one)),
   )

@@ -24,6 +24,7 @@ interface SharedContentOptions {
   readonly downloads: () => Arriving | undefined
   /** Whether only known peers are in the swarm; private content leaves the node in no other. */
   readonly isClosed: boolean
+  /** What of a blob on disk peers may know. */
   readonly told: ToldToPeers
   readonly rules: Pick<Rules, 'sharesAll' | 'mayShare'>
 }
@@ -31,34 +32,28 @@ interface SharedContentOptions {
 /** What of the store, and of the fetches under way, peers may have. */
 export function sharedContent(options: SharedContentOptions): SharedContent {
   const { store, metadata, downloads, isClosed, told, rules } = options
-  /**
-   * A blob on disk as peers may know it; undefined where they may not have it. A fetch of one that is there, too, counts only
-   * where it is for a repository that may be shared while the one on disk is not.
-   */
-  const held = (digest: Digest): { readonly record: BlobRecord | undefined; readonly isArriving: boolean } => {
-    const record = store.record(digest)
-    if (record === undefined) return { record, isArriving: true }
-    const shown = told(record)
-    const isOther = !rules.sharesAll && shown === undefined && !record.repositories.some((one) => rules.mayShare(one))
-    return { record: shown, isArriving: isOther }
-  }
+  /** One that is on disk for repositories that are never shared only may be on its way for another one. */
+  const isOnlyHidden = ({ repositories }: BlobRecord) =>
+    !rules.sharesAll && !repositories.some((repository) => rules.mayShare(repository))
   return {
     open: async (digest) => {
-      const { record, isArriving } = held(digest)
-      if (isArriving) return downloads()?.share(digest)
-      const blob = record && (await store.openBlob(digest))
-      if (record === undefined || blob === undefined) return undefined
+      const record = store.record(digest)
+      if (record === undefined || isOnlyHidden(record)) return downloads()?.share(digest)
+      const shown = told(record)
+      const blob = shown && (await store.openBlob(digest))
+      if (shown === undefined || blob === undefined) return undefined
       return {
-        ...factsOf(record),
+        ...factsOf(shown),
         has: async () => true,
         read: (start, end, signal) => blob.read(start, end, signal),
         close: () => blob.close(),
       }
     },
     watch: async (digest, watcher) => {
-      const { record, isArriving } = held(digest)
-      if (isArriving) return downloads()?.watch(digest, watcher)
-      return record && watchStored(options, digest, record, watcher)
+      const record = store.record(digest)
+      if (record === undefined || isOnlyHidden(record)) return downloads()?.watch(digest, watcher)
+      const shown = told(record)
+      return shown && watchStored(options, digest, shown, watcher)
     },
     tag: async (reference) => {
       if (!rules.mayShare(repositoryOf(reference))) return undefined

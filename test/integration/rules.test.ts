@@ -469,3 +469,29 @@ describe('a repository that is always asked', () => {
     expect((await get(b, `secret/blobs/${other}`)).status).toBe(503)
   })
 })
+
+describe('a tag', () => {
+  it('that is immutable is asked for once, also after a restart and offline; others as often as their pattern says', async () => {
+    const { upstream, manifest, options } = await startUpstream()
+    upstream.tag('team/open', 'latest', manifest)
+    const config = { tags: { freshness: ['*=1h', 'latest=0s'], immutable: ['docker.io/team/open:v*'] } }
+    const before = await startTestNode({ ...options, config })
+    for (let time = 0; time < 3; time++) {
+      for (const path of ['open/manifests/v1', 'open/manifests/latest', 'secret/manifests/v1']) {
+        expect((await get(before, path)).headers['docker-content-digest']).toBe(manifest)
+      }
+    }
+    const questions = (path: string) => upstream.seen(`HEAD /v2/team/${path}`).length
+    expect(['open/manifests/v1', 'open/manifests/latest', 'secret/manifests/v1'].map(questions)).toEqual([1, 3, 1])
+    await before.stop()
+    const rules = { tags: { freshFor: '0s', immutable: ['v*'] } }
+    const after = await startTestNode({ ...options, dataDir: before.dataDir, config: rules })
+    await get(after, 'open/manifests/v1')
+    expect(questions('open/manifests/v1')).toBe(1)
+    await upstream.close()
+    const immutable = await get(after, 'open/manifests/v1')
+    expect([immutable.status, immutable.headers.warning]).toEqual([200, undefined])
+    const other = await get(after, 'open/manifests/latest')
+    expect([other.status, other.headers.warning]).toEqual([200, expect.stringMatching(/^299/)])
+  })
+})

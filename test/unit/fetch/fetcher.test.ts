@@ -134,3 +134,19 @@ describe('what is never cached', () => {
     await content.close()
   })
 })
+
+describe('a private blob on disk', () => {
+  it.each([
+    ['never cached', { repositories: { neverCache: ['a.b/secret'] } }, ['a.b/open']],
+    ['never shared', { repositories: { neverShare: ['a.b/secret'] } }, ['a.b/open', 'a.b/secret']],
+  ])('is given to those who may read a repository that is %s', async (_what, config, repositories) => {
+    const { store, pull } = await setUp(config)
+    const staging = await store.stage(digest, bytes.length, () => {})
+    await staging.blob.write(bytes)
+    await staging.blob.finish()
+    await staging.commit({ mediaType: undefined, public: false, repository: 'a.b/open' })
+    await staging.blob.close()
+    expect(bytes.equals(await pull('secret'))).toBe(true)
+    expect(store.record(digest)?.repositories).toEqual(repositories)
+  })
+})
