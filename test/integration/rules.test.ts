@@ -210,6 +210,11 @@ describe('a repository that is never cached', () => {
     expect((await get(after, `secret/blobs/${blob}`)).status).toBe(503)
     expect((await get(after, 'secret/manifests/v1')).status).toBe(503)
     expect((await get(after, 'open/manifests/v1', {}, 'HEAD')).headers['docker-content-digest']).toBe(manifest)
+    await after.stop()
+    // It is gone, not only hidden.
+    const without = await startTestNode({ ...options, dataDir: before.dataDir })
+    expect((await get(without, 'secret/manifests/v1', {}, 'HEAD')).status).toBe(503)
+    expect((await get(without, 'open/manifests/v1', {}, 'HEAD')).status).toBe(200)
   })
 
   it('can be named by a variable', async () => {
