@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { repositoryPatternMistake, splitFreshness, tagPatternMistake } from './patterns.ts'
 import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
 
 /** The kinds of single values that options have. Each carries its kind, from which variables and documents are made. */
@@ -50,7 +51,8 @@ const durationText = (shortest: number, longest: number) =>
 const day = 86_400_000
 
 /** Milliseconds that something stays valid for; 0 turns it off. */
-export const duration = (fallback: number) => durationText(0, 365 * day).prefault(formatDuration(fallback))
+const lifetime = durationText(0, 365 * day)
+export const duration = (fallback: number) => lifetime.prefault(formatDuration(fallback))
 
 // Node's timers fire at once above 24.8 days.
 const longestTimer = day
@@ -152,3 +154,25 @@ export const registryName = z
   .refine((name) => !dockerHubAliases.includes(name), {
     message: 'expected "docker.io", which is what references call this registry',
   })
+
+/** Text that is checked, and stays as it is written. */
+const checkedText = (mistake: (text: string) => string | undefined) =>
+  z.string().superRefine((text, context) => {
+    const right = mistake(text)
+    if (right !== undefined) refuse(context, right)
+  })
+
+/** A pattern of repositories. */
+export const repositoryPattern = checkedText(repositoryPatternMistake)
+
+/** A pattern of tags, in any repository or in those of a pattern. */
+export const tagPattern = checkedText(tagPatternMistake)
+
+/** `pattern=duration`. */
+export const freshness = checkedText((text) => {
+  const parts = splitFreshness(text)
+  if (parts === undefined) return 'a pattern of tags and a duration such as "latest=0s" or "nightly-*=1m"'
+  if (parts.pattern.startsWith('!')) return 'a pattern without "!": a later entry comes before an earlier one'
+  if (!lifetime.safeParse(parts.duration).success) return `${expectations.duration} (at most 365d) behind the "="`
+  return tagPatternMistake(parts.pattern)
+})

@@ -5,14 +5,17 @@ import {
   duration,
   filePath,
   filePaths,
+  freshness,
   httpUrl,
   multiaddr,
   optionalAddress,
   peerId,
   proxy,
   registryName,
+  repositoryPattern,
   seed,
   size,
+  tagPattern,
   timeout,
   timeoutText,
   wait,
@@ -195,9 +198,46 @@ export const configSchema = z.strictObject({
     .describe(
       'The closed list of registries that may be asked, by the name in references. A list here replaces it. An entry such as "*.example.com" holds for all names below example.com, at https:// and the name.',
     ),
+  repositories: z
+    .strictObject({
+      neverCache: z
+        .array(repositoryPattern)
+        .default([])
+        .describe(
+          'Repositories of which nothing is kept on disk or shared with peers: each request is passed through from upstream.',
+        ),
+      neverShare: z
+        .array(repositoryPattern)
+        .default([])
+        .describe(
+          'Repositories that peers neither get nor hear anything of, and are not asked for; content is kept for own clients.',
+        ),
+      alwaysAsk: z
+        .array(repositoryPattern)
+        .default([])
+        .describe(
+          'Repositories of which nothing is given before upstream has said in this very request that it may be.',
+        ),
+    })
+    .prefault({})
+    .describe(
+      'Rules by patterns registry/repository: * within a segment, ** for any segments; "!pattern" takes out again, the last match wins.',
+    ),
   tags: z
     .strictObject({
       freshFor: duration(10_000).describe('How long a tag that upstream confirmed is answered without asking again.'),
+      freshness: z
+        .array(freshness)
+        .default([])
+        .describe(
+          'The same by pattern=duration, the last match wins: "latest=0s", "registry.example.com/team/**:v*=1h".',
+        ),
+      immutable: z
+        .array(tagPattern)
+        .default([])
+        .describe(
+          'Patterns of tags that never move, such as "v*.*.*": once confirmed, upstream is not asked again (for 90 days).',
+        ),
       patience: timeout(5_000).describe(
         'How long upstream may take to say what a tag is, before what it last said to this node or its peers is used.',
       ),

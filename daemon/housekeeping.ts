@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import type { Metrics } from './admin/metrics.ts'
+import type { Rules } from './rules.ts'
 import type { BlobStore } from './store/blob-store.ts'
 import type { Metadata } from './store/metadata.ts'
 import { scrub } from './store/scrub.ts'
@@ -47,4 +48,23 @@ async function prune({ config, store, metadata, logger }: House, signal: AbortSi
     await store.partials.prune(now - partialLifetime)
     await delay(pruneInterval, undefined, { signal, ref: false }).catch(() => {})
   }
+}
+
+/**
+ * Removes what an earlier run has kept and the rules of this one do not allow: blobs and tags of repositories that are never
+ * cached, and parts of blobs of repositories that are not fetched by chunks any more. So goes what nobody knows the repositories of.
+ */
+export async function applyRules(rules: Rules, { store, metadata }: Pick<House, 'store' | 'metadata'>): Promise<void> {
+  if (rules.sharesAll) return
+  await store.partials.dropUnless(
+    ({ repositories }) => repositories.length > 0 && repositories.every((one) => rules.mayShare(one)),
+  )
+  if (rules.cachesAll) return
+  for (const digest of store.digests()) {
+    const isKept = store.record(digest)?.repositories.some((one) => rules.mayCache(one))
+    if (isKept !== true) await store.remove(digest)
+  }
+  await metadata.dropTags(
+    (reference) => !rules.mayCache(reference.slice(0, reference.indexOf(':', reference.indexOf('/')))),
+  )
 }

@@ -13,10 +13,12 @@ import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
 import { upstreamLists } from './fetch/lists.ts'
 import { Tags } from './fetch/tags.ts'
-import { keepHouse } from './housekeeping.ts'
+import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
 import { Lifecycle } from './lifecycle.ts'
+import { createRules } from './rules.ts'
 import { sharedContent } from './shared-content.ts'
+import { announcements, sharingPolicy } from './sharing.ts'
 import { BlobStore } from './store/blob-store.ts'
 import { Metadata } from './store/metadata.ts'
 import type { Swarm } from './swarm/ports.ts'
@@ -48,6 +50,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
     await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
     const metrics = new Metrics()
     const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
+    const rules = createRules(config)
+    const told = sharingPolicy(rules, isClosed)
 
     const metadata = await Metadata.open(join(config.dataDir, 'meta'), (error) =>
       logger.warn({ err: error }, 'a record could not be written'),
@@ -59,14 +63,10 @@ export async function startNode(config: Config, logger: Logger, version: string)
       dataDir: config.dataDir,
       metadata,
       maxBytes: config.store.maxSize,
-      events: {
-        stored: (digest, record) => {
-          if (record.public || isClosed) announcer?.advertise(digest, true)
-        },
-        removing: async (digest) => announcer?.withdraw(digest),
-      },
+      events: announcements(told, () => announcer),
     })
     lifecycle.onStop(() => store.close())
+    await applyRules(rules, { store, metadata })
 
     const engine = await loadEngine(config.verify.engine, (reason) =>
       logger.info({ reason }, 'chunks are verified by the portable SHA-256, which is slower than the native one'),
@@ -79,9 +79,20 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const swarm = createSwarm({
       config: config.swarm,
       dataDir: config.dataDir,
-      content: sharedContent({ store, metadata, checkpoints, downloads: () => fetcher?.downloads, isClosed }),
+      content: sharedContent({
+        store,
+        metadata,
+        checkpoints,
+        downloads: () => fetcher?.downloads,
+        isClosed,
+        told,
+        rules,
+      }),
       held: async function* () {
-        yield* store.digests().filter((digest) => isClosed || store.record(digest)?.public === true)
+        for (const digest of store.digests()) {
+          const record = store.record(digest)
+          if (record !== undefined && told(record) !== undefined) yield digest
+        }
       },
       onServed: (bytes) => metrics.served('peer', bytes),
       log: logger,
@@ -103,6 +114,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
       upstream,
       access,
       engine,
+      rules,
+      isShared: (record) => told(record) !== undefined,
       isClosed,
       lookupTimeout: config.swarm.lookupTimeout,
       patience,
@@ -112,7 +125,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       logger,
     })
     fetcher = content
-    const tags = new Tags({ metadata, swarm, upstream, access, ...config.tags, trustPeers })
+    const tags = new Tags({ metadata, swarm, upstream, access, rules, patience, trustPeers })
 
     await swarm.start()
     lifecycle.onStop(() => swarm.stop())

@@ -1,5 +1,7 @@
 import type { Digest } from '../proxy/oci/digest.ts'
 import type { KeptCheckpoints } from './kept-checkpoints.ts'
+import type { Rules } from './rules.ts'
+import type { ToldToPeers } from './sharing.ts'
 import type { BlobStore } from './store/blob-store.ts'
 import type { BlobRecord, Metadata } from './store/metadata.ts'
 import type { BlobFacts, BlobWatch, BlobWatcher, SharedBlob, SharedContent } from './swarm/ports.ts'
@@ -22,20 +24,26 @@ interface SharedContentOptions {
   readonly downloads: () => Arriving | undefined
   /** Whether only known peers are in the swarm; private content leaves the node in no other. */
   readonly isClosed: boolean
+  /** What of a blob on disk peers may know. */
+  readonly told: ToldToPeers
+  readonly rules: Pick<Rules, 'sharesAll' | 'mayShare'>
 }
 
 /** What of the store, and of the fetches under way, peers may have. */
 export function sharedContent(options: SharedContentOptions): SharedContent {
-  const { store, metadata, downloads, isClosed } = options
+  const { store, metadata, downloads, isClosed, told, rules } = options
+  /** One that is on disk for repositories that are never shared only may be on its way for another one. */
+  const isOnlyHidden = ({ repositories }: BlobRecord) =>
+    !rules.sharesAll && !repositories.some((repository) => rules.mayShare(repository))
   return {
     open: async (digest) => {
       const record = store.record(digest)
-      if (record === undefined) return downloads()?.share(digest)
-      if (!record.public && !isClosed) return undefined
-      const blob = await store.openBlob(digest)
-      if (blob === undefined) return undefined
+      if (record === undefined || isOnlyHidden(record)) return downloads()?.share(digest)
+      const shown = told(record)
+      const blob = shown && (await store.openBlob(digest))
+      if (shown === undefined || blob === undefined) return undefined
       return {
-        ...factsOf(blob.record),
+        ...factsOf(shown),
         has: async () => true,
         read: (start, end, signal) => blob.read(start, end, signal),
         close: () => blob.close(),
@@ -43,15 +51,22 @@ export function sharedContent(options: SharedContentOptions): SharedContent {
     },
     watch: async (digest, watcher) => {
       const record = store.record(digest)
-      if (record === undefined) return downloads()?.watch(digest, watcher)
-      return record.public || isClosed ? watchStored(options, digest, record, watcher) : undefined
+      if (record === undefined || isOnlyHidden(record)) return downloads()?.watch(digest, watcher)
+      const shown = told(record)
+      return shown && watchStored(options, digest, shown, watcher)
     },
     tag: async (reference) => {
+      if (!rules.mayShare(repositoryOf(reference))) return undefined
       const record = await metadata.tag(reference)
       if (record === undefined || !(record.public || isClosed)) return undefined
       return { digest: record.digest, confirmedAt: record.confirmedAt }
     },
   }
+}
+
+/** Of `registry/repository:tag`. */
+function repositoryOf(reference: string): string {
+  return reference.slice(0, reference.lastIndexOf(':'))
 }
 
 function factsOf({ size, mediaType, public: isPublic, repositories }: BlobRecord): BlobFacts {

@@ -78,18 +78,39 @@ export class AccessControl {
    */
   async check(request: Question, inRepository: boolean): Promise<Access | undefined> {
     const { metadata, upstream, freshFor, offlineFor, patience } = this.#options
-    const key = this.#keyOf(request)
-    const at = await metadata.grant(key)
+    const at = await metadata.grant(this.#keyOf(request))
     const age = at === undefined ? Number.POSITIVE_INFINITY : this.#now() - at
     if (inRepository && age < freshFor) return 'private'
     try {
       const limit = patienceWith(upstream, request.repository.registry, patience)
-      const { access } = await withPatience(limit, request.signal, (signal) => upstream.stat({ ...request, signal }))
-      return await this.accepted(request, access)
+      return await this.#ask(request, (ask) => withPatience(limit, request.signal, ask))
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
-      if (error.code === 'unauthorized' || error.code === 'denied') await metadata.deleteGrant(key)
+      // Some registries say so of what they don't show any more to whoever asks.
+      if (error.code === 'not-found' && inRepository) await metadata.deleteGrant(this.#keyOf(request))
       return isOffline(error) && inRepository && age < offlineFor ? 'private' : undefined
+    }
+  }
+
+  /**
+   * Asks upstream whether the asker may have the content, whatever is known; it has as long as its own deadlines allow.
+   * @throws {UpstreamError} where it does not say so
+   */
+  async confirm(request: Question): Promise<Access> {
+    return await this.#ask(request, (ask) => ask(request.signal))
+  }
+
+  async #ask(
+    request: Question,
+    wait: (ask: (signal: AbortSignal) => Promise<{ access: Access }>) => Promise<{ access: Access }>,
+  ): Promise<Access> {
+    try {
+      const { access } = await wait((signal) => this.#options.upstream.stat({ ...request, signal }))
+      return await this.accepted(request, access)
+    } catch (error) {
+      const isRefused = error instanceof UpstreamError && (error.code === 'unauthorized' || error.code === 'denied')
+      if (isRefused) await this.#options.metadata.deleteGrant(this.#keyOf(request))
+      throw error
     }
   }
 

@@ -13,8 +13,9 @@ const unknownCode: Readonly<Record<Subject, OciErrorCode>> = {
 /**
  * What a client is told when content can't be had. Only statuses after which clients go on to their next mirror: never 429
  * or 408, which make them wait or try again at once.
+ * @param arePeersAsked whether peers were asked as well
  */
-export function toOciError(error: unknown, subject: Subject, description: string): OciError {
+export function toOciError(error: unknown, subject: Subject, description: string, arePeersAsked = true): OciError {
   if (error instanceof OciError) return error
   const cause = error
   if (!(error instanceof UpstreamError)) {
@@ -31,10 +32,10 @@ export function toOciError(error: unknown, subject: Subject, description: string
       })
     case 'denied':
       return new OciError('DENIED', error.message, { cause })
-    default:
-      return new OciError('UNAVAILABLE', `${description} can't be had: ${error.message}; no peer has it either`, {
-        cause,
-      })
+    default: {
+      const peers = arePeersAsked ? 'no peer has it either' : 'by the rules of this node nobody else is asked'
+      return new OciError('UNAVAILABLE', `${description} can't be had: ${error.message}; ${peers}`, { cause })
+    }
   }
 }
 

@@ -3,8 +3,10 @@ import { OciError } from '../../proxy/oci/errors.ts'
 import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { Content, ContentInfo, ContentRequest, ContentSource } from '../../proxy/ports.ts'
-import type { Upstream } from '../../proxy/upstream/types.ts'
+import type { Access, Upstream } from '../../proxy/upstream/types.ts'
+import type { Rules } from '../rules.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import type { BlobRecord } from '../store/metadata.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
 import { NODE_REQUESTS } from '../swarm/session/constants.ts'
 import { LinePace } from '../swarm/session/line-pace.ts'
@@ -19,8 +21,9 @@ import { Slots } from './download/slots.ts'
 import { isOffline, messageOf, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
 import { LongManifests } from './long-manifests.ts'
-import { passThrough } from './pass-through.ts'
+import { passedContent, passThrough } from './pass-through.ts'
 import { Sequence } from './sequence.ts'
+import { Sightings } from './sightings.ts'
 import { type BlobSource, peerSource, upstreamSource } from './source.ts'
 import { patienceWith, withPatience } from './wait.ts'
 
@@ -30,6 +33,9 @@ interface FetcherOptions {
   readonly upstream: Upstream
   readonly access: AccessControl
   readonly engine: Sha256Engine
+  readonly rules: Rules
+  /** Whether peers may have a blob on disk, as far as is known. */
+  readonly isShared: (record: BlobRecord) => boolean
   /** Whether only known peers are in the swarm; private content leaves the node in no other. */
   readonly isClosed: boolean
   /** How long a cold request waits for peers before upstream is asked, in ms. */
@@ -57,6 +63,7 @@ export class Fetcher implements ContentSource {
   readonly #longManifests = new LongManifests()
   readonly #flights = new Map<string, Flight>()
   readonly #landings = new Set<Promise<void>>()
+  readonly #sightings: Sightings
 
   constructor(options: FetcherOptions) {
     const pace = new LinePace()
@@ -66,6 +73,7 @@ export class Fetcher implements ContentSource {
       options.onFetched(origin, bytes)
     }
     this.#options = { ...options, onFetched }
+    this.#sightings = new Sightings(options)
     this.downloads = new Downloads({
       tools: {
         ...this.#options,
@@ -88,7 +96,10 @@ export class Fetcher implements ContentSource {
 
   async open(request: ContentRequest): Promise<Content> {
     try {
-      return (await this.#held(request)) ?? (await this.#fetch(request))
+      const { rules, access } = this.#options
+      const isAsked = rules.mustAsk(repositoryText(request.repository))
+      const confirmed = isAsked ? await access.confirm(request) : undefined
+      return (await this.#held(request, confirmed)) ?? (await this.#fetch(request))
     } catch (error) {
       throw this.#explain(error, request)
     }
@@ -100,6 +111,7 @@ export class Fetcher implements ContentSource {
 
   async held(request: ContentRequest): Promise<ContentInfo | undefined> {
     try {
+      if (this.#options.rules.mustAsk(repositoryText(request.repository))) return undefined
       const held = await this.#held(request)
       await held?.close()
       return held
@@ -111,20 +123,23 @@ export class Fetcher implements ContentSource {
   /** Ends all flights, and waits until they have let go of the store. */
   async close(): Promise<void> {
     for (const flight of this.#flights.values()) flight.abort(new Error('the node is stopping'))
-    await Promise.all([...this.#landings, this.downloads.close()])
+    await Promise.all([...this.#landings, this.downloads.close(), this.#sightings.close()])
   }
 
-  /** From the store, if the asker may have it. */
-  async #held(request: ContentRequest): Promise<Content | undefined> {
-    const { store, access, logger } = this.#options
+  /** From the store, if the asker may have it. @param confirmed what upstream said to this very request */
+  async #held(request: ContentRequest, confirmed?: Access): Promise<Content | undefined> {
+    const { store, access, rules, logger } = this.#options
     const { digest, kind, signal } = request
     const record = store.record(digest)
     if (record === undefined) return undefined
     const repository = repositoryText(request.repository)
     const isKnown = record.repositories.includes(repository)
-    const granted = record.public ? 'public' : await access.check(request, isKnown)
+    const granted = confirmed ?? (record.public ? 'public' : await access.check(request, isKnown))
     if (granted === undefined) return undefined
-    if (!record.public) await store.addFacts(digest, { mediaType: undefined, public: granted === 'public', repository })
+    if (record.public && confirmed === undefined) this.#sightings.given(request, record)
+    else if (rules.mayCache(repository)) {
+      await store.addFacts(digest, { mediaType: undefined, public: granted === 'public', repository })
+    }
     const blob = await store.openBlob(digest)
     if (blob === undefined) return undefined
     const drop = async (error: unknown) => {
@@ -143,20 +158,35 @@ export class Fetcher implements ContentSource {
     }
   }
 
-  /** By chunks; as one stream of bytes where that can't be, or the one that is under way is of no use to the asker. */
   async #fetch(request: ContentRequest): Promise<Content> {
-    const content = await this.#byChunks(request).catch((error: unknown) => {
-      if (request.signal.aborted || !(error instanceof NotByChunks || error instanceof NotForAsker)) throw error
-      return this.#fly(request).open(request.signal)
-    })
+    const { mayShare } = this.#options.rules
+    const isShared = mayShare(repositoryText(request.repository))
+    const content = await (isShared ? this.#byAnyWay(request) : this.#byUpstreamAlone(request))
     const explained = explainedContent(content, (error) => this.#explain(error, request))
     if (request.kind === 'blob') return explained
     return await manifestContent(explained, request.digest, request.signal, this.#longManifests)
   }
 
-  async #byChunks(request: ContentRequest): Promise<Content> {
-    if (algorithmOf(request.digest) !== 'sha256') throw new NotByChunks('only sha256 has checkpoints')
-    return await this.downloads.open(request)
+  /** By chunks; as one stream of bytes where that can't be, or the one that is under way is of no use to the asker. */
+  async #byAnyWay(request: ContentRequest): Promise<Content> {
+    try {
+      if (algorithmOf(request.digest) !== 'sha256') throw new NotByChunks('only sha256 has checkpoints')
+      return await this.downloads.open(request)
+    } catch (error) {
+      if (request.signal.aborted || !(error instanceof NotByChunks || error instanceof NotForAsker)) throw error
+      return await this.#fly(request).open(request.signal)
+    }
+  }
+
+  /** Without a word to peers, but from what is fetched for another repository already. */
+  async #byUpstreamAlone(request: ContentRequest): Promise<Content> {
+    const joined = await this.downloads.join(request).catch((error: unknown) => {
+      if (request.signal.aborted || !(error instanceof NotForAsker)) throw error
+    })
+    if (joined !== undefined) return joined
+    const { digest, signal } = request
+    if (this.#options.rules.mayCache(repositoryText(request.repository))) return await this.#fly(request).open(signal)
+    return await passedContent((onFacts) => this.#newSequence(request, new Set(), onFacts), digest, signal)
   }
 
   /** The flight of an asker for a digest in a repository, which is started if there is none. */
@@ -204,9 +234,10 @@ export class Fetcher implements ContentSource {
     excluded: ReadonlySet<PeerId>,
     onFacts: (facts: ContentInfo & { public: boolean }) => void,
   ): Sequence {
-    const { upstream, access, lookupTimeout, onFetched, logger } = this.#options
+    const { upstream, access, rules, lookupTimeout, onFetched, logger } = this.#options
+    const isShared = rules.mayShare(repositoryText(request.repository))
     return new Sequence({
-      peers: (signal) => this.#peers(request, excluded, signal),
+      peers: isShared ? (signal) => this.#peers(request, excluded, signal) : async function* () {},
       upstream: upstreamSource(upstream, access, request),
       lookupTimeout,
       upstreamFirst: excluded.size > 0,
@@ -232,19 +263,21 @@ export class Fetcher implements ContentSource {
 
   /** HEAD of what is not held: upstream knows best and needs to move nothing; peers when it can't be asked. */
   async #statElsewhere(request: ContentRequest): Promise<ContentInfo> {
-    const { upstream, swarm, access } = this.#options
+    const { upstream, swarm, access, rules } = this.#options
+    const repository = repositoryText(request.repository)
     const patience = patienceWith(upstream, request.repository.registry, this.#options.patience)
     try {
       const found = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
       return { ...found, origin: 'upstream' }
     } catch (error) {
-      if (!isOffline(error)) throw this.#explain(error, request)
+      const mayAskPeers = rules.mayShare(repository) && !rules.mustAsk(repository)
+      if (!isOffline(error) || !mayAskPeers) throw this.#explain(error, request)
       const signal = AbortSignal.any([request.signal, AbortSignal.timeout(statLookupLimit)])
       for await (const peer of swarm.providers(request.digest, signal)) {
         if (signal.aborted) break
         const found = await swarm.stat(peer, request.digest, signal).catch(() => undefined)
         if (found === undefined) continue
-        const isKnown = found.repositories.includes(repositoryText(request.repository))
+        const isKnown = found.repositories.includes(repository)
         const granted = found.access === 'public' ? 'public' : await access.check(request, isKnown)
         if (granted !== undefined) return { ...found, origin: 'peer' }
       }
@@ -259,6 +292,9 @@ export class Fetcher implements ContentSource {
 
   #explain(error: unknown, request: ContentRequest): unknown {
     if (request.signal.aborted) return error
-    return toOciError(error, request.kind, `${repositoryText(request.repository)}@${request.digest}`)
+    const repository = repositoryText(request.repository)
+    const { mayShare, mustAsk } = this.#options.rules
+    const arePeersAsked = mayShare(repository) && !mustAsk(repository)
+    return toOciError(error, request.kind, `${repository}@${request.digest}`, arePeersAsked)
   }
 }

@@ -4,8 +4,6 @@ import type { Swarm, TagConfirmation } from '../swarm/ports.ts'
 
 interface FleetTagsOptions {
   readonly swarm: Pick<Swarm, 'claim' | 'tags'>
-  /** How old a confirmation may be, in ms. */
-  readonly freshFor: number
   /** How long the node that asks upstream is waited for, in ms; then this one asks as well. */
   readonly patience: number
   readonly now: () => number
@@ -31,10 +29,11 @@ export class FleetTags {
 
   /**
    * What another node heard from upstream a moment ago, or hears now.
+   * @param freshFor how old a confirmation may be, in ms
    * @returns undefined where this node is to ask upstream itself; `asked` is to be called then
    */
-  async freshFromPeers(reference: string, signal: AbortSignal): Promise<TagConfirmation | undefined> {
-    const { swarm, freshFor, patience, now } = this.#options
+  async freshFromPeers(reference: string, freshFor: number, signal: AbortSignal): Promise<TagConfirmation | undefined> {
+    const { swarm, patience, now } = this.#options
     const key = keyOf(reference)
     const end = performance.now() + patience
     let wish: 'if-nobody' | 'claim' = 'if-nobody'

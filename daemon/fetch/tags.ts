@@ -1,6 +1,7 @@
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { ResolvedTag, TagRequest, TagResolver } from '../../proxy/ports.ts'
 import { type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
+import type { Rules } from '../rules.ts'
 import type { Metadata, TagRecord } from '../store/metadata.ts'
 import type { Swarm } from '../swarm/ports.ts'
 import type { AccessControl, Identity } from './access.ts'
@@ -15,11 +16,23 @@ interface TagsOptions {
   readonly trustPeers: boolean
   readonly upstream: Pick<Upstream, 'resolveManifest' | 'isSilent'>
   readonly access: Pick<AccessControl, 'identityOf' | 'accepted'>
-  /** How long a confirmed tag is answered without asking upstream again, in ms. */
-  readonly freshFor: number
+  readonly rules: Rules
   /** How long upstream may take before what was last confirmed is used instead, in ms. */
   readonly patience: number
   readonly now?: () => number
+}
+
+/** A tag that is asked for, and what the rules say of it. */
+interface Question {
+  /** `registry/repository:tag`. */
+  readonly reference: string
+  readonly identity: Identity
+  readonly doubted: TagRequest['doubted']
+  readonly mustAsk: boolean
+  readonly mayCache: boolean
+  readonly mayShare: boolean
+  /** How long a confirmation is answered without asking again, in ms. */
+  readonly freshFor: number
 }
 
 /** How long another node that asks upstream is waited for, in ms, and as a share of the patience that upstream gets. */
@@ -45,22 +58,21 @@ export class Tags implements TagResolver {
   constructor(options: TagsOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
-    const { swarm, freshFor, trustPeers } = options
+    const { swarm, trustPeers } = options
     const patience = Math.min(fleetPatience, options.patience * fleetShare)
-    this.#fleet = trustPeers ? new FleetTags({ swarm, freshFor, patience, now: this.#now }) : undefined
+    this.#fleet = trustPeers ? new FleetTags({ swarm, patience, now: this.#now }) : undefined
   }
 
   async resolve(request: TagRequest): Promise<ResolvedTag> {
-    const reference = `${repositoryText(request.repository)}:${request.tag}`
-    const identity = this.#options.access.identityOf(request)
-    const known = await this.#options.metadata.tag(reference)
-    const mine = known !== undefined && (known.public || known.identity === identity) ? known : undefined
-    const { doubted } = request
-    if (mine !== undefined && mine.digest !== doubted && this.#isFresh(mine)) return fresh(mine)
-    const asking = this.#ask(request, reference, identity)
+    const question = this.#questionOf(request)
+    const { reference, mustAsk, freshFor, mayShare, doubted } = question
+    const mine = await this.#mine(question)
+    if (mine !== undefined && mine.digest !== doubted && this.#isFresh(mine, freshFor)) return fresh(mine)
+    // Whoever insists on upstream's answer does not share one that was asked for before.
+    const asking = mustAsk ? this.#askUpstream(request, question) : this.#ask(request, question)
     // Those who know it have it from the same registry.
-    if (doubted !== undefined) return this.#settleDoubt(asking, reference, request)
-    const lastConfirmed = () => this.#lastConfirmed(reference, mine, request.signal)
+    if (doubted !== undefined) return this.#settleDoubt(asking, question, request)
+    const lastConfirmed = async () => (mustAsk ? undefined : await this.#lastConfirmed(question, mine, request.signal))
     try {
       const { upstream, patience } = this.#options
       const limit = patienceWith(upstream, request.repository.registry, patience)
@@ -75,12 +87,16 @@ export class Tags implements TagResolver {
     } catch (error) {
       request.signal.throwIfAborted()
       const last = isOffline(error) ? await lastConfirmed() : undefined
-      if (last === undefined) throw toOciError(error, 'manifest', reference)
+      if (last === undefined) throw toOciError(error, 'manifest', reference, mayShare && !mustAsk)
       return last
     }
   }
 
-  async #settleDoubt(asking: Promise<TagRecord>, reference: string, { signal }: TagRequest): Promise<ResolvedTag> {
+  async #settleDoubt(
+    asking: Promise<TagRecord>,
+    { reference }: Question,
+    { signal }: TagRequest,
+  ): Promise<ResolvedTag> {
     try {
       const answer = await waitFor(asking, this.#options.patience, signal)
       if (answer === undefined) throw new UpstreamError('unreachable', 'its registry does not answer')
@@ -91,42 +107,78 @@ export class Tags implements TagResolver {
     }
   }
 
-  #isFresh(tag: TagRecord): boolean {
-    const age = this.#now() - tag.confirmedAt
-    return age >= 0 && age < this.#options.freshFor
+  #questionOf(request: TagRequest): Question {
+    const { rules, access } = this.#options
+    const repository = repositoryText(request.repository)
+    return {
+      reference: `${repository}:${request.tag}`,
+      identity: access.identityOf(request),
+      doubted: request.doubted,
+      mustAsk: rules.mustAsk(repository),
+      mayCache: rules.mayCache(repository),
+      mayShare: rules.mayShare(repository),
+      freshFor: rules.freshFor(repository, request.tag),
+    }
   }
 
-  #ask(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {
-    const key = `${reference} ${identity} ${request.doubted ?? ''}`
+  /** What this node knows and the asker may know. */
+  async #mine({ reference, identity, mustAsk, mayCache, freshFor }: Question): Promise<TagRecord | undefined> {
+    if (mustAsk || !mayCache) return undefined
+    const { metadata } = this.#options
+    const known = await metadata.tag(reference)
+    if (known !== undefined && (known.public || known.identity === identity)) return known
+    return freshFor === Number.POSITIVE_INFINITY ? await metadata.tag(ownReference(reference, identity)) : undefined
+  }
+
+  async #keep(record: TagRecord, { reference, identity, mayCache, freshFor }: Question): Promise<void> {
+    if (!mayCache) return
+    const { metadata } = this.#options
+    await metadata.putTag(reference, record)
+    // Another identity's answer takes the place of this one's, which is to be asked for once only.
+    const isForGood = freshFor === Number.POSITIVE_INFINITY && !record.public
+    if (isForGood) await metadata.putTag(ownReference(reference, identity), record)
+  }
+
+  #isFresh(tag: TagRecord, freshFor: number): boolean {
+    if (freshFor === Number.POSITIVE_INFINITY) return true
+    const age = this.#now() - tag.confirmedAt
+    return age >= 0 && age < freshFor
+  }
+
+  #ask(request: TagRequest, question: Question): Promise<TagRecord> {
+    const key = `${question.reference} ${question.identity} ${question.doubted ?? ''}`
     const running = this.#asking.get(key)
     if (running !== undefined) return running
-    const asking = this.#askFleet(request, reference, identity).finally(() => this.#asking.delete(key))
+    const asking = this.#askFleet(request, question).finally(() => this.#asking.delete(key))
     this.#asking.set(key, asking)
     return asking
   }
 
   /** One node of a fleet asks upstream, where the others believe it. */
-  async #askFleet(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {
-    if (request.doubted !== undefined) return this.#askUpstream(request, reference, identity)
-    const told = await this.#fleet?.freshFromPeers(reference, AbortSignal.timeout(resolveLimit))
+  async #askFleet(request: TagRequest, question: Question): Promise<TagRecord> {
+    const { reference, identity, doubted, mayShare, freshFor } = question
+    if (doubted !== undefined) return this.#askUpstream(request, question)
+    // Where nothing is fresh, what another node has heard is of no use.
+    const fleet = mayShare && freshFor > 0 ? this.#fleet : undefined
+    const told = await fleet?.freshFromPeers(reference, freshFor, AbortSignal.timeout(resolveLimit))
     if (told !== undefined) {
       // It is known for this asker only: who may have the content is found out when it is asked for.
       const record = { ...told, public: false, identity }
-      await this.#options.metadata.putTag(reference, record)
+      await this.#keep(record, question)
       return record
     }
     let hasAnswer = false
     try {
-      const record = await this.#askUpstream(request, reference, identity)
+      const record = await this.#askUpstream(request, question)
       hasAnswer = true
       return record
     } finally {
-      void this.#fleet?.asked(reference, hasAnswer)
+      void fleet?.asked(reference, hasAnswer)
     }
   }
 
-  async #askUpstream(request: TagRequest, reference: string, identity: Identity): Promise<TagRecord> {
-    const { metadata, upstream, access } = this.#options
+  async #askUpstream(request: TagRequest, question: Question): Promise<TagRecord> {
+    const { upstream, access } = this.#options
     const { repository, authorization, tag, doubted } = request
     const signal = AbortSignal.timeout(resolveLimit)
     const found = await upstream.resolveManifest({ repository, authorization, reference: tag, doubted, signal })
@@ -137,23 +189,29 @@ export class Tags implements TagResolver {
       mediaType: found.mediaType,
       size: found.size,
       public: granted === 'public',
-      identity,
+      identity: question.identity,
       confirmedAt: this.#now(),
     }
-    await metadata.putTag(reference, record)
+    await this.#keep(record, question)
     return record
   }
 
   async #lastConfirmed(
-    reference: string,
+    { reference, mayShare }: Question,
     own: TagRecord | undefined,
     signal: AbortSignal,
   ): Promise<ResolvedTag | undefined> {
     const limited = AbortSignal.any([signal, AbortSignal.timeout(peersLimit)])
-    const known = [...(await this.#options.swarm.tags(reference, limited)), ...(own === undefined ? [] : [own])]
+    const peers = mayShare ? await this.#options.swarm.tags(reference, limited) : []
+    const known = [...peers, ...(own === undefined ? [] : [own])]
     const [newest] = known.sort((a, b) => b.confirmedAt - a.confirmedAt)
     return newest && { digest: newest.digest, confirmedAt: newest.confirmedAt }
   }
+}
+
+/** Where the record of one identity is kept. No peer can ask for it: it is no reference. */
+function ownReference(reference: string, identity: Identity): string {
+  return `${reference} ${identity}`
 }
 
 function fresh({ digest, mediaType, size }: TagRecord): ResolvedTag {

@@ -5,6 +5,7 @@ import type { BlobFacts, BlobRecord, Metadata } from './metadata.ts'
 import { Partials, type Placement } from './partials.ts'
 import { Quota } from './quota.ts'
 import { readBytes } from './read.ts'
+import { placesAfter } from './record.ts'
 import { StagedBlob } from './staged-blob.ts'
 
 /** A blob on disk, open for reading and safe from eviction until it is closed. */
@@ -27,10 +28,10 @@ export interface Staging {
 }
 
 export interface BlobStoreEvents {
-  /** A blob was completed and may be advertised. */
-  stored(digest: Digest, record: BlobRecord): void
+  /** A blob was completed; or more is known of one, of which `before` was known. */
+  stored(digest: Digest, record: BlobRecord, before?: BlobRecord): void
   /** A blob is about to be deleted; deletion waits for the promise. */
-  removing(digest: Digest): Promise<void>
+  removing(digest: Digest, record: BlobRecord): Promise<void>
 }
 
 interface BlobStoreOptions {
@@ -41,9 +42,6 @@ interface BlobStoreOptions {
   readonly events: BlobStoreEvents
   readonly now?: () => number
 }
-
-/** The same blob may be found in many repositories; the oldest ones are forgotten. */
-const maxRepositoriesOfBlob = 16
 
 /** How long a new time of access may stay in memory only, in ms. */
 const accessFlushInterval = 10_000
@@ -202,14 +200,13 @@ export class BlobStore {
   async addFacts(digest: Digest, facts: BlobFacts): Promise<void> {
     const before = this.#index.get(digest)
     if (before === undefined) return
-    const repositories = before.repositories.includes(facts.repository)
-      ? before.repositories
-      : [...before.repositories, facts.repository].slice(-maxRepositoriesOfBlob)
-    const record = { ...before, public: before.public || facts.public, repositories }
-    if (record.public === before.public && repositories === before.repositories) return
+    const after = placesAfter(before, facts)
+    const isSame = after.public === before.public && after.repositories === before.repositories
+    if (isSame && after.publicIn === before.publicIn) return
+    const record = { ...before, ...after }
     this.#index.update(digest, record)
     await this.#metadata.putFacts(digest, record)
-    if (record.public && !before.public) this.#events.stored(digest, record)
+    this.#events.stored(digest, record, before)
   }
 
   /** Drops a blob; readers that have it open keep their file. */
@@ -228,8 +225,9 @@ export class BlobStore {
   }
 
   async #removeNow(digest: Digest): Promise<void> {
-    if (!this.has(digest)) return
-    await this.#events.removing(digest)
+    const record = this.#index.get(digest)
+    if (record === undefined) return
+    await this.#events.removing(digest, record)
     this.#index.remove(digest)
     this.#accessed.delete(digest)
     // The file goes first: a record without a file is noticed when it is opened, a file without a record is adopted.
@@ -256,8 +254,7 @@ export class BlobStore {
     const record: BlobRecord = {
       size,
       mediaType: facts.mediaType,
-      public: facts.public || before?.public === true,
-      repositories: [...new Set([...(before?.repositories ?? []), facts.repository])].slice(-maxRepositoriesOfBlob),
+      ...placesAfter(before, facts),
       createdAt: now,
       lastAccess: now,
     }

@@ -12,6 +12,8 @@ export interface BlobRecord {
   readonly public: boolean
   /** `registry/repository` that it was found in, most recent last. */
   readonly repositories: readonly string[]
+  /** Those of which it is known that anybody may have it there; undefined in records of earlier versions. */
+  readonly publicIn?: readonly string[] | undefined
   /** ms since the epoch. */
   readonly createdAt: number
   readonly lastAccess: number
@@ -118,6 +120,11 @@ export class Metadata {
 
   async putTag(reference: string, record: TagRecord): Promise<void> {
     await this.#tags.put(reference, record).catch(this.#onLostWrite)
+  }
+
+  /** Deletes tags by their `registry/repository:tag`. */
+  async dropTags(isDropped: (reference: string) => boolean): Promise<void> {
+    for await (const reference of this.#tags.keys()) if (isDropped(reference)) await this.#tags.del(reference)
   }
 
   /** When upstream last accepted an identity for a repository, in ms since the epoch. */

@@ -1,9 +1,9 @@
-import { mkdir, open, readdir, stat, unlink } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
 import type { BlobFacts } from './metadata.ts'
 import { PartialBlob, type PartialPaths } from './partial-blob.ts'
-import { PartialState } from './partial-state.ts'
+import { type PartialAccess, PartialState } from './partial-state.ts'
 import type { Quota } from './quota.ts'
 
 /** A file that becomes a blob of the store. */
@@ -122,6 +122,17 @@ export class Partials {
   /** Removes those that were left before a time in ms since the epoch. */
   async prune(before: number): Promise<void> {
     for (const [digest, { usedAt }] of this.#idle) if (usedAt < before) await this.#drop(digest)
+  }
+
+  /** Removes those of which something else is known than what may be kept. @param isKept told who may have the bytes */
+  async dropUnless(isKept: (access: PartialAccess) => boolean): Promise<void> {
+    for (const digest of [...this.#idle.keys()]) {
+      const { state } = this.#pathsOf(nameOf(digest))
+      const size = await readHead(state)
+      const bytes = await readFile(state).catch(() => Buffer.alloc(0))
+      const access = size === undefined ? undefined : PartialState.decode(bytes, size)?.access
+      if (access === undefined || !isKept(access)) await this.#drop(digest)
+    }
   }
 
   async #drop(digest: Digest): Promise<void> {

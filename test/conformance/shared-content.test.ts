@@ -1,7 +1,10 @@
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { configSchema } from '../../config/schema.ts'
 import { KeptCheckpoints } from '../../daemon/kept-checkpoints.ts'
+import { createRules } from '../../daemon/rules.ts'
 import { sharedContent } from '../../daemon/shared-content.ts'
+import { sharingPolicy } from '../../daemon/sharing.ts'
 import { BlobStore } from '../../daemon/store/blob-store.ts'
 import { Metadata } from '../../daemon/store/metadata.ts'
 import type { SharedBlob, SharedContent } from '../../daemon/swarm/ports.ts'
@@ -38,7 +41,10 @@ async function storeSubject(): Promise<Subject> {
   const engine = await loadEngine('auto')
   onTestFinished(() => engine.close())
   const checkpoints = new KeptCheckpoints(store, engine)
-  const content = sharedContent({ store, metadata, checkpoints, downloads: () => undefined, isClosed: false })
+  const rules = createRules(configSchema.parse({}))
+  const told = sharingPolicy(rules, false)
+  const downloads = () => undefined
+  const content = sharedContent({ store, metadata, checkpoints, downloads, isClosed: false, told, rules })
   return { content, put }
 }
 

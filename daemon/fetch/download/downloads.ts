@@ -11,6 +11,12 @@ interface DownloadsOptions {
   readonly passThrough: (request: ContentRequest, passed: PassedRange) => AsyncIterable<Uint8Array>
 }
 
+interface Running {
+  readonly download: Download
+  /** That it was started for. */
+  readonly repository: string
+}
+
 /** Downloads that nobody waits for any more and that still go on, so that a client's second try finds the blob. */
 const maxOrphans = 16
 
@@ -20,7 +26,7 @@ const foreignPatience = 1_000
 /** The fetches by chunks that are under way: one for each digest, whoever asks for it. */
 export class Downloads {
   readonly #options: DownloadsOptions
-  readonly #running = new Map<Digest, { readonly download: Download; readonly repository: string }>()
+  readonly #running = new Map<Digest, Running>()
   readonly #landings = new Set<Promise<void>>()
 
   constructor(options: DownloadsOptions) {
@@ -38,13 +44,13 @@ export class Downloads {
 
   /** Joins the download of a digest, or starts it. @throws why it can't be had by chunks, or not by this asker */
   async open(request: ContentRequest): Promise<Content> {
-    const { download, repository } = this.#running.get(request.digest) ?? this.#start(request)
-    if (repository === repositoryText(request.repository)) return await download.open(request)
-    const signal = AbortSignal.any([request.signal, AbortSignal.timeout(foreignPatience)])
-    return await download.open({ ...request, signal }).catch((error: unknown) => {
-      // Its own registry may do better.
-      throw request.signal.aborted ? error : new NotForAsker(error)
-    })
+    return await this.#open(request, this.#running.get(request.digest) ?? this.#start(request))
+  }
+
+  /** As `open`, without starting one; undefined where none is under way. */
+  async join(request: ContentRequest): Promise<Content | undefined> {
+    const running = this.#running.get(request.digest)
+    return running && (await this.#open(request, running))
   }
 
   /** What is held of a blob that is being fetched, for peers. */
@@ -63,7 +69,16 @@ export class Downloads {
     await Promise.all(this.#landings)
   }
 
-  #start(request: ContentRequest): { readonly download: Download; readonly repository: string } {
+  async #open(request: ContentRequest, { download, repository }: Running): Promise<Content> {
+    if (repository === repositoryText(request.repository)) return await download.open(request)
+    const signal = AbortSignal.any([request.signal, AbortSignal.timeout(foreignPatience)])
+    return await download.open({ ...request, signal }).catch((error: unknown) => {
+      // Its own registry may do better.
+      throw request.signal.aborted ? error : new NotForAsker(error)
+    })
+  }
+
+  #start(request: ContentRequest): Running {
     const { tools, passThrough } = this.#options
     const download: Download = new Download({
       tools,

@@ -179,3 +179,60 @@ test('a section without options says nothing', () => {
   expect(load({ yaml: 'swarm:\nstore:\n  # maxSize: 1 GiB\nlog: { level: }\n' })).toEqual(load({}))
   expect(load({ yaml: '' })).toEqual(load({ yaml: '# nothing\n' }))
 })
+
+describe('rules', () => {
+  test('are lists in the file, and comma separated in variables', () => {
+    const yaml = [
+      'repositories:',
+      '  neverCache: [docker.io/library/*]',
+      '  neverShare:',
+      '    - a.example:5000/**',
+      '    - "!a.example:5000/open/**"',
+      'tags: { freshness: [latest=0s, "a.example/**:v*=1h"], immutable: ["v*.*.*"] }',
+    ].join('\n')
+    const { repositories, tags } = load({ yaml })
+    expect(repositories).toEqual({
+      neverCache: ['docker.io/library/*'],
+      neverShare: ['a.example:5000/**', '!a.example:5000/open/**'],
+      alwaysAsk: [],
+    })
+    expect(tags).toMatchObject({ freshness: ['latest=0s', 'a.example/**:v*=1h'], immutable: ['v*.*.*'] })
+    const env = {
+      LAYERD_REPOSITORIES_NEVER_SHARE: 'ghcr.io/**, !ghcr.io/open/**',
+      LAYERD_REPOSITORIES_ALWAYS_ASK: '**',
+      LAYERD_TAGS_FRESHNESS: 'nightly-*=1m',
+      LAYERD_TAGS_IMMUTABLE: 'v*,!v*-rc*',
+    }
+    const fromVariables = load({ yaml, env })
+    expect(fromVariables.repositories).toEqual({
+      neverCache: ['docker.io/library/*'],
+      neverShare: ['ghcr.io/**', '!ghcr.io/open/**'],
+      alwaysAsk: ['**'],
+    })
+    expect(fromVariables.tags).toMatchObject({ freshness: ['nightly-*=1m'], immutable: ['v*', '!v*-rc*'] })
+  })
+
+  test.each([
+    [
+      { yaml: 'repositories: { neverCache: [docker.io/library/x, docker.io/alpine] }' },
+      /^layerd.yaml:1:\d+\|repositories.neverCache\[1\]\|expected "docker.io\/library\/alpine" or .*, got "docker.io\/alpine"$/,
+    ],
+    [
+      { env: { LAYERD_REPOSITORIES_NEVER_SHARE: 'ghcr.io' } },
+      /^LAYERD_REPOSITORIES_NEVER_SHARE\|repositories.neverShare\[0\]\|expected a pattern registry\/repository/,
+    ],
+    [{ yaml: 'repositories: { neverCache: [!docker.io/x] }' }, /^layerd.yaml:1:\d+\|\|Unresolved tag/],
+    [{ yaml: 'repositories: { never: [] }' }, /there is no option of this name/],
+    [{ yaml: 'tags: { immutable: ["a.example/x"] }' }, /tags.immutable\[0\]\|expected a pattern of tags/],
+    [{ yaml: 'tags: { freshness: [latest] }' }, /tags.freshness\[0\]\|expected a pattern of tags and a duration/],
+    [
+      { yaml: 'tags: { freshness: [latest=soon] }' },
+      /expected a duration such as .* behind the "=", got "latest=soon"/,
+    ],
+    [{ yaml: 'tags: { freshness: [latest=400d] }' }, /expected a duration such as .* \(at most 365d\)/],
+    [{ yaml: 'tags: { freshness: ["!latest=1s"] }' }, /expected a pattern without "!"/],
+    [{ yaml: 'tags: { freshness: ["=1s"] }' }, /expected a pattern of tags/],
+  ])('that can not be meant are refused: %o', (given, message) => {
+    expect(problems(given)).toEqual([expect.stringMatching(message)])
+  })
+})

@@ -119,4 +119,17 @@ describe('access to private content', () => {
     await access.accepted(request('Basic c2VjcmV0'), 'private')
     expect([...grants.keys()]).toEqual([expect.stringMatching(/^docker\.io\/me\/app client:[0-9a-f]{64}$/)])
   })
+
+  it('is confirmed by upstream alone where that is asked for: by no grant, and not while upstream can not be asked', async () => {
+    const { access, request, grants, asked, upstreamSays } = setUp()
+    await access.accepted(request('Basic a'), 'private')
+    expect(await access.confirm(request('Basic a'))).toBe('private')
+    expect(asked()).toBe(1)
+    upstreamSays('unreachable')
+    await expect(access.confirm(request('Basic a'))).rejects.toMatchObject({ code: 'unreachable' })
+    expect(grants.size).toBe(1)
+    upstreamSays('denied')
+    await expect(access.confirm(request('Basic a'))).rejects.toMatchObject({ code: 'denied' })
+    expect(grants.size).toBe(0)
+  })
 })

@@ -1,11 +1,14 @@
 import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
+import { configSchema } from '../../../config/schema.ts'
 import { Tags } from '../../../daemon/fetch/tags.ts'
+import { createRules } from '../../../daemon/rules.ts'
 import type { TagRecord } from '../../../daemon/store/metadata.ts'
 import type { ClaimAnswer, ClaimQuestion } from '../../../daemon/swarm/claim/book.ts'
 import type { TagConfirmation } from '../../../daemon/swarm/ports.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
-import { UpstreamError, type UpstreamErrorCode } from '../../../proxy/upstream/types.ts'
+import { type Access, UpstreamError, type UpstreamErrorCode } from '../../../proxy/upstream/types.ts'
 
 const [one, two, three] = ['1', '2', '3'].map((text) => digestOf(Buffer.from(text))) as [
   ReturnType<typeof digestOf>,
@@ -20,11 +23,24 @@ interface Situation {
   peers?: readonly TagConfirmation[]
   trustPeers?: boolean
   patience?: number
+  /** Rules, as they would stand in the YAML file. */
+  config?: Readonly<Record<string, object>>
   /** What the coordinator says, by the number of the question; `nobody` where nobody asks upstream, `silent` for no answer. */
   roles?: readonly (ClaimAnswer['role'] | 'nobody' | 'silent')[]
 }
 
-function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patience = 50 }: Situation = {}) {
+const always = { repositories: { alwaysAsk: ['docker.io/library/*'] } }
+const uncached = { repositories: { neverCache: ['docker.io/**'] } }
+const unshared = { repositories: { neverShare: ['docker.io/**'] } }
+
+function setUp({
+  own,
+  peers = [],
+  trustPeers = false,
+  roles = ['holder'],
+  patience = 50,
+  config = {},
+}: Situation = {}) {
   const wishes: string[] = []
   const claim = async (
     _key: string,
@@ -39,26 +55,34 @@ function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patien
   }
   const now = 1_000_000
   let asked = 0
+  let access: Access = 'public'
+  const askedOfPeers: string[] = []
   let answer: () => Promise<typeof one> = async () => one
   const records = new Map<string, TagRecord>()
   if (own !== undefined)
     records.set(reference, { digest: two, public: true, identity: 'node', confirmedAt: now, ...own })
   const tags = new Tags({
     metadata: { tag: async (key) => records.get(key), putTag: async (key, record) => void records.set(key, record) },
-    swarm: { tags: async () => peers, claim },
+    swarm: {
+      tags: async (name) => {
+        askedOfPeers.push(name)
+        return peers
+      },
+      claim,
+    },
     trustPeers,
     upstream: {
       isSilent: () => false,
       resolveManifest: async () => {
         asked++
-        return { digest: await answer(), mediaType: 'a/b', size: 5, access: 'public' as const }
+        return { digest: await answer(), mediaType: 'a/b', size: 5, access }
       },
     },
     access: {
       identityOf: ({ authorization }) => (authorization === undefined ? 'node' : `client:${authorization}`),
-      accepted: async (_request, access) => access,
+      accepted: async (_request, given) => given,
     },
-    freshFor: 1000,
+    rules: createRules(configSchema.parse({ ...config, tags: { freshFor: '1s', ...config.tags } })),
     patience,
     now: () => now,
   })
@@ -70,7 +94,10 @@ function setUp({ own, peers = [], trustPeers = false, roles = ['holder'], patien
   const answerWith = (next: typeof answer) => {
     answer = next
   }
-  return { now, records, resolve, asked: () => asked, wishes, fail, answerWith }
+  const makePrivate = () => {
+    access = 'private'
+  }
+  return { now, records, resolve, asked: () => asked, askedOfPeers, wishes, fail, answerWith, makePrivate }
 }
 
 describe('tags', () => {
@@ -197,5 +224,87 @@ describe('tags in a fleet that is trusted', () => {
     const { resolve, wishes } = setUp({ roles: ['none'], peers: [{ digest: three, confirmedAt: 999_500 }] })
     expect(await resolve()).toMatchObject({ digest: one })
     expect(wishes).toEqual([])
+  })
+})
+
+describe('tags with rules', () => {
+  const old = { confirmedAt: 1 }
+  const peers = [{ digest: three, confirmedAt: 999_999 }]
+  const fleet = { trustPeers: true, patience: 1_000, roles: ['none'], peers } as const
+
+  it.each([
+    ['an immutable one that was confirmed long ago', { tags: { immutable: ['lat*'] } }, old, two, 0],
+    ['an immutable one, after the clock was set back', { tags: { immutable: ['*'] } }, { confirmedAt: 2e6 }, two, 0],
+    ['one that is taken out of the immutable ones', { tags: { immutable: ['*', '!latest'] } }, old, one, 1],
+    ['one that stays fresh for longer than others', { tags: { freshness: ['*=1h'] } }, old, two, 0],
+    ['one that is never fresh', { tags: { freshness: ['*=1h', 'latest=0s'] } }, {}, one, 1],
+    ['an immutable one of a repository that is always asked', { ...always, tags: { immutable: ['*'] } }, {}, one, 1],
+    ['an immutable one of a repository that is never kept', { ...uncached, tags: { immutable: ['*'] } }, {}, one, 1],
+  ])('answers %s by them', async (_what, config, own, digest, questions) => {
+    const { resolve, asked } = setUp({ own, config })
+    expect(await resolve()).toMatchObject({ digest })
+    expect(asked()).toBe(questions)
+  })
+
+  it('asks once for each identity what a private tag is that never moves', async () => {
+    const { resolve, asked, makePrivate, fail } = setUp({ config: { tags: { immutable: ['latest'] } } })
+    makePrivate()
+    for (const identity of ['a', 'b', 'a', undefined, 'b'])
+      expect(await resolve(identity)).toMatchObject({ digest: one })
+    expect(asked()).toBe(3)
+    fail('unauthorized')
+    expect(await resolve('a')).toMatchObject({ digest: one })
+    await expect(resolve('c')).rejects.toMatchObject({ status: 401 })
+  })
+
+  it('believes a fleet about an immutable tag however long ago that heard of it, and not about one that is never fresh', async () => {
+    const immutable = setUp({
+      ...fleet,
+      peers: [{ digest: three, confirmedAt: 1 }],
+      config: { tags: { immutable: ['*'] } },
+    })
+    expect(await immutable.resolve()).toMatchObject({ digest: three })
+    expect(immutable.asked()).toBe(0)
+    const never = setUp({ ...fleet, config: { tags: { freshness: ['latest=0s'] } } })
+    expect(await never.resolve()).toMatchObject({ digest: one })
+    expect([never.asked(), never.wishes]).toEqual([1, []])
+  })
+
+  it('asks upstream for each request where it always has to, though they come together, and takes no other answer', async () => {
+    const { resolve, asked, wishes, askedOfPeers, fail, answerWith } = setUp({ ...fleet, own: {}, config: always })
+    await Promise.all(Array.from({ length: 5 }, () => resolve()))
+    expect(asked()).toBe(5)
+    fail('unreachable')
+    const refusal = { status: 503, message: expect.stringMatching(/by the rules of this node nobody else is asked$/) }
+    await expect(resolve()).rejects.toMatchObject(refusal)
+    expect([wishes, askedOfPeers]).toEqual([[], []])
+    // A slow one is waited for.
+    const slow = setUp({ own: {}, peers, patience: 1, config: always })
+    slow.answerWith(() => delay(30, one))
+    expect(await slow.resolve()).toEqual({ digest: one, mediaType: 'a/b', size: 5 })
+    answerWith(async () => two)
+    expect(await resolve()).toMatchObject({ digest: two })
+  })
+
+  it('keeps nothing of what is never cached, and knows nothing of it', async () => {
+    const { resolve, records, askedOfPeers, wishes, asked, fail } = setUp({ ...fleet, config: uncached })
+    for (let time = 0; time < 2; time++) expect(await resolve()).toMatchObject({ digest: one })
+    expect([asked(), records.size]).toEqual([2, 0])
+    fail('unreachable')
+    await expect(resolve()).rejects.toMatchObject({ status: 503 })
+    expect([wishes, askedOfPeers]).toEqual([[], []])
+  })
+
+  it('asks no peer for what is never shared, and takes what this node heard itself', async () => {
+    const { resolve, records, askedOfPeers, wishes, fail } = setUp({
+      ...fleet,
+      own: { confirmedAt: 20 },
+      config: unshared,
+    })
+    fail('unreachable')
+    expect(await resolve()).toEqual({ digest: two, confirmedAt: 20 })
+    records.clear()
+    await expect(resolve()).rejects.toMatchObject({ status: 503 })
+    expect([wishes, askedOfPeers]).toEqual([[], []])
   })
 })

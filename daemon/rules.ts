@@ -1,0 +1,47 @@
+import { repositoryMatcher, splitFreshness, tagMatcher, tagValues } from '../config/patterns.ts'
+import type { Config } from '../config/schema.ts'
+import { parseDuration } from '../config/units.ts'
+
+/** What the configuration says of single repositories and tags; a repository is named `registry/repository`. */
+export interface Rules {
+  /** Whether all repositories may be cached. */
+  readonly cachesAll: boolean
+  /** Whether all repositories may be shared. */
+  readonly sharesAll: boolean
+  /** Whether content and tags may be kept on disk. */
+  mayCache(repository: string): boolean
+  /** Whether peers may have content and tags, hear of them, and be asked for them. What may not be kept may not be shared. */
+  mayShare(repository: string): boolean
+  /** Whether upstream has to confirm each request, with no grace. */
+  mustAsk(repository: string): boolean
+  /** How long a confirmed tag is answered without asking upstream again, in ms; Infinity for one that never moves. */
+  freshFor(repository: string, tag: string): number
+}
+
+/** The rules of a node: the one place where patterns are matched. */
+export function createRules({ repositories, tags }: Pick<Config, 'repositories' | 'tags'>): Rules {
+  const { neverCache, neverShare, alwaysAsk } = repositories
+  const isUncached = repositoryMatcher(neverCache)
+  const isUnshared = repositoryMatcher(neverShare)
+  const isAlwaysAsked = repositoryMatcher(alwaysAsk)
+  const isImmutable = tagMatcher(tags.immutable)
+  const freshness = tagValues(tags.freshness.map(parseFreshness))
+  return {
+    cachesAll: neverCache.length === 0,
+    sharesAll: neverCache.length === 0 && neverShare.length === 0,
+    mayCache: (repository) => !isUncached(repository),
+    mayShare: (repository) => !isUncached(repository) && !isUnshared(repository),
+    mustAsk: isAlwaysAsked,
+    freshFor: (repository, tag) => {
+      if (isAlwaysAsked(repository)) return 0
+      if (isImmutable(repository, tag)) return Number.POSITIVE_INFINITY
+      return freshness(repository, tag) ?? tags.freshFor
+    },
+  }
+}
+
+/** The schema has checked it. */
+function parseFreshness(entry: string): { pattern: string; value: number } {
+  const { pattern = '', duration = '' } = splitFreshness(entry) ?? {}
+  return { pattern, value: parseDuration(duration) ?? 0 }
+}

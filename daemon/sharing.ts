@@ -1,0 +1,43 @@
+import type { Rules } from './rules.ts'
+import type { BlobStoreEvents } from './store/blob-store.ts'
+import type { BlobRecord } from './store/metadata.ts'
+import type { Swarm } from './swarm/ports.ts'
+
+/** The record of a blob on disk as peers may know it; undefined where they may not have the blob. */
+export type ToldToPeers = (record: BlobRecord) => BlobRecord | undefined
+
+/**
+ * What of the store peers may have: public content; in a closed swarm private content, too; and by the rules only what was
+ * found in a repository that may be shared, with no word of the others. That content is public counts for peers only where
+ * it is so in such a repository.
+ * @param isClosed whether only known peers are in the swarm
+ */
+export function sharingPolicy(rules: Pick<Rules, 'sharesAll' | 'mayShare'>, isClosed: boolean): ToldToPeers {
+  const isOpenTo = (isPublic: boolean) => isPublic || isClosed
+  if (rules.sharesAll) return (record) => (isOpenTo(record.public) ? record : undefined)
+  return (record) => {
+    const repositories = record.repositories.filter((repository) => rules.mayShare(repository))
+    if (repositories.length === 0) return undefined
+    // An earlier version did not keep where it is public.
+    const isSharedEverywhere = repositories.length === record.repositories.length
+    const isPublic = record.publicIn?.some((one) => rules.mayShare(one)) ?? (record.public && isSharedEverywhere)
+    return isOpenTo(isPublic) ? { ...record, public: isPublic, repositories } : undefined
+  }
+}
+
+/** Tells peers of what comes to the store and goes from it. @param swarm undefined until it is there */
+export function announcements(
+  told: ToldToPeers,
+  swarm: () => Pick<Swarm, 'advertise' | 'withdraw'> | undefined,
+): BlobStoreEvents {
+  const isTold = (record: BlobRecord | undefined) => record !== undefined && told(record) !== undefined
+  return {
+    stored: (digest, record, before) => {
+      if (isTold(record) && !isTold(before)) swarm()?.advertise(digest, true)
+    },
+    removing: async (digest, record) => {
+      // All peers hear of what is taken back: whoever was never told of it is not told now.
+      if (isTold(record)) await swarm()?.withdraw(digest)
+    },
+  }
+}

@@ -1,0 +1,152 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { configSchema } from '../../../config/schema.ts'
+import { Fetcher } from '../../../daemon/fetch/fetcher.ts'
+import { createRules } from '../../../daemon/rules.ts'
+import { sharingPolicy } from '../../../daemon/sharing.ts'
+import { loadEngine } from '../../../daemon/verify/sha256.ts'
+import { digestOf } from '../../../proxy/oci/digest.ts'
+import type { ContentRequest } from '../../../proxy/ports.ts'
+import { UpstreamError } from '../../../proxy/upstream/types.ts'
+import { collect, piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
+import { openStore } from '../../fixtures/downloads.ts'
+
+const bytes = pseudoRandomBytes(2_500_000, 'fetcher')
+const digest = digestOf(bytes)
+
+/** A fetcher of which the peers only note what they are asked. */
+async function setUp(config: object) {
+  const asked: string[] = []
+  const swarm = {
+    self: 'self',
+    async *providers() {
+      asked.push('providers')
+      yield* []
+    },
+    claim: async () => void asked.push('claim'),
+    open: async () => {
+      asked.push('open')
+      throw new Error('no')
+    },
+    stat: async () => {
+      asked.push('stat')
+      throw new Error('no')
+    },
+    watch: () => void asked.push('watch'),
+    ban: () => void asked.push('ban'),
+  }
+  let isDown = false
+  const upstream = {
+    stat: async () => {
+      if (isDown) throw new UpstreamError('unreachable', 'it is down')
+      return { digest, size: bytes.length, mediaType: undefined, access: 'public' }
+    },
+    open: async ({ offset, end }: { offset: number; end?: number }) => {
+      if (isDown) throw new UpstreamError('unreachable', 'it is down')
+      const body = piecesOf(bytes.subarray(offset, end === undefined ? undefined : end + 1), 65_536)
+      return { size: bytes.length, mediaType: undefined, access: 'public', body }
+    },
+  }
+  const access = {
+    identityOf: () => 'node',
+    accepted: async () => 'public',
+    check: async () => 'public',
+    confirm: async () => 'public',
+  }
+  const store = await openStore()
+  const engine = await loadEngine('portable')
+  onTestFinished(() => engine.close())
+  const rules = createRules(configSchema.parse(config))
+  const told = sharingPolicy(rules, false)
+  const fetcher = new Fetcher({
+    store,
+    swarm: swarm as never,
+    upstream: upstream as never,
+    access: access as never,
+    engine,
+    rules,
+    isShared: (record) => told(record) !== undefined,
+    isClosed: false,
+    lookupTimeout: 10,
+    patience: 1_000,
+    onFetched: () => {},
+    onVerified: () => {},
+    onWasted: () => {},
+    logger: { debug: () => {}, info: () => {}, warn: () => {} },
+  })
+  onTestFinished(() => fetcher.close())
+  const request = (name = 'secret'): ContentRequest => ({
+    kind: 'blob',
+    repository: { registry: 'a.b', name },
+    digest,
+    signal: new AbortController().signal,
+  })
+  const pull = async (name?: string, start = 0, end?: number) => {
+    const content = await fetcher.open(request(name))
+    try {
+      return await collect(content.read(start, end, new AbortController().signal))
+    } finally {
+      await content.close()
+    }
+  }
+  const goDown = () => {
+    isDown = true
+  }
+  return { asked, store, fetcher, request, pull, goDown }
+}
+
+describe.each([
+  ['never shared', { repositories: { neverShare: ['a.b/secret'] } }],
+  ['never cached', { repositories: { neverCache: ['a.b/secret'] } }],
+])('what is %s', (_name, config) => {
+  it('is had without a question to the swarm, by GET and HEAD, whether upstream has it or not', async () => {
+    const { asked, pull, fetcher, request } = await setUp(config)
+    expect((await fetcher.stat(request())).size).toBe(bytes.length)
+    expect(bytes.equals(await pull('secret'))).toBe(true)
+    const failing = await setUp(config)
+    failing.goDown()
+    const refusal = { status: 503, message: expect.stringMatching(/by the rules of this node nobody else is asked$/) }
+    await expect(failing.pull('secret')).rejects.toMatchObject(refusal)
+    await expect(failing.fetcher.stat(request())).rejects.toMatchObject(refusal)
+    expect([...asked, ...failing.asked]).toEqual([])
+  })
+
+  it('does not keep others from asking the swarm', async () => {
+    const { asked, pull } = await setUp(config)
+    expect(bytes.equals(await pull('open'))).toBe(true)
+    expect(asked).toContain('providers')
+    expect(asked).toContain('claim')
+  })
+})
+
+describe('what is never cached', () => {
+  it('is given in ranges from memory that its source uses again, and none of it gets to the store', async () => {
+    const { store, pull } = await setUp({ repositories: { neverCache: ['a.b/secret'] } })
+    expect((await pull('secret', 5, 9)).equals(bytes.subarray(5, 10))).toBe(true)
+    expect((await pull('secret', 2_000_000)).equals(bytes.subarray(2_000_000))).toBe(true)
+    expect(store.usage).toMatchObject({ blobs: 0, bytes: 0 })
+  })
+
+  it('is closed without being read', async () => {
+    const { fetcher, request } = await setUp({ repositories: { neverCache: ['a.b/secret'] } })
+    const content = await fetcher.open(request())
+    expect(content).toMatchObject({ size: bytes.length, origin: 'upstream' })
+    await content.close()
+    await content.close()
+  })
+})
+
+describe('a private blob on disk', () => {
+  it.each([
+    ['never cached', { repositories: { neverCache: ['a.b/secret'] } }, ['a.b/open']],
+    ['never shared', { repositories: { neverShare: ['a.b/secret'] } }, ['a.b/open', 'a.b/secret']],
+  ])('is given to those who may read a repository that is %s', async (_what, config, repositories) => {
+    const { store, pull } = await setUp(config)
+    const staging = await store.stage(digest, bytes.length, () => {})
+    await staging.blob.write(bytes)
+    await staging.blob.finish()
+    await staging.commit({ mediaType: undefined, public: false, repository: 'a.b/open' })
+    await staging.blob.close()
+    expect(bytes.equals(await pull('secret'))).toBe(true)
+    expect(store.record(digest)?.repositories).toEqual(repositories)
+  })
+})

@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest'
+import { configSchema } from '../../config/schema.ts'
+import { createRules } from '../../daemon/rules.ts'
+import { announcements, sharingPolicy } from '../../daemon/sharing.ts'
+import type { BlobRecord } from '../../daemon/store/metadata.ts'
+import { digestOf } from '../../proxy/oci/digest.ts'
+
+const rulesOf = (config: object) => createRules(configSchema.parse(config))
+
+describe('rules', () => {
+  it('allow everything where there are none', () => {
+    const rules = rulesOf({})
+    const name = 'docker.io/library/x'
+    expect([rules.cachesAll, rules.sharesAll, rules.mayCache(name), rules.mayShare(name)]).toEqual(Array(4).fill(true))
+    expect([rules.mustAsk(name), rules.freshFor(name, 'latest')]).toEqual([false, 10_000])
+  })
+
+  it('share nothing that is not kept', () => {
+    const rules = rulesOf({ repositories: { neverCache: ['a.b/c'], neverShare: ['a.b/d'] } })
+    expect(['a.b/c', 'a.b/d', 'a.b/e'].map((name) => [rules.mayCache(name), rules.mayShare(name)])).toEqual([
+      [false, false],
+      [true, false],
+      [true, true],
+    ])
+    expect([rules.cachesAll, rules.sharesAll]).toEqual([false, false])
+    expect(rulesOf({ repositories: { neverShare: ['a.b/d'] } })).toMatchObject({ cachesAll: true, sharesAll: false })
+  })
+
+  it('say how fresh a tag has to be: always asked before immutable, that before the last pattern, that before the default', () => {
+    const rules = rulesOf({
+      repositories: { alwaysAsk: ['a.b/asked'] },
+      tags: { freshFor: '7s', freshness: ['*=1m', 'latest=0s', 'a.b/slow:*=1h'], immutable: ['v*.*.*', 'a.b/fixed:*'] },
+    })
+    expect(rules.freshFor('a.b/x', 'nightly')).toBe(60_000)
+    expect(rules.freshFor('a.b/x', 'latest')).toBe(0)
+    expect(rules.freshFor('a.b/slow', 'latest')).toBe(3_600_000)
+    expect(rules.freshFor('a.b/slow', 'v1.2.3')).toBe(Number.POSITIVE_INFINITY)
+    expect(rules.freshFor('a.b/fixed', 'latest')).toBe(Number.POSITIVE_INFINITY)
+    expect(rules.freshFor('a.b/asked', 'v1.2.3')).toBe(0)
+    expect(rulesOf({ tags: { freshFor: '7s', freshness: ['latest=0s'] } }).freshFor('a.b/x', 'y')).toBe(7_000)
+  })
+})
+
+const record = (fields: Partial<BlobRecord>): BlobRecord => ({
+  size: 1,
+  public: true,
+  repositories: [],
+  createdAt: 0,
+  lastAccess: 0,
+  ...fields,
+})
+
+describe('what peers are told of a blob on disk', () => {
+  const rules = rulesOf({ repositories: { neverShare: ['a.b/secret', 'a.b/other'] } })
+  const told = (fields: Partial<BlobRecord>, isClosed: boolean) => {
+    const shown = sharingPolicy(rules, isClosed)(record(fields))
+    return shown && { public: shown.public, repositories: shown.repositories }
+  }
+
+  it.each([
+    ['found in a repository that is never shared only', ['a.b/secret'], ['a.b/secret'], undefined, undefined],
+    ['found in several of those', ['a.b/secret', 'a.b/other'], ['a.b/other'], undefined, undefined],
+    ['of unknown origin', [], [], undefined, undefined],
+    ['public in another one as well', ['a.b/secret', 'a.b/open'], ['a.b/open'], true, true],
+    // Anybody may have it in the one of which nothing may be said.
+    ['private in another one', ['a.b/secret', 'a.b/open'], ['a.b/secret'], undefined, false],
+    ['public there, as an earlier version has it', ['a.b/secret', 'a.b/open'], undefined, undefined, false],
+    ['public elsewhere only, as an earlier version has it', ['a.b/open'], undefined, true, true],
+  ])('%s', (_what, repositories, publicIn, inOpenSwarm, inClosedSwarm) => {
+    const expected = (isPublic: boolean | undefined) =>
+      isPublic === undefined ? undefined : { public: isPublic, repositories: ['a.b/open'] }
+    expect(told({ repositories, publicIn }, false)).toEqual(expected(inOpenSwarm))
+    expect(told({ repositories, publicIn }, true)).toEqual(expected(inClosedSwarm))
+  })
+
+  it('is its record as it is, without rules', () => {
+    const without = rulesOf({})
+    const isPublic = record({})
+    const isPrivate = record({ public: false })
+    expect(sharingPolicy(without, false)(isPublic)).toBe(isPublic)
+    expect(sharingPolicy(without, false)(isPrivate)).toBeUndefined()
+    expect(sharingPolicy(without, true)(isPrivate)).toBe(isPrivate)
+  })
+})
+
+describe('announcements', () => {
+  const digest = digestOf(Buffer.from('blob'))
+  const hidden = record({ repositories: ['a.b/secret'], publicIn: ['a.b/secret'] })
+  const shown = record({ repositories: ['a.b/secret', 'a.b/open'], publicIn: ['a.b/open'] })
+  const more = record({ repositories: ['a.b/open', 'a.b/third'], publicIn: ['a.b/open'] })
+
+  it('are made of a blob when it may be shared for the first time, and taken back of no other', async () => {
+    const told: string[] = []
+    const swarm = {
+      advertise: () => void told.push('advertised'),
+      withdraw: async () => void told.push('withdrawn'),
+    }
+    const rules = rulesOf({ repositories: { neverShare: ['a.b/secret'] } })
+    const events = announcements(sharingPolicy(rules, false), () => swarm)
+    events.stored(digest, hidden)
+    await events.removing(digest, hidden)
+    expect(told).toEqual([])
+    events.stored(digest, shown, hidden)
+    events.stored(digest, more, shown)
+    expect(told).toEqual(['advertised'])
+    events.stored(digest, shown)
+    await events.removing(digest, shown)
+    expect(told).toEqual(['advertised', 'advertised', 'withdrawn'])
+  })
+})
