@@ -36,6 +36,7 @@ async function setUp(config: object) {
   }
   let isDown = false
   const upstream = {
+    isSilent: () => false,
     stat: async () => {
       if (isDown) throw new UpstreamError('unreachable', 'it is down')
       return { digest, size: bytes.length, mediaType: undefined, access: 'public' }
@@ -43,7 +44,7 @@ async function setUp(config: object) {
     open: async ({ offset, end }: { offset: number; end?: number }) => {
       if (isDown) throw new UpstreamError('unreachable', 'it is down')
       const body = piecesOf(bytes.subarray(offset, end === undefined ? undefined : end + 1), 65_536)
-      return { size: bytes.length, mediaType: undefined, access: 'public', body }
+      return { start: offset, size: bytes.length, mediaType: undefined, access: 'public', body }
     },
   }
   const access = {
