@@ -9,7 +9,11 @@ const maxSockets = 256
 /** Idle sockets are closed after this time, in ms: a network that went away shows on new connections at once. */
 const keepAlive = 10_000
 
+/** Bytes of a response's headers: signed URLs and policies of CDNs take more than the 16 KiB that are usual. */
+const maxHeaderSize = 128 * 1024
+
 const pool: Pool.Options = {
+  maxHeaderSize,
   connections: maxSockets,
   pipelining: 1,
   keepAliveTimeout: keepAlive,
