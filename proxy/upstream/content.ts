@@ -71,7 +71,7 @@ export async function openContent(
 /** Whether a request for the whole may succeed where one for a range failed. */
 function isAboutRange(error: unknown): error is UpstreamError {
   if (!(error instanceof UpstreamError)) return false
-  if (error.code === 'unreachable') return error instanceof TransientError && !error.isSlow
+  if (error.code === 'unreachable') return error instanceof TransientError && error.silence === 'cut'
   return error.code === 'broken' || error.code === 'denied' || error.code === 'not-found'
 }
 
@@ -99,7 +99,8 @@ async function openPart(
 ): Promise<OpenedContent> {
   const { registry, what } = request
   const headers = { ...request.headers, range: `bytes=${start}-${end ?? ''}` }
-  const response = await sender.send({ ...request, method: 'GET', headers, isTentative: true })
+  const examine = async (answer: RegistryResponse) => (answer.status === 206 ? answer : examined(answer, request))
+  const response = await sender.send({ ...request, method: 'GET', headers, examine, isTentative: true })
   const { status } = response
   if (isWhole(status)) {
     // The range was ignored, as RFC 9110, 14.2, allows.

@@ -5,19 +5,22 @@ interface TransientErrorOptions {
   readonly cause?: unknown
   /** How long upstream asked to be left alone, in ms. */
   readonly retryAfter?: number | undefined
-  /** Whether the host took the request and did not answer it in its time. */
-  readonly isSlow?: boolean
+  readonly silence?: Silence | undefined
 }
+
+/** How a host that took a request left it without an answer: beyond its time, or by closing the connection. */
+export type Silence = 'slow' | 'cut'
 
 /** A failure that may pass: the request is worth another attempt. */
 export class TransientError extends UpstreamError {
   readonly retryAfter: number | undefined
-  readonly isSlow: boolean
+  /** Undefined where there was an answer, or no connection. */
+  readonly silence: Silence | undefined
 
   constructor(code: UpstreamErrorCode, message: string, options: TransientErrorOptions = {}) {
     super(code, message, { cause: options.cause })
     this.retryAfter = options.retryAfter
-    this.isSlow = options.isSlow ?? false
+    this.silence = options.silence
   }
 }
 
@@ -82,6 +85,13 @@ export function proxyFailure(error: unknown, proxy: string): WayError {
   return new WayError(message, { mayPass: !isCertificate, cause: error })
 }
 
+const silences: Readonly<Record<string, Silence>> = {
+  ECONNRESET: 'cut',
+  EPIPE: 'cut',
+  UND_ERR_HEADERS_TIMEOUT: 'slow',
+  UND_ERR_SOCKET: 'cut',
+}
+
 /** What went wrong on the wire, for a person; the host is named by the caller. */
 export function reasonOf(error: unknown): string {
   const known = wayErrorIn(error)
@@ -107,7 +117,7 @@ export function noAnswerError(error: unknown, who: string): UpstreamError {
   const message = `${who} cannot be reached: ${reasonOf(error)}`
   return wayErrorIn(error)?.mayPass === false || (code !== undefined && certificateCodes.has(code))
     ? new UpstreamError('unreachable', message, { cause: error })
-    : new TransientError('unreachable', message, { cause: error, isSlow: code === 'UND_ERR_HEADERS_TIMEOUT' })
+    : new TransientError('unreachable', message, { cause: error, silence: silences[code ?? ''] })
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -162,6 +162,6 @@ function sizeIn(headers: HttpHeaders): number | undefined {
 /** Whether an error of HEAD may be no answer to GET. Whoever can't be reached, or wants to be left alone, is not asked again. */
 function isNoOfHead(error: unknown): error is UpstreamError {
   if (!(error instanceof UpstreamError)) return false
-  if (error.code === 'unreachable') return error instanceof TransientError
+  if (error.code === 'unreachable') return error instanceof TransientError && error.silence !== undefined
   return ['broken', 'denied', 'not-found', 'unauthorized'].includes(error.code)
 }

@@ -53,7 +53,11 @@ export function parseRetryAfter(header: string | undefined, now: number): number
  * attempt would start within 10 s. A longer `Retry-After` is not waited for.
  */
 export async function retry<T>(
-  options: { readonly attempts: number; readonly timing: Timing; readonly signal: AbortSignal },
+  options: {
+    readonly attempts: (error: TransientError) => number
+    readonly timing: Timing
+    readonly signal: AbortSignal
+  },
   operation: () => Promise<T>,
 ): Promise<T> {
   const { attempts, timing, signal } = options
@@ -62,7 +66,7 @@ export async function retry<T>(
     try {
       return await operation()
     } catch (error) {
-      if (!(error instanceof TransientError) || attempt >= attempts) throw error
+      if (!(error instanceof TransientError) || attempt >= attempts(error)) throw error
       // Jitter on top of Retry-After, or all who were told the same second come back in it.
       const wait = (error.retryAfter ?? 0) + backoff(attempt, timing.random())
       if (timing.now() - began + wait > retryBudget) throw error

@@ -69,12 +69,17 @@ export class Sender {
     }
     const timing = this.#timing
     const began = timing.now()
-    const usual = isTentative ? Math.min(tentativeAttempts, this.#attempts) : this.#attempts
+    const attempts = (error: TransientError) => {
+      if (admission === 'probe') return 1
+      return isTentative && !isAway(error) ? Math.min(tentativeAttempts, this.#attempts) : this.#attempts
+    }
     try {
-      return await retry({ attempts: admission === 'probe' ? 1 : usual, timing, signal }, () => this.#attempt(request))
+      return await retry({ attempts, timing, signal }, () => this.#attempt(request))
     } catch (error) {
       if (error instanceof UpstreamError && isSilence(error)) breaker.hung(began)
-      else if (error instanceof UpstreamError && error.code === 'unreachable' && !isTentative) breaker.failed(began)
+      else if (error instanceof UpstreamError && (isAway(error) || (isUnreachable(error) && !isTentative))) {
+        breaker.failed(began)
+      }
       if (error instanceof TransientError && error.code === 'rate-limited' && error.retryAfter !== undefined) {
         this.#pauses.begin(limited, error.retryAfter)
       }
@@ -147,7 +152,16 @@ export class Sender {
 
 /** Whether the registry took the request and gave no answer, in its own time or in the caller's. */
 function isSilence(error: UpstreamError): boolean {
-  return (error instanceof TransientError && error.isSlow) || error.cause instanceof PatienceExceeded
+  return (error instanceof TransientError && error.silence === 'slow') || error.cause instanceof PatienceExceeded
+}
+
+function isUnreachable({ code }: UpstreamError): boolean {
+  return code === 'unreachable'
+}
+
+/** Whether no request gets to the registry, so that another kind of request would not either. */
+function isAway(error: UpstreamError): boolean {
+  return isUnreachable(error) && !(error instanceof TransientError && error.silence !== undefined)
 }
 
 /** Whether the host that the registry sent us to does not let us in, as with a signed URL that is not good (any more). */

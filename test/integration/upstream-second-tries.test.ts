@@ -157,3 +157,22 @@ test('a layer that is slow does not make a registry one that is away', async () 
   expect(await client.resolve('latest')).toMatchObject({ mediaType })
   expect(client.upstream.isSilent(fake.host)).toBe(false)
 })
+
+test('a registry that refuses connections is not asked in two ways', async () => {
+  const fake = await fakeWithImage()
+  await fake.close()
+  await using client = new TestClient(fake, { upstream: { attempts: 1 } })
+  await expect(client.resolve('latest')).rejects.toMatchObject({
+    code: 'unreachable',
+    message: expect.stringMatching(/refuses connections/),
+  })
+  // It is left alone from the first failure on.
+  await expect(client.open(digest)).rejects.toMatchObject({ message: expect.stringMatching(/left alone/) })
+})
+
+test('a page for people in place of a range is not taken for the content', async () => {
+  await using fake = await fakeWithImage()
+  fake.inject('/blobs/', faults.oddRange(faults.html()))
+  await using client = new TestClient(fake)
+  expect((await client.pull(digest, { offset: 10 })).equals(bytes.subarray(10))).toBe(true)
+})

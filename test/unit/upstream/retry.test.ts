@@ -51,7 +51,7 @@ function virtualTiming(): Timing & { readonly slept: number[] } {
 async function run(attempts: number, failures: readonly Error[]) {
   const timing = virtualTiming()
   let calls = 0
-  const outcome = await retry({ attempts, timing, signal: new AbortController().signal }, async () => {
+  const outcome = await retry({ attempts: () => attempts, timing, signal: new AbortController().signal }, async () => {
     const failure = failures[calls++]
     if (failure !== undefined) throw failure
     return 'done'
@@ -94,7 +94,7 @@ test('no attempt starts later than 10 s after the first', async () => {
 
 test('a caller that gives up ends the pause', async () => {
   const caller = new AbortController()
-  const pausing = retry({ attempts: 2, timing: virtualTiming(), signal: caller.signal }, async () => {
+  const pausing = retry({ attempts: () => 2, timing: virtualTiming(), signal: caller.signal }, async () => {
     caller.abort()
     throw busy()
   })
