@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type HostSettings, readHostsFile } from './hosts-toml.ts'
-import type { Layer } from './layer.ts'
+import { endpointOf, type Layer } from './layer.ts'
 import type { Problem } from './problems.ts'
 import { dockerHubAliases, isPattern, registryName } from './scalars.ts'
 import { merge, type Path, setAt, type Tree } from './tree.ts'
@@ -25,7 +25,10 @@ export function readHostSettings({ dockerCerts, containerdHosts }: HostFolders):
     for (const { name, path } of registryFolders(folder, option, problems)) {
       const found = read(path, name)
       problems.push(...found.problems)
-      setAt(values, ['registries', name], merge(entryOf(values, name), found.values))
+      const { endpoint } = found.values
+      // What Docker has is for the registry's own host, and not for a server that containerd asks in its place.
+      const isOwnHost = typeof endpoint !== 'string' || isSameOrigin(endpoint, endpointOf(name))
+      setAt(values, ['registries', name], merge(isOwnHost ? entryOf(values, name) : {}, found.values))
       origins.set(name, found.origin)
       for (const field of Object.keys(found.values)) origins.set(`${name}\0${field}`, found.origin)
     }
@@ -37,6 +40,10 @@ export function readHostSettings({ dockerCerts, containerdHosts }: HostFolders):
     return origins.get(field === undefined ? String(name) : `${name}\0${field}`)
   }
   return { values, origin, problems }
+}
+
+function isSameOrigin(one: string, other: string): boolean {
+  return URL.canParse(one) && new URL(one).origin === new URL(other).origin
 }
 
 function entryOf({ registries }: Tree, name: string): Tree {

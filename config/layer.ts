@@ -68,10 +68,15 @@ export function fillEndpoints(tree: Tree): Tree {
   if (!isTree(registries)) return tree
   const filled = Object.entries(registries).map(([name, entry]) => {
     if (!isTree(entry) || Object.hasOwn(entry, 'endpoint')) return [name, entry]
-    const known = Object.hasOwn(wellKnownRegistries, name) ? wellKnownRegistries[name]?.endpoint : undefined
-    return [name, { ...entry, endpoint: known ?? `https://${name}` }]
+    return [name, { ...entry, endpoint: endpointOf(name) }]
   })
   return { ...tree, registries: Object.fromEntries(filled) }
+}
+
+/** Where a registry is that nothing is said of. */
+export function endpointOf(name: string): string {
+  const known = Object.hasOwn(wellKnownRegistries, name) ? wellKnownRegistries[name]?.endpoint : undefined
+  return known ?? `https://${name}`
 }
 
 /**

@@ -3,12 +3,12 @@ import { type Environment, fileVariable, readEnvironmentLayer } from './environm
 import { readFileLayer } from './file.ts'
 import { type Flags, readFlagLayer } from './flags.ts'
 import { readHostSettings } from './host-settings.ts'
-import { absolutePath, fillEndpoints, type Layer, resolvePaths, validate } from './layer.ts'
+import { absolutePath, endpointOf, fillEndpoints, type Layer, resolvePaths, validate } from './layer.ts'
 import { variableOf } from './options.ts'
 import { ConfigError, type Finding, pathText } from './problems.ts'
 import { readProxyEnvironment } from './proxy-environment.ts'
 import { wellKnownRegistries } from './registries.ts'
-import { type Config, configSchema } from './schema.ts'
+import { type Config, configSchema, type ListenAddress } from './schema.ts'
 import { isTree, merge, type Path, removeAt, type Tree, valueAt } from './tree.ts'
 
 export interface ConfigSources {
@@ -57,16 +57,7 @@ export function loadConfig({ file, env, flags, cwd, home }: ConfigSources): Conf
 
   const lay = layOver(hosts)
   const parse = () => configSchema.parse(fillEndpoints(layers.reduce(lay, { registries: wellKnownRegistries })))
-  const { listen } = parse().registry
-  // A registry whose server is this node has it in front of itself, and is to be asked where it is.
-  for (const name of hosts) {
-    const path = ['registries', name, 'endpoint']
-    const endpoint = valueAt(hostLayer.values, path)
-    if (typeof endpoint === 'string' && isOwnMirror(endpoint, listen)) {
-      removeAt(hostLayer.values, path)
-      removeAt(hostLayer.values, ['registries', name, 'overridePath'])
-    }
-  }
+  dropMisplaced(hostLayer.values, parse())
   const config = parse()
   // Only the paths that are defaults are not absolute yet.
   resolvePaths(config, { base: cwd, home })
@@ -80,6 +71,25 @@ export function loadConfig({ file, env, flags, cwd, home }: ConfigSources): Conf
   }
   if (problems.length > 0) throw new ConfigError(problems)
   return config
+}
+
+/**
+ * Takes out what the machine's settings say of a registry that is asked elsewhere than they think: they hold for the host that they
+ * were written for. A registry whose server is this node has it in front of itself, and is to be asked where it is.
+ */
+function dropMisplaced(hosts: Tree, { registries, registry }: Config): void {
+  for (const [name, entry] of Object.entries(hosts.registries as Tree)) {
+    if (!isTree(entry)) continue
+    const { endpoint } = entry
+    const { listen, loginListen } = registry
+    const isMirror = (address: ListenAddress | undefined) =>
+      address !== undefined && typeof endpoint === 'string' && isOwnMirror(endpoint, address)
+    const meant = typeof endpoint === 'string' ? endpoint : endpointOf(name)
+    const used = registries[name]?.endpoint
+    const isElsewhere = used === undefined || new URL(used).origin !== new URL(meant).origin
+    if (!isElsewhere && !isMirror(listen) && !isMirror(loginListen)) continue
+    for (const field of Object.keys(entry)) removeAt(hosts, ['registries', name, field])
+  }
 }
 
 /**

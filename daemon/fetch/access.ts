@@ -60,6 +60,8 @@ export class AccessControl {
    * @returns whether anybody may have the content
    */
   async accepted(request: Question, access: Access): Promise<Access> {
+    // What another registry gave is not this one's to call public, nor does it say that the asker may read here.
+    if (access === 'foreign') return access
     if (access === 'public' || (await this.#isPublic(request))) return 'public'
     const key = this.#keyOf(request)
     const now = this.#now()
@@ -123,10 +125,11 @@ export class AccessControl {
     let isPublic = false
     try {
       const limit = patienceWith(upstream, repository.registry, patience)
-      await withPatience(limit, request.signal, (signal) =>
+      const { access } = await withPatience(limit, request.signal, (signal) =>
         upstream.stat({ kind, digest, repository, anonymous: true, signal }),
       )
-      isPublic = true
+      // A host that we were sent to may know the node by its certificate.
+      isPublic = access === 'public'
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
       if (isOffline(error)) return false

@@ -63,6 +63,8 @@ export async function manifestContent(
     const mediaType = manifestMediaType(bytes, content.mediaType)
     if (mediaType === undefined)
       throw new OciError('MANIFEST_UNKNOWN', 'the content with this digest is not a manifest')
+    // Where nobody said how long it is, that is known only now.
+    if (bytes.length <= longManifestBytes) leave()
     return bytesContent(bytes, mediaType, content.origin, leave)
   } catch (error) {
     leave()

@@ -18,14 +18,14 @@ import { MAX_REQUESTS } from './download/constants.ts'
 import { type DownloadTools, NotByChunks, NotForAsker, type WasteReason } from './download/context.ts'
 import { Downloads } from './download/downloads.ts'
 import { Slots } from './download/slots.ts'
-import { isOffline, messageOf, toOciError } from './errors.ts'
+import { messageOf, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
 import { LongManifests } from './long-manifests.ts'
 import { passedContent, passThrough } from './pass-through.ts'
 import { Sequence } from './sequence.ts'
 import { Sightings } from './sightings.ts'
-import { type BlobSource, peerSource, upstreamSource } from './source.ts'
-import { patienceWith, withPatience } from './wait.ts'
+import { type BlobSource, ForeignContent, peerSource, upstreamSource } from './source.ts'
+import { statElsewhere } from './stat.ts'
 
 interface FetcherOptions {
   readonly store: BlobStore
@@ -51,9 +51,6 @@ interface FetcherOptions {
 
 /** Flights that nobody waits for any more and that still go on, so that a client's second try finds the blob. */
 const maxOrphans = 16
-
-/** How long HEAD looks for a peer when upstream can't be asked, in ms. */
-const statLookupLimit = 5_000
 
 /** The miss path: store, then peers, then upstream; one fetch for each digest, by chunks wherever that is possible. */
 export class Fetcher implements ContentSource {
@@ -106,7 +103,13 @@ export class Fetcher implements ContentSource {
   }
 
   async stat(request: ContentRequest): Promise<ContentInfo> {
-    return (await this.held(request)) ?? (await this.#statElsewhere(request))
+    const held = await this.held(request)
+    if (held !== undefined) return held
+    try {
+      return await statElsewhere(this.#options, request)
+    } catch (error) {
+      throw this.#explain(error, request)
+    }
   }
 
   async held(request: ContentRequest): Promise<ContentInfo | undefined> {
@@ -137,7 +140,7 @@ export class Fetcher implements ContentSource {
     const granted = confirmed ?? (record.public ? 'public' : await access.check(request, isKnown))
     if (granted === undefined) return undefined
     if (record.public && confirmed === undefined) this.#sightings.given(request, record)
-    else if (rules.mayCache(repository)) {
+    else if (granted !== 'foreign' && rules.mayCache(repository)) {
       await store.addFacts(digest, { mediaType: undefined, public: granted === 'public', repository })
     }
     const blob = await store.openBlob(digest)
@@ -161,7 +164,12 @@ export class Fetcher implements ContentSource {
   async #fetch(request: ContentRequest): Promise<Content> {
     const { mayShare } = this.#options.rules
     const isShared = mayShare(repositoryText(request.repository))
-    const content = await (isShared ? this.#byAnyWay(request) : this.#byUpstreamAlone(request))
+    const content = await (isShared ? this.#byAnyWay(request) : this.#byUpstreamAlone(request)).catch(
+      (error: unknown) => {
+        if (request.signal.aborted || !(error instanceof ForeignContent)) throw error
+        return this.#passed(request)
+      },
+    )
     const explained = explainedContent(content, (error) => this.#explain(error, request))
     if (request.kind === 'blob') return explained
     return await manifestContent(explained, request.digest, request.signal, this.#longManifests)
@@ -184,9 +192,15 @@ export class Fetcher implements ContentSource {
       if (request.signal.aborted || !(error instanceof NotForAsker)) throw error
     })
     if (joined !== undefined) return joined
-    const { digest, signal } = request
-    if (this.#options.rules.mayCache(repositoryText(request.repository))) return await this.#fly(request).open(signal)
-    return await passedContent((onFacts) => this.#newSequence(request, new Set(), onFacts), digest, signal)
+    const mayCache = this.#options.rules.mayCache(repositoryText(request.repository))
+    if (mayCache) return await this.#fly(request).open(request.signal)
+    return await this.#passed(request)
+  }
+
+  /** For this asker alone, and kept nowhere. */
+  async #passed(request: ContentRequest): Promise<Content> {
+    const newSequence = (onFacts: (facts: ContentInfo) => void) => this.#newSequence(request, new Set(), onFacts, true)
+    return await passedContent(newSequence, request.digest, request.signal)
   }
 
   /** The flight of an asker for a digest in a repository, which is started if there is none. */
@@ -233,12 +247,13 @@ export class Fetcher implements ContentSource {
     request: ContentRequest,
     excluded: ReadonlySet<PeerId>,
     onFacts: (facts: ContentInfo & { public: boolean }) => void,
+    isForAsker = false,
   ): Sequence {
     const { upstream, access, rules, lookupTimeout, onFetched, logger } = this.#options
     const isShared = rules.mayShare(repositoryText(request.repository))
     return new Sequence({
       peers: isShared ? (signal) => this.#peers(request, excluded, signal) : async function* () {},
-      upstream: upstreamSource(upstream, access, request),
+      upstream: upstreamSource(upstream, access, request, isForAsker),
       lookupTimeout,
       upstreamFirst: excluded.size > 0,
       maxBytes: request.kind === 'manifest' ? maxManifestBytes : Number.MAX_SAFE_INTEGER,
@@ -258,30 +273,6 @@ export class Fetcher implements ContentSource {
     const { swarm, access } = this.#options
     for await (const peer of swarm.providers(request.digest, signal)) {
       if (!excluded.has(peer)) yield peerSource(swarm, access, request, peer)
-    }
-  }
-
-  /** HEAD of what is not held: upstream knows best and needs to move nothing; peers when it can't be asked. */
-  async #statElsewhere(request: ContentRequest): Promise<ContentInfo> {
-    const { upstream, swarm, access, rules } = this.#options
-    const repository = repositoryText(request.repository)
-    const patience = patienceWith(upstream, request.repository.registry, this.#options.patience)
-    try {
-      const found = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
-      return { ...found, origin: 'upstream' }
-    } catch (error) {
-      const mayAskPeers = rules.mayShare(repository) && !rules.mustAsk(repository)
-      if (!isOffline(error) || !mayAskPeers) throw this.#explain(error, request)
-      const signal = AbortSignal.any([request.signal, AbortSignal.timeout(statLookupLimit)])
-      for await (const peer of swarm.providers(request.digest, signal)) {
-        if (signal.aborted) break
-        const found = await swarm.stat(peer, request.digest, signal).catch(() => undefined)
-        if (found === undefined) continue
-        const isKnown = found.repositories.includes(repository)
-        const granted = found.access === 'public' ? 'public' : await access.check(request, isKnown)
-        if (granted !== undefined) return { ...found, origin: 'peer' }
-      }
-      throw this.#explain(error, request)
     }
   }
 

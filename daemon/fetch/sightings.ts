@@ -55,6 +55,7 @@ export class Sightings {
     const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(questionLimit)])
     try {
       const granted = await access.confirm({ ...request, signal })
+      if (granted === 'foreign') return
       await store.addFacts(request.digest, { mediaType: undefined, public: granted === 'public', repository })
     } catch {
       // It stays unshared; the next request asks again.

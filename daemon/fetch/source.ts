@@ -24,7 +24,24 @@ export interface SourceBody {
   readonly body: AsyncIterable<Uint8Array>
 }
 
-export function upstreamSource(upstream: Upstream, access: AccessControl, request: ContentRequest): BlobSource {
+/**
+ * Content that upstream has sent us to another registry for, which gave it for what it knows the node by. It is the asker's in
+ * this very request, and nobody else's: it is not kept.
+ */
+export class ForeignContent extends Error {
+  constructor(registry: string) {
+    super(`another registry than ${registry} gave it, for credentials of its own`)
+    this.name = 'ForeignContent'
+  }
+}
+
+/** @param mayBeForeign whether the content is for the asker alone, and kept nowhere */
+export function upstreamSource(
+  upstream: Upstream,
+  access: AccessControl,
+  request: ContentRequest,
+  mayBeForeign: boolean,
+): BlobSource {
   const { kind, digest, repository, authorization } = request
   return {
     origin: 'upstream',
@@ -32,6 +49,7 @@ export function upstreamSource(upstream: Upstream, access: AccessControl, reques
     open: async (offset, signal) => {
       const opened = await upstream.open({ kind, digest, repository, authorization, offset, signal })
       const granted = await access.accepted({ ...request, signal }, opened.access)
+      if (granted === 'foreign' && !mayBeForeign) throw new ForeignContent(repository.registry)
       const body = withoutFirst(offset - opened.start, opened.body)
       return { ...opened, body, public: granted === 'public' }
     },
@@ -53,7 +71,7 @@ export function peerSource(
       if (opened.access === 'public') return { ...opened, public: true }
       const repository = repositoryText(request.repository)
       const granted = await access.check({ ...request, signal }, opened.repositories.includes(repository))
-      if (granted === undefined) {
+      if (granted === undefined || granted === 'foreign') {
         throw new PeerError('absent', peer, `upstream did not confirm that ${repository} may be read`)
       }
       return { ...opened, public: granted === 'public' }

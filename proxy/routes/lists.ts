@@ -26,9 +26,17 @@ export function referrersRoute({ lists, registries }: ListRouteOptions) {
 }
 
 /** The query as it came, but for the parameter that is the mirror's own: a cursor is what upstream takes for one. */
-function queryOf({ querystring }: Pick<RegistryContext, 'querystring'>): string {
-  const parts = querystring.split('&').filter((part) => part !== '' && !/^ns(?:=|$)/.test(part))
+function queryOf({ querystring }: { readonly querystring: string }): string {
+  const parts = querystring.split('&').filter((part) => part !== '' && !/^ns(?:=|$)/i.test(decodedName(part)))
   return parts.join('&')
+}
+
+function decodedName(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
 }
 
 async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequest): Promise<void> {
@@ -49,7 +57,9 @@ async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequ
 function nextPage(link: string | undefined, ctx: Pick<RegistryContext, 'path' | 'query'>): string | undefined {
   const target = /<([^>]{1,4096})>\s*;[^,]*rel="?next"?/i.exec(link ?? '')?.[1]
   if (target === undefined || !/^[!-~]+$/.test(target)) return undefined
-  const query = /\?([^#]*)/.exec(target)?.[1] ?? ''
+  const query = queryOf({ querystring: /\?([^#]*)/.exec(target)?.[1] ?? '' })
+  // Without a cursor it would be this very page again.
+  if (query === '') return undefined
   const namespace = typeof ctx.query.ns === 'string' ? `ns=${encodeURIComponent(ctx.query.ns)}` : ''
   const parts = [query, namespace].filter((part) => part !== '')
   return `<${ctx.path}?${parts.join('&')}>; rel="next"`

@@ -64,7 +64,8 @@ async function open(
   try {
     return { opened: await content.open(contentRequest(target, digest)), digest }
   } catch (error) {
-    const mayBeWrong = confirmedAt === undefined && error instanceof OciError && unavailable.has(error.status)
+    const isMissing = error instanceof OciError && unavailable.has(error.status) && error.cause !== undefined
+    const mayBeWrong = confirmedAt === undefined && isMissing
     if (!mayBeWrong || isDigest(target.reference) || target.signal.aborted) throw error
     const again = await resolve(tags, target, digest).catch(() => resolved)
     if (again.digest === digest) throw error

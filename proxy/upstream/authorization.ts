@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
+import { isTransient } from './answers.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import type { CredentialStore } from './credentials.ts'
 import { type Credentials, passwordFrom } from './docker-config.ts'
-import { abortedError } from './errors.ts'
+import { abortedError, noAnswerError, TransientError } from './errors.ts'
 import { discard, exchange } from './exchange.ts'
 import type { Host } from './host.ts'
 import { Recent } from './recent.ts'
@@ -17,7 +18,7 @@ export type Requestor =
   | { readonly kind: 'anonymous'; readonly key: string }
   | { readonly kind: 'client'; readonly key: string; readonly credentials: Credentials }
   /** A client that brought its own token (or a scheme that only it knows), which is sent as it is. */
-  | { readonly kind: 'token'; readonly grant: Grant }
+  | { readonly kind: 'token'; readonly key: string; readonly grant: Grant }
 
 /** An `Authorization` that a registry is expected to take for one repository. */
 export interface Grant {
@@ -66,7 +67,7 @@ export class Authorizer {
   readonly #grants = new Map<string, Grant>()
   readonly #flights = new Map<string, Promise<Grant>>()
   readonly #inVain: Recent
-  readonly #challenges = new Map<string, { readonly challenge: string | undefined; readonly until: number }>()
+  readonly #challenges: Recent<string>
 
   /**
    * @param headers go with requests for tokens
@@ -85,6 +86,7 @@ export class Authorizer {
     this.#logger = logger
     this.#signal = signal
     this.#inVain = new Recent(inVainLifetime, maxGrants, now)
+    this.#challenges = new Recent(challengeLifetime, maxChallenges, now)
   }
 
   /** @param authorization a client's header, if it sent one */
@@ -95,10 +97,9 @@ export class Authorizer {
     if (anonymous) return { kind: 'anonymous', key: 'anonymous' }
     if (authorization === undefined) return { kind: 'node', key: `node ${await this.#credentials.version()}` }
     const credentials = passwordOfBasic(authorization)
-    if (credentials === undefined) {
-      return { kind: 'token', grant: { authorization, credentialed: true, expiresAt: Number.POSITIVE_INFINITY } }
-    }
-    return { kind: 'client', key: createHash('sha256').update(authorization).digest('hex'), credentials }
+    const key = createHash('sha256').update(authorization).digest('hex')
+    if (credentials !== undefined) return { kind: 'client', key, credentials }
+    return { kind: 'token', key, grant: { authorization, credentialed: true, expiresAt: Number.POSITIVE_INFINITY } }
   }
 
   /** What to send with a request from the start. */
@@ -134,30 +135,34 @@ export class Authorizer {
 
   /** Whether credentials may be tried after a refusal that may have another reason; not where that was in vain a moment ago. */
   mayTryAgain(host: Host, requestor: Requestor): boolean {
-    return requestor.kind !== 'token' && !this.#inVain.has(grantKey(host, requestor))
+    return !this.#inVain.has(grantKey(host, requestor))
   }
 
   triedInVain(host: Host, requestor: Requestor): void {
-    if (requestor.kind !== 'token') this.#inVain.add(grantKey(host, requestor))
+    this.#inVain.set(grantKey(host, requestor), true)
   }
 
-  /** How a host that refuses without a challenge asks for credentials: as at the root of its API (distribution-spec 1.1, end-1). */
+  /**
+   * How a host that refuses without a challenge asks for credentials: as at the root of its API (distribution-spec 1.1, end-1).
+   * @throws {TransientError} where it does not say
+   */
   async challengeOf(host: Host, signal: AbortSignal): Promise<string> {
-    const kept = this.#challenges.get(host.name)
-    if (kept !== undefined && kept.until > this.#now()) return kept.challenge ?? basicChallenge
     const { pingUrl: url } = host
+    const kept = this.#challenges.get(url.href)
+    if (kept !== undefined) return kept
     const { responseTimeout, idleTimeout } = host.via
     const request = { method: 'GET', url, headers: this.#headers, responseTimeout, idleTimeout, signal } as const
-    const response = await exchange(host.dispatcherFor(url), request).catch(() => undefined)
-    if (signal.aborted) throw abortedError(signal)
-    const header = response?.status === 401 ? response.headers.get('www-authenticate') : undefined
-    if (response !== undefined) await discard(response)
-    const challenge = this.canAnswer(header) ? header : undefined
-    this.#challenges.delete(host.name)
-    this.#challenges.set(host.name, { challenge, until: this.#now() + challengeLifetime })
-    const [oldest] = this.#challenges.keys()
-    if (this.#challenges.size > maxChallenges && oldest !== undefined) this.#challenges.delete(oldest)
-    return challenge ?? basicChallenge
+    const response = await exchange(host.dispatcherFor(url), request).catch((error: unknown) => {
+      throw signal.aborted ? abortedError(signal) : noAnswerError(error, host.name)
+    })
+    const header = response.status === 401 ? response.headers.get('www-authenticate') : undefined
+    await discard(response)
+    if (isTransient(response.status)) {
+      throw new TransientError('broken', `${host.name} does not say how it asks for credentials (${response.status})`)
+    }
+    const challenge = header ?? basicChallenge
+    this.#challenges.set(url.href, challenge)
+    return challenge
   }
 
   /**
@@ -245,7 +250,8 @@ export class Authorizer {
     rejected,
   }: Pick<ChallengedRequest, 'host' | 'requestor' | 'rejected'>): Promise<Credentials | undefined> {
     if (requestor.kind === 'client') return host.isElsewhere ? undefined : requestor.credentials
-    return requestor.kind === 'node' ? await this.#credentials.find(host, rejected !== undefined) : undefined
+    if (requestor.kind !== 'node' || !host.isProven) return undefined
+    return await this.#credentials.find(host, rejected !== undefined)
   }
 
   #keep(key: string, grant: Grant): Grant {
@@ -257,7 +263,7 @@ export class Authorizer {
 }
 
 function grantKey(host: Host, requestor: { readonly key: string }): string {
-  return `${host.name} ${host.repository} ${requestor.key}`
+  return `${host.name} ${host.endpoint.origin} ${host.repository} ${requestor.key}`
 }
 
 /** The error where a host does not take the password that it has asked for. */

@@ -49,11 +49,15 @@ export class Breaker {
     if (this.#answeredAt < began) this.#openUntil = this.#now() + this.#offlineFor
   }
 
-  /** A request got no answer in its time. @param began when it was first tried, in ms */
-  hung(began: number): void {
-    // It has taken the request, so it is there.
-    this.#openUntil = undefined
-    if (this.#answeredAt < began) this.#silentUntil = this.#now() + silenceLasts
+  /**
+   * A request got no answer in its time.
+   * @param began when it was first tried, in ms
+   * @param hasTaken whether the registry has taken the request, so that it is there
+   */
+  hung(began: number, hasTaken: boolean): void {
+    if (hasTaken) this.#openUntil = undefined
+    // Those who wait less for it now don't make it more silent.
+    if (this.#answeredAt < began && !this.isSilent) this.#silentUntil = this.#now() + silenceLasts
   }
 
   /** Whether the registry takes requests and answers none. */

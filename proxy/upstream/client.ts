@@ -8,8 +8,9 @@ import { contentType, statusError } from './answers.ts'
 import { Authorizer } from './authorization.ts'
 import { type ContentContext, type ContentRequest, openContent, readContent } from './content.ts'
 import { CredentialStore } from './credentials.ts'
-import { codingsOf, decoded } from './encoding.ts'
+import { decoded } from './encoding.ts'
 import { abortedError, reasonOf } from './errors.ts'
+import { codingsIn } from './examine.ts'
 import { readAll } from './exchange.ts'
 import { Inquiry } from './inquiry.ts'
 import { Registries } from './registries.ts'
@@ -131,7 +132,7 @@ class RegistryClient implements Upstream {
     if (status !== 404 && (status < 200 || status > 299)) {
       throw await statusError(response, registry.name, what, this.#context.timing.now())
     }
-    const codings = codingsOf(response.headers)
+    const codings = codingsIn(response.headers, registry)
     const bytes = codings.length > 0 ? decoded(response.body, codings) : response.body
     const body = await readAll(bytes, maxListBytes).catch((error: unknown) => {
       if (signal.aborted) throw abortedError(signal)

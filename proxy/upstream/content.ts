@@ -2,7 +2,7 @@ import { maxManifestBytes, tooLongText } from '../oci/manifest.ts'
 import { type ByteRange, parseContentRange } from '../oci/range.ts'
 import { contentLength, isWhole, statusError } from './answers.ts'
 import { withoutFirst } from './bytes.ts'
-import { codingsOf, decoded, hashed, isDecodingError } from './encoding.ts'
+import { decodedOrTold } from './encoding.ts'
 import { abortedError, reasonOf, TransientError } from './errors.ts'
 import { codingsIn, examined } from './examine.ts'
 import type { UpstreamLogger } from './registry.ts'
@@ -109,7 +109,7 @@ async function openPart(
     return { response, start: 0, size }
   }
   if (status === 206) {
-    const range = usableRange(response, start)
+    const range = usableRange(response, request, start)
     if (range !== undefined) {
       checkSize(request, response, range.size, start)
       return { response, start, size: range.size }
@@ -129,10 +129,11 @@ async function openPart(
 /** What a 206 holds, if that can be told and begins where it is to begin. */
 function usableRange(
   { headers }: RegistryResponse,
+  { registry }: ContentRequest,
   start: number,
 ): (ByteRange & { readonly size?: number }) | undefined {
   const range = parseContentRange(headers.get('content-range'))
-  if (range?.start !== start || codingsOf(headers).length > 0) return undefined
+  if (range?.start !== start || codingsIn(headers, registry).length > 0) return undefined
   const length = contentLength(headers)
   return length === undefined || length === range.end + 1 - range.start ? range : undefined
 }
@@ -165,11 +166,10 @@ function bytesOf(
   context: ContentContext,
   request: ContentRequest,
 ): AsyncIterable<Uint8Array> {
-  const codings = codingsIn(response.headers, request.registry)
+  const { registry, digest } = request
+  const codings = codingsIn(response.headers, registry)
   if (codings.length === 0) return response.body
-  const body = decoded(response.body, codings)
-  const { digest } = request
-  return start > 0 || digest === undefined ? body : hashed(body, digest, () => mislabelled(context, request))
+  return decodedOrTold(response.body, codings, start === 0 ? digest : undefined, () => mislabelled(context, request))
 }
 
 function mislabelled({ logger }: ContentContext, { registry, what }: ContentRequest): void {
@@ -215,7 +215,6 @@ export async function* readContent(
       if (signal.aborted) throw abortedError(signal)
       if (error instanceof UpstreamError) throw error
       if (isAtEnd()) return
-      if (isDecodingError(error)) mislabelled(context, request)
       failure = error
     }
     failures = position - began >= progressBytes ? 1 : failures + 1

@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
+import { Gate } from '../gate.ts'
 import { canonicalRegistry } from '../oci/name.ts'
 import { askCredentialHelper } from './credential-helper.ts'
 import {
@@ -17,6 +18,9 @@ const helperAnswerLifetime = 300_000
 /** Hosts whose answers of helpers are kept; the oldest are forgotten. Clients may name hosts without end. */
 const maxAnswers = 1_000
 
+/** Helpers that run at the same time: clients can name many registries. */
+const maxHelpers = 8
+
 const maxConfigBytes = 1024 * 1024
 
 interface HelperAnswer {
@@ -30,6 +34,7 @@ export class CredentialStore {
   readonly #logger: UpstreamLogger
   readonly #now: () => number
   readonly #signal: AbortSignal
+  readonly #helpers = new Gate(maxHelpers)
   readonly #answers = new Map<string, HelperAnswer>()
   #config: DockerConfig = emptyDockerConfig
   #stamp = ''
@@ -76,21 +81,28 @@ export class CredentialStore {
   #ask(helper: string, host: string, fresh: boolean): Promise<Credentials | undefined> {
     const known = this.#answers.get(host)
     if (known !== undefined && !fresh && this.#now() < known.until) return known.credentials
-    const credentials = askCredentialHelper(helper, serverUrlOf(host), { signal: this.#signal }).catch(
-      (error: Error) => {
-        // As nodes often run without the keychain of the person whose config file it is, this is not fatal.
-        this.#logger.warn(
-          { registry: host, reason: error.message },
-          'credential helper failed; going on without credentials',
-        )
-        return undefined
-      },
-    )
+    const credentials = this.#run(helper, host).catch((error: Error) => {
+      // As nodes often run without the keychain of the person whose config file it is, this is not fatal.
+      this.#logger.warn(
+        { registry: host, reason: error.message },
+        'credential helper failed; going on without credentials',
+      )
+      return undefined
+    })
     this.#answers.delete(host)
     this.#answers.set(host, { until: this.#now() + helperAnswerLifetime, credentials })
     const [oldest] = this.#answers.keys()
     if (this.#answers.size > maxAnswers && oldest !== undefined) this.#answers.delete(oldest)
     return credentials
+  }
+
+  async #run(helper: string, host: string): Promise<Credentials | undefined> {
+    const leave = await this.#helpers.enter(this.#signal)
+    try {
+      return await askCredentialHelper(helper, serverUrlOf(host), { signal: this.#signal })
+    } finally {
+      leave()
+    }
   }
 
   async #read(path: string, stamp: string): Promise<DockerConfig> {

@@ -43,23 +43,40 @@ export async function* decoded(
   }
 }
 
-/** Whether an error of a body is zlib's: the body is not what its `Content-Encoding` says. */
-export function isDecodingError(error: unknown): boolean {
-  // A body that was cut off is another matter: `Z_BUF_ERROR`.
-  return error instanceof Error && 'code' in error && /^(?:Z_DATA_|ERR__|ZSTD_)/.test(String(error.code))
+/**
+ * Undoes codings, and tells where the bytes show that they never were encoded: they can't be decoded from the first byte on, or
+ * have the digest as they are. A body that was damaged on its way shows neither.
+ * @param digest of the content, where the body is the whole of it
+ */
+export async function* decodedOrTold(
+  body: AsyncIterable<Uint8Array>,
+  codings: readonly string[],
+  digest: Digest | undefined,
+  onMislabelled: () => void,
+): AsyncGenerator<Uint8Array, void> {
+  const algorithm = digest === undefined ? undefined : algorithmOf(digest)
+  const hash = algorithm === undefined ? undefined : createDigestHash(algorithm)
+  const hashed = async function* () {
+    for await (const chunk of body) {
+      hash?.update(chunk)
+      yield chunk
+    }
+  }
+  let hasBegun = false
+  try {
+    for await (const chunk of decoded(hashed(), codings)) {
+      hasBegun = true
+      yield chunk
+    }
+  } catch (error) {
+    if (!hasBegun && isDecodingError(error)) onMislabelled()
+    throw error
+  }
+  if (algorithm !== undefined && hash !== undefined && finishDigest(algorithm, hash) === digest) onMislabelled()
 }
 
-/** Passes a whole body on, and tells at its end if its bytes don't have the digest. */
-export async function* hashed(
-  body: AsyncIterable<Uint8Array>,
-  digest: Digest,
-  onWrong: () => void,
-): AsyncGenerator<Uint8Array, void> {
-  const algorithm = algorithmOf(digest)
-  const hash = createDigestHash(algorithm)
-  for await (const chunk of body) {
-    hash.update(chunk)
-    yield chunk
-  }
-  if (finishDigest(algorithm, hash) !== digest) onWrong()
+/** Whether an error of a body is zlib's: the body is not what its `Content-Encoding` says. */
+function isDecodingError(error: unknown): boolean {
+  // A body that was cut off is another matter: `Z_BUF_ERROR`.
+  return error instanceof Error && 'code' in error && /^(?:Z_DATA_|ERR__|ZSTD_)/.test(String(error.code))
 }

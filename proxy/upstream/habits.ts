@@ -4,6 +4,9 @@ const lifetime = 3_600_000
 /** A failure that may pass says more when it comes again within this time, in ms. */
 const suspicionLasts = 600_000
 
+/** What happens again within this time, in ms, is the same moment's failure. */
+const momentLasts = 30_000
+
 /**
  * What a registry has shown that it does, each in a way that the same content could be had in another:
  * - `no-ranges`: it refuses a range, or answers with another one, of content that it gives whole
@@ -17,7 +20,7 @@ export type Habit = 'no-ranges' | 'wrong-heads' | 'hides' | 'mislabels'
 export class Habits {
   readonly #now: () => number
   readonly #until = new Map<Habit, number>()
-  readonly #suspectedUntil = new Map<Habit, number>()
+  readonly #suspectedAt = new Map<Habit, number>()
 
   constructor(now: () => number) {
     this.#now = now
@@ -30,9 +33,10 @@ export class Habits {
   /** Something happened that a moment's failure explains as well: it is learned the second time. @returns whether it is news */
   suspect(habit: Habit): boolean {
     const now = this.#now()
-    const isSuspected = (this.#suspectedUntil.get(habit) ?? Number.NEGATIVE_INFINITY) > now
-    this.#suspectedUntil.set(habit, now + suspicionLasts)
-    return isSuspected && this.learn(habit)
+    const age = now - (this.#suspectedAt.get(habit) ?? Number.NEGATIVE_INFINITY)
+    if (age < momentLasts) return false
+    this.#suspectedAt.set(habit, now)
+    return age < suspicionLasts && this.learn(habit)
   }
 
   /** @returns whether it is news */

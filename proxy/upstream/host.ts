@@ -20,6 +20,8 @@ export interface Host {
   readonly repository: string
   /** Whether anything secret may go there. */
   readonly isTrusted: boolean
+  /** Whether it is known to be the host of that name, so that what the node has for that name may go there. */
+  readonly isProven: boolean
   /** Whether what it gives is not everybody's, as it is shown a client certificate. */
   readonly isPrivate: boolean
   /** What sends requests to it, and to the token service that it names. */
@@ -47,6 +49,7 @@ export function hostAt(place: Place): Host {
     isElsewhere: false,
     repository: registry.repositoryAt(repository.name),
     isTrusted: true,
+    isProven: true,
     isPrivate: registry.isPrivate,
     dispatcherFor: (target) => registry.dispatcherFor(target),
     via: registry,
@@ -54,7 +57,7 @@ export function hostAt(place: Place): Host {
 }
 
 function elsewhere({ url, registry, repository, registryAt }: Place): Host {
-  // A registry that nobody configured does not lead to one that somebody did.
+  // A registry that nobody configured leads to none that somebody did, nor to what Docker's file has.
   const known = registry.isPublicOnly ? undefined : registryAt(url.origin)
   const { protocol } = registry.endpoint
   // A host that sends us back to the registry does not decide what our credentials there are used for.
@@ -71,6 +74,7 @@ function elsewhere({ url, registry, repository, registryAt }: Place): Host {
     isElsewhere: true,
     repository: /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(url.pathname)?.[1] ?? repository.name,
     isTrusted,
+    isProven: known !== undefined || (url.protocol === 'https:' && !registry.isInsecure && !registry.isPublicOnly),
     isPrivate: registry.isPrivate || known?.isPrivate === true,
     dispatcherFor: (target) => (known ?? registry).dispatcherFor(target, known === undefined || !isTrusted),
     via: registry,

@@ -1,11 +1,12 @@
+import { Gate } from '../gate.ts'
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
 import { isManifestMediaType, manifestMediaType } from '../oci/manifest.ts'
 import { contentLength, contentType, isWhole, statusError } from './answers.ts'
 import { type ContentContext, type ContentRequest, openContent, readContent, tooLong } from './content.ts'
-import { codingsOf } from './encoding.ts'
-import { TransientError } from './errors.ts'
-import { digestHeader } from './examine.ts'
+import { abortedError, TransientError } from './errors.ts'
+import { codingsIn, digestHeader } from './examine.ts'
 import { type HttpHeaders, readAll } from './exchange.ts'
+import type { Habits } from './habits.ts'
 import { Recent } from './recent.ts'
 import type { RegistryResponse } from './request.ts'
 import { isRefusedElsewhere } from './send.ts'
@@ -13,6 +14,9 @@ import { type UpstreamDescriptor, UpstreamError } from './types.ts'
 
 /** A no to HEAD is believed in a repository for this time, in ms, after GET has said the same. */
 const noLifetime = 60_000
+
+/** Manifests that are read whole at the same time, to see what they are: at most 16 MiB each. */
+const maxReadings = 16
 
 /** Repositories of which that is remembered. */
 const maxNoes = 1_000
@@ -22,6 +26,7 @@ export class Inquiry {
   readonly #context: ContentContext
   /** Where GET has confirmed HEAD's no. */
   readonly #noes: Recent
+  readonly #reading = new Gate(maxReadings)
 
   constructor(context: ContentContext) {
     this.#context = context
@@ -33,7 +38,7 @@ export class Inquiry {
     if (doubted !== undefined) return this.#readDoubted(content, doubted)
     return this.#ask(
       content,
-      (head) => manifestIn(head, content.digest),
+      (head) => manifestIn(head, content),
       () => this.#readManifest(content),
     )
   }
@@ -41,7 +46,7 @@ export class Inquiry {
   blob(content: ContentRequest & { readonly digest: Digest }): Promise<UpstreamDescriptor> {
     const { digest } = content
     const byHead = ({ headers, access }: RegistryResponse) => {
-      const size = sizeIn(headers)
+      const size = sizeIn(headers, content)
       return size === undefined ? undefined : { digest, mediaType: contentType(headers), size, access }
     }
     return this.#ask(content, byHead, async () => {
@@ -62,7 +67,7 @@ export class Inquiry {
   ): Promise<UpstreamDescriptor> {
     const { registry, repository, requestor } = content
     if (registry.habits.has('wrong-heads')) return byGet()
-    const key = `${registry.name} ${repository.name} ${requestor.kind === 'token' ? 'token' : requestor.key}`
+    const key = `${registry.name} ${repository.name} ${requestor.key}`
     let no: UpstreamError | undefined
     const head = await this.#head(content).catch((error: unknown) => {
       if (!isNoOfHead(error) || this.#noes.has(key)) throw error
@@ -73,7 +78,7 @@ export class Inquiry {
     if (told !== undefined) return told
     try {
       const found = await byGet()
-      if (no !== undefined && registry.habits.learn('wrong-heads')) {
+      if (no !== undefined && isNewsOf(no, registry.habits)) {
         const reason = no.message
         this.#context.logger.warn(
           { registry: registry.name, reason },
@@ -82,7 +87,7 @@ export class Inquiry {
       }
       return found
     } catch (error) {
-      if (error instanceof UpstreamError && error.code === no?.code) this.#noes.add(key)
+      if (error instanceof UpstreamError && error.code === no?.code) this.#noes.set(key, true)
       throw error
     }
   }
@@ -127,6 +132,17 @@ export class Inquiry {
   }
 
   async #manifestBytes(content: ContentRequest) {
+    const leave = await this.#reading.enter(content.signal).catch(() => {
+      throw abortedError(content.signal)
+    })
+    try {
+      return await this.#readBytes(content)
+    } finally {
+      leave()
+    }
+  }
+
+  async #readBytes(content: ContentRequest) {
     const opened = await openContent(this.#context, content, 0)
     const { headers, access } = opened.response
     const bytes = await readAll(readContent(this.#context, content, opened, 0), content.limit)
@@ -145,9 +161,9 @@ export class Inquiry {
 }
 
 /** What HEAD says of a manifest; undefined where it leaves out what counts. */
-function manifestIn({ headers, access }: RegistryResponse, known: Digest | undefined): UpstreamDescriptor | undefined {
-  const digest = known ?? digestHeader(headers)
-  const size = sizeIn(headers)
+function manifestIn({ headers, access }: RegistryResponse, content: ContentRequest): UpstreamDescriptor | undefined {
+  const digest = content.digest ?? digestHeader(headers)
+  const size = sizeIn(headers, content)
   // No manifest is empty: a proxy that answers HEAD by itself says so.
   if (digest === undefined || size === undefined || size === 0) return undefined
   const type = contentType(headers)
@@ -155,8 +171,8 @@ function manifestIn({ headers, access }: RegistryResponse, known: Digest | undef
 }
 
 /** The content's size, where `Content-Length` is not that of something encoded. */
-function sizeIn(headers: HttpHeaders): number | undefined {
-  return codingsOf(headers).length > 0 ? undefined : contentLength(headers)
+function sizeIn(headers: HttpHeaders, { registry }: ContentRequest): number | undefined {
+  return codingsIn(headers, registry).length > 0 ? undefined : contentLength(headers)
 }
 
 /** Whether an error of HEAD may be no answer to GET. Whoever can't be reached, or wants to be left alone, is not asked again. */
@@ -164,4 +180,9 @@ function isNoOfHead(error: unknown): error is UpstreamError {
   if (!(error instanceof UpstreamError)) return false
   if (error.code === 'unreachable') return error instanceof TransientError && error.silence !== undefined
   return ['broken', 'denied', 'not-found', 'unauthorized'].includes(error.code)
+}
+
+/** Notes that GET gave what HEAD denied. A failure that may pass has to come twice. */
+function isNewsOf(no: UpstreamError, habits: Habits): boolean {
+  return no instanceof TransientError ? habits.suspect('wrong-heads') : habits.learn('wrong-heads')
 }

@@ -78,7 +78,10 @@ export class Login {
       await discard(first)
       return second
     } catch (error) {
-      if (!(error instanceof UpstreamError) || (error.code !== 'unauthorized' && error.code !== 'refused')) throw error
+      if (!(error instanceof UpstreamError) || (error.code !== 'unauthorized' && error.code !== 'refused')) {
+        first.body.cancel()
+        throw error
+      }
       const { via, name } = asking.host
       this.#logger.debug(
         { registry: via.name, host: name, reason: error.message },
@@ -90,37 +93,17 @@ export class Login {
 
   /** A refusal without a challenge: the grant that was sent may be stale, and the anonymous may be told less than the truth. */
   async #askedAgain(asking: Asking, first: RegistryResponse, known: Grant | undefined): Promise<RegistryResponse> {
-    const { host, requestor, contact } = asking
+    const { host, requestor } = asking
     const { status } = first
     const { habits } = host.via
-    const isHidden = status === 403 || status === 404
     const isStale = known !== undefined && requestor.kind !== 'token' && (status !== 404 || habits.has('hides'))
-    const isAnonymous = known === undefined && isHidden
-    if (status !== 401 && ((!isStale && !isAnonymous) || !this.#authorizer.mayTryAgain(host, requestor))) return first
-    let last = first
-    const next = async (asked: Promise<RegistryResponse>) => {
-      const answer = await asked
-      await discard(last)
-      last = answer
-    }
-    if (isStale) {
-      this.#authorizer.forget(host, requestor, known)
-      await next(contact(undefined).then((response) => told(host, response, undefined)))
-    }
-    if (refusals.has(last.status)) {
-      const challenge = await this.#challengeFor(asking, last)
-      // After a 401 it is an error that it can't be answered; another status is an answer by itself.
-      if (challenge !== undefined || last.status === 401) {
-        try {
-          await next(this.#answered(asking, challenge, known))
-        } catch (error) {
-          const isAnswer = error instanceof UpstreamError && ['unauthorized', 'refused', 'denied'].includes(error.code)
-          if (!isAnswer || last.status === 401) throw error
-        }
-      }
-    }
+    const isAnonymous = known === undefined && status !== 400
+    if (!isStale && !isAnonymous) return first
+    if (status !== 401 && !this.#authorizer.mayTryAgain(host, requestor)) return first
+    const anew = isStale ? await this.#askedAnonymously(asking, first, known) : first
+    const last = refusals.has(anew.status) ? await this.#proven(asking, anew, known) : anew
     if (refusals.has(last.status)) this.#authorizer.triedInVain(host, requestor)
-    else if (isAnonymous && habits.learn('hides')) {
+    else if (isAnonymous && status !== 401 && habits.learn('hides')) {
       this.#logger.debug(
         { registry: host.name, status },
         'a registry hides from the anonymous what it gives for credentials',
@@ -129,10 +112,35 @@ export class Login {
     return last
   }
 
+  async #askedAnonymously(asking: Asking, refused: RegistryResponse, stale: Grant): Promise<RegistryResponse> {
+    const { host, requestor, contact } = asking
+    this.#authorizer.forget(host, requestor, stale)
+    await discard(refused)
+    return told(host, await contact(undefined), undefined)
+  }
+
+  /** @returns the answer to who has proven who it is; `refused` where there is nothing to prove, or that is refused as well */
+  async #proven(asking: Asking, refused: RegistryResponse, rejected: Grant | undefined): Promise<RegistryResponse> {
+    try {
+      const challenge = await this.#challengeFor(asking, refused)
+      // After a 401 it is an error that there is nothing to prove; another status is an answer by itself.
+      if (challenge === undefined && refused.status !== 401) return refused
+      const answer = await this.#answered(asking, challenge, rejected)
+      await discard(refused)
+      return answer
+    } catch (error) {
+      const isAnswer = error instanceof UpstreamError && ['unauthorized', 'refused', 'denied'].includes(error.code)
+      if (isAnswer && refused.status !== 401) return refused
+      refused.body.cancel()
+      throw error
+    }
+  }
+
   /** What to answer a refusal with; undefined where there is nothing to prove. */
   async #challengeFor({ host, requestor, signal }: Asking, refused: RegistryResponse): Promise<string | undefined> {
     const own = challengeOf(refused)
-    if (this.#authorizer.canAnswer(own)) return own
+    // One that can't be answered is the client's to answer.
+    if (own !== undefined) return own
     if (refused.status !== 401 && !(await this.#authorizer.hasCredentials(host, requestor))) return undefined
     return this.#authorizer.challengeOf(host, signal)
   }
@@ -143,6 +151,8 @@ function challengeOf({ headers }: HttpResponse): string | undefined {
 }
 
 function told({ isElsewhere, isPrivate }: Host, response: HttpResponse, grant: Grant | undefined): RegistryResponse {
-  const access = grant?.credentialed === true || isPrivate ? 'private' : 'public'
+  const isSecret = grant?.credentialed === true || isPrivate
+  const notPublic = isElsewhere ? 'foreign' : 'private'
+  const access = isSecret ? notPublic : 'public'
   return { ...response, access, elsewhere: isElsewhere }
 }

@@ -1,9 +1,14 @@
-/** Remembers keys for some time: at most so many, of which the oldest are forgotten first. */
-export class Recent {
+interface Kept<V> {
+  readonly value: V
+  readonly until: number
+}
+
+/** Remembers values by key for some time: at most so many, of which the oldest are forgotten first. */
+export class Recent<V = true> {
   readonly #lifetime: number
   readonly #limit: number
   readonly #now: () => number
-  readonly #until = new Map<string, number>()
+  readonly #kept = new Map<string, Kept<V>>()
 
   /** @param lifetime ms */
   constructor(lifetime: number, limit: number, now: () => number) {
@@ -13,13 +18,18 @@ export class Recent {
   }
 
   has(key: string): boolean {
-    return (this.#until.get(key) ?? Number.NEGATIVE_INFINITY) > this.#now()
+    return this.get(key) !== undefined
   }
 
-  add(key: string): void {
-    this.#until.delete(key)
-    this.#until.set(key, this.#now() + this.#lifetime)
-    const [oldest] = this.#until.keys()
-    if (this.#until.size > this.#limit && oldest !== undefined) this.#until.delete(oldest)
+  get(key: string): V | undefined {
+    const kept = this.#kept.get(key)
+    return kept !== undefined && kept.until > this.#now() ? kept.value : undefined
+  }
+
+  set(key: string, value: V): void {
+    this.#kept.delete(key)
+    this.#kept.set(key, { value, until: this.#now() + this.#lifetime })
+    const [oldest] = this.#kept.keys()
+    if (this.#kept.size > this.#limit && oldest !== undefined) this.#kept.delete(oldest)
   }
 }

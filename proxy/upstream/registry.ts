@@ -40,6 +40,8 @@ export interface Registry {
   readonly insecureRedirects: boolean
   /** Whether it is shown a client certificate: what it gives for that is private, and nobody asks it anonymously. */
   readonly isPrivate: boolean
+  /** Whether any certificate is taken, of itself and of the hosts that it names. */
+  readonly isInsecure: boolean
   /** Whether nobody has configured it: it, and what it names, may only be a public host. */
   readonly isPublicOnly: boolean
   /** The configured ones. */
@@ -120,6 +122,7 @@ export function createRegistry(
     authRealms: config.authRealms,
     insecureRedirects: config.insecureRedirects,
     isPrivate: files.clientCertificate !== undefined,
+    isInsecure: config.insecure,
     isPublicOnly: publicOnly,
     credentials: username === undefined ? undefined : { kind: 'password', username, password: password ?? '' },
     breaker: new Breaker(settings.offlineFor, now),

@@ -56,7 +56,7 @@ export class Sender {
       throw new UpstreamError('unauthorized', `${registry.name} is asked with its client certificate only`)
     }
     // Limits are per account or per address: one client's is not another one's.
-    const limited = `${registry.name} ${requestor.kind === 'token' ? requestor.grant.authorization : requestor.key}`
+    const limited = `${registry.name} ${requestor.key}`
     const pause = this.#pauses.left(limited)
     if (pause > 0) {
       const message = `${registry.name} limits the rate of requests and wants to be left alone for ${Math.ceil(pause / 1000)} s`
@@ -76,8 +76,11 @@ export class Sender {
     try {
       return await retry({ attempts, timing, signal }, () => this.#attempt(request))
     } catch (error) {
-      if (error instanceof UpstreamError && isSilence(error)) breaker.hung(began)
-      else if (error instanceof UpstreamError && (isAway(error) || (isUnreachable(error) && !isTentative))) {
+      if (error instanceof UpstreamError && isSilence(error)) breaker.hung(began, error instanceof TransientError)
+      else if (
+        error instanceof UpstreamError &&
+        (isAway(error) || (isUnreachable(error) && (!isTentative || admission === 'probe')))
+      ) {
         breaker.failed(began)
       }
       if (error instanceof TransientError && error.code === 'rate-limited' && error.retryAfter !== undefined) {
@@ -214,7 +217,10 @@ function redirectTarget({ registry, digest, what }: RegistryRequest, from: URL, 
     target.port === ''
   ) {
     // A registry behind a proxy that ends TLS does not know how it is reached.
-    return new URL(`${target.pathname}${target.search}`, endpoint)
+    const same = new URL(endpoint)
+    same.pathname = target.pathname
+    same.search = target.search
+    return same
   }
   const isAllowed = registry.insecureRedirects && digest !== undefined
   if (target.protocol === 'http:' && endpoint.protocol === 'https:' && !isAllowed) {

@@ -15,8 +15,11 @@ export interface UpstreamRequest {
   readonly signal: AbortSignal
 }
 
-/** Whether upstream gave content to anybody (`public`) or only for credentials. */
-export type Access = 'public' | 'private'
+/**
+ * Whether upstream gave content to anybody (`public`) or only for credentials (`private`); `foreign` where another registry gave
+ * it for what it knows the node by, because the one that was asked sent us there. That says nothing of who may read here.
+ */
+export type Access = 'public' | 'private' | 'foreign'
 
 export interface UpstreamDescriptor {
   readonly digest: Digest

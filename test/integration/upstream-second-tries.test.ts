@@ -58,8 +58,13 @@ test('ranges that a registry refuses are not asked for again', async () => {
 test('a range that fails in a way that may pass is asked for again, until it has failed twice', async () => {
   await using fake = await fakeWithImage()
   fake.inject('/blobs/', faults.oddRange(faults.status(503)))
-  await using client = new TestClient(fake, { upstream: { attempts: 4 } })
-  for (let pull = 0; pull < 3; pull++) await client.pull(digest, { offset: 100 })
+  let now = Date.now()
+  const timing = { now: () => now, random: () => 0, sleep: () => Promise.resolve() }
+  await using client = new TestClient(fake, { timing, upstream: { attempts: 4 } })
+  for (let pull = 0; pull < 3; pull++) {
+    await client.pull(digest, { offset: 100 })
+    now += 60_000
+  }
   const first = ['GET blobs range', 'GET blobs range', 'GET blobs']
   expect(asked(fake)).toEqual([...first, ...first, 'GET blobs'])
 })
@@ -175,4 +180,56 @@ test('a page for people in place of a range is not taken for the content', async
   fake.inject('/blobs/', faults.oddRange(faults.html()))
   await using client = new TestClient(fake)
   expect((await client.pull(digest, { offset: 10 })).equals(bytes.subarray(10))).toBe(true)
+})
+
+test.each([
+  ['503 twice', faults.status(503), 2],
+  ['no answer once', faults.hang(), 2],
+])('a moment in which HEAD gets %s teaches nothing', async (_what, fault, times) => {
+  await using fake = await fakeWithImage()
+  fake.inject('HEAD ', fault, times)
+  await using client = new TestClient(fake)
+  for (let time = 0; time < 3; time++) await client.resolve('latest')
+  expect(asked(fake).slice(-2)).toEqual(['HEAD manifests', 'HEAD manifests'])
+})
+
+test('layers that are resumed in the same bad moment teach nothing of ranges', async () => {
+  await using fake = await fakeWithImage()
+  const other = fake.addBlob(randomBytes(300_000))
+  fake.inject('/blobs/', faults.oddRange(faults.status(503)), 4)
+  await using client = new TestClient(fake)
+  await Promise.all([digest, other].map((one) => client.pull(one, { offset: 100 })))
+  fake.heal()
+  await client.pull(digest, { offset: 100 })
+  expect(asked(fake).at(-1)).toBe('GET blobs range')
+})
+
+test('an encoded body that was damaged does not make the next one be taken for not encoded', async () => {
+  await using fake = await fakeWithImage()
+  let damaged = 1
+  fake.inject('GET ', (answer, request) => {
+    faults.encoded('gzip')(answer, request)
+    if (damaged-- > 0) faults.corrupt(200)(answer, request)
+  })
+  const text = Buffer.from('many words '.repeat(20_000))
+  const blob = fake.addBlob(text)
+  await using client = new TestClient(fake)
+  await client.pull(blob).catch(() => undefined)
+  expect((await client.pull(blob)).equals(text)).toBe(true)
+  fake.inject('HEAD ', faults.status(404))
+  expect(await client.resolve('latest')).toMatchObject({ digest: digestOf(manifest) })
+})
+
+test('a registry that has not said how it asks for credentials is asked again', async () => {
+  await using fake = await fakeWithImage()
+  fake.requireBearer({ accounts: { node: 'secret' }, rootOnly: true, hidesAs: 404 })
+  const { promise, resolve } = Promise.withResolvers<void>()
+  fake.hold(/GET \/v2\/$/, promise)
+  await using client = new TestClient(fake, { registry: password, upstream: { attempts: 1 } })
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
+  resolve()
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
+  expect(
+    fake.requests.map(({ headers }) => headers.authorization).filter((one) => one?.startsWith('Basic')),
+  ).toHaveLength(1)
 })

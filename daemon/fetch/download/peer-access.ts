@@ -1,5 +1,6 @@
 import { repositoryText } from '../../../proxy/oci/name.ts'
-import type { Access, BlobFacts } from '../../swarm/ports.ts'
+import type { Access } from '../../../proxy/upstream/types.ts'
+import type { BlobFacts } from '../../swarm/ports.ts'
 import type { Attempt } from './context.ts'
 
 /** Whether what peers have may be used for those who asked for it here. */
@@ -25,7 +26,8 @@ export class PeerAccess {
     const answer = this.#answers.get(isKnown) ?? tools.access.check(request, isKnown)
     this.#answers.set(isKnown, answer)
     const granted = await answer
-    if (granted === undefined) throw new Error(`upstream did not confirm that ${repository} may be read`)
+    if (granted === undefined || granted === 'foreign')
+      throw new Error(`upstream did not confirm that ${repository} may be read`)
     return granted === 'public'
   }
 }

@@ -1,6 +1,7 @@
 import { UpstreamError } from '../../../proxy/upstream/types.ts'
 import { chunkBytes } from '../../verify/chunk.ts'
 import { messageOf } from '../errors.ts'
+import { ForeignContent } from '../source.ts'
 import type { Assembly } from './assembly.ts'
 import { MAX_RANGE_STREAMS } from './constants.ts'
 import { type Attempt, NotByChunks, WrongLength } from './context.ts'
@@ -161,6 +162,7 @@ export class UpstreamFill {
 
   #endOf(assembly: Assembly | undefined, first: number, limit: number, expects: Expects): number {
     if (assembly === undefined) return first + limit
+    if (this.#isWholeOnly) return Math.min(lastMissing(assembly) + 1, first + limit)
     let end = first + 1
     while (end < assembly.chunks && end < first + limit && this.#isMissing(assembly, end, expects)) end++
     return end
@@ -201,6 +203,7 @@ export class UpstreamFill {
     const { kind, digest, repository, authorization } = request
     const opened = await tools.upstream.open({ kind, digest, repository, authorization, offset, end, signal })
     const granted = await tools.access.accepted({ ...request, signal }, opened.access)
+    if (granted === 'foreign') throw new ForeignContent(repository.registry)
     const { mediaType } = opened
     const size = opened.size ?? attempt.assembly?.size
     if (size === undefined) throw new NotByChunks('upstream does not say how long it is')
@@ -233,7 +236,8 @@ export class UpstreamFill {
         const isPast = stream.at > stream.wanted
         const isThere = assembly.held.has(stream.at) || assembly.raw.has(stream.at)
         const isUseless = assembly.held.firstMissing(stream.at) >= stream.end
-        if (stream.at < stream.end && (isUseless || (isPast && (isThere || stream.isCut))))
+        const isUnwanted = stream.isCut || (isThere && !this.#isWholeOnly)
+        if (stream.at < stream.end && (isUseless || (isPast && isUnwanted)))
           stream.abort.abort(new Error('what comes next is not wanted from here'))
         attempt.changed.notify()
       },
@@ -262,9 +266,15 @@ export class UpstreamFill {
   }
 }
 
+function lastMissing({ chunks, held }: Assembly): number {
+  let last = chunks - 1
+  while (last >= 0 && held.has(last)) last--
+  return last
+}
+
 /** Whether a chunk is still to come by a request. */
-function brings({ at, end, isCut }: Stream, chunk: number): boolean {
-  return at <= chunk && chunk < (isCut ? Math.min(end, at + 1) : end)
+function brings({ at, end, wanted, isCut }: Stream, chunk: number): boolean {
+  return at <= chunk && chunk < (isCut ? Math.min(end, Math.max(at, wanted) + 1) : end)
 }
 
 /** The body of an upstream that did not say how long it is. @throws {WrongLength} where it is not what others said */

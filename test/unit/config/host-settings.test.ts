@@ -108,7 +108,7 @@ describe("containerd's folder", () => {
       'this node as its server',
       'a.example',
       'server = "http://127.0.0.1:5050/v2/a.example"\noverride_path = true\nskip_verify = true',
-      { endpoint: 'https://a.example', overridePath: false, insecure: true },
+      { endpoint: 'https://a.example', overridePath: false, insecure: false },
     ],
     [
       'a pair of files',
@@ -188,7 +188,6 @@ registries: { a.example: { insecure: false }, c.example: }`
   expect(registries({ yaml, env, files })).toMatchObject({
     'a.example': {
       endpoint: 'https://b.example',
-      ca: ['docker/a.example/ca.crt'],
       cert: 'hosts/cert.pem',
       insecure: false,
       responseTimeout: 1000,
@@ -211,4 +210,18 @@ test('a variable names the folder, and the effective configuration shows what wa
 test('a folder that cannot be read is a problem', () => {
   const given = { yaml: 'upstream: { containerdHosts: hosts }', files: { hosts: 'a file' } }
   expect(problems(given)).toEqual([expect.stringMatching(/hosts\|upstream\.containerdHosts\|.*ENOTDIR/)])
+})
+
+test('what is written for one host is not used where the registry is asked elsewhere', () => {
+  const files = {
+    'hosts/a.example/hosts.toml': 'skip_verify = true\nca = "ca.pem"',
+    'hosts/a.example/ca.pem': selfSigned.cert,
+    'hosts/b.example/hosts.toml': 'server = "https://127.0.0.1:5050"\nskip_verify = true',
+  }
+  const yaml = `upstream: { containerdHosts: hosts }
+registries: { a.example: { endpoint: https://cache.elsewhere.example } }`
+  const found = registries({ yaml, files })
+  expect(found['a.example']).toMatchObject({ endpoint: 'https://cache.elsewhere.example', insecure: false })
+  expect(found['a.example']?.ca).toBeUndefined()
+  expect(found['b.example']).toMatchObject({ endpoint: 'https://b.example', insecure: false })
 })

@@ -63,7 +63,7 @@ test('a registry that lets a request wait is not away, and is known to be silent
   const { clock, breaker } = brokenSince(100)
   clock.now += 100
   expect(breaker.admit()).toBe('probe')
-  breaker.hung(clock.now)
+  breaker.hung(clock.now, true)
   breaker.endProbe()
   expect(breaker.admit()).toBe('pass')
   expect(breaker.isSilent).toBe(true)
@@ -75,11 +75,31 @@ test('a request that waited while others were answered says nothing, and silence
   const clock = { now: 1_000 }
   const breaker = new Breaker(100, () => clock.now)
   breaker.answered()
-  breaker.hung(clock.now - 1)
+  breaker.hung(clock.now - 1, true)
   expect(breaker.isSilent).toBe(false)
   clock.now += 1
-  breaker.hung(clock.now)
+  breaker.hung(clock.now, true)
   expect(breaker.isSilent).toBe(true)
   clock.now += 60_000
+  expect(breaker.isSilent).toBe(false)
+})
+
+test('a request that was given up before it was taken does not bring back a registry that is away', () => {
+  const { clock, breaker } = brokenSince(100)
+  clock.now += 1
+  breaker.hung(clock.now, false)
+  expect(breaker.admit()).toBe('refused')
+})
+
+test('impatience does not prolong a silence', () => {
+  const clock = { now: 1_000 }
+  const breaker = new Breaker(100, () => clock.now)
+  breaker.hung(clock.now, true)
+  for (let second = 0; second < 29; second++) {
+    clock.now += 1_000
+    breaker.hung(clock.now - 1, false)
+    expect(breaker.isSilent).toBe(true)
+  }
+  clock.now += 1_000
   expect(breaker.isSilent).toBe(false)
 })

@@ -1,0 +1,47 @@
+import { repositoryText } from '../../proxy/oci/name.ts'
+import type { ContentInfo, ContentRequest } from '../../proxy/ports.ts'
+import type { Upstream } from '../../proxy/upstream/types.ts'
+import type { Rules } from '../rules.ts'
+import type { Swarm } from '../swarm/ports.ts'
+import type { AccessControl } from './access.ts'
+import { isOffline } from './errors.ts'
+import { patienceWith, withPatience } from './wait.ts'
+
+interface StatTools {
+  readonly swarm: Pick<Swarm, 'providers' | 'stat'>
+  readonly upstream: Pick<Upstream, 'stat' | 'isSilent'>
+  readonly access: Pick<AccessControl, 'check'>
+  readonly rules: Pick<Rules, 'mayShare' | 'mustAsk'>
+  /** How long upstream may take to answer before it counts as one that can't be asked, in ms. */
+  readonly patience: number
+}
+
+/** How long a peer is looked for when upstream can't be asked, in ms. */
+const lookupLimit = 5_000
+
+/**
+ * HEAD of what is not held: upstream knows best and needs to move nothing; peers when it can't be asked.
+ * @throws {UpstreamError} where nobody says
+ */
+export async function statElsewhere(tools: StatTools, request: ContentRequest): Promise<ContentInfo> {
+  const { upstream, swarm, access, rules } = tools
+  const repository = repositoryText(request.repository)
+  const patience = patienceWith(upstream, request.repository.registry, tools.patience)
+  try {
+    const found = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
+    return { ...found, origin: 'upstream' }
+  } catch (error) {
+    const mayAskPeers = rules.mayShare(repository) && !rules.mustAsk(repository)
+    if (!isOffline(error) || !mayAskPeers) throw error
+    const signal = AbortSignal.any([request.signal, AbortSignal.timeout(lookupLimit)])
+    for await (const peer of swarm.providers(request.digest, signal)) {
+      if (signal.aborted) break
+      const found = await swarm.stat(peer, request.digest, signal).catch(() => undefined)
+      if (found === undefined) continue
+      const isKnown = found.repositories.includes(repository)
+      const granted = found.access === 'public' ? 'public' : await access.check(request, isKnown)
+      if (granted !== undefined) return { ...found, origin: 'peer' }
+    }
+    throw error
+  }
+}
