@@ -1,5 +1,6 @@
 import type { Environment } from './environment.ts'
 import type { Layer } from './layer.ts'
+import { isProxyUrl } from './scalars.ts'
 import { type Path, setAt, type Tree, valueAt } from './tree.ts'
 
 /** The options that the variables fill which all programs share, in the order in which Go reads these. */
@@ -22,11 +23,23 @@ export function readProxyEnvironment(env: Environment, others: readonly Layer[])
     const path = ['upstream', 'proxy', option]
     if (name === undefined || text === undefined) continue
     if (others.some((layer) => valueAt(layer.values, path) !== undefined)) continue
+    if (option !== 'except' && !isProxyUrl(withScheme(text.trim()))) continue
     setAt(values, path, option === 'except' ? entries(text) : withScheme(text.trim()))
     origins.set(option, name)
   }
   const isProxy = ([first, second]: Path) => first === 'upstream' && second === 'proxy'
   return { values, origin: (path) => (isProxy(path) ? origins.get(String(path[2])) : undefined), problems: [] }
+}
+
+/**
+ * The variables that name a proxy of another kind (SOCKS). Other programs may need them, so that they are no mistake, but
+ * registries are asked without it.
+ */
+export function unusableProxies(env: Environment): readonly string[] {
+  return shared
+    .filter(([option]) => option !== 'except')
+    .flatMap(([, ...variables]) => variables.find((variable) => env[variable]) ?? [])
+    .filter((name) => !isProxyUrl(withScheme((env[name] ?? '').trim())))
 }
 
 const entries = (text: string) =>

@@ -98,10 +98,10 @@ export const httpUrl = z
       'expected an http:// or https:// URL without credentials and query, such as "https://registry.example.com"',
   })
 
-const proxyPattern = /^https?:\/\/(?:[^\s/?#@]*@)?[^\s/?#@]+\/?$/
+const proxyPattern = /^https?:\/\/(?:[^\s/?#]*@)?[^\s/?#@]+(?:\/[^\s?#]*)?$/
 
 /** Whether text is a proxy's URL, with or without user and password. */
-function isProxyUrl(text: string): boolean {
+export function isProxyUrl(text: string): boolean {
   if (!proxyPattern.test(text) || !URL.canParse(text)) return false
   try {
     const { username, password } = new URL(text)

@@ -157,6 +157,13 @@ export const configSchema = z.strictObject({
         .max(20)
         .default(4)
         .describe('How often a request is tried when upstream fails in a way that may pass.'),
+      userAgent: z
+        .string()
+        .regex(/^[!-~][ -~]{0,199}$/, 'expected up to 200 visible characters')
+        .optional()
+        .describe(
+          "User-Agent of requests, for registries that refuse those that they don't know; layerd/VERSION by default.",
+        ),
       offlineFor: duration(5_000).describe('How long a registry that could not be reached is not asked again.'),
       proxy: z
         .strictObject({

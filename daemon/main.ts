@@ -6,11 +6,13 @@ import type { Config } from '../config/schema.ts'
 import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { RegistryList } from '../proxy/known-registries.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
+import { trustSystemAuthorities } from '../proxy/upstream/authorities.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
 import { createAdminApp } from './admin/app.ts'
 import { Metrics } from './admin/metrics.ts'
 import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
+import { manifestKeeper } from './fetch/keep-manifest.ts'
 import { upstreamLists } from './fetch/lists.ts'
 import { Tags } from './fetch/tags.ts'
 import { applyRules, keepHouse } from './housekeeping.ts'
@@ -102,6 +104,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const { upstream: settings } = config
     const registries = new RegistryList(config.registries, settings.anyRegistry)
     const { dockerConfig } = settings
+    trustSystemAuthorities()
     const upstream = createUpstream({ registries, settings, dockerConfig, version, logger })
     lifecycle.onStop(() => upstream.close())
     const { patience } = config.tags
@@ -125,7 +128,16 @@ export async function startNode(config: Config, logger: Logger, version: string)
       logger,
     })
     fetcher = content
-    const tags = new Tags({ metadata, swarm, upstream, access, rules, patience, trustPeers })
+    const tags = new Tags({
+      metadata,
+      swarm,
+      upstream,
+      access,
+      rules,
+      patience,
+      trustPeers,
+      keep: manifestKeeper(store),
+    })
 
     await swarm.start()
     lifecycle.onStop(() => swarm.stop())

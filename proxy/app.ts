@@ -43,8 +43,8 @@ export interface RegistryOptions {
   readonly onServed: (bytes: number) => void
 }
 
-/** No name, tag or digest that the API allows makes a longer URL. */
-const maxUrlLength = 4096
+/** No name, tag or digest that the API allows makes a URL of a tenth of this; registries' cursors of lists do. */
+const maxUrlLength = 16 * 1024
 
 /** The registry API, pull side (distribution-spec 1.1). */
 export function createRegistryApp(options: RegistryOptions): Koa<RegistryState> {

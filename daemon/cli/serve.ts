@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { unusableProxies } from '../../config/proxy-environment.ts'
 import { addConfigFlags, type ConfigFlags, configOf } from './flags.ts'
 import { runUntilSignal } from './lifecycle.ts'
 import { createLogger } from './logger.ts'
@@ -14,6 +15,12 @@ export function serveCommand(): Command {
   return addConfigFlags(command).action(async (flags: ConfigFlags) => {
     const config = configOf(flags)
     const logger = createLogger(config.log)
+    for (const variable of unusableProxies(process.env)) {
+      logger.warn(
+        { variable },
+        'this proxy can not be used: only http:// and https:// ones are; registries are asked directly',
+      )
+    }
     const start = async () => {
       // Here rather than above: libp2p takes most of the time that a process needs to come up.
       const { startNode } = await import('../main.ts')

@@ -7,6 +7,7 @@ import type { Swarm } from '../swarm/ports.ts'
 import type { AccessControl, Identity } from './access.ts'
 import { isOffline, toOciError } from './errors.ts'
 import { FleetTags } from './fleet-tags.ts'
+import type { KeepManifest } from './keep-manifest.ts'
 import { patienceWith, waitFor } from './wait.ts'
 
 interface TagsOptions {
@@ -17,6 +18,8 @@ interface TagsOptions {
   readonly upstream: Pick<Upstream, 'resolveManifest' | 'isSilent'>
   readonly access: Pick<AccessControl, 'identityOf' | 'accepted'>
   readonly rules: Rules
+  /** Some registries give manifests by tag only. */
+  readonly keep: KeepManifest
   /** How long upstream may take before what was last confirmed is used instead, in ms. */
   readonly patience: number
   readonly now?: () => number
@@ -184,6 +187,10 @@ export class Tags implements TagResolver {
     const found = await upstream.resolveManifest({ repository, authorization, reference: tag, doubted, signal })
     const asker = { kind: 'manifest', digest: found.digest, repository, authorization, signal } as const
     const granted = await access.accepted(asker, found.access)
+    if (found.bytes !== undefined && question.mayCache && granted !== 'foreign') {
+      const facts = { mediaType: found.mediaType, public: granted === 'public', repository: repositoryText(repository) }
+      await this.#options.keep(found.digest, found.bytes, facts)
+    }
     const record: TagRecord = {
       digest: found.digest,
       mediaType: found.mediaType,

@@ -39,7 +39,8 @@ const maxAuthorizationLength = 16 * 1024
 /** Reads the target from a route's captures: the repository path, and the reference where there is one. */
 export function parseTarget(ctx: RegistryContext, registries: KnownRegistries): Target {
   const namespace = singleParameter(ctx, 'ns')
-  const [path = '', reference = ''] = ctx.captures ?? []
+  const [path = '', encoded = ''] = ctx.captures ?? []
+  const reference = decodedReference(encoded)
   const repository = parseRepository(path, namespace, registries)
   ctx.state.facts.repository = repository
   if (reference !== '') ctx.state.facts.reference = reference
@@ -69,8 +70,18 @@ function isNobody(authorization: string): boolean {
   return text === '' || text.startsWith(':')
 }
 
+/** Some clients write the colon of a digest as `%3A`. */
+function decodedReference(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
 function singleParameter(ctx: RegistryContext, name: string): string | undefined {
   const value = ctx.query[name]
+  if (Array.isArray(value) && value.every((one) => one === value[0])) return value[0] === '' ? undefined : value[0]
   if (Array.isArray(value)) throw new OciError('NAME_INVALID', `the parameter ${name} is given more than once`)
   return value === '' ? undefined : value
 }

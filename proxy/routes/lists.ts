@@ -1,7 +1,12 @@
 import type { KnownRegistries } from '../known-registries.ts'
 import { parseDigest } from '../oci/digest.ts'
+import { OciError } from '../oci/errors.ts'
+import { nextLink } from '../oci/link.ts'
 import type { ListRequest, ListSource } from '../ports.ts'
 import { parseTarget, type RegistryContext } from './context.ts'
+
+/** A longer one does not fit into the URL of the next request. */
+const maxCursorLength = 12 * 1024
 
 interface ListRouteOptions {
   readonly lists: ListSource
@@ -53,14 +58,23 @@ async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequ
   if (next !== undefined) ctx.set('Link', next)
 }
 
-/** Upstream's link to the next page, leading through this mirror: the path and `ns` of the request, the query of the link. */
-function nextPage(link: string | undefined, ctx: Pick<RegistryContext, 'path' | 'query'>): string | undefined {
-  const target = /<([^>]{1,4096})>\s*;[^,]*rel="?next"?/i.exec(link ?? '')?.[1]
-  if (target === undefined || !/^[!-~]+$/.test(target)) return undefined
-  const query = queryOf({ querystring: /\?([^#]*)/.exec(target)?.[1] ?? '' })
-  // Without a cursor it would be this very page again.
-  if (query === '') return undefined
+/**
+ * Upstream's link to the next page, leading through this mirror: the path and `ns` of the request, the query of the link.
+ * @throws {OciError} where that would be this very page again, and the list be cut off without a word or never end
+ */
+function nextPage(
+  link: string | undefined,
+  ctx: Pick<RegistryContext, 'path' | 'query' | 'querystring'>,
+): string | undefined {
+  const target = nextLink(link)
+  if (target === undefined) return undefined
+  const cursor = queryOf({ querystring: /\?([^#]*)/.exec(target)?.[1] ?? '' })
+  const isUsable = /^[!-~]+$/.test(cursor) && cursor.length <= maxCursorLength
+  if (!isUsable || cursor === queryOf(ctx)) {
+    throw new OciError('UNAVAILABLE', 'the registry continues the list in a way that a mirror can not pass on')
+  }
   const namespace = typeof ctx.query.ns === 'string' ? `ns=${encodeURIComponent(ctx.query.ns)}` : ''
-  const parts = [query, namespace].filter((part) => part !== '')
-  return `<${ctx.path}?${parts.join('&')}>; rel="next"`
+  const parts = [cursor, namespace].filter((part) => part !== '')
+  // Some clients take what stands between brackets to its first semicolon.
+  return `<${ctx.path}?${parts.join('&').replaceAll(';', '%3B')}>; rel="next"`
 }

@@ -67,8 +67,10 @@ async function open(
     const isMissing = error instanceof OciError && unavailable.has(error.status) && error.cause !== undefined
     const mayBeWrong = confirmedAt === undefined && isMissing
     if (!mayBeWrong || isDigest(target.reference) || target.signal.aborted) throw error
-    const again = await resolve(tags, target, digest).catch(() => resolved)
-    if (again.digest === digest) throw error
+    // The tag's own bytes are kept, so that they are here also where the registry gives them by no digest.
+    const again = await resolve(tags, target, digest).catch(() => {
+      throw error
+    })
     return { opened: await content.open(contentRequest(target, again.digest)), digest: again.digest }
   }
 }

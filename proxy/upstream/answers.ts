@@ -19,9 +19,12 @@ export function contentType(headers: HttpHeaders): string | undefined {
   return type === '' ? undefined : type
 }
 
-/** Whether an answer holds the whole of what was asked for: 203 is 200 through a proxy that has touched it (RFC 9110, 15.3.4). */
+/** Statuses of success that say that there is no content, or only a part. */
+const partial: ReadonlySet<number> = new Set([204, 205, 206, 207])
+
+/** Whether an answer holds the whole of what was asked for. Other statuses of success than 200 are odd, and clients take them. */
 export function isWhole(status: number): boolean {
-  return status === 200 || status === 203
+  return status >= 200 && status <= 299 && !partial.has(status)
 }
 
 /** Whether an answer of this status may be another one soon. */

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto'
-import { isTransient } from './answers.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import type { CredentialStore } from './credentials.ts'
 import { type Credentials, passwordFrom } from './docker-config.ts'
-import { abortedError, noAnswerError, TransientError } from './errors.ts'
-import { discard, exchange } from './exchange.ts'
+import { abortedError } from './errors.ts'
 import type { Host } from './host.ts'
 import { Recent } from './recent.ts'
 import type { UpstreamLogger } from './registry.ts'
+import { RootChallenges } from './root-challenges.ts'
 import { basicAuthorization, requestToken } from './token.ts'
 import { UpstreamError, type UpstreamRequest } from './types.ts'
 
@@ -48,15 +47,6 @@ const basicLifetime = 300_000
 /** How long credentials that opened nothing are not tried again after the same refusal, in ms. */
 const inVainLifetime = 60_000
 
-/** How long it is remembered how a registry asks for credentials, in ms. */
-const challengeLifetime = 600_000
-
-/** Registries whose challenge is remembered; the oldest are forgotten. */
-const maxChallenges = 200
-
-/** Where a registry does not say how it wants to be asked. */
-const basicChallenge = 'Basic realm="registry"'
-
 /** Answers registries' challenges and keeps what they granted. */
 export class Authorizer {
   readonly #credentials: CredentialStore
@@ -67,7 +57,7 @@ export class Authorizer {
   readonly #grants = new Map<string, Grant>()
   readonly #flights = new Map<string, Promise<Grant>>()
   readonly #inVain: Recent
-  readonly #challenges: Recent<string>
+  readonly #roots: RootChallenges
 
   /**
    * @param headers go with requests for tokens
@@ -86,7 +76,7 @@ export class Authorizer {
     this.#logger = logger
     this.#signal = signal
     this.#inVain = new Recent(inVainLifetime, maxGrants, now)
-    this.#challenges = new Recent(challengeLifetime, maxChallenges, now)
+    this.#roots = new RootChallenges(headers, now)
   }
 
   /** @param authorization a client's header, if it sent one */
@@ -142,27 +132,9 @@ export class Authorizer {
     this.#inVain.set(grantKey(host, requestor), true)
   }
 
-  /**
-   * How a host that refuses without a challenge asks for credentials: as at the root of its API (distribution-spec 1.1, end-1).
-   * @throws {TransientError} where it does not say
-   */
-  async challengeOf(host: Host, signal: AbortSignal): Promise<string> {
-    const { pingUrl: url } = host
-    const kept = this.#challenges.get(url.href)
-    if (kept !== undefined) return kept
-    const { responseTimeout, idleTimeout } = host.via
-    const request = { method: 'GET', url, headers: this.#headers, responseTimeout, idleTimeout, signal } as const
-    const response = await exchange(host.dispatcherFor(url), request).catch((error: unknown) => {
-      throw signal.aborted ? abortedError(signal) : noAnswerError(error, host.name)
-    })
-    const header = response.status === 401 ? response.headers.get('www-authenticate') : undefined
-    await discard(response)
-    if (isTransient(response.status)) {
-      throw new TransientError('broken', `${host.name} does not say how it asks for credentials (${response.status})`)
-    }
-    const challenge = header ?? basicChallenge
-    this.#challenges.set(url.href, challenge)
-    return challenge
+  /** How a host that refuses without a challenge asks for credentials. @throws {UpstreamError} where it does not say */
+  challengeOf(host: Host, signal: AbortSignal): Promise<string> {
+    return this.#roots.challengeOf(host, signal)
   }
 
   /**
@@ -194,8 +166,15 @@ export class Authorizer {
     const challenges = parseChallenges(request.challenge)
     const credentials = await this.#credentialsFor(request)
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer')
-    if (bearer !== undefined) return this.#obtainToken(request, bearer, credentials)
-    if (!challenges.some(({ scheme }) => scheme === 'basic')) {
+    const offersBasic = challenges.some(({ scheme }) => scheme === 'basic')
+    if (bearer !== undefined) {
+      try {
+        return await this.#obtainToken(request, bearer, credentials)
+      } catch (error) {
+        if (!offersBasic || credentials?.kind !== 'password') throw error
+      }
+    }
+    if (!offersBasic) {
       throw unauthorized(request, `${host.name} asks for authentication in a way that layerd does not know`)
     }
     if (credentials?.kind !== 'password') {

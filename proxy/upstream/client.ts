@@ -4,26 +4,17 @@ import type { RegistryList } from '../known-registries.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import { manifestMediaTypes, maxManifestBytes } from '../oci/manifest.ts'
 import type { ContentKind } from '../ports.ts'
-import { contentType, statusError } from './answers.ts'
+import { contentType } from './answers.ts'
 import { Authorizer } from './authorization.ts'
 import { type ContentContext, type ContentRequest, openContent, readContent } from './content.ts'
 import { CredentialStore } from './credentials.ts'
-import { decoded } from './encoding.ts'
-import { abortedError, reasonOf } from './errors.ts'
-import { codingsIn } from './examine.ts'
-import { readAll } from './exchange.ts'
 import { Inquiry } from './inquiry.ts'
+import { fetchList } from './list.ts'
 import { Registries } from './registries.ts'
 import type { UpstreamLogger } from './registry.ts'
 import { systemTiming, type Timing } from './retry.ts'
 import { Sender } from './send.ts'
-import {
-  type Upstream,
-  type UpstreamBody,
-  type UpstreamDescriptor,
-  UpstreamError,
-  type UpstreamRequest,
-} from './types.ts'
+import type { Upstream, UpstreamBody, UpstreamDescriptor, UpstreamRequest } from './types.ts'
 
 export interface UpstreamOptions {
   readonly registries: RegistryList
@@ -38,12 +29,6 @@ export interface UpstreamOptions {
   /** What resolves the names of registries in place of the system; for tests. */
   readonly lookup?: LookupFunction
 }
-
-/** Lists grow with a repository; one without end is not kept in memory. */
-const maxListBytes = 8 * 1024 * 1024
-
-/** What the API defines for lists (distribution-spec 1.1, "Content Discovery"). */
-const listHeaders: readonly string[] = ['content-type', 'link', 'oci-filters-applied']
 
 /**
  * The registry client: authentication, redirects, retries and ranges of the configured registries.
@@ -65,7 +50,8 @@ class RegistryClient implements Upstream {
     const { registries: list, settings, dockerConfig, version, logger, timing = systemTiming, lookup } = options
     this.#registries = new Registries({ list, settings, now: timing.now, lookup })
     // Content must arrive as it was hashed, so it may not be compressed on the way.
-    this.#headers = { 'user-agent': `layerd/${version}`, 'accept-encoding': 'identity' }
+    const userAgent = settings.userAgent ?? `layerd/${version}`
+    this.#headers = { 'user-agent': userAgent, 'accept-encoding': 'identity' }
     const { signal } = this.#closing
     const credentials = new CredentialStore(dockerConfig, logger, timing.now, signal)
     this.#authorizer = new Authorizer(credentials, this.#headers, timing.now, logger, signal)
@@ -115,8 +101,7 @@ class RegistryClient implements Upstream {
     const { repository, resource, query } = request
     const registry = this.#registries.get(repository.registry)
     const what = `${resource} of ${repository.name}`
-    const signal = this.#signal(request.signal)
-    const response = await this.#context.sender.send({
+    return fetchList(this.#context, {
       registry,
       requestor: await this.#authorizer.requestorOf(request),
       repository,
@@ -125,26 +110,8 @@ class RegistryClient implements Upstream {
       query,
       headers: { ...this.#headers, accept: 'application/vnd.oci.image.index.v1+json, application/json, */*' },
       what,
-      examine: async (answer) => (contentType(answer.headers) === 'text/html' ? 'an HTML page' : answer),
-      signal,
+      signal: this.#signal(request.signal),
     })
-    const { status, access } = response
-    if (status !== 404 && (status < 200 || status > 299)) {
-      throw await statusError(response, registry.name, what, this.#context.timing.now())
-    }
-    const codings = codingsIn(response.headers, registry)
-    const bytes = codings.length > 0 ? decoded(response.body, codings) : response.body
-    const body = await readAll(bytes, maxListBytes).catch((error: unknown) => {
-      if (signal.aborted) throw abortedError(signal)
-      throw new UpstreamError('broken', `${registry.name} broke off ${what}: ${reasonOf(error)}`, { cause: error })
-    })
-    if (body === undefined) throw new UpstreamError('broken', `${registry.name} sends too many bytes for ${what}`)
-    const headers: Record<string, string> = {}
-    for (const name of listHeaders) {
-      const value = response.headers.get(name)
-      if (value !== undefined) headers[name] = value
-    }
-    return { status, headers, body, access }
   }
 
   async close(): Promise<void> {

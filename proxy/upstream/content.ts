@@ -11,8 +11,11 @@ import { backoff, pause, type Timing } from './retry.ts'
 import type { Sender } from './send.ts'
 import { UpstreamError } from './types.ts'
 
-/** A transfer that broke after at least this many bytes was getting on: failures before it don't count any more. */
-const progressBytes = 1024 * 1024
+/**
+ * A transfer that broke after at least this many bytes was getting on: failures before it don't count any more. There are
+ * servers that end each response after some hundred kB.
+ */
+const progressBytes = 64 * 1024
 
 export interface ContentRequest extends Omit<RegistryRequest, 'method' | 'examine' | 'isTentative'> {
   /** Longest content to take, in bytes. */
@@ -71,8 +74,8 @@ export async function openContent(
 /** Whether a request for the whole may succeed where one for a range failed. */
 function isAboutRange(error: unknown): error is UpstreamError {
   if (!(error instanceof UpstreamError)) return false
-  if (error.code === 'unreachable') return error instanceof TransientError && error.silence === 'cut'
-  return error.code === 'broken' || error.code === 'denied' || error.code === 'not-found'
+  if (error.code === 'unreachable') return error instanceof TransientError && error.silence !== undefined
+  return error.code !== 'refused' && error.code !== 'aborted'
 }
 
 async function openWhole(
@@ -83,8 +86,9 @@ async function openWhole(
   const { registry, what } = request
   const response = await sender.send({ ...request, method: 'GET', examine: (answer) => examined(answer, request) })
   const { status } = response
-  const isAll =
-    isWhole(status) || (status === 206 && parseContentRange(response.headers.get('content-range'))?.start === 0)
+  // No range was asked for: a 206 that does not say which one it is, is all of it.
+  const range = response.headers.get('content-range')
+  const isAll = isWhole(status) || (status === 206 && (parseContentRange(range)?.start ?? 0) === 0)
   if (!isAll) throw await statusError(response, registry.name, what, timing.now())
   const size = sizeOf(response, request)
   checkSize(request, response, size, offset)

@@ -9,8 +9,8 @@ const maxSockets = 256
 /** Idle sockets are closed after this time, in ms: a network that went away shows on new connections at once. */
 const keepAlive = 10_000
 
-/** Bytes of a response's headers: signed URLs and policies of CDNs take more than the 16 KiB that are usual. */
-const maxHeaderSize = 128 * 1024
+/** Bytes of a response's headers: policies and signatures of CDNs take more than the usual 16 KiB; Go's limit is this. */
+const maxHeaderSize = 1024 * 1024
 
 const pool: Pool.Options = {
   maxHeaderSize,

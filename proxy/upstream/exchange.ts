@@ -32,6 +32,8 @@ export class HttpHeaders {
 export interface HttpRequest {
   readonly method: 'GET' | 'HEAD' | 'POST'
   readonly url: URL
+  /** Path and query where they are to be sent byte for byte; the URL's by default. */
+  readonly path?: string | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly body?: string
   /** Longest wait for the response's headers, in ms. */
@@ -61,11 +63,11 @@ export function exchange(dispatcher: Dispatcher, request: HttpRequest): Promise<
   if (request.signal.aborted) return Promise.reject(request.signal.reason)
   const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>()
   const handler = new ExchangeHandler(request.signal, resolve, reject)
-  const { url, method, headers, body, responseTimeout, idleTimeout } = request
+  const { url, path, method, headers, body, responseTimeout, idleTimeout } = request
   dispatcher.dispatch(
     {
       origin: url.origin,
-      path: url.pathname + url.search,
+      path: path ?? url.pathname + url.search,
       method,
       headers,
       body: body ?? null,

@@ -156,7 +156,7 @@ export class Inquiry {
         `${content.registry.name} sends something for ${content.what} that is no manifest`,
       )
     }
-    return { descriptor: { digest, mediaType, size: bytes.length, access }, said }
+    return { descriptor: { digest, mediaType, size: bytes.length, access, bytes }, said }
   }
 }
 

@@ -12,8 +12,16 @@ interface Asking {
   readonly contact: (authorization: string | undefined) => Promise<HttpResponse>
 }
 
-/** Statuses that may mean "who are you?", or that a token is not taken any more. */
-const refusals: ReadonlySet<number> = new Set([400, 401, 403, 404])
+/** Statuses that mean what they say: try again, another range, too much. */
+const plainStatuses: ReadonlySet<number> = new Set([408, 416, 429, 431])
+
+/** Whether a status may mean "who are you?": some registries show the anonymous anything but 401. */
+function isRefusal(status: number): boolean {
+  return (status >= 400 && status <= 499 && !plainStatuses.has(status)) || status === 500 || status === 511
+}
+
+/** Statuses by which a token is refused that is not taken any more. */
+const staleStatuses: ReadonlySet<number> = new Set([400, 401, 403])
 
 /**
  * Asks a host, and proves to it who asks where it wants to know. Not every registry says 401 when it does: some answer 403
@@ -36,7 +44,7 @@ export class Login {
   ): Promise<RegistryResponse> {
     const known = host.isTrusted ? this.#authorizer.known(host, requestor) : undefined
     const first = told(host, await contact(known?.authorization), known)
-    if (!host.isTrusted || !refusals.has(first.status)) return first
+    if (!host.isTrusted || !isRefusal(first.status)) return first
     const asking: Asking = { host, requestor, signal, contact }
     if (host.isElsewhere) return this.#answeredElsewhere(asking, first, known)
     if (first.status === 401 && (this.#authorizer.canAnswer(challengeOf(first)) || requestor.kind === 'token')) {
@@ -60,6 +68,26 @@ export class Login {
       throw notTaken({ host, challenge })
     }
     return response
+  }
+
+  /**
+   * Proves to a host who asks though it has not asked for that: it has answered with a page for people.
+   * @returns whether there was something to prove, and it was taken
+   */
+  async prove({ host, requestor, signal }: Omit<Asking, 'contact'>): Promise<boolean> {
+    if (requestor.kind === 'token' || !this.#authorizer.mayTryAgain(host, requestor)) return false
+    if (this.#authorizer.known(host, requestor) !== undefined) return false
+    if (!(await this.#authorizer.hasCredentials(host, requestor))) return false
+    // Where the page comes again, it has not helped; where it does not, what was granted is sent from the start.
+    this.#authorizer.triedInVain(host, requestor)
+    try {
+      const challenge = await this.#authorizer.challengeOf(host, signal)
+      await this.#authorizer.answer({ host, requestor, challenge, rejected: undefined, signal })
+      return true
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || error.code === 'aborted') throw error
+      return false
+    }
   }
 
   /** A host that the registry sent us to may be a registry, with a challenge of its own, or storage whose signed URL is not good. */
@@ -96,13 +124,14 @@ export class Login {
     const { host, requestor } = asking
     const { status } = first
     const { habits } = host.via
-    const isStale = known !== undefined && requestor.kind !== 'token' && (status !== 404 || habits.has('hides'))
-    const isAnonymous = known === undefined && status !== 400
+    const mayBeStale = staleStatuses.has(status) || (status === 404 && habits.has('hides'))
+    const isStale = known !== undefined && requestor.kind !== 'token' && mayBeStale
+    const isAnonymous = known === undefined
     if (!isStale && !isAnonymous) return first
     if (status !== 401 && !this.#authorizer.mayTryAgain(host, requestor)) return first
     const anew = isStale ? await this.#askedAnonymously(asking, first, known) : first
-    const last = refusals.has(anew.status) ? await this.#proven(asking, anew, known) : anew
-    if (refusals.has(last.status)) this.#authorizer.triedInVain(host, requestor)
+    const last = isRefusal(anew.status) ? await this.#proven(asking, anew, known) : anew
+    if (isRefusal(last.status)) this.#authorizer.triedInVain(host, requestor)
     else if (isAnonymous && status !== 401 && habits.learn('hides')) {
       this.#logger.debug(
         { registry: host.name, status },

@@ -1,4 +1,4 @@
-import { isTransient, statusError } from './answers.ts'
+import { contentType, isTransient, statusError } from './answers.ts'
 import type { Authorizer } from './authorization.ts'
 import { abortedError, noAnswerError, reasonOf, TransientError } from './errors.ts'
 import { discard, exchange, type HttpResponse } from './exchange.ts'
@@ -83,7 +83,10 @@ export class Sender {
       ) {
         breaker.failed(began)
       }
-      if (error instanceof TransientError && error.code === 'rate-limited' && error.retryAfter !== undefined) {
+      const isLimited = error instanceof TransientError && error.code === 'rate-limited'
+      // For a range only, maybe: the request for the whole shows that.
+      const isPart = isTentative && request.method === 'GET'
+      if (isLimited && error.retryAfter !== undefined && !isPart) {
         this.#pauses.begin(limited, error.retryAfter)
       }
       throw error
@@ -94,6 +97,9 @@ export class Sender {
 
   async #attempt(request: RegistryRequest): Promise<RegistryResponse> {
     try {
+      const response = await this.#followed(request)
+      if (!isPage(response) || !(await this.#proves(request))) return await this.#usable(request, response)
+      response.body.cancel()
       return await this.#usable(request, await this.#followed(request))
     } catch (error) {
       if (error instanceof TransientError) {
@@ -106,10 +112,17 @@ export class Sender {
     }
   }
 
+  /** Where a page for people comes, they would log in. */
+  #proves({ registry, requestor, repository, signal }: RegistryRequest): Promise<boolean> {
+    const host = hostAt({ url: registry.endpoint, registry, repository, hasLeft: false, registryAt: this.#registryAt })
+    return this.#login.prove({ host, requestor, signal })
+  }
+
   /** One request to the registry, and on to where it sends us; each host is given what is had for that host only. */
   async #followed(request: RegistryRequest): Promise<RegistryResponse> {
     const { registry, what } = request
     let url = urlOf(request)
+    let path: string | undefined
     let hasLeft = false
     for (let redirects = 0; redirects <= maxRedirects; redirects++) {
       const host: Host = hostAt({
@@ -121,11 +134,14 @@ export class Sender {
       })
       hasLeft ||= host.isElsewhere
       const response = await this.#login.ask(host, request, (authorization) =>
-        contact(request, host, url, authorization),
+        contact(request, host, { url, path }, authorization),
       )
       if (!redirectStatuses.has(response.status)) return response
       await discard(response)
-      url = redirectTarget(request, url, response.headers.get('location'))
+      const location = response.headers.get('location')
+      const target = redirectTarget(request, url, location)
+      path = pathAsWritten(location, target)
+      url = target
     }
     throw new UpstreamError('broken', `${registry.name} redirects more than ${maxRedirects} times for ${what}`)
   }
@@ -153,6 +169,11 @@ export class Sender {
   }
 }
 
+/** Whether an answer is a page for people, as of a login, rather than what programs ask for. */
+function isPage({ status, headers }: RegistryResponse): boolean {
+  return status >= 200 && status <= 299 && contentType(headers) === 'text/html'
+}
+
 /** Whether the registry took the request and gave no answer, in its own time or in the caller's. */
 function isSilence(error: UpstreamError): boolean {
   return (error instanceof TransientError && error.silence === 'slow') || error.cause instanceof PatienceExceeded
@@ -175,14 +196,16 @@ export function isRefusedElsewhere({ elsewhere, status }: RegistryResponse): boo
 async function contact(
   { registry, method, headers, what, signal }: RegistryRequest,
   host: Host,
-  url: URL,
-  authorization: string | undefined,
+  { url, path }: { readonly url: URL; readonly path: string | undefined },
+  granted: string | undefined,
 ): Promise<HttpResponse> {
+  const authorization = granted ?? userOf(url)
   const { responseTimeout, idleTimeout } = registry
   try {
     const response = await exchange(host.dispatcherFor(url), {
       method,
       url,
+      path,
       headers: authorization === undefined ? headers : { ...headers, authorization },
       responseTimeout: method === 'HEAD' ? Math.min(responseTimeout, headTimeout) : responseTimeout,
       idleTimeout,
@@ -202,6 +225,20 @@ function urlOf({ registry, repository, path, query }: RegistryRequest): URL {
   const url = registry.urlOf(repository.name, path)
   if (query !== undefined) url.search = query
   return url
+}
+
+/** What stands before the host in a redirect is as good as a signature in its query: it is for that URL. */
+function userOf({ username, password }: URL): string | undefined {
+  if (username === '') return undefined
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return `Basic ${Buffer.from(pair).toString('base64')}`
+}
+
+/** Path and query of a redirect byte for byte, as signatures are made of those; undefined where they have to be encoded. */
+function pathAsWritten(location: string | undefined, target: URL): string | undefined {
+  const written = /^(?:[a-z]+:\/\/[^/?#]+)?(\/[^#]*)/i.exec(location ?? '')?.[1]
+  const isPlain = written !== undefined && /^[!-~]+$/.test(written) && !written.startsWith('//')
+  return isPlain && location?.startsWith('//') !== true && target.pathname.length > 0 ? written : undefined
 }
 
 function redirectTarget({ registry, digest, what }: RegistryRequest, from: URL, location: string | undefined): URL {

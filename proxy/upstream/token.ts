@@ -1,6 +1,7 @@
 import { statusError } from './answers.ts'
 import type { Challenge } from './challenge.ts'
 import type { Credentials } from './docker-config.ts'
+import { codingsOf, decoded } from './encoding.ts'
 import { noAnswerError } from './errors.ts'
 import { discard, exchange, type HttpRequest, type HttpResponse, readAll } from './exchange.ts'
 import type { Host } from './host.ts'
@@ -16,7 +17,7 @@ export interface Token {
 interface TokenRequest {
   /** A Bearer challenge of the registry. */
   readonly challenge: Challenge
-  /** Asked for where the challenge names none. */
+  /** Asked for beside what the challenge names. */
   readonly scope: string
   readonly credentials: Credentials | undefined
   readonly headers: Readonly<Record<string, string>>
@@ -39,7 +40,7 @@ const maxTokenBytes = 64 * 1024
 const clientId = 'layerd'
 
 /** Token services move, and clients follow them. */
-const maxRedirects = 3
+const maxRedirects = 10
 
 /**
  * Gets a token from the token service that a challenge names (distribution, "Token Authentication" and "OAuth2 Token
@@ -49,11 +50,13 @@ const maxRedirects = 3
 export async function requestToken(host: Host, request: TokenRequest): Promise<Token> {
   const { challenge, now, signal } = request
   const allowed = (realm: string | undefined) => checkRealm(realm, host.name, host.endpoint, host.authRealms)
-  const scope = challenge.params.get('scope') ?? request.scope
+  // Some challenges name a placeholder, or nothing of what was asked for: clients always add their own.
+  const named = challenge.params.get('scope')?.split(/ +/) ?? []
+  const scope = [...new Set([...named, request.scope])].filter((one) => one !== '').join(' ')
   const who = `the token service of ${host.name}`
   const requestedAt = now()
   const { responseTimeout, idleTimeout } = host.via
-  const message = tokenMessage(allowed(challenge.params.get('realm')), scope, request)
+  let message = tokenMessage(allowed(challenge.params.get('realm')), scope, request)
   let { url } = message
   for (let redirects = 0; redirects <= maxRedirects; redirects++) {
     const response = await exchange(host.dispatcherFor(url), {
@@ -65,9 +68,18 @@ export async function requestToken(host: Host, request: TokenRequest): Promise<T
     }).catch((error: unknown) => {
       throw noAnswerError(error, who)
     })
+    const byPost = passwordMessage(message, scope, request)
+    if ((response.status === 404 || response.status === 405) && byPost !== undefined) {
+      // There are services that know OAuth2 only.
+      await discard(response)
+      message = byPost
+      continue
+    }
     const location = response.headers.get('location')
     if (response.status < 300 || response.status > 399 || location === undefined || message.method !== 'GET') {
-      if (response.status !== 200) throw await statusError(response, who, `a token for ${scope}`, now())
+      if (response.status < 200 || response.status > 299) {
+        throw await statusError(response, who, `a token for ${scope}`, now())
+      }
       const token = parseToken(await textOf(response), requestedAt)
       if (token === undefined) throw new UpstreamError('broken', `${who} answered without a token that can be used`)
       return token
@@ -94,12 +106,26 @@ function tokenMessage(
     return { method: 'POST', url: realm, headers: { ...headers, ...form }, body: fields.toString() }
   }
   // A scope for each resource: a token service takes several in one for a name with blanks.
-  for (const one of scope.split(/ +/)) if (one !== '') fields.append('scope', one)
+  for (const one of scope.split(' ')) fields.append('scope', one)
   const url = new URL(realm)
   for (const name of ['service', 'scope']) if (fields.has(name)) url.searchParams.delete(name)
   for (const [name, value] of fields) url.searchParams.append(name, value)
   const authorization = credentials === undefined ? {} : { authorization: basicAuthorization(credentials) }
   return { method: 'GET', url, headers: { ...headers, ...authorization } }
+}
+
+/** The same by POST with a password, for what was asked by GET; undefined where it was not, or there is no password. */
+function passwordMessage(
+  { method, url }: Pick<HttpRequest, 'method' | 'url'>,
+  scope: string,
+  { challenge, credentials, headers }: TokenRequest,
+): Pick<HttpRequest, 'method' | 'url' | 'headers' | 'body'> | undefined {
+  if (method !== 'GET' || credentials?.kind !== 'password') return undefined
+  const { username, password } = credentials
+  const service = challenge.params.get('service')
+  const fields = { grant_type: 'password', client_id: clientId, username, password, scope, ...(service && { service }) }
+  const form = { 'content-type': 'application/x-www-form-urlencoded' }
+  return { method: 'POST', url, headers: { ...headers, ...form }, body: new URLSearchParams(fields).toString() }
 }
 
 /** The `Authorization` of RFC 7617. */
@@ -109,7 +135,9 @@ export function basicAuthorization(credentials: Extract<Credentials, { kind: 'pa
 
 async function textOf(response: HttpResponse): Promise<string> {
   try {
-    return (await readAll(response.body, maxTokenBytes))?.toString('utf8') ?? ''
+    const codings = codingsOf(response.headers)
+    const body = codings.length > 0 ? decoded(response.body, codings) : response.body
+    return (await readAll(body, maxTokenBytes))?.toString('utf8') ?? ''
   } catch {
     return ''
   }

@@ -26,6 +26,8 @@ export interface UpstreamDescriptor {
   readonly mediaType: string | undefined
   readonly size: number | undefined
   readonly access: Access
+  /** Of a manifest that had to be read to tell; they have the digest. */
+  readonly bytes?: Uint8Array
 }
 
 export interface UpstreamBody {

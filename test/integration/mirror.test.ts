@@ -232,7 +232,7 @@ describe('bad requests', () => {
     ['DELETE', `/v2/app/blobs/${digest}`, 405, 'UNSUPPORTED', /for pulling/],
     ['GET', '/v2/_catalog', 404, 'UNSUPPORTED', /no such resource/],
     ['GET', '/', 404, 'UNSUPPORTED', /below \/v2\//],
-    ['GET', `/v2/${'a/'.repeat(4000)}manifests/latest`, 414, 'URI_TOO_LONG', /4096/],
+    ['GET', `/v2/${'a/'.repeat(9000)}manifests/latest`, 414, 'URI_TOO_LONG', /16384/],
     ['GET', `/v2/${'a'.repeat(300)}/manifests/latest`, 400, 'NAME_INVALID', /300 characters/],
   ])('%s %.60s is %i %s', async (method, path, status, code, message) => {
     const { get, upstream } = await setUp()

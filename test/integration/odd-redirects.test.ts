@@ -219,6 +219,83 @@ describe('lists', () => {
   })
 })
 
+describe('lists that are odd', () => {
+  const list = Buffer.from(JSON.stringify({ name: 'library/app', tags: ['v1'] }))
+
+  it.each([
+    ['are called HTML', { 'content-type': 'text/html' }, undefined],
+    ['link without a relation', { link: '</v2/library/app/tags/list?last=v1>' }, '/v2/library/app/tags/list?last=v1'],
+    ['link without brackets', { link: '/x?last=v1; rel=next' }, '/v2/library/app/tags/list?last=v1'],
+    [
+      'have long cursors',
+      { link: `</x?c=${'a'.repeat(6_000)}>; rel="next"` },
+      `/v2/library/app/tags/list?c=${'a'.repeat(6_000)}`,
+    ],
+  ])('are passed on where they %s', async (_what, headers, next) => {
+    const upstream = await startFake()
+    upstream.inject('/tags/list', (answer) => Object.assign(answer, { status: 200, headers, body: list }))
+    const node = await startTestNode({ registries: { 'docker.io': upstream.url } })
+    const got = await ask(node.url, '/v2/library/app/tags/list')
+    expect([got.status, got.body.equals(list)]).toEqual([200, true])
+    expect(got.headers['content-type'] ?? '').not.toContain('html')
+    expect(/<([^>]*)>/.exec(got.headers.link ?? '')?.[1]).toBe(next)
+  })
+
+  it('are an error where they lead to the same page for ever', async () => {
+    const upstream = await startFake()
+    const headers = { link: '</v2/library/app/tags/list/page2>; rel="next"' }
+    upstream.inject('/tags/list', (answer) => Object.assign(answer, { status: 200, headers, body: list }))
+    const node = await startTestNode({ registries: { 'docker.io': upstream.url } })
+    const got = await ask(node.url, '/v2/library/app/tags/list')
+    expect([got.status, got.body.toString()]).toEqual([503, expect.stringContaining('continues the list')])
+  })
+
+  it.each([
+    ['a page for people', faults.html()],
+    ['400', faults.status(400)],
+    ['406', faults.status(406)],
+    ['501', faults.status(501)],
+  ])('of referrers are not known where the registry answers with %s', async (_what, fault) => {
+    const upstream = await startFake()
+    const subject = upstream.addBlob(layer)
+    upstream.inject('/referrers/', fault)
+    const node = await startTestNode({ registries: { 'docker.io': upstream.url } })
+    expect((await ask(node.url, `/v2/library/app/referrers/${subject}`)).status).toBe(404)
+  })
+})
+
+describe('a digest whose colon is encoded', () => {
+  it('is a digest', async () => {
+    const upstream = await startFake()
+    const blob = upstream.addBlob(layer)
+    const node = await startTestNode({ registries: { 'docker.io': upstream.url } })
+    const got = await ask(node.url, `/v2/library/app/blobs/${blob.replace(':', '%3A')}`)
+    expect([got.status, digestOf(got.body)]).toEqual([200, blob])
+  })
+})
+
+describe('a signed URL', () => {
+  it('is asked for byte for byte, and with the user that it names', async () => {
+    const upstream = await startFake()
+    const blob = upstream.addBlob(layer)
+    const cdn = await upstream.cdn()
+    const query = `sig=a'b%2Bc+d|e^f`
+    upstream.inject('/blobs/', (answer, request) => {
+      if (request.server !== 'registry') return
+      const location = `${cdn.replace('://', '://user:pass@')}${request.path}?${query}`
+      Object.assign(answer, { status: 307, headers: { location }, body: Buffer.alloc(0) })
+    })
+    const node = await startTestNode({ registries: { 'docker.io': upstream.url } })
+    const got = await ask(node.url, `/v2/library/app/blobs/${blob}`)
+    expect([got.status, digestOf(got.body)]).toEqual([200, blob])
+    const asked = upstream.requests.find(({ server }) => server === 'cdn')
+    expect([asked?.url, asked?.headers.authorization]).toEqual([
+      `/v2/library/app/blobs/${blob}?${query}`,
+      basic('user:pass'),
+    ])
+  })
+})
+
 describe('a path that begins with a host', () => {
   it('is a repository of the registry that ns names', async () => {
     const upstream = await startFake()

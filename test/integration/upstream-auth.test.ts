@@ -272,7 +272,7 @@ test('a token service that redirects to a foreign host, and one that redirects f
   expect(fake.seen('/token')).toHaveLength(1)
   fake.inject('/token', faults.redirect(fake.url))
   await expect(client.open(digest)).rejects.toMatchObject({ code: 'broken' })
-  expect(fake.seen('/token')).toHaveLength(5)
+  expect(fake.seen('/token')).toHaveLength(12)
 })
 
 test('a client that gives up does not take the token from the others', async () => {

@@ -36,7 +36,9 @@ test.each([
   await using fake = await fakeWithTag()
   fake.inject('/manifests/', fault)
   await using client = new TestClient(fake)
-  expect(await client.resolve('latest')).toEqual(right)
+  const { bytes, ...found } = await client.resolve('latest')
+  expect(found).toEqual(right)
+  expect(bytes).toEqual(manifest)
   expect(fake.requests.map(({ method }) => method)).toEqual(['HEAD', 'GET'])
 })
 

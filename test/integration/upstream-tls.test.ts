@@ -2,9 +2,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ask } from '../fixtures/client.ts'
 import { TestClient } from '../fixtures/fake-upstream/client.ts'
 import { selfSigned as tls } from '../fixtures/fake-upstream/tls.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
+import { spawnNode } from '../fixtures/process.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 
 const bytes = Buffer.from('the bytes of a layer')
 
@@ -26,6 +29,14 @@ test.each([
   await using fake = await FakeUpstream.start({ tls })
   await using client = new TestClient(fake, { registry: registry() })
   expect(await client.pull(fake.addBlob(bytes))).toEqual(bytes)
+})
+
+test('an authority of the machine is trusted by a node, as by other programs', async () => {
+  await using fake = await FakeUpstream.start({ tls })
+  const blob = fake.addBlob(bytes)
+  const args = ['--registry', `docker.io=${fake.url}`]
+  const node = await spawnNode(await tempDir(), args, ['env', `SSL_CERT_FILE=${ca}`])
+  expect((await ask(node.url, `/v2/library/app/blobs/${blob}`)).body).toEqual(bytes)
 })
 
 test('a certificate that nobody vouches for is refused, once, with what to do', async () => {

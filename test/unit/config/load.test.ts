@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { unusableProxies } from '../../../config/proxy-environment.ts'
 import { wellKnownRegistries } from '../../../config/registries.ts'
 import { configSchema } from '../../../config/schema.ts'
 import { selfSigned } from '../../fixtures/fake-upstream/tls.ts'
@@ -124,6 +125,9 @@ describe('proxies', () => {
       'http://upper',
     )
     expect(load({ env: { HTTP_PROXY: '', NO_PROXY: '' } }).upstream.proxy).toEqual({})
+    const socks = { HTTPS_PROXY: 'socks5://proxy:1080', HTTP_PROXY: 'http://u:p@ss@proxy:3128/path' }
+    expect(unusableProxies(socks)).toEqual(['HTTPS_PROXY'])
+    expect(load({ env: socks }).upstream.proxy).toEqual({ http: 'http://u:p@ss@proxy:3128/path' })
   })
 
   test('unless anything else is said', () => {

@@ -229,14 +229,14 @@ const cases: readonly [what: string, given: Given, expected: readonly (string | 
     ],
   ],
   [
-    'a proxy with a path',
-    { env: { LAYERD_UPSTREAM_PROXY_HTTPS: 'http://me:hunter2@proxy/path' } },
+    'a proxy with a query',
+    { env: { LAYERD_UPSTREAM_PROXY_HTTPS: 'http://me:hunter2@proxy?path' } },
     [/^LAYERD_UPSTREAM_PROXY_HTTPS\|upstream.proxy.https\|expected "none" .*, got something else$/],
   ],
   [
-    'the proxy of other programs, which is of another kind',
-    { env: { HTTPS_PROXY: 'socks5://me:hunter2@proxy' } },
-    [/^HTTPS_PROXY\|upstream.proxy.https\|expected "none" .*, got something else$/],
+    'a proxy of another kind',
+    { env: { LAYERD_UPSTREAM_PROXY_HTTPS: 'socks5://me:hunter2@proxy' } },
+    [/^LAYERD_UPSTREAM_PROXY_HTTPS\|upstream.proxy.https\|expected "none" .*, got something else$/],
   ],
   [
     'an unknown option of proxies',

@@ -71,6 +71,7 @@ function setUp({
       claim,
     },
     trustPeers,
+    keep: async () => {},
     upstream: {
       isSilent: () => false,
       resolveManifest: async () => {
