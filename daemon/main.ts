@@ -6,7 +6,6 @@ import type { Config } from '../config/schema.ts'
 import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { RegistryList } from '../proxy/known-registries.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
-import { trustSystemAuthorities } from '../proxy/upstream/authorities.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
 import { createAdminApp } from './admin/app.ts'
 import { Metrics } from './admin/metrics.ts'
@@ -104,7 +103,6 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const { upstream: settings } = config
     const registries = new RegistryList(config.registries, settings.anyRegistry)
     const { dockerConfig } = settings
-    trustSystemAuthorities()
     const upstream = createUpstream({ registries, settings, dockerConfig, version, logger })
     lifecycle.onStop(() => upstream.close())
     const { patience } = config.tags

@@ -104,6 +104,11 @@ export function reasonOf(error: unknown): string {
   return reasonOfCode[code] ?? `the connection failed (${code})`
 }
 
+/** Whether a host's certificate is not trusted, or not for that host. */
+export function isCertificateError(error: unknown): boolean {
+  return certificateCodes.has(codeOf(error) ?? '')
+}
+
 /**
  * What a request that got no answer at all throws. A host whose certificate is wrong has not answered either: whoever did
  * (a captive portal, say) is not upstream.

@@ -1,6 +1,7 @@
 import { contentType, isTransient, statusError } from './answers.ts'
+import { trustSystemAuthorities } from './authorities.ts'
 import type { Authorizer } from './authorization.ts'
-import { abortedError, noAnswerError, reasonOf, TransientError } from './errors.ts'
+import { abortedError, isCertificateError, noAnswerError, reasonOf, TransientError } from './errors.ts'
 import { discard, exchange, type HttpResponse } from './exchange.ts'
 import { type Host, hostAt } from './host.ts'
 import { Login } from './login.ts'
@@ -215,6 +216,10 @@ async function contact(
     return response
   } catch (error) {
     if (signal.aborted) throw abortedError(signal)
+    if (isCertificateError(error) && trustSystemAuthorities()) {
+      const message = `${url.host} has a certificate that only the machine's own authorities vouch for, if any`
+      throw new TransientError('unreachable', message, { cause: error })
+    }
     if (!host.isElsewhere) throw noAnswerError(error, registry.name)
     const message = `${registry.name} sent us to ${url.host} for ${what}, and that host failed: ${reasonOf(error)}`
     throw new TransientError('broken', message, { cause: error })
