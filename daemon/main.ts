@@ -134,7 +134,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       rules,
       patience,
       trustPeers,
-      keep: manifestKeeper(store),
+      keep: manifestKeeper(store, logger),
     })
 
     await swarm.start()

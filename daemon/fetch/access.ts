@@ -57,7 +57,7 @@ export class AccessControl {
   /**
    * Notes that upstream gave content to the asker. Where it took credentials, a grant is kept, and upstream is asked once in
    * a while whether they were needed: a login at Docker Hub does not make its public images private.
-   * @returns whether anybody may have the content
+   * @returns who may have the content: anybody, those whom upstream lets in, or nobody else than the asker (`foreign`)
    */
   async accepted(request: Question, access: Access): Promise<Access> {
     // What another registry gave is not this one's to call public, nor does it say that the asker may read here.

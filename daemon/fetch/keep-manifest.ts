@@ -1,7 +1,7 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import { isUnstorable } from '../store/errors.ts'
 import type { BlobFacts } from '../store/metadata.ts'
+import { messageOf } from './errors.ts'
 
 /** Keeps a manifest. */
 export type KeepManifest = (digest: Digest, bytes: Uint8Array, facts: BlobFacts) => Promise<void>
@@ -10,7 +10,10 @@ export type KeepManifest = (digest: Digest, bytes: Uint8Array, facts: BlobFacts)
  * Keeps manifests whose bytes came with the answer to what a tag is: some registries give them by tag only. They have the
  * digest, which was computed from them.
  */
-export function manifestKeeper(store: Pick<BlobStore, 'has' | 'addFacts' | 'stage'>): KeepManifest {
+export function manifestKeeper(
+  store: Pick<BlobStore, 'has' | 'addFacts' | 'stage'>,
+  logger: { debug(fields: object, message: string): void },
+): KeepManifest {
   return async (digest, bytes, facts) => {
     if (store.has(digest)) return void (await store.addFacts(digest, facts))
     let staging: Awaited<ReturnType<BlobStore['stage']>> | undefined
@@ -20,9 +23,9 @@ export function manifestKeeper(store: Pick<BlobStore, 'has' | 'addFacts' | 'stag
       await staging.blob.finish()
       await staging.commit(facts)
     } catch (error) {
-      await staging?.abort()
       // It is asked for again by its digest.
-      if (!isUnstorable(error)) throw error
+      logger.debug({ digest, reason: messageOf(error) }, 'a manifest could not be kept')
+      await staging?.abort().catch(() => {})
     } finally {
       await staging?.blob.close().catch(() => {})
     }

@@ -68,13 +68,14 @@ function nextPage(
 ): string | undefined {
   const target = nextLink(link)
   if (target === undefined) return undefined
-  const cursor = queryOf({ querystring: /\?([^#]*)/.exec(target)?.[1] ?? '' })
+  // Some clients take what stands between brackets to its first semicolon.
+  const cursor = queryOf({ querystring: /\?([^#]*)/.exec(target)?.[1] ?? '' }).replaceAll(';', '%3B')
   const isUsable = /^[!-~]+$/.test(cursor) && cursor.length <= maxCursorLength
   if (!isUsable || cursor === queryOf(ctx)) {
     throw new OciError('UNAVAILABLE', 'the registry continues the list in a way that a mirror can not pass on')
   }
-  const namespace = typeof ctx.query.ns === 'string' ? `ns=${encodeURIComponent(ctx.query.ns)}` : ''
+  const [ns = ''] = [ctx.query.ns].flat()
+  const namespace = ns === '' ? '' : `ns=${encodeURIComponent(ns)}`
   const parts = [cursor, namespace].filter((part) => part !== '')
-  // Some clients take what stands between brackets to its first semicolon.
-  return `<${ctx.path}?${parts.join('&').replaceAll(';', '%3B')}>; rel="next"`
+  return `<${ctx.path}?${parts.join('&')}>; rel="next"`
 }

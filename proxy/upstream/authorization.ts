@@ -171,7 +171,9 @@ export class Authorizer {
       try {
         return await this.#obtainToken(request, bearer, credentials)
       } catch (error) {
-        if (!offersBasic || credentials?.kind !== 'password') throw error
+        // A password that was refused is not shown a second time.
+        const isRefused = error instanceof UpstreamError && ['unauthorized', 'denied', 'aborted'].includes(error.code)
+        if (!offersBasic || isRefused || credentials?.kind !== 'password' || rejected !== undefined) throw error
       }
     }
     if (!offersBasic) {
@@ -217,6 +219,8 @@ export class Authorizer {
       }
       // What a token service says no to is who asks. The registry's challenge tells a client how to say that.
       if (error.code === 'unauthorized' || error.code === 'denied') throw unauthorized(request, error.message)
+      // It is the token service that has not found something, and not the registry.
+      if (error.code === 'not-found') throw new UpstreamError('broken', error.message)
       // A token service that layerd does not trust with credentials is the client's to trust.
       if (error.code === 'refused') throw new UpstreamError('refused', error.message, { challenge: request.challenge })
       throw error

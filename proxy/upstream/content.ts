@@ -58,8 +58,8 @@ export async function openContent(
   } catch (error) {
     if (!isAboutRange(error)) throw error
     const whole = await openWhole(context, request, offset)
-    const isNews =
-      error instanceof TransientError ? registry.habits.suspect('no-ranges') : registry.habits.learn('no-ranges')
+    const isMoment = error instanceof TransientError || error.code !== 'broken'
+    const isNews = isMoment ? registry.habits.suspect('no-ranges') : registry.habits.learn('no-ranges')
     if (isNews) {
       const reason = error.message
       context.logger.warn(
@@ -225,6 +225,11 @@ export async function* readContent(
     if (failures >= attempts) throw brokenOff(request, position, size, failure)
     await pause(backoff(failures, timing.random()), timing, signal)
     opened = await openContent(context, request, position)
+    // Who may have it was settled by the first answer.
+    if (opened.response.access === 'foreign' && first.response.access !== 'foreign') {
+      opened.response.body.cancel()
+      throw new UpstreamError('broken', `${registry.name} gives ${what} itself first and sends us elsewhere then`)
+    }
     if (size !== undefined && opened.size !== undefined && opened.size !== size) {
       opened.response.body.cancel()
       throw new UpstreamError('broken', `${registry.name} says ${size} bytes first and ${opened.size} then for ${what}`)

@@ -75,7 +75,7 @@ function elsewhere({ url, registry, repository, registryAt }: Place): Host {
     repository: /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(url.pathname)?.[1] ?? repository.name,
     isTrusted,
     isProven: known !== undefined || (url.protocol === 'https:' && !registry.isInsecure && !registry.isPublicOnly),
-    isPrivate: registry.isPrivate || known?.isPrivate === true,
+    isPrivate: known?.isPrivate === true && isTrusted,
     dispatcherFor: (target) => (known ?? registry).dispatcherFor(target, known === undefined || !isTrusted),
     via: registry,
   }

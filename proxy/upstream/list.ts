@@ -1,4 +1,4 @@
-import { statusError } from './answers.ts'
+import { contentType, statusError } from './answers.ts'
 import type { ContentContext } from './content.ts'
 import { decoded } from './encoding.ts'
 import { abortedError, reasonOf } from './errors.ts'
@@ -15,6 +15,9 @@ const listHeaders: readonly string[] = ['content-type', 'link', 'oci-filters-app
 
 /** What registries answer that don't know the referrers API; 404 is what clients know as that. */
 const unknownApi: ReadonlySet<number> = new Set([400, 405, 406, 415, 501])
+
+/** What browsers show as pages. */
+const pageTypes: ReadonlySet<string> = new Set(['text/html', 'application/xhtml+xml'])
 
 interface List {
   readonly status: number
@@ -53,14 +56,11 @@ export async function fetchList({ sender, timing }: ContentContext, request: Reg
     const value = response.headers.get(name)
     if (value !== undefined) headers[name] = value
   }
-  if (status === 404 || isJson(body)) return { status, headers: { ...headers, ...typeOf(headers) }, body, access }
+  // A list is one by its bytes, whatever it is called; as a page it would be shown by a browser.
+  const type = pageTypes.has(contentType(response.headers) ?? '') ? { 'content-type': 'application/json' } : {}
+  if (status === 404 || isJson(body)) return { status, headers: { ...headers, ...type }, body, access }
   if (isReferrers) return noReferrers(access)
   throw new UpstreamError('broken', `${registry.name} answered with something for ${what} that is no list`)
-}
-
-/** A list is one by its bytes, whatever it is called; as a page it would be shown by a browser. */
-function typeOf(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return headers['content-type']?.startsWith('text/html') === true ? { 'content-type': 'application/json' } : {}
 }
 
 function isJson(body: Buffer): boolean {

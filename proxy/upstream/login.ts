@@ -78,19 +78,26 @@ export class Login {
     if (requestor.kind === 'token' || !this.#authorizer.mayTryAgain(host, requestor)) return false
     if (this.#authorizer.known(host, requestor) !== undefined) return false
     if (!(await this.#authorizer.hasCredentials(host, requestor))) return false
-    // Where the page comes again, it has not helped; where it does not, what was granted is sent from the start.
-    this.#authorizer.triedInVain(host, requestor)
     try {
       const challenge = await this.#authorizer.challengeOf(host, signal)
       await this.#authorizer.answer({ host, requestor, challenge, rejected: undefined, signal })
       return true
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.code === 'aborted') throw error
+      this.#authorizer.triedInVain(host, requestor)
       return false
     }
   }
 
-  /** A host that the registry sent us to may be a registry, with a challenge of its own, or storage whose signed URL is not good. */
+  /** The page came again. */
+  provedInVain(host: Host, requestor: Requestor): void {
+    this.#authorizer.triedInVain(host, requestor)
+  }
+
+  /**
+   * A host that the registry sent us to may be a registry, with a challenge of its own, or storage whose signed URL is not good.
+   * @returns `first`, unread, where there is no better answer
+   */
   async #answeredElsewhere(
     asking: Asking,
     first: RegistryResponse,
@@ -128,11 +135,18 @@ export class Login {
     const isStale = known !== undefined && requestor.kind !== 'token' && mayBeStale
     const isAnonymous = known === undefined
     if (!isStale && !isAnonymous) return first
-    if (status !== 401 && !this.#authorizer.mayTryAgain(host, requestor)) return first
+    const mayTry = this.#authorizer.mayTryAgain(host, requestor) || (isAnonymous && habits.has('hides'))
+    if (status !== 401 && !mayTry) return first
     const anew = isStale ? await this.#askedAnonymously(asking, first, known) : first
     const last = isRefusal(anew.status) ? await this.#proven(asking, anew, known) : anew
-    if (isRefusal(last.status)) this.#authorizer.triedInVain(host, requestor)
-    else if (isAnonymous && status !== 401 && habits.learn('hides')) {
+    if (isRefusal(last.status)) {
+      this.#authorizer.triedInVain(host, requestor)
+      // What has opened nothing is not sent along with questions for what is everybody's.
+      const grant = this.#authorizer.known(host, requestor)
+      if (isAnonymous && status !== 401 && !habits.has('hides') && grant !== undefined) {
+        this.#authorizer.forget(host, requestor, grant)
+      }
+    } else if (isAnonymous && status !== 401 && habits.learn('hides')) {
       this.#logger.debug(
         { registry: host.name, status },
         'a registry hides from the anonymous what it gives for credentials',

@@ -9,7 +9,7 @@ import { Pauses } from './pauses.ts'
 import type { Registry, UpstreamLogger } from './registry.ts'
 import type { RegistryRequest, RegistryResponse } from './request.ts'
 import { retry, type Timing } from './retry.ts'
-import { PatienceExceeded, UpstreamError } from './types.ts'
+import { type Access, PatienceExceeded, UpstreamError } from './types.ts'
 
 /** As many as Go's HTTP client follows, which most container clients are built on. */
 const maxRedirects = 10
@@ -101,7 +101,9 @@ export class Sender {
       const response = await this.#followed(request)
       if (!isPage(response) || !(await this.#proves(request))) return await this.#usable(request, response)
       response.body.cancel()
-      return await this.#usable(request, await this.#followed(request))
+      const again = await this.#followed(request)
+      if (isPage(again)) this.#login.provedInVain(this.#ownHost(request), request.requestor)
+      return await this.#usable(request, again)
     } catch (error) {
       if (error instanceof TransientError) {
         this.#logger.debug(
@@ -114,9 +116,13 @@ export class Sender {
   }
 
   /** Where a page for people comes, they would log in. */
-  #proves({ registry, requestor, repository, signal }: RegistryRequest): Promise<boolean> {
-    const host = hostAt({ url: registry.endpoint, registry, repository, hasLeft: false, registryAt: this.#registryAt })
-    return this.#login.prove({ host, requestor, signal })
+  #proves(request: RegistryRequest): Promise<boolean> {
+    const { requestor, signal } = request
+    return this.#login.prove({ host: this.#ownHost(request), requestor, signal })
+  }
+
+  #ownHost({ registry, repository }: RegistryRequest): Host {
+    return hostAt({ url: registry.endpoint, registry, repository, hasLeft: false, registryAt: this.#registryAt })
   }
 
   /** One request to the registry, and on to where it sends us; each host is given what is had for that host only. */
@@ -125,6 +131,7 @@ export class Sender {
     let url = urlOf(request)
     let path: string | undefined
     let hasLeft = false
+    let access: Access = 'public'
     for (let redirects = 0; redirects <= maxRedirects; redirects++) {
       const host: Host = hostAt({
         url,
@@ -137,11 +144,12 @@ export class Sender {
       const response = await this.#login.ask(host, request, (authorization) =>
         contact(request, host, { url, path }, authorization),
       )
-      if (!redirectStatuses.has(response.status)) return response
+      access = narrower(access, response.access)
+      if (!redirectStatuses.has(response.status)) return { ...response, access }
       await discard(response)
       const location = response.headers.get('location')
       const target = redirectTarget(request, url, location)
-      path = pathAsWritten(location, target)
+      path = pathAsWritten(location)
       url = target
     }
     throw new UpstreamError('broken', `${registry.name} redirects more than ${maxRedirects} times for ${what}`)
@@ -168,6 +176,11 @@ export class Sender {
     response.body.cancel()
     throw new TransientError('broken', `${registry.name} answered with ${found} for ${what}`)
   }
+}
+
+/** A redirect that was given for credentials leads to what is not everybody's, though its target asks for none. */
+function narrower(one: Access, other: Access): Access {
+  return (['foreign', 'private'] as const).find((access) => one === access || other === access) ?? 'public'
 }
 
 /** Whether an answer is a page for people, as of a login, rather than what programs ask for. */
@@ -217,7 +230,7 @@ async function contact(
   } catch (error) {
     if (signal.aborted) throw abortedError(signal)
     if (isCertificateError(error) && trustSystemAuthorities()) {
-      const message = `${url.host} has a certificate that only the machine's own authorities vouch for, if any`
+      const message = `the certificate of ${url.host} is not trusted; it is looked at again with the machine's own authorities`
       throw new TransientError('unreachable', message, { cause: error })
     }
     if (!host.isElsewhere) throw noAnswerError(error, registry.name)
@@ -235,15 +248,19 @@ function urlOf({ registry, repository, path, query }: RegistryRequest): URL {
 /** What stands before the host in a redirect is as good as a signature in its query: it is for that URL. */
 function userOf({ username, password }: URL): string | undefined {
   if (username === '') return undefined
-  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
-  return `Basic ${Buffer.from(pair).toString('base64')}`
+  try {
+    const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+    return `Basic ${Buffer.from(pair).toString('base64')}`
+  } catch {
+    return undefined
+  }
 }
 
 /** Path and query of a redirect byte for byte, as signatures are made of those; undefined where they have to be encoded. */
-function pathAsWritten(location: string | undefined, target: URL): string | undefined {
+function pathAsWritten(location: string | undefined): string | undefined {
   const written = /^(?:[a-z]+:\/\/[^/?#]+)?(\/[^#]*)/i.exec(location ?? '')?.[1]
-  const isPlain = written !== undefined && /^[!-~]+$/.test(written) && !written.startsWith('//')
-  return isPlain && location?.startsWith('//') !== true && target.pathname.length > 0 ? written : undefined
+  const isPlain = written !== undefined && /^[!-~]+$/.test(written) && !/^\/\/|\\/.test(written)
+  return isPlain ? written : undefined
 }
 
 function redirectTarget({ registry, digest, what }: RegistryRequest, from: URL, location: string | undefined): URL {

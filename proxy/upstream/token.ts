@@ -68,11 +68,12 @@ export async function requestToken(host: Host, request: TokenRequest): Promise<T
     }).catch((error: unknown) => {
       throw noAnswerError(error, who)
     })
-    const byPost = passwordMessage(message, scope, request)
+    const byPost = passwordMessage({ ...message, url }, scope, request)
     if ((response.status === 404 || response.status === 405) && byPost !== undefined) {
       // There are services that know OAuth2 only.
       await discard(response)
       message = byPost
+      url = byPost.url
       continue
     }
     const location = response.headers.get('location')
@@ -125,7 +126,9 @@ function passwordMessage(
   const service = challenge.params.get('service')
   const fields = { grant_type: 'password', client_id: clientId, username, password, scope, ...(service && { service }) }
   const form = { 'content-type': 'application/x-www-form-urlencoded' }
-  return { method: 'POST', url, headers: { ...headers, ...form }, body: new URLSearchParams(fields).toString() }
+  const bare = new URL(url)
+  for (const name of ['service', 'scope']) bare.searchParams.delete(name)
+  return { method: 'POST', url: bare, headers: { ...headers, ...form }, body: new URLSearchParams(fields).toString() }
 }
 
 /** The `Authorization` of RFC 7617. */

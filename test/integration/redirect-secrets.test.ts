@@ -15,7 +15,7 @@ import { ask } from '../fixtures/client.ts'
 import { TestClient } from '../fixtures/fake-upstream/client.ts'
 import { selfSigned as tls } from '../fixtures/fake-upstream/tls.ts'
 import { FakeUpstream } from '../fixtures/fake-upstream.ts'
-import { startTestNode } from '../fixtures/node.ts'
+import { startTestNode, until } from '../fixtures/node.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
 // One registry leads to another. What the other one gives the node for what it knows the node by is that node's alone; and
@@ -159,6 +159,101 @@ describe('content that another registry gave for what it knows the node by', () 
     expect(await leaks(node.url)).toBe(false)
   })
 })
+
+describe('private content that is kept in storage which asks for nothing', () => {
+  it.each([
+    ['a token', (fake: FakeUpstream) => void fake.requireBearer({ accounts: { u: 'secret' } })],
+    ['a password', (fake: FakeUpstream) => fake.requireBasic('u', 'secret')],
+    [
+      'credentials, which it hides',
+      (fake: FakeUpstream) =>
+        fake.inject('/v2/library/', (answer, { headers, server }) => {
+          if (server === 'registry' && headers.authorization !== basic('u:secret')) {
+            Object.assign(answer, { status: 404, headers: {}, body: Buffer.alloc(0) })
+          }
+        }),
+    ],
+  ])('is private, as the redirect to it was given for %s', async (_what, guard) => {
+    const fake = await startFake()
+    fake.addBlob(bytes)
+    const cdn = await fake.cdn()
+    fake.inject('/blobs/', (answer, request) => {
+      if (request.server === 'cdn') return
+      Object.assign(answer, { status: 307, headers: { location: `${cdn}${request.path}` }, body: Buffer.alloc(0) })
+    })
+    guard(fake)
+    const node = await startTestNode({
+      registries: { 'docker.io': { endpoint: fake.url, username: 'u', password: 'secret' } },
+    })
+    const got = await ask(node.url, path)
+    expect([got.status, digestOf(got.body)]).toEqual([200, digest])
+    await until(async () => (await node.status()).store.blobs === 1)
+    expect((await ask(node.url, path, stranger)).status).toBeGreaterThanOrEqual(400)
+    await fake.close()
+    expect(await leaks(node.url)).toBe(false)
+    // Those whom the registry has let in have it from the store.
+    expect((await ask(node.url, path)).status).toBe(200)
+  })
+
+  it('is cached where the registry wants a client certificate', async () => {
+    const { node, first, asked } = await startCertified(() => ({ body: bytes }))
+    for (let time = 0; time < 3; time++) {
+      expect((await ask(node.url, path)).status).toBe(200)
+      await until(async () => (await node.status()).store.blobs === 1)
+    }
+    expect(asked()).toBe(1)
+    first.close()
+    expect(await leaks(node.url)).toBe(false)
+  })
+
+  it('is not public because a transfer began at a registry that is', async () => {
+    const first = await startFake()
+    const second = await startFake()
+    second.addBlob(bytes)
+    second.requireBasic('u', 'secret')
+    first.addBlob(bytes)
+    let requests = 0
+    first.inject(/GET .*blobs/, (answer) => {
+      if (requests++ === 0) answer.cutAfter = 1
+      else Object.assign(answer, { status: 307, headers: { location: `${second.url}${path}` }, body: Buffer.alloc(0) })
+    })
+    const node = await startTestNode({
+      registries: {
+        'docker.io': { endpoint: first.url },
+        'second.example': { endpoint: second.url, username: 'u', password: 'secret' },
+      },
+      config: { upstream: { attempts: 2 } },
+    })
+    await ask(node.url, path)
+    expect(requests).toBeGreaterThan(1)
+    await first.close()
+    await second.close()
+    expect(await leaks(node.url)).toBe(false)
+  })
+})
+
+/** A registry that is shown the node's certificate, and redirects to storage that is not. */
+async function startCertified(storage: (message: IncomingMessage) => Reply) {
+  const folder = await tempDir()
+  const { cert, key } = await certificateFor('node.example.com')
+  const file = async (name: string, text: string) => {
+    await writeFile(join(folder, name), text)
+    return join(folder, name)
+  }
+  const second = await serve(true, storage)
+  let requests = 0
+  const first = await serve(true, ({ url }) => {
+    requests++
+    return { status: 307, headers: { location: `${second.url}${url}` } }
+  })
+  const options = {
+    endpoint: first.url,
+    ca: [await file('ca.pem', tls.cert)],
+    cert: await file('cert.pem', cert),
+    key: await file('key.pem', key),
+  }
+  return { node: await startTestNode({ registries: { 'docker.io': options } }), first, asked: () => requests }
+}
 
 describe('what is for one host', () => {
   function upstreamOf(registries: object, dockerConfig?: string) {

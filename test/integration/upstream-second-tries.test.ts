@@ -233,3 +233,60 @@ test('a registry that has not said how it asks for credentials is asked again', 
     fake.requests.map(({ headers }) => headers.authorization).filter((one) => one?.startsWith('Basic')),
   ).toHaveLength(1)
 })
+
+test.each(['page', '404'])('what is hidden behind a %s is had again when the token has expired', async (kind) => {
+  await using fake = await fakeWithImage()
+  const challenge = `Bearer realm="${fake.url}/token",service="x"`
+  fake.inject(/ \/v2\/$/, faults.status(401, { 'www-authenticate': challenge }))
+  fake.inject(/ \/token$/, (answer) => {
+    Object.assign(answer, {
+      status: 200,
+      headers: { 'content-type': 'application/json' },
+      body: Buffer.from('{"token":"abc"}'),
+    })
+  })
+  fake.inject('/blobs/', (answer, request) => {
+    if (request.headers.authorization !== undefined) return
+    const fault = kind === 'page' ? faults.html() : faults.status(404)
+    fault(answer, request)
+  })
+  let now = Date.now()
+  const timing = { now: () => now, random: () => 0, sleep: () => Promise.resolve() }
+  await using client = new TestClient(fake, { registry: password, timing })
+  // A token without a lifetime is used for 50 s.
+  for (const passes of [0, 10_000, 42_000, 51_000, 51_000]) {
+    now += passes
+    expect((await client.pull(digest)).equals(bytes)).toBe(true)
+    if (kind === '404') {
+      const missing = digestOf(Buffer.from('missing'))
+      await expect(client.open(missing)).rejects.toMatchObject({ code: 'not-found' })
+    }
+  }
+})
+
+test('a range that is not found once is asked for again', async () => {
+  await using fake = await fakeWithImage()
+  fake.inject('/blobs/', faults.oddRange(faults.status(404)), 1)
+  await using client = new TestClient(fake)
+  for (let time = 0; time < 2; time++) await client.pull(digest, { offset: 100 })
+  expect(asked(fake)).toEqual(['GET blobs range', 'GET blobs', 'GET blobs range'])
+})
+
+test('a password that has opened nothing is not sent with questions for what is everybody’s', async () => {
+  await using fake = await fakeWithImage()
+  await using client = new TestClient(fake, { registry: password })
+  await expect(client.open(digestOf(Buffer.from('missing')))).rejects.toMatchObject({ code: 'not-found' })
+  expect(await client.open(digest)).toMatchObject({ access: 'public' })
+  expect(fake.requests.at(-1)?.headers.authorization).toBeUndefined()
+})
+
+test('a redirect with a user that can not be read is followed without', async () => {
+  await using fake = await fakeWithImage()
+  const cdn = (await fake.cdn()).replace('//', '//us%er:pw@')
+  fake.inject('/blobs/', (answer, { server, path }) => {
+    if (server === 'registry')
+      Object.assign(answer, { status: 307, headers: { location: `${cdn}${path}` }, body: Buffer.alloc(0) })
+  })
+  await using client = new TestClient(fake)
+  expect((await client.pull(digest)).equals(bytes)).toBe(true)
+})

@@ -110,8 +110,7 @@ export class UpstreamFill {
   /** Fetches up to `limit` of the last chunks that are missing, while slow peers send the others. */
   help(assembly: Assembly, limit: number): void {
     if (this.hasFailed || this.isRunning) return
-    let last = assembly.chunks - 1
-    while (last >= 0 && assembly.held.has(last)) last--
+    const last = lastMissing(assembly)
     let first = last
     while (first > 0 && last - first < limit - 1 && !assembly.held.has(first - 1)) first--
     if (last >= 0) this.#start('claim', first, last + 1)
