@@ -79,7 +79,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       listen: address('127.0.0.1:5050').describe('Where container clients find the mirror (host:port).'),
       loginListen: optionalAddress.describe(
-        'A second address of the mirror that asks its clients to log in (host:port): podman, skopeo and Docker only then send what their user gave. It goes to the registry that a request names, and nowhere else. Without a login nothing is answered there, public images included, so that nobody gets what only the credentials of the node open. It is plain HTTP: passwords can be read on the way, so keep it on loopback.',
+        'A second address of the mirror that asks its clients to log in (host:port): podman, skopeo and Docker only then send what their user gave. It goes to the registry that a request names, and nowhere else. Without a login nothing is answered there, public images included, so that nobody gets what only the credentials of the node open. It is plain HTTP: passwords can be read on the way, so keep it on loopback. A registry that looks at the client certificate of the node alone opens for any login.',
       ),
       shutdownTimeout: wait(30_000).describe('How long running responses may take to finish when the node stops.'),
     })
