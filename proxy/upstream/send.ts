@@ -208,11 +208,13 @@ export function isRefusedElsewhere({ elsewhere, status }: RegistryResponse): boo
 }
 
 async function contact(
-  { registry, method, headers, what, signal }: RegistryRequest,
+  request: RegistryRequest,
   host: Host,
-  { url, path }: { readonly url: URL; readonly path: string | undefined },
+  place: { readonly url: URL; readonly path: string | undefined },
   granted: string | undefined,
 ): Promise<HttpResponse> {
+  const { registry, method, headers, what, signal } = request
+  const { url, path } = place
   const authorization = granted ?? userOf(url)
   const { responseTimeout, idleTimeout } = registry
   try {
@@ -229,10 +231,8 @@ async function contact(
     return response
   } catch (error) {
     if (signal.aborted) throw abortedError(signal)
-    if (isCertificateError(error) && trustSystemAuthorities()) {
-      const message = `the certificate of ${url.host} is not trusted; it is looked at again with the machine's own authorities`
-      throw new TransientError('unreachable', message, { cause: error })
-    }
+    // Once in the process: it may be the machine's own authorities that vouch for it.
+    if (isCertificateError(error) && trustSystemAuthorities()) return contact(request, host, place, granted)
     if (!host.isElsewhere) throw noAnswerError(error, registry.name)
     const message = `${registry.name} sent us to ${url.host} for ${what}, and that host failed: ${reasonOf(error)}`
     throw new TransientError('broken', message, { cause: error })
