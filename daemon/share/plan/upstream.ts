@@ -1,0 +1,173 @@
+import type { PlannedBlob } from './blob.ts'
+import type { BlobId, Role, Turn, Want } from './messages.ts'
+import type { State } from './state.ts'
+
+/** This node's part in reading one blob from upstream. */
+interface Part {
+  readonly blob: PlannedBlob
+  role: Role
+  /** Chunks that it has brought from there. */
+  brought: number
+  /** Upstream has refused. */
+  isUnable: boolean
+  /** How long it waits for news of the blob before it reads a chunk by itself, in ms. */
+  patience: number
+  /** What it told the coordinator last, and when, in ms. */
+  told: Want['wish'] | undefined
+  toldAt: number
+}
+
+/**
+ * Upstream is a neighbour that has everything and one sending place for all nodes together, which the coordinator gives away. One
+ * rule says when it is filled: the head of the queue reads the first chunk that is neither here, nor on its way in time, nor whole
+ * at a neighbour that can be trusted. A node to which nothing new comes does so for one chunk, whatever the coordinator says.
+ */
+export class UpstreamPlace {
+  readonly #state: State
+  readonly #parts = new Map<BlobId, Part>()
+
+  constructor(state: State) {
+    this.#state = state
+  }
+
+  /** When {@link look} is to be called, in ms. */
+  get wakeAt(): number {
+    const { now, numbers } = this.#state
+    let at = Number.POSITIVE_INFINITY
+    for (const { blob, role, toldAt, told, patience } of this.#parts.values()) {
+      at = Math.min(at, toldAt + numbers.renewMs)
+      if (blob.isDone || role !== 'none') continue
+      if (told === 'part') at = Math.min(at, blob.movedAt + numbers.headLateMs)
+      if (now < blob.movedAt + patience) at = Math.min(at, blob.movedAt + patience)
+    }
+    return at
+  }
+
+  /** Takes part in reading these blobs, or gives them to others. */
+  add(blobs: readonly PlannedBlob[]): void {
+    const { numbers, random, now } = this.#state
+    for (const blob of blobs) {
+      const patience = numbers.patienceMs * (1 + random())
+      this.#parts.set(blob.id, { blob, role: 'none', brought: 0, isUnable: false, patience, told: undefined, toldAt: now })
+    }
+    this.#tell(blobs.map(({ id }) => id))
+  }
+
+  drop(blob: PlannedBlob): void {
+    this.#stop(blob)
+    this.#parts.delete(blob.id)
+  }
+
+  /** The coordinator has spoken. */
+  turn({ blob: id, role }: Turn): void {
+    const part = this.#parts.get(id)
+    if (part === undefined) return
+    part.role = role
+    if (role === 'none') this.#stop(part.blob)
+  }
+
+  /** Upstream does not give the blob. */
+  unreadable(id: BlobId): void {
+    const part = this.#parts.get(id)
+    if (part === undefined) return
+    part.isUnable = true
+    part.role = 'none'
+    this.#end(part.blob)
+    this.#tell([id])
+  }
+
+  /** A part of a chunk came from upstream. @returns the blob, if the chunk is whole now */
+  read(id: BlobId, chunk: number, quarter: number): PlannedBlob | undefined {
+    const state = this.#state
+    const part = this.#parts.get(id)
+    if (part === undefined) return undefined
+    const { blob } = part
+    blob.movedAt = state.now
+    const isNew = blob.hold(chunk, quarter)
+    if (isNew) state.hasNews = true
+    if (quarter < state.numbers.quarters - 1) return undefined
+    if (state.reads.get(blob) === chunk) {
+      state.reads.delete(blob)
+      blob.comesNot(chunk)
+    }
+    part.brought++
+    // It read for itself, or in a race: one chunk. The next time it waits for longer.
+    if (part.role === 'none') part.patience *= 2
+    if (part.role === 'racer') part.role = 'none'
+    this.#tell([id])
+    return isNew ? blob : undefined
+  }
+
+  /** A chunk is whole. */
+  whole(blob: PlannedBlob, chunk: number): void {
+    if (this.#state.reads.get(blob) === chunk) this.#stop(blob)
+    if (blob.isDone) this.#tell([blob.id])
+  }
+
+  /** Tells the coordinator that this node still takes part, and where nothing comes. */
+  look(): void {
+    const { now, numbers } = this.#state
+    const due: BlobId[] = []
+    for (const [id, { blob, toldAt, told, role }] of this.#parts) {
+      const isHungry = !blob.isDone && role === 'none' && now >= blob.movedAt + numbers.headLateMs
+      if (now >= toldAt + numbers.renewMs || (isHungry && told === 'part')) due.push(id)
+    }
+    if (due.length > 0) this.#tell(due)
+  }
+
+  /** Reads what is to be read. */
+  fill(): void {
+    const { reads, numbers, now, effects } = this.#state
+    for (const { blob, role, isUnable, patience } of this.#parts.values()) {
+      if (reads.size >= numbers.places) return
+      if (blob.isDone || isUnable || reads.has(blob)) continue
+      if (role === 'none' && now < blob.movedAt + patience) continue
+      const chunk = this.#next(blob)
+      if (chunk === undefined) continue
+      reads.set(blob, chunk)
+      blob.comes(chunk)
+      effects.push({ kind: 'read', blob: blob.id, chunk, quarter: blob.partsOf(chunk) })
+    }
+  }
+
+  #next(blob: PlannedBlob): number | undefined {
+    for (let chunk = blob.first; chunk < blob.chunks; chunk++)
+      if (blob.wanted.has(chunk) && !this.#isAtNeighbour(blob, chunk)) return chunk
+    return undefined
+  }
+
+  #isAtNeighbour({ id, copies }: PlannedBlob, chunk: number): boolean {
+    if (copies[chunk] === 0) return false
+    for (const { views, isTrusted } of this.#state.neighbours.values())
+      if (isTrusted && views.get(id)?.whole.has(chunk) === true) return true
+    return false
+  }
+
+  #stop(blob: PlannedBlob): void {
+    if (this.#state.reads.has(blob)) this.#state.effects.push({ kind: 'unread', blob: blob.id })
+    this.#end(blob)
+  }
+
+  #end(blob: PlannedBlob): void {
+    const chunk = this.#state.reads.get(blob)
+    if (chunk === undefined) return
+    this.#state.reads.delete(blob)
+    blob.comesNot(chunk)
+  }
+
+  #tell(ids: readonly BlobId[]): void {
+    const { now, numbers, effects } = this.#state
+    const wants: Want[] = []
+    for (const id of ids) {
+      const part = this.#parts.get(id)
+      if (part === undefined) continue
+      const { blob, brought, isUnable } = part
+      const isHungry = part.role === 'none' && now >= blob.movedAt + numbers.headLateMs
+      part.told = blob.isDone ? 'done' : isUnable ? 'unable' : isHungry ? 'hungry' : 'part'
+      part.toldAt = now
+      const sought = blob.isDone ? 0 : Math.max(0, numbers.soughtNeighbours - this.#state.countFor(id))
+      wants.push({ blob: id, brought, wish: part.told, sought })
+    }
+    effects.push({ kind: 'want', wants })
+  }
+}
