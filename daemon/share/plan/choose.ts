@@ -13,7 +13,7 @@ interface Choice {
  * The sender's choice. Of what it holds and the asker lacks, in the asker's window:
  * 1. what does not come to the asker already, before what comes late;
  * 2. the chunk with the fewest copies that this node knows of, its own sends counted;
- * 3. the oldest: the one that the asker's client reads next.
+ * 3. the oldest: the one with the least number, which clients read first.
  * A question for the oldest chunk of a blob turns 2 and 3 around.
  */
 export function choose(
@@ -38,7 +38,7 @@ export function choose(
       if (parts <= quarter) continue
       const late = isLate(wish, chunk)
       const copies = oldest === wish.blob ? -1 : (blob.copies[chunk] ?? 0)
-      const age = chunk - wish.first
+      const age = chunk
       if (late > bestLate) continue
       if (late === bestLate && (copies > bestCopies || (copies === bestCopies && age >= bestAge))) continue
       best = { blob, chunk, quarter }

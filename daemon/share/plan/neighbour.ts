@@ -14,22 +14,26 @@ export interface View {
   cursor: number
 }
 
-/** A question to a neighbour, and its answer. A pair stays together for some chunks; each chunk is a question of its own. */
-export interface Receiving {
-  readonly from: Neighbour
+/** A question to a neighbour, and its answer: one chunk. */
+export interface Answer {
   id: number
-  /** The next question, asked before this answer has ended; 0 for none. */
-  nextId: number
   /** What comes; undefined until the head is here. */
   blob: PlannedBlob | undefined
   chunk: number
-  /** When it was asked, or the chunk before was whole; in ms. */
+  /** When it was asked, or the answer before it was whole; in ms. */
   since: number
+  isLate: boolean
+  /** Whether the oldest chunk was asked for. */
+  isOldest: boolean
+}
+
+/** A neighbour that takes a receiving place. The pair stays together for some chunks. */
+export interface Receiving {
+  readonly from: Neighbour
+  /** What comes, and the next one when it was asked for before that has ended. */
+  answers: Answer[]
   /** Chunks until the pair parts. */
   left: number
-  isLate: boolean
-  /** Whether this question, or the next one, asks for the oldest chunk. */
-  isOldest: boolean
 }
 
 /** An answer that is being sent. */

@@ -151,7 +151,8 @@ export class Plan {
   #part(blob: PlannedBlob, peer: PeerId): void {
     const neighbour = this.#state.neighbours.get(peer)
     if (neighbour === undefined) return
-    if (neighbour.receiving?.blob === blob) this.#receiving.cut(neighbour)
+    for (const { id, blob: coming } of neighbour.receiving?.answers ?? [])
+      if (coming === undefined || coming === blob) this.#receiving.cut(neighbour, id)
     if (neighbour.sending?.blob === blob) this.#sending.leave(neighbour)
     this.#state.forget(neighbour, blob)
   }

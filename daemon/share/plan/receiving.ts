@@ -1,6 +1,6 @@
 import type { PlannedBlob } from './blob.ts'
 import type { BlobId, Head, Wish } from './messages.ts'
-import type { Neighbour, Receiving } from './neighbour.ts'
+import type { Answer, Neighbour, Receiving } from './neighbour.ts'
 import type { State } from './state.ts'
 
 interface Listeners {
@@ -25,8 +25,12 @@ export class ReceivingPlaces {
     const { receiving, receivedIn, lastByteAt } = this.#state
     const { limit } = receivedIn
     let at = Number.POSITIVE_INFINITY
-    for (const { since, isLate, from } of receiving)
+    for (const { answers, from } of receiving) {
+      const [answer] = answers
+      if (answer === undefined) continue
+      const { since, isLate } = answer
       at = Math.min(at, isLate ? Math.max(since, lastByteAt(from.id, 'in')) + limit : since + limit)
+    }
     return at
   }
 
@@ -35,71 +39,65 @@ export class ReceivingPlaces {
     const { numbers, held, reads, receiving } = this.#state
     const places = Math.min(numbers.places, numbers.startPlaces + held) - reads.size
     let late = 0
-    for (const { isLate } of receiving) if (isLate) late++
+    for (const { answers } of receiving) if (answers[0]?.isLate) late++
     return Math.min(places - (receiving.size - late), 2 * numbers.places - receiving.size)
   }
 
   /** Asks neighbours at random until no place is free, or nobody has anything of use. */
   fill(): void {
     for (let free = this.#free; free > 0; free--) {
-      const neighbour = this.#someone()
-      if (neighbour === undefined) return
-      const { stayChunks } = this.#state.numbers
-      const left = Math.max(1, Math.round(stayChunks * (0.5 + this.#state.random())))
-      const pair: Receiving = {
-        from: neighbour,
-        id: 0,
-        nextId: 0,
-        blob: undefined,
-        chunk: 0,
-        since: this.#state.now,
-        left,
-        isLate: false,
-        isOldest: false,
-      }
-      neighbour.receiving = pair
-      neighbour.free--
-      this.#state.receiving.add(pair)
-      pair.id = this.#ask(pair)
+      const from = this.#someone()
+      if (from === undefined) return
+      const { numbers, random, receiving } = this.#state
+      const left = Math.max(1, Math.round(numbers.stayChunks * (0.5 + random())))
+      const pair: Receiving = { from, answers: [], left }
+      from.receiving = pair
+      from.free--
+      receiving.add(pair)
+      this.#ask(pair)
     }
   }
 
+  /** The head of an answer is here: this chunk comes next. */
   head(from: Neighbour, { id, blob: blobId, chunk, quarter }: Head): void {
     const { blobs, numbers } = this.#state
     const pair = from.receiving
-    if (pair === undefined || pair.id !== id || pair.blob !== undefined) return
+    const answer = pair?.answers.find((one) => one.id === id)
+    if (pair === undefined || answer === undefined || answer.blob !== undefined) return
     const blob = blobs.get(blobId)
     // Two senders chose the same chunk, or it came meanwhile: ask again.
     if (blob === undefined || chunk >= blob.chunks || blob.isWhole(chunk) || blob.coming.has(chunk)) {
+      pair.answers = pair.answers.filter((one) => one !== answer)
       this.#state.send(from, { kind: 'leave', id })
-      pair.id = this.#ask(pair)
+      this.#ask(pair)
       return
     }
-    pair.blob = blob
-    pair.chunk = chunk
-    if (!pair.isLate) blob.comes(chunk)
+    answer.blob = blob
+    answer.chunk = chunk
+    if (!answer.isLate) blob.comes(chunk)
     if (quarter >= numbers.quarters - 1) this.#askAhead(pair)
   }
 
   /** A part of an answer is verified. */
   quarter(from: Neighbour, id: number, quarter: number): void {
-    const pair = from.receiving
     const { now, numbers } = this.#state
-    if (pair?.blob === undefined || pair.id !== id) return
-    const { blob, chunk } = pair
+    const pair = from.receiving
+    const answer = pair?.answers.find((one) => one.id === id)
+    if (pair === undefined || answer?.blob === undefined) return
+    const { blob, chunk } = answer
     blob.movedAt = now
     if (blob.hold(chunk, quarter)) this.#state.hasNews = true
     if (quarter === numbers.quarters - 2) this.#askAhead(pair)
     if (quarter < numbers.quarters - 1) return
-    this.#whole(pair)
+    this.#came(pair, answer)
     this.whole(blob, chunk)
   }
 
   /** A chunk is whole, from wherever it came: nobody else needs to bring it. */
   whole(blob: PlannedBlob, chunk: number): void {
     this.#state.held++
-    for (const other of [...this.#state.receiving])
-      if (other.blob === blob && other.chunk === chunk) this.#leave(other)
+    for (const pair of [...this.#state.receiving])
+      for (const answer of pair.answers) if (answer.blob === blob && answer.chunk === chunk) this.#leave(pair, answer)
     this.#listeners.onWhole(blob, chunk)
   }
 
@@ -107,21 +105,14 @@ export class ReceivingPlaces {
   refused(from: Neighbour, id: number, isBusy: boolean): void {
     if (isBusy) from.free = 0
     else from.saidNone = true
-    const pair = from.receiving
-    if (pair?.id === id) this.#end(pair)
-    else if (pair?.nextId === id) pair.nextId = 0
+    this.cut(from, id)
   }
 
-  /** The sender can't go on, or has gone. */
+  /** An answer does not come, or not to its end; all of them where the neighbour has gone. */
   cut(from: Neighbour, id?: number): void {
     const pair = from.receiving
-    if (pair === undefined || (id !== undefined && pair.id !== id)) return
-    if (id === undefined || pair.nextId === 0) this.#end(pair)
-    else {
-      // The next question is answered all the same.
-      this.#lose(pair)
-      this.#next(pair)
-    }
+    if (pair === undefined) return
+    for (const answer of pair.answers) if (id === undefined || answer.id === id) this.#end(pair, answer)
   }
 
   /** What is late may come from elsewhere as well; what is silent is ended. */
@@ -129,16 +120,18 @@ export class ReceivingPlaces {
     const { now, receivedIn, lastByteAt, receiving } = this.#state
     const { limit } = receivedIn
     for (const pair of [...receiving]) {
-      if (now < pair.since + limit) continue
-      const { from, blob, chunk } = pair
-      if (!pair.isLate) {
-        pair.isLate = true
+      const [answer] = pair.answers
+      if (answer === undefined || now < answer.since + limit) continue
+      const { blob, chunk, since } = answer
+      const { from } = pair
+      if (!answer.isLate) {
+        answer.isLate = true
         blob?.comesNot(chunk)
       }
-      if (now < Math.max(pair.since, lastByteAt(from.id, 'in')) + limit) continue
+      if (now < Math.max(since, lastByteAt(from.id, 'in')) + limit) continue
       from.restsUntil = now + limit * 2 ** Math.min(from.strikes, 16)
       from.strikes++
-      this.#leave(pair)
+      for (const one of [...pair.answers].reverse()) this.#leave(pair, one)
     }
   }
 
@@ -162,24 +155,25 @@ export class ReceivingPlaces {
     return false
   }
 
-  #ask(pair: Receiving): number {
+  #ask(pair: Receiving): void {
     const { from } = pair
     const oldest = this.#oldest(from)
-    pair.isOldest = oldest !== undefined
     const id = ++this.#lastId
+    const isOldest = oldest !== undefined
+    pair.answers.push({ id, blob: undefined, chunk: 0, since: this.#state.now, isLate: false, isOldest })
     this.#state.send(from, { kind: 'ask', id, news: this.#state.newsFor(from), wishes: this.#wishes(from), oldest })
-    return id
   }
 
+  /** The last part of a chunk begins: the next chunk is asked for, unless the pair parts. */
   #askAhead(pair: Receiving): void {
-    if (pair.nextId !== 0 || pair.isLate || --pair.left <= 0 || !this.#isUseful(pair.from)) return
-    pair.nextId = this.#ask(pair)
+    if (pair.answers.length > 1 || pair.answers[0]?.isLate || --pair.left <= 0 || !this.#isUseful(pair.from)) return
+    this.#ask(pair)
   }
 
   /** The blob of which the oldest chunk is to be asked for: one question at a time does, while much is held beyond a gap. */
   #oldest({ views }: Neighbour): BlobId | undefined {
     const { receiving, numbers } = this.#state
-    for (const pair of receiving) if (pair.isOldest) return undefined
+    for (const { answers } of receiving) for (const { isOldest } of answers) if (isOldest) return undefined
     for (const { blob, begun } of views.values())
       if (!blob.isDone && blob.hasGap(numbers.gapChunks) && blob.wanted.has(blob.first) && begun.has(blob.first))
         return blob.id
@@ -191,8 +185,9 @@ export class ReceivingPlaces {
     for (const { blob } of views.values()) {
       if (blob.isDone) continue
       const late: number[] = []
-      for (const pair of this.#state.receiving)
-        if (pair.blob === blob && pair.isLate && !blob.coming.has(pair.chunk)) late.push(pair.chunk)
+      for (const { answers } of this.#state.receiving)
+        for (const answer of answers)
+          if (answer.blob === blob && answer.isLate && !blob.coming.has(answer.chunk)) late.push(answer.chunk)
       const broken = new Map<number, number>()
       for (const chunk of blob.begun) if (!blob.coming.has(chunk)) broken.set(chunk, blob.partsOf(chunk))
       wishes.push({ blob: blob.id, first: blob.first, coming: [...blob.coming.keys()], late, broken })
@@ -200,42 +195,36 @@ export class ReceivingPlaces {
     return wishes
   }
 
-  /** The pair goes on with its next question, or parts. */
-  #whole(pair: Receiving): void {
-    const { from, blob, chunk, isLate, since } = pair
+  /** A chunk came from a neighbour. */
+  #came(pair: Receiving, answer: Answer): void {
+    const { from } = pair
     const { now, receivedIn } = this.#state
-    receivedIn.add(now - since)
+    const took = now - answer.since
+    receivedIn.add(took)
     from.strikes = 0
-    if (isLate) from.restsUntil = now + (now - since)
-    else blob?.comesNot(chunk)
-    pair.blob = undefined
-    if (pair.nextId === 0) this.#end(pair)
-    else this.#next(pair)
+    if (answer.isLate) from.restsUntil = now + took
+    this.#end(pair, answer)
   }
 
-  #next(pair: Receiving): void {
-    pair.blob = undefined
-    pair.id = pair.nextId
-    pair.nextId = 0
-    pair.since = this.#state.now
-    pair.isLate = false
+  #leave(pair: Receiving, answer: Answer): void {
+    this.#state.send(pair.from, { kind: 'leave', id: answer.id })
+    this.#end(pair, answer)
   }
 
-  #leave(pair: Receiving): void {
-    const { from, id, nextId } = pair
-    if (nextId !== 0) this.#state.send(from, { kind: 'leave', id: nextId })
-    this.#state.send(from, { kind: 'leave', id })
-    this.#end(pair)
-  }
-
-  #end(pair: Receiving): void {
-    this.#lose(pair)
-    this.#state.receiving.delete(pair)
-    pair.from.receiving = undefined
+  /** An answer has ended; with the last one the pair parts. */
+  #end(pair: Receiving, answer: Answer): void {
+    const { now, receiving } = this.#state
+    pair.answers = pair.answers.filter((one) => one !== answer)
+    for (const next of pair.answers) next.since = now
+    if (pair.answers.length === 0) {
+      receiving.delete(pair)
+      pair.from.receiving = undefined
+    }
+    this.#lose(answer)
   }
 
   /** What was on its way is lacking again, if it is not whole. */
-  #lose({ blob, chunk, isLate }: Receiving): void {
+  #lose({ blob, chunk, isLate }: Answer): void {
     if (blob === undefined) return
     if (!isLate) blob.comesNot(chunk)
     if (blob.isWhole(chunk) || blob.coming.has(chunk)) return
