@@ -53,6 +53,7 @@ export class Plan {
     this.#upstream.look()
     this.#upstream.fill()
     this.#receiving.fill()
+    this.#sending.offer()
     this.#gossip.look()
     const { effects } = state
     state.effects = []

@@ -1,6 +1,6 @@
 import type { PlannedBlob } from './blob.ts'
 import { choose } from './choose.ts'
-import type { Ask } from './messages.ts'
+import type { Ask, PeerId } from './messages.ts'
 import { count, type Neighbour, type Sending, uncount } from './neighbour.ts'
 import type { State } from './state.ts'
 
@@ -10,6 +10,9 @@ import type { State } from './state.ts'
  */
 export class SendingPlaces {
   readonly #state: State
+
+  /** Neighbours that found no free place, the one that asked longest ago first. */
+  readonly #refused = new Set<PeerId>()
 
   constructor(state: State) {
     this.#state = state
@@ -30,8 +33,12 @@ export class SendingPlaces {
     const state = this.#state
     const { sending } = asker
     if (sending !== undefined) sending.next = ask
-    else if (state.free <= 0) state.send(asker, { kind: 'busy', id: ask.id, news: state.newsFor(asker) })
-    else this.#answer(asker, ask)
+    else if (state.free > 0) this.#answer(asker, ask)
+    else {
+      this.#refused.delete(asker.id)
+      this.#refused.add(asker.id)
+      state.send(asker, { kind: 'busy', id: ask.id, news: state.newsFor(asker) })
+    }
   }
 
   /** The answer to a question has left. */
@@ -56,6 +63,19 @@ export class SendingPlaces {
   /** The rest of a chunk does not come: whoever waits for it here is told. */
   broken(blob: PlannedBlob, chunk: number): void {
     for (const sending of [...this.#state.sending]) if (sending.blob === blob && sending.chunk === chunk) this.#break(sending)
+  }
+
+  /** Tells a free place to those who were refused, before others hear of it with the next news. */
+  offer(): void {
+    const { free, neighbours } = this.#state
+    let left = free
+    for (const id of this.#refused) {
+      if (left-- <= 0) return
+      this.#refused.delete(id)
+      const neighbour = neighbours.get(id)
+      if (neighbour === undefined) continue
+      this.#state.send(neighbour, { kind: 'news', news: this.#state.newsFor(neighbour) })
+    }
   }
 
   /** Ends what is silent; what is late does not count as a copy any more. */
