@@ -2,6 +2,9 @@ import type { BlobId, News, PeerId } from './messages.ts'
 import type { Neighbour } from './neighbour.ts'
 import type { State } from './state.ts'
 
+/** Neighbours are looked through this often within the interval of news. */
+const ROUNDS = 8
+
 /** Who is a neighbour, and what neighbours are told between questions and answers. */
 export class Gossip {
   readonly #state: State
@@ -13,17 +16,21 @@ export class Gossip {
   /** When {@link look} is to be called, in ms. */
   get wakeAt(): number {
     const { hasNews, toldAt, newsInterval } = this.#state
-    return hasNews ? toldAt + newsInterval : Number.POSITIVE_INFINITY
+    return hasNews ? toldAt + newsInterval / ROUNDS : Number.POSITIVE_INFINITY
   }
 
-  /** Tells all neighbours that lack something what is new, if it is time. */
+  /** Tells neighbours that lack something what is new; each one when it was told nothing for the interval. */
   look(): void {
     const state = this.#state
-    if (state.now < this.wakeAt) return
+    const { now, newsInterval } = state
+    if (now < this.wakeAt) return
     state.hasNews = false
-    state.toldAt = state.now
-    for (const neighbour of state.neighbours.values())
-      if (neighbour.lacks && this.#isNews(neighbour)) this.#tell(neighbour)
+    state.toldAt = now
+    for (const neighbour of state.neighbours.values()) {
+      if (!neighbour.lacks || !this.#isNews(neighbour)) continue
+      if (now >= neighbour.toldAt + newsInterval) this.#tell(neighbour)
+      else state.hasNews = true
+    }
   }
 
   /** The coordinator names peers that take part in a blob. */

@@ -65,6 +65,8 @@ export class Neighbour {
   strikes = 0
   /** Our free sending places, as it was told last. */
   toldFree = -1
+  /** When it was told anything last, in ms. */
+  toldAt = Number.NEGATIVE_INFINITY
 
   constructor(id: PeerId) {
     this.id = id

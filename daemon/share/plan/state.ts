@@ -83,6 +83,7 @@ export class State {
       view.cursor = blob.log.length
     }
     neighbour.toldFree = this.free
+    neighbour.toldAt = this.now
     return { free: this.free, blobs }
   }
 
