@@ -36,8 +36,8 @@ export class ReceivingPlaces {
 
   /** Places that are free. What is late takes none, but for as many as there are places. */
   get #free(): number {
-    const { numbers, held, reads, receiving } = this.#state
-    const places = Math.min(numbers.places, numbers.startPlaces + held) - reads.size
+    const { numbers, reads, receiving } = this.#state
+    const places = this.#state.places - reads.size
     let late = 0
     for (const { answers } of receiving) if (answers[0]?.isLate) late++
     return Math.min(places - (receiving.size - late), 2 * numbers.places - receiving.size)

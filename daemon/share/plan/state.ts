@@ -43,9 +43,15 @@ export class State {
     this.sentIn = new Took(numbers)
   }
 
+  /** Receiving places, and sending places: what comes one by one can be passed on sooner. */
+  get places(): number {
+    const { places, startPlaces } = this.numbers
+    return Math.min(places, startPlaces + this.held)
+  }
+
   /** Sending places that are free. */
   get free(): number {
-    return this.numbers.places - this.sending.size
+    return this.places - this.sending.size
   }
 
   /** News is told no sooner than this after the last, in ms: half of what the line takes for a chunk, where that is longer. */
