@@ -9,6 +9,8 @@ export class PlannedBlob {
   readonly parts: Uint8Array
   /** Chunks that are neither whole nor on their way in time. */
   readonly wanted: Bitfield
+  /** Those of which no part is held. */
+  readonly untouched: Bitfield
   /** Neighbours that have a chunk as told, and own sends that are not late and of which the receiver has not told yet. */
   readonly copies: Uint16Array
   /** What became new, in order: neighbours are told from where each was told last. */
@@ -21,7 +23,7 @@ export class PlannedBlob {
   first = 0
   /** Chunks that are whole. */
   whole = 0
-  /** When a part came last, or a neighbour told of a chunk that none had told of before; in ms. */
+  /** When a part came from a neighbour last, or one told of a chunk that none had told of before; in ms. */
   movedAt: number
   readonly #quarters: number
 
@@ -31,6 +33,7 @@ export class PlannedBlob {
     this.#quarters = quarters
     this.parts = new Uint8Array(chunks)
     this.wanted = Bitfield.full(chunks)
+    this.untouched = Bitfield.full(chunks)
     this.copies = new Uint16Array(chunks)
     this.movedAt = now
   }
@@ -57,6 +60,7 @@ export class PlannedBlob {
     const before = this.partsOf(chunk)
     if (quarter < before) return false
     this.parts[chunk] = quarter + 1
+    this.untouched.clear(chunk)
     if (quarter + 1 < this.#quarters) {
       this.begun.add(chunk)
       if (before === 0) this.log.push(chunk)
@@ -74,6 +78,7 @@ export class PlannedBlob {
   comes(chunk: number): void {
     this.coming.set(chunk, (this.coming.get(chunk) ?? 0) + 1)
     this.wanted.clear(chunk)
+    this.untouched.clear(chunk)
   }
 
   /** A source has brought it, is late with it, or has ended. */
@@ -84,6 +89,8 @@ export class PlannedBlob {
       return
     }
     this.coming.delete(chunk)
-    if (!this.isWhole(chunk)) this.wanted.set(chunk)
+    if (this.isWhole(chunk)) return
+    this.wanted.set(chunk)
+    if (this.partsOf(chunk) === 0) this.untouched.set(chunk)
   }
 }

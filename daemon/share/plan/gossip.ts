@@ -27,9 +27,8 @@ export class Gossip {
     state.hasNews = false
     state.toldAt = now
     for (const neighbour of state.neighbours.values()) {
-      if (!neighbour.lacks || !this.#isNews(neighbour)) continue
-      if (now >= neighbour.toldAt + newsInterval) this.#tell(neighbour)
-      else state.hasNews = true
+      if (now < neighbour.toldAt + newsInterval) state.hasNews = true
+      else if (neighbour.lacks && this.#isNews(neighbour)) this.#tell(neighbour)
     }
   }
 

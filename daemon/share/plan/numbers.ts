@@ -31,8 +31,6 @@ export interface Numbers {
   readonly deviationWeight: number
   /** The head of the claim queue is raced against when it brings nothing for this long, in ms. Less reads slow upstreams twice. */
   readonly headLateMs: number
-  /** The same before its first chunk, in ms: names are resolved, tokens fetched, redirects followed. */
-  readonly headFirstMs: number
   /** A node without news of a blob for one to two times this, in ms, reads one chunk by itself. Less asks slow upstreams in vain. */
   readonly patienceMs: number
   /** How often a node tells the coordinator that it still takes part, in ms. Who misses three times is forgotten. */
@@ -56,7 +54,6 @@ export const NUMBERS: Numbers = {
   meanWeight: 1 / 8,
   deviationWeight: 1 / 4,
   headLateMs: 1_000,
-  headFirstMs: 2_000,
   patienceMs: 2_000,
   renewMs: 3_000,
   named: 24,

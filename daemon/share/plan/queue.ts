@@ -30,8 +30,6 @@ interface Claim {
   /** When the head was granted its turn, or brought a chunk last; in ms. */
   headAt: number
   racerAt: number
-  /** Whether the head has brought a chunk. */
-  hasBrought: boolean
   /** How long the head may take for a chunk, in ms: longer after each race in vain, as then it is upstream that takes its time. */
   patience: number
 }
@@ -62,9 +60,9 @@ export class ClaimQueue {
   get wakeAt(): number {
     let at = Number.POSITIVE_INFINITY
     for (const claim of this.#claims.values()) {
-      if (claim.racer !== undefined) at = Math.min(at, claim.racerAt + this.#limit(claim))
+      if (claim.racer !== undefined) at = Math.min(at, claim.racerAt + claim.patience)
       else if (claim.head !== undefined && this.#hungry(claim) !== undefined)
-        at = Math.min(at, claim.headAt + this.#limit(claim))
+        at = Math.min(at, claim.headAt + claim.patience)
     }
     return at
   }
@@ -115,7 +113,6 @@ export class ClaimQueue {
     } else if (took < headLateMs / 2) claim.patience = headLateMs
     claim.racer = undefined
     claim.headAt = this.#now
-    claim.hasBrought = true
     if (member === head) return
     claim.head = member
     this.#tell(claim, member, 'head', 0)
@@ -134,14 +131,13 @@ export class ClaimQueue {
       if (next !== undefined) this.#grant(claim, next)
       return
     }
-    const limit = this.#limit(claim)
-    if (claim.racer !== undefined && now >= claim.racerAt + limit) {
+    if (claim.racer !== undefined && now >= claim.racerAt + claim.patience) {
       // Neither brings anything: it is upstream that takes its time, and a third reader would make it slower.
-      claim.patience = limit * 2
+      claim.patience *= 2
       this.#toEnd(claim, claim.racer)
       claim.racer = undefined
     }
-    if (claim.racer !== undefined || now < claim.headAt + this.#limit(claim)) return
+    if (claim.racer !== undefined || now < claim.headAt + claim.patience) return
     const racer = this.#hungry(claim)
     if (racer === undefined) return
     claim.racer = racer
@@ -152,13 +148,7 @@ export class ClaimQueue {
   #grant(claim: Claim, member: Member): void {
     claim.head = member
     claim.headAt = this.#now
-    claim.hasBrought = false
     this.#tell(claim, member, 'head', 0)
-  }
-
-  /** How long the head may bring nothing. */
-  #limit({ hasBrought, patience }: Claim): number {
-    return hasBrought ? patience : Math.max(patience, this.#numbers.headFirstMs)
   }
 
   #isAnywhere({ members }: Claim): boolean {
@@ -225,7 +215,6 @@ export class ClaimQueue {
       racer: undefined,
       headAt: this.#now,
       racerAt: this.#now,
-      hasBrought: false,
       patience: this.#numbers.headLateMs,
     }
     this.#claims.delete(blob)

@@ -148,10 +148,15 @@ export class ReceivingPlaces {
     return found
   }
 
+  /** Whether it has the first part of a chunk of which none is here, or all of one that is here in part. */
   #isUseful({ views }: Neighbour): boolean {
     const { windowChunks } = this.#state.numbers
-    for (const { blob, begun } of views.values())
-      if (!blob.isDone && blob.wanted.meets(begun, blob.first, blob.first + windowChunks)) return true
+    for (const { blob, begun, whole } of views.values()) {
+      if (blob.isDone) continue
+      const { wanted, untouched, first } = blob
+      const end = first + windowChunks
+      if (untouched.meets(begun, first, end) || (blob.begun.size > 0 && wanted.meets(whole, first, end))) return true
+    }
     return false
   }
 

@@ -12,6 +12,8 @@ interface Part {
   isUnable: boolean
   /** How long it waits for news of the blob before it reads a chunk by itself, in ms. */
   patience: number
+  /** When it began to read the chunk that is under way, in ms. */
+  readAt: number
   /** What it told the coordinator last, and when, in ms. */
   told: Want['wish'] | undefined
   toldAt: number
@@ -20,7 +22,8 @@ interface Part {
 /**
  * Upstream is a neighbour that has everything and one sending place for all nodes together, which the coordinator gives away. One
  * rule says when it is filled: the head of the queue reads the first chunk that is neither here, nor on its way in time, nor whole
- * at a neighbour that can be trusted. A node to which nothing new comes does so for one chunk, whatever the coordinator says.
+ * at a neighbour that can be trusted. A node to which others bring nothing new for a while does the same, whatever the coordinator
+ * says; but it leaves alone what a neighbour has begun, as that may be another one who reads.
  */
 export class UpstreamPlace {
   readonly #state: State
@@ -48,7 +51,8 @@ export class UpstreamPlace {
     const { numbers, random, now } = this.#state
     for (const blob of blobs) {
       const patience = numbers.patienceMs * (1 + random())
-      this.#parts.set(blob.id, { blob, role: 'none', brought: 0, isUnable: false, patience, told: undefined, toldAt: now })
+      const part = { blob, role: 'none', brought: 0, isUnable: false, patience, readAt: now } as const
+      this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now })
     }
     this.#tell(blobs.map(({ id }) => id))
   }
@@ -82,7 +86,6 @@ export class UpstreamPlace {
     const part = this.#parts.get(id)
     if (part === undefined) return undefined
     const { blob } = part
-    blob.movedAt = state.now
     const isNew = blob.hold(chunk, quarter)
     if (isNew) state.hasNews = true
     if (quarter < state.numbers.quarters - 1) return undefined
@@ -91,9 +94,10 @@ export class UpstreamPlace {
       blob.comesNot(chunk)
     }
     part.brought++
-    // It read for itself, or in a race: one chunk. The next time it waits for longer.
-    if (part.role === 'none') part.patience *= 2
+    // Where upstream takes its time, it does so for the others, too.
+    if (part.role === 'none') part.patience = Math.max(part.patience, 2 * (state.now - part.readAt))
     if (part.role === 'racer') part.role = 'none'
+    part.readAt = state.now
     this.#tell([id])
     return isNew ? blob : undefined
   }
@@ -118,28 +122,30 @@ export class UpstreamPlace {
   /** Reads what is to be read. */
   fill(): void {
     const { reads, numbers, now, effects } = this.#state
-    for (const { blob, role, isUnable, patience } of this.#parts.values()) {
+    for (const part of this.#parts.values()) {
       if (reads.size >= numbers.places) return
+      const { blob, role, isUnable, patience } = part
       if (blob.isDone || isUnable || reads.has(blob)) continue
       if (role === 'none' && now < blob.movedAt + patience) continue
-      const chunk = this.#next(blob)
+      const chunk = this.#next(blob, role === 'none' ? 'begun' : 'whole')
       if (chunk === undefined) continue
+      part.readAt = now
       reads.set(blob, chunk)
       blob.comes(chunk)
       effects.push({ kind: 'read', blob: blob.id, chunk, quarter: blob.partsOf(chunk) })
     }
   }
 
-  #next(blob: PlannedBlob): number | undefined {
+  #next(blob: PlannedBlob, which: 'begun' | 'whole'): number | undefined {
     for (let chunk = blob.first; chunk < blob.chunks; chunk++)
-      if (blob.wanted.has(chunk) && !this.#isAtNeighbour(blob, chunk)) return chunk
+      if (blob.wanted.has(chunk) && !this.#isAtNeighbour(blob, chunk, which)) return chunk
     return undefined
   }
 
-  #isAtNeighbour({ id, copies }: PlannedBlob, chunk: number): boolean {
+  #isAtNeighbour({ id, copies }: PlannedBlob, chunk: number, which: 'begun' | 'whole'): boolean {
     if (copies[chunk] === 0) return false
     for (const { views, isTrusted } of this.#state.neighbours.values())
-      if (isTrusted && views.get(id)?.whole.has(chunk) === true) return true
+      if (isTrusted && views.get(id)?.[which].has(chunk) === true) return true
     return false
   }
 
