@@ -31,7 +31,7 @@ export interface Numbers {
   readonly deviationWeight: number
   /** The head of the claim queue is raced against when it brings nothing for this long, in ms. Less reads slow upstreams twice. */
   readonly headLateMs: number
-  /** A node without news of a blob for one to two times this, in ms, reads one chunk by itself. Less asks slow upstreams in vain. */
+  /** A node to which nothing new of a blob comes for this long, in ms, reads it without a turn. Less asks slow upstreams in vain. */
   readonly patienceMs: number
   /** How often a node tells the coordinator that it still takes part, in ms. Who misses three times is forgotten. */
   readonly renewMs: number

@@ -10,8 +10,8 @@ interface Part {
   brought: number
   /** Upstream has refused. */
   isUnable: boolean
-  /** How long it waits for news of the blob before it reads a chunk by itself, in ms. */
-  patience: number
+  /** Of all that wait for news of the blob, which comes first when none comes; 0 up to 1. */
+  readonly rank: number
   /** When it began to read the chunk that is under way, in ms. */
   readAt: number
   /** What it told the coordinator last, and when, in ms. */
@@ -23,11 +23,13 @@ interface Part {
  * Upstream is a neighbour that has everything and one sending place for all nodes together, which the coordinator gives away. One
  * rule says when it is filled: the head of the queue reads the first chunk that is neither here, nor on its way in time, nor whole
  * at a neighbour that can be trusted. A node to which others bring nothing new for a while does the same, whatever the coordinator
- * says; but it leaves alone what a neighbour has begun, as that may be another one who reads.
+ * says; but what a neighbour has begun comes last there, as that may be another one who reads.
  */
 export class UpstreamPlace {
   readonly #state: State
   readonly #parts = new Map<BlobId, Part>()
+  /** What the last chunk that upstream sent took, of whatever blob, in ms. */
+  #took = 0
 
   constructor(state: State) {
     this.#state = state
@@ -37,21 +39,32 @@ export class UpstreamPlace {
   get wakeAt(): number {
     const { now, numbers } = this.#state
     let at = Number.POSITIVE_INFINITY
-    for (const { blob, role, toldAt, told, patience } of this.#parts.values()) {
+    for (const part of this.#parts.values()) {
+      const { blob, role, toldAt, told } = part
       at = Math.min(at, toldAt + numbers.renewMs)
       if (blob.isDone || role !== 'none') continue
       if (told === 'part') at = Math.min(at, blob.movedAt + numbers.headLateMs)
-      if (now < blob.movedAt + patience) at = Math.min(at, blob.movedAt + patience)
+      const aloneAt = this.#aloneAt(part)
+      if (now < aloneAt) at = Math.min(at, aloneAt)
     }
     return at
   }
 
+  /**
+   * When it reads without a turn, in ms, if nothing new comes until then: one node after the other, so that those that come later
+   * hear of the chunks of the first. Where upstream or this node's line is slow, chunks are waited for as long as they take there.
+   */
+  #aloneAt({ blob, rank }: Part): number {
+    const { numbers, neighbours, receivedIn } = this.#state
+    const patience = numbers.patienceMs + rank * neighbours.size * numbers.lateMs
+    return blob.movedAt + Math.max(patience, 2 * this.#took, receivedIn.limit)
+  }
+
   /** Takes part in reading these blobs, or gives them to others. */
   add(blobs: readonly PlannedBlob[]): void {
-    const { numbers, random, now } = this.#state
+    const { random, now } = this.#state
     for (const blob of blobs) {
-      const patience = numbers.patienceMs * (1 + random())
-      const part = { blob, role: 'none', brought: 0, isUnable: false, patience, readAt: now } as const
+      const part = { blob, role: 'none', brought: 0, isUnable: false, rank: random(), readAt: now } as const
       this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now })
     }
     this.#tell(blobs.map(({ id }) => id))
@@ -94,8 +107,7 @@ export class UpstreamPlace {
       blob.comesNot(chunk)
     }
     part.brought++
-    // Where upstream takes its time, it does so for the others, too.
-    if (part.role === 'none') part.patience = Math.max(part.patience, 2 * (state.now - part.readAt))
+    this.#took = state.now - part.readAt
     if (part.role === 'racer') part.role = 'none'
     part.readAt = state.now
     this.#tell([id])
@@ -124,10 +136,10 @@ export class UpstreamPlace {
     const { reads, numbers, now, effects } = this.#state
     for (const part of this.#parts.values()) {
       if (reads.size >= numbers.places) return
-      const { blob, role, isUnable, patience } = part
+      const { blob, role, isUnable } = part
       if (blob.isDone || isUnable || reads.has(blob)) continue
-      if (role === 'none' && now < blob.movedAt + patience) continue
-      const chunk = this.#next(blob, role === 'none' ? 'begun' : 'whole')
+      if (role === 'none' && now < this.#aloneAt(part)) continue
+      const chunk = (role === 'none' ? this.#next(blob, 'begun') : undefined) ?? this.#next(blob, 'whole')
       if (chunk === undefined) continue
       part.readAt = now
       reads.set(blob, chunk)
