@@ -26,16 +26,23 @@ export class PlannedBlob {
   /** When a part came from a neighbour last, or one told of a chunk that none had told of before; in ms. */
   movedAt: number
   readonly #quarters: number
+  readonly #seen: Bitfield
 
   constructor(id: BlobId, chunks: number, quarters: number, now: number) {
     this.id = id
     this.chunks = chunks
     this.#quarters = quarters
+    this.#seen = new Bitfield(chunks)
     this.parts = new Uint8Array(chunks)
     this.wanted = Bitfield.full(chunks)
     this.untouched = Bitfield.full(chunks)
     this.copies = new Uint16Array(chunks)
     this.movedAt = now
+  }
+
+  /** Chunks of which a part is here, or was told of. */
+  get known(): number {
+    return this.#seen.count
   }
 
   get isDone(): boolean {
@@ -61,6 +68,7 @@ export class PlannedBlob {
     if (quarter < before) return false
     this.parts[chunk] = quarter + 1
     this.untouched.clear(chunk)
+    this.sees(chunk)
     if (quarter + 1 < this.#quarters) {
       this.begun.add(chunk)
       if (before === 0) this.log.push(chunk)
@@ -72,6 +80,11 @@ export class PlannedBlob {
     this.wanted.clear(chunk)
     while (this.first < this.chunks && this.isWhole(this.first)) this.first++
     return true
+  }
+
+  /** A part of a chunk is somewhere. @returns whether that is new */
+  sees(chunk: number): boolean {
+    return this.#seen.set(chunk)
   }
 
   /** A source that is not late brings a chunk. */

@@ -70,7 +70,7 @@ export type Message =
 /** What a node tells the coordinator of a blob. */
 export interface Want {
   readonly blob: BlobId
-  /** Chunks that it has brought from upstream. */
+  /** Parts of chunks that it has brought from upstream. */
   readonly brought: number
   /**
    * - `part`: it fetches the blob, and can read upstream
@@ -90,5 +90,7 @@ export type Role = 'head' | 'racer' | 'none'
 export interface Turn {
   readonly blob: BlobId
   readonly role: Role
+  /** Parts that the head has brought. */
+  readonly brought: number
   readonly members: readonly PeerId[]
 }

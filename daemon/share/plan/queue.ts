@@ -87,16 +87,17 @@ export class ClaimQueue {
       claim.members.set(from, member)
       this.#bound(claim)
     }
-    const more = brought - member.brought
+    const { quarters } = this.#numbers
+    const hasMore = brought > member.brought
+    const chunks = Math.floor(brought / quarters) - Math.floor(member.brought / quarters)
     member.brought = brought
     member.wish = wish
     member.heardAt = this.#now
-    if (more > 0) this.#progress(claim, member, more)
+    if (chunks > 0) this.#progress(claim, member, chunks)
     if (wish === 'done' || wish === 'unable') this.#giveBack(claim, member)
     this.#look(claim)
-    // A new role was told already.
-    if (isNew || sought > 0)
-      this.#tell(claim, member, this.#roleOf(claim, member), isNew ? this.#numbers.named : sought)
+    // Whoever waits hears how far the head has come.
+    if (!hasMore || isNew) this.#tell(claim, member, this.#roleOf(claim, member), isNew ? this.#numbers.named : sought)
   }
 
   /** Whoever brings a chunk, the head or its racer, is the head. */
@@ -226,7 +227,10 @@ export class ClaimQueue {
 
   #tell(claim: Claim, member: Member, role: Role, named: number): void {
     const members = named === 0 ? [] : this.#name(claim, member, named)
-    this.#tellings.push({ to: member.peer, turn: { blob: claim.blob, role, members } })
+    this.#tellings.push({
+      to: member.peer,
+      turn: { blob: claim.blob, role, brought: claim.head?.brought ?? 0, members },
+    })
   }
 
   /** The head, and others at random. */

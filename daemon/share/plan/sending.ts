@@ -62,7 +62,8 @@ export class SendingPlaces {
 
   /** The rest of a chunk does not come: whoever waits for it here is told. */
   broken(blob: PlannedBlob, chunk: number): void {
-    for (const sending of [...this.#state.sending]) if (sending.blob === blob && sending.chunk === chunk) this.#break(sending)
+    for (const sending of [...this.#state.sending])
+      if (sending.blob === blob && sending.chunk === chunk) this.#break(sending)
   }
 
   /** Tells a free place to those who were refused, before others hear of it with the next news. */

@@ -104,7 +104,7 @@ export class State {
       for (const entry of log) {
         const chunk = entry < 0 ? ~entry : entry
         if (chunk >= blob.chunks) continue
-        if (blob.copies[chunk] === 0 && neighbour.isTrusted && blob.partsOf(chunk) === 0) blob.movedAt = this.now
+        if (neighbour.isTrusted && blob.sees(chunk)) blob.movedAt = this.now
         begun.set(chunk)
         if (entry < 0) whole.set(chunk)
         count(view, chunk)

@@ -6,8 +6,10 @@ import type { State } from './state.ts'
 interface Part {
   readonly blob: PlannedBlob
   role: Role
-  /** Chunks that it has brought from there. */
+  /** Parts that it has brought from there. */
   brought: number
+  /** Parts that the head has brought, as the coordinator says. */
+  headBrought: number
   /** Upstream has refused. */
   isUnable: boolean
   /** Of all that wait for news of the blob, which comes first when none comes; 0 up to 1. */
@@ -46,6 +48,7 @@ export class UpstreamPlace {
       if (told === 'part') at = Math.min(at, blob.movedAt + numbers.headLateMs)
       const aloneAt = this.#aloneAt(part)
       if (now < aloneAt) at = Math.min(at, aloneAt)
+      else if (now < 2 * aloneAt - blob.movedAt) at = Math.min(at, 2 * aloneAt - blob.movedAt)
     }
     return at
   }
@@ -64,7 +67,15 @@ export class UpstreamPlace {
   add(blobs: readonly PlannedBlob[]): void {
     const { random, now } = this.#state
     for (const blob of blobs) {
-      const part = { blob, role: 'none', brought: 0, isUnable: false, rank: random(), readAt: now } as const
+      const part = {
+        blob,
+        role: 'none',
+        brought: 0,
+        headBrought: 0,
+        isUnable: false,
+        rank: random(),
+        readAt: now,
+      } as const
       this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now })
     }
     this.#tell(blobs.map(({ id }) => id))
@@ -76,11 +87,23 @@ export class UpstreamPlace {
   }
 
   /** The coordinator has spoken. */
-  turn({ blob: id, role }: Turn): void {
+  turn({ blob: id, role, brought }: Turn): void {
     const part = this.#parts.get(id)
     if (part === undefined) return
     part.role = role
+    this.#believe(part, brought)
     if (role === 'none') this.#stop(part.blob)
+  }
+
+  /**
+   * The coordinator says that the head goes on. That is news like a neighbour's, as long as nearly all that it says is to be seen: a
+   * stranger's word holds nobody back for longer than a chunk takes.
+   */
+  #believe(part: Part, brought: number): void {
+    const { blob } = part
+    const { quarters } = this.#state.numbers
+    if (brought > part.headBrought && brought <= (blob.known + 1) * quarters) blob.movedAt = this.#state.now
+    part.headBrought = brought
   }
 
   /** Upstream does not give the blob. */
@@ -101,12 +124,15 @@ export class UpstreamPlace {
     const { blob } = part
     const isNew = blob.hold(chunk, quarter)
     if (isNew) state.hasNews = true
-    if (quarter < state.numbers.quarters - 1) return undefined
+    part.brought++
+    if (quarter < state.numbers.quarters - 1) {
+      this.#tell([id])
+      return undefined
+    }
     if (state.reads.get(blob) === chunk) {
       state.reads.delete(blob)
       blob.comesNot(chunk)
     }
-    part.brought++
     this.#took = state.now - part.readAt
     if (part.role === 'racer') part.role = 'none'
     part.readAt = state.now
@@ -139,7 +165,9 @@ export class UpstreamPlace {
       const { blob, role, isUnable } = part
       if (blob.isDone || isUnable || reads.has(blob)) continue
       if (role === 'none' && now < this.#aloneAt(part)) continue
-      const chunk = (role === 'none' ? this.#next(blob, 'begun') : undefined) ?? this.#next(blob, 'whole')
+      // What was begun before its reader left is whole nowhere: after twice the time it is read all the same.
+      const isFirst = role === 'none' && now < 2 * this.#aloneAt(part) - blob.movedAt
+      const chunk = this.#next(blob, isFirst ? 'begun' : 'whole')
       if (chunk === undefined) continue
       part.readAt = now
       reads.set(blob, chunk)

@@ -248,7 +248,8 @@ export class Machine {
     counters.upstreamBytes += this.#quarterBytes
     const listed = listedAt.get(blob)
     if (listed !== undefined && listed[chunk * quarters + quarter] === 0)
-      listed[chunk * quarters + quarter] = (Math.floor(world.now / scenario.lists) + 1) * scenario.lists + scenario.latency
+      listed[chunk * quarters + quarter] =
+        (Math.floor(world.now / scenario.lists) + 1) * scenario.lists + scenario.latency
     read.quarter++
     const isLast = quarter === quarters - 1
     this.#step({ kind: 'read', blob, chunk, quarter })

@@ -12,9 +12,15 @@ export function report(scenario: Scenario, results: readonly Result[], seconds: 
   const chunkMs = limitOf(scenario) / chunks
   const waits = [mean, worst].map((of) => of(({ longestWait }) => longestWait / chunkMs).toFixed(0))
   const lines: (readonly [string, string])[] = [
-    ['last / limit', `mean ${mean(({ last }) => last).toFixed(3)}, worst ${worst(({ last }) => last).toFixed(3)}, of ${(limitOf(scenario) / 1000).toFixed(2)} s`],
+    [
+      'last / limit',
+      `mean ${mean(({ last }) => last).toFixed(3)}, worst ${worst(({ last }) => last).toFixed(3)}, of ${(limitOf(scenario) / 1000).toFixed(2)} s`,
+    ],
     ['each seed', results.map(({ last }) => last.toFixed(3)).join(' ')],
-    ['first and median / limit', `${mean(({ first }) => first).toFixed(3)}, ${mean(({ median }) => median).toFixed(3)}`],
+    [
+      'first and median / limit',
+      `${mean(({ first }) => first).toFixed(3)}, ${mean(({ median }) => median).toFixed(3)}`,
+    ],
     ['longest in-order wait', `mean ${waits[0]}, worst ${waits[1]} chunk times of ${chunkMs.toFixed(0)} ms`],
     [
       'messages, chunk and node',
@@ -22,7 +28,10 @@ export function report(scenario: Scenario, results: readonly Result[], seconds: 
     ],
     ['claims, node', mean(({ counters, nodes }) => (counters.wants + counters.turns) / nodes.length).toFixed(1)],
     ['bytes twice', mean(({ counters, nodes }) => counters.twiceBytes / nodes.length / chunks / 2 ** 20).toFixed(5)],
-    ['upstream', `mean ${mean(({ upstream }) => upstream).toFixed(4)}, worst ${worst(({ upstream }) => upstream).toFixed(4)}`],
+    [
+      'upstream',
+      `mean ${mean(({ upstream }) => upstream).toFixed(4)}, worst ${worst(({ upstream }) => upstream).toFixed(4)}`,
+    ],
     ['complete', `${results.filter(({ isComplete }) => isComplete).length} of ${results.length} runs`],
     ['simulated in', `${seconds.toFixed(1)} s`],
   ]

@@ -5,7 +5,8 @@ export function sizeOf(message: Message): number {
   let bytes = 16
   if ('news' in message) bytes += newsSize(message.news)
   if (message.kind === 'ask')
-    for (const { coming, late, broken } of message.wishes) bytes += 6 + 2 * (coming.length + late.length) + 3 * broken.size
+    for (const { coming, late, broken } of message.wishes)
+      bytes += 6 + 2 * (coming.length + late.length) + 3 * broken.size
   return bytes
 }
 
