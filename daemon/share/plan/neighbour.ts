@@ -65,6 +65,8 @@ export class Neighbour {
   strikes = 0
   /** Our free sending places, as it was told last. */
   toldFree = -1
+  /** When it told anything last, in ms. */
+  heardAt = Number.NEGATIVE_INFINITY
   /** When it was told anything last, in ms. */
   toldAt = Number.NEGATIVE_INFINITY
 

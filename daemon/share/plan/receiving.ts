@@ -137,12 +137,15 @@ export class ReceivingPlaces {
 
   /** A neighbour, drawn from all that may give something. */
   #someone(): Neighbour | undefined {
-    const { neighbours, now, random } = this.#state
+    const { neighbours, now, random, numbers } = this.#state
     let found: Neighbour | undefined
     let seen = 0
     for (const neighbour of neighbours.values()) {
-      const { free, saidNone, restsUntil, receiving } = neighbour
-      if (free <= 0 || saidNone || restsUntil > now || receiving !== undefined || !this.#isUseful(neighbour)) continue
+      const { free, saidNone, restsUntil, heardAt, receiving } = neighbour
+      if (saidNone || restsUntil > now || receiving !== undefined) continue
+      // One that has said nothing for long may have left in silence: that it had no place is no reason not to ask.
+      if (free <= 0 && now < heardAt + numbers.headLateMs) continue
+      if (!this.#isUseful(neighbour)) continue
       if (random() * ++seen < 1) found = neighbour
     }
     return found

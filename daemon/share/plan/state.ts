@@ -95,6 +95,7 @@ export class State {
 
   /** A neighbour has told something. */
   hear(neighbour: Neighbour, { free, blobs }: News): void {
+    neighbour.heardAt = this.now
     neighbour.free = free
     neighbour.saidNone = false
     for (const { blob: id, log } of blobs) {

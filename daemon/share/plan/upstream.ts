@@ -165,9 +165,7 @@ export class UpstreamPlace {
       const { blob, role, isUnable } = part
       if (blob.isDone || isUnable || reads.has(blob)) continue
       if (role === 'none' && now < this.#aloneAt(part)) continue
-      // What was begun before its reader left is whole nowhere: after twice the time it is read all the same.
-      const isFirst = role === 'none' && now < 2 * this.#aloneAt(part) - blob.movedAt
-      const chunk = this.#next(blob, isFirst ? 'begun' : 'whole')
+      const chunk = this.#next(blob, this.#respected(part))
       if (chunk === undefined) continue
       part.readAt = now
       reads.set(blob, chunk)
@@ -176,9 +174,15 @@ export class UpstreamPlace {
     }
   }
 
-  #next(blob: PlannedBlob, which: 'begun' | 'whole'): number | undefined {
+  /** What neighbours have that is left to them: what was begun before its reader left may be whole nowhere. */
+  #respected(part: Part): 'begun' | 'whole' {
+    const isEarly = this.#state.now < 2 * this.#aloneAt(part) - part.blob.movedAt
+    return part.role === 'none' && isEarly ? 'begun' : 'whole'
+  }
+
+  #next(blob: PlannedBlob, respected: 'begun' | 'whole'): number | undefined {
     for (let chunk = blob.first; chunk < blob.chunks; chunk++)
-      if (blob.wanted.has(chunk) && !this.#isAtNeighbour(blob, chunk, which)) return chunk
+      if (blob.wanted.has(chunk) && !this.#isAtNeighbour(blob, chunk, respected)) return chunk
     return undefined
   }
 

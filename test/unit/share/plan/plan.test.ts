@@ -14,10 +14,18 @@ class Scene {
   effects: Effect[] = []
   readonly plan: Plan
 
-  constructor(held: readonly number[] = [], numbers: Partial<Numbers> = {}, blobs: Readonly<Record<string, number>> = { b: CHUNKS }) {
+  constructor(
+    held: readonly number[] = [],
+    numbers: Partial<Numbers> = {},
+    blobs: Readonly<Record<string, number>> = { b: CHUNKS },
+  ) {
     // Upstream is not read without a turn but in the tests about that.
     const patienceMs = 600_000
-    this.plan = new Plan({ numbers: { ...NUMBERS, patienceMs, ...numbers }, random: () => 0, lastByteAt: () => this.bytesAt })
+    this.plan = new Plan({
+      numbers: { ...NUMBERS, patienceMs, ...numbers },
+      random: () => 0,
+      lastByteAt: () => this.bytesAt,
+    })
     this.step({ kind: 'blobs', blobs: Object.entries(blobs).map(([blob, chunks]) => ({ blob, chunks, held })) })
   }
 
@@ -49,7 +57,9 @@ class Scene {
 
   /** Whom the last step asked. */
   get asked(): string[] {
-    return this.effects.flatMap((effect) => (effect.kind === 'send' && effect.message.kind === 'ask' ? [effect.to] : []))
+    return this.effects.flatMap((effect) =>
+      effect.kind === 'send' && effect.message.kind === 'ask' ? [effect.to] : [],
+    )
   }
 
   get reads(): number[] {
@@ -223,7 +233,12 @@ describe("the sender's choice", () => {
     const scene = new Scene([0, 1, 2])
     const peers = ['p', 'q', 'r', 's']
     for (const peer of peers) scene.meet(peer, [])
-    expect(peers.map((peer) => scene.hear(peer, ask(1)) && scene.served[0])).toEqual(['0 to p', '1 to q', '2 to r', '0 to s'])
+    expect(peers.map((peer) => scene.hear(peer, ask(1)) && scene.served[0])).toEqual([
+      '0 to p',
+      '1 to q',
+      '2 to r',
+      '0 to s',
+    ])
   })
 
   it('does not count a send that is late', () => {
