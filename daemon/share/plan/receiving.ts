@@ -45,6 +45,22 @@ export class ReceivingPlaces {
 
   /** Asks neighbours at random until no place is free, or nobody has anything of use. */
   fill(): void {
+    this.#askAll()
+    const state = this.#state
+    const isBusy = this.#isBusy
+    if (isBusy || state.isBusy) state.busyAt = state.now
+    state.isBusy = isBusy
+  }
+
+  /** Whether neighbours' chunks come in every place: this node could take no more. */
+  get #isBusy(): boolean {
+    const { places, receiving } = this.#state
+    let coming = 0
+    for (const { answers } of receiving) if (answers[0]?.blob !== undefined && !answers[0].isLate) coming++
+    return coming >= places
+  }
+
+  #askAll(): void {
     for (let free = this.#free; free > 0; free--) {
       const from = this.#someone()
       if (from === undefined) return

@@ -32,6 +32,9 @@ export class State {
   held = 0
   /** When neighbours were told last. */
   toldAt = Number.NEGATIVE_INFINITY
+  /** Whether neighbours' chunks come in every receiving place, and when that was so last, in ms. */
+  isBusy = false
+  busyAt = Number.NEGATIVE_INFINITY
   /** Whether there may be something to tell. */
   hasNews = false
 
@@ -57,6 +60,11 @@ export class State {
   /** News is told no sooner than this after the last, in ms: half of what the line takes for a chunk, where that is longer. */
   get newsInterval(): number {
     return Math.max(this.numbers.newsMs, this.receivedIn.mean / this.numbers.places / 2)
+  }
+
+  /** Since when nothing new of a blob has come, in ms, although this node could take it. */
+  quietSince({ movedAt }: PlannedBlob): number {
+    return this.isBusy ? this.now : Math.max(movedAt, this.busyAt)
   }
 
   addBlob(id: BlobId, chunks: number, held: readonly number[]): PlannedBlob {

@@ -45,22 +45,23 @@ export class UpstreamPlace {
       const { blob, role, toldAt, told } = part
       at = Math.min(at, toldAt + numbers.renewMs)
       if (blob.isDone || role !== 'none') continue
-      if (told === 'part') at = Math.min(at, blob.movedAt + numbers.headLateMs)
+      if (told === 'part') at = Math.min(at, this.#state.quietSince(blob) + numbers.headLateMs)
       const aloneAt = this.#aloneAt(part)
       if (now < aloneAt) at = Math.min(at, aloneAt)
-      else if (now < 2 * aloneAt - blob.movedAt) at = Math.min(at, 2 * aloneAt - blob.movedAt)
+      else if (now < 2 * aloneAt - this.#state.quietSince(blob))
+        at = Math.min(at, 2 * aloneAt - this.#state.quietSince(blob))
     }
     return at
   }
 
   /**
    * When it reads without a turn, in ms, if nothing new comes until then: one node after the other, so that those that come later
-   * hear of the chunks of the first. Where upstream or this node's line is slow, chunks are waited for as long as they take there.
+   * hear of the chunks of the first. Where upstream is slow, they are waited for as long as they take there.
    */
   #aloneAt({ blob, rank }: Part): number {
-    const { numbers, neighbours, receivedIn } = this.#state
+    const { numbers, neighbours } = this.#state
     const patience = numbers.patienceMs + rank * neighbours.size * numbers.lateMs
-    return blob.movedAt + Math.max(patience, 2 * this.#took, receivedIn.limit)
+    return this.#state.quietSince(blob) + Math.max(patience, 2 * this.#took)
   }
 
   /** Takes part in reading these blobs, or gives them to others. */
@@ -151,7 +152,7 @@ export class UpstreamPlace {
     const { now, numbers } = this.#state
     const due: BlobId[] = []
     for (const [id, { blob, toldAt, told, role }] of this.#parts) {
-      const isHungry = !blob.isDone && role === 'none' && now >= blob.movedAt + numbers.headLateMs
+      const isHungry = !blob.isDone && role === 'none' && now >= this.#state.quietSince(blob) + numbers.headLateMs
       if (now >= toldAt + numbers.renewMs || (isHungry && told === 'part')) due.push(id)
     }
     if (due.length > 0) this.#tell(due)
@@ -176,7 +177,7 @@ export class UpstreamPlace {
 
   /** What neighbours have that is left to them: what was begun before its reader left may be whole nowhere. */
   #respected(part: Part): 'begun' | 'whole' {
-    const isEarly = this.#state.now < 2 * this.#aloneAt(part) - part.blob.movedAt
+    const isEarly = this.#state.now < 2 * this.#aloneAt(part) - this.#state.quietSince(part.blob)
     return part.role === 'none' && isEarly ? 'begun' : 'whole'
   }
 
@@ -212,7 +213,7 @@ export class UpstreamPlace {
       const part = this.#parts.get(id)
       if (part === undefined) continue
       const { blob, brought, isUnable } = part
-      const isHungry = part.role === 'none' && now >= blob.movedAt + numbers.headLateMs
+      const isHungry = part.role === 'none' && now >= this.#state.quietSince(blob) + numbers.headLateMs
       part.told = blob.isDone ? 'done' : isUnable ? 'unable' : isHungry ? 'hungry' : 'part'
       part.toldAt = now
       const sought = blob.isDone ? 0 : Math.max(0, numbers.soughtNeighbours - this.#state.countFor(id))

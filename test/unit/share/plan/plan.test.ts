@@ -394,10 +394,10 @@ describe('lateness', () => {
     }
     scene.head('p', 34, 40)
     scene.meet('q', all)
-    scene.at((scene.now += 1_900))
+    scene.at(scene.now + 1_900)
     expect(scene.asked).toEqual([])
     scene.bytesAt = scene.now
-    scene.at((scene.now += 1_000))
+    scene.at(scene.now + 1_000)
     expect(scene.asked).toContain('q')
   })
 })
