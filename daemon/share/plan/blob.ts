@@ -62,24 +62,22 @@ export class PlannedBlob {
     return this.whole - this.first >= gap
   }
 
-  /** Parts up to this one are held. @returns whether that is new */
+  /** One more part is held: they count in order only. @returns whether that is new */
   hold(chunk: number, quarter: number): boolean {
-    const before = this.partsOf(chunk)
-    if (quarter < before) return false
-    this.parts[chunk] = quarter + 1
-    this.untouched.clear(chunk)
-    this.sees(chunk)
-    if (quarter + 1 < this.#quarters) {
+    if (quarter !== this.partsOf(chunk)) return false
+    this.#touch(chunk, quarter + 1)
+    if (this.isWhole(chunk)) this.#finish(chunk)
+    else {
       this.begun.add(chunk)
-      if (before === 0) this.log.push(chunk)
-      return true
+      if (quarter === 0) this.log.push(chunk)
     }
-    this.begun.delete(chunk)
-    this.log.push(~chunk)
-    this.whole++
-    this.wanted.clear(chunk)
-    while (this.first < this.chunks && this.isWhole(this.first)) this.first++
     return true
+  }
+
+  /** A chunk was whole before this node took part. */
+  holdWhole(chunk: number): void {
+    this.#touch(chunk, this.#quarters)
+    this.#finish(chunk)
   }
 
   /** A part of a chunk is somewhere. @returns whether that is new */
@@ -105,5 +103,19 @@ export class PlannedBlob {
     if (this.isWhole(chunk)) return
     this.wanted.set(chunk)
     if (this.partsOf(chunk) === 0) this.untouched.set(chunk)
+  }
+
+  #touch(chunk: number, parts: number): void {
+    this.parts[chunk] = parts
+    this.untouched.clear(chunk)
+    this.sees(chunk)
+  }
+
+  #finish(chunk: number): void {
+    this.begun.delete(chunk)
+    this.log.push(~chunk)
+    this.whole++
+    this.wanted.clear(chunk)
+    while (this.first < this.chunks && this.isWhole(this.first)) this.first++
   }
 }

@@ -2,9 +2,6 @@ import type { BlobId, News, PeerId } from './messages.ts'
 import type { Neighbour } from './neighbour.ts'
 import type { State } from './state.ts'
 
-/** Neighbours are looked through this often within the interval of news. */
-const ROUNDS = 8
-
 /** Who is a neighbour, and what neighbours are told between questions and answers. */
 export class Gossip {
   readonly #state: State
@@ -15,8 +12,8 @@ export class Gossip {
 
   /** When {@link look} is to be called, in ms. */
   get wakeAt(): number {
-    const { hasNews, toldAt, newsInterval } = this.#state
-    return hasNews ? toldAt + newsInterval / ROUNDS : Number.POSITIVE_INFINITY
+    const { hasNews, toldAt, newsInterval, numbers } = this.#state
+    return hasNews ? toldAt + newsInterval / numbers.newsRounds : Number.POSITIVE_INFINITY
   }
 
   /** Tells neighbours that lack something what is new; each one when it was told nothing for the interval. */

@@ -11,6 +11,8 @@ export interface Numbers {
   readonly quarters: number
   /** Shortest time between two messages of news to a neighbour, in ms. Below it messages cost CPU; above it choices are made blindly. */
   readonly newsMs: number
+  /** How often within that time it is looked who is due. With 1 all are told at once, and all ask at once; above 8 nothing is gained. */
+  readonly newsRounds: number
   /** Neighbours that a node seeks for a blob. Below 12 chunks take more hops and are rarer than they look; above 24 news costs more. */
   readonly soughtNeighbours: number
   /** A node with this many neighbours for a blob refuses more. Fewer leave late comers alone; more cost the early ones messages. */
@@ -44,6 +46,7 @@ export const NUMBERS: Numbers = {
   startPlaces: 1,
   quarters: 4,
   newsMs: 100,
+  newsRounds: 8,
   soughtNeighbours: 16,
   mostNeighbours: 40,
   windowChunks: 64,

@@ -105,6 +105,11 @@ export class ReceivingPlaces {
     if (blob.hold(chunk, quarter)) this.#state.hasNews = true
     if (quarter === numbers.quarters - 2) this.#askAhead(pair)
     if (quarter < numbers.quarters - 1) return
+    if (!blob.isWhole(chunk)) {
+      // It left parts out.
+      this.#leave(pair, answer)
+      return
+    }
     this.#came(pair, answer)
     this.whole(blob, chunk)
   }

@@ -70,7 +70,8 @@ export class State {
   addBlob(id: BlobId, chunks: number, held: readonly number[]): PlannedBlob {
     const blob = new PlannedBlob(id, chunks, this.numbers.quarters, this.now)
     this.blobs.set(id, blob)
-    for (const chunk of held) if (blob.hold(chunk, this.numbers.quarters - 1)) this.held++
+    for (const chunk of held) blob.holdWhole(chunk)
+    this.held += held.length
     return blob
   }
 

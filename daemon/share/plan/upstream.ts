@@ -138,7 +138,7 @@ export class UpstreamPlace {
     if (part.role === 'racer') part.role = 'none'
     part.readAt = state.now
     this.#tell([id])
-    return isNew ? blob : undefined
+    return isNew && blob.isWhole(chunk) ? blob : undefined
   }
 
   /** A chunk is whole. */

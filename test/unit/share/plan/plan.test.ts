@@ -402,6 +402,28 @@ describe('lateness', () => {
   })
 })
 
+describe('a sender that leaves parts out', () => {
+  it('has brought nothing, and the chunk is asked of others', () => {
+    const scene = new Scene()
+    scene.meet('p', all)
+    scene.head('p', 1, 5, LAST)
+    scene.step({ kind: 'quarter', from: 'p', id: 1, quarter: LAST })
+    expect(scene.plan.partsOf('b', 5)).toBe(0)
+    expect(scene.sent('leave', 'p')).toContainEqual({ kind: 'leave', id: 1 })
+  })
+})
+
+describe('a neighbour that has said nothing for long', () => {
+  it('is asked although it had no place, as it may have left in silence', () => {
+    const scene = new Scene()
+    scene.meet('p', all, 0)
+    scene.at(NUMBERS.headLateMs - 1)
+    expect(scene.asked).toEqual([])
+    scene.at(NUMBERS.headLateMs)
+    expect(scene.asked).toEqual(['p'])
+  })
+})
+
 describe('whoever has left', () => {
   it('is asked for nothing, and what it was bringing is asked of others from the part that is lacking', () => {
     const scene = new Scene()
