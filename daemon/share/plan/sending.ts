@@ -53,6 +53,7 @@ export class SendingPlaces {
   /** The asker wants no answer to a question, or has gone. */
   leave(to: Neighbour, id?: number): void {
     const { sending } = to
+    if (id === undefined) this.#refused.delete(to.id)
     if (sending === undefined) return
     if (sending.next !== undefined && sending.next.id === id) sending.next = undefined
     if (id !== undefined && sending.id !== id) return
