@@ -6,7 +6,10 @@ export interface Numbers {
    * places than receiving ones, or fewer, nodes get unequal shares, and the last one waits (1.13 and 1.20 of the limit at 16 nodes).
    */
   readonly places: number
-  /** Places of a node without a chunk; each chunk that it holds adds one. With all at once the first chunks come, and go on, late. */
+  /**
+   * Receiving places of a node without a chunk, which has one more to send; each chunk that it holds adds one of both. With all at
+   * once the first chunks come, and go on, late.
+   */
   readonly startPlaces: number
   /** Parts in which a chunk is verified and passed on. Fewer make each hop longer; each one costs a checkpoint of 32 bytes. */
   readonly quarters: number

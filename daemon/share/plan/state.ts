@@ -46,15 +46,15 @@ export class State {
     this.sentIn = new Took(numbers)
   }
 
-  /** Receiving places, and sending places: what comes one by one can be passed on sooner. */
+  /** Receiving places: what comes one by one can be passed on sooner. */
   get places(): number {
     const { places, startPlaces } = this.numbers
     return Math.min(places, startPlaces + this.held)
   }
 
-  /** Sending places that are free. */
+  /** Sending places that are free. There is one more than to receive until all are open: the first chunk spreads as a tree, not as a chain. */
   get free(): number {
-    return this.places - this.sending.size
+    return Math.min(this.numbers.places, this.places + 1) - this.sending.size
   }
 
   /** News is told no sooner than this after the last, in ms: half of what the line takes for a chunk, where that is longer. */

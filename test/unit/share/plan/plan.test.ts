@@ -129,6 +129,16 @@ describe('places', () => {
     expect(scene.sent('busy', 't')).toHaveLength(1)
   })
 
+  it('are one more to send than to receive at first, so that the first chunk spreads as a tree', () => {
+    const scene = new Scene()
+    scene.meet('p', all)
+    scene.head('p', 1, 5)
+    scene.quarters('p', 1, 0, 0)
+    for (const peer of ['q', 'r', 's']) scene.meet(peer, [])
+    const answers = ['q', 'r', 's'].map((peer) => scene.hear(peer, ask(1)) && scene.served.length)
+    expect(answers).toEqual([1, 1, 0])
+  })
+
   it('that become free are told first to whoever was refused', () => {
     const scene = new Scene(all)
     for (const peer of ['p', 'q', 'r', 's', 't', 'u']) scene.meet(peer, [])
