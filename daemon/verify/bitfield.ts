@@ -61,11 +61,29 @@ export class Bitfield {
     return true
   }
 
+  clearAll(): void {
+    this.#bytes.fill(0)
+    this.#count = 0
+  }
+
   /** The first chunk from `from` on that is not held; `length` where there is none. */
   firstMissing(from = 0): number {
     let index = from
     while (index < this.length && this.#bit(index)) index += (index & 7) === 0 && this.#byte(index) === 0xff ? 8 : 1
     return Math.min(index, this.length)
+  }
+
+  /** Whether a chunk from `from` on and before `to` is in both; both have the same length. */
+  meets(other: Bitfield, from: number, to: number): boolean {
+    const last = (Math.min(to, this.length) - 1) >> 3
+    for (let offset = from >> 3; offset <= last; offset++) {
+      let both = (this.#bytes[offset] ?? 0) & (other.#bytes[offset] ?? 0)
+      if (both === 0) continue
+      if (offset === from >> 3) both &= 0xff >> (from & 7)
+      if (offset === last) both &= 0xff << (7 - ((Math.min(to, this.length) - 1) & 7))
+      if ((both & 0xff) !== 0) return true
+    }
+    return false
   }
 
   /** Chunks that are held, in order. */

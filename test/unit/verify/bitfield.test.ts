@@ -27,6 +27,32 @@ describe('a bitfield', () => {
     )
   })
 
+  it('meets another where both have a chunk between two borders', () => {
+    const border = fc.nat({ max: 320 })
+    fc.assert(
+      fc.property(
+        someChunks,
+        fc.uniqueArray(fc.nat({ max: 299 })),
+        border,
+        border,
+        ({ length, chunks }, others, from, to) => {
+          const other = fieldOf(
+            length,
+            others.filter((chunk) => chunk < length),
+          )
+          const both = chunks.filter((chunk) => others.includes(chunk) && chunk >= from && chunk < to)
+          expect(fieldOf(length, chunks).meets(other, from, to)).toBe(both.length > 0)
+        },
+      ),
+    )
+  })
+
+  it('is empty when it was cleared', () => {
+    const field = fieldOf(20, [0, 7, 8, 19])
+    field.clearAll()
+    expect([[...field.indexes()], field.count]).toEqual([[], 0])
+  })
+
   it('is the same after encoding and decoding', () => {
     fc.assert(
       fc.property(someChunks, ({ length, chunks }) => {

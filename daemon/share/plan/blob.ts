@@ -1,0 +1,121 @@
+import { Bitfield } from '../../verify/bitfield.ts'
+import type { BlobId, LogEntry } from './messages.ts'
+
+/** What this node holds of one blob, what is on its way, and how many copies it knows of. */
+export class PlannedBlob {
+  readonly id: BlobId
+  readonly chunks: number
+  /** Verified parts of each chunk. */
+  readonly parts: Uint8Array
+  /** Chunks that are neither whole nor on their way in time. */
+  readonly wanted: Bitfield
+  /** Those of which no part is held. */
+  readonly untouched: Bitfield
+  /** Neighbours that have a chunk as told, and own sends that are not late and of which the receiver has not told yet. */
+  readonly copies: Uint16Array
+  /** What became new, in order: neighbours are told from where each was told last. */
+  readonly log: LogEntry[] = []
+  /** Chunks on their way, with the number of sources that are not late. */
+  readonly coming = new Map<number, number>()
+  /** Chunks that are held in part. */
+  readonly begun = new Set<number>()
+  /** The first chunk that is not whole. */
+  first = 0
+  /** Chunks that are whole. */
+  whole = 0
+  /** When a part came from a neighbour last, or one told of a chunk that none had told of before; in ms. */
+  movedAt: number
+  readonly #quarters: number
+  readonly #seen: Bitfield
+
+  constructor(id: BlobId, chunks: number, quarters: number, now: number) {
+    this.id = id
+    this.chunks = chunks
+    this.#quarters = quarters
+    this.#seen = new Bitfield(chunks)
+    this.parts = new Uint8Array(chunks)
+    this.wanted = Bitfield.full(chunks)
+    this.untouched = Bitfield.full(chunks)
+    this.copies = new Uint16Array(chunks)
+    this.movedAt = now
+  }
+
+  /** Chunks of which a part is here, or was told of. */
+  get known(): number {
+    return this.#seen.count
+  }
+
+  get isDone(): boolean {
+    return this.whole === this.chunks
+  }
+
+  isWhole(chunk: number): boolean {
+    return this.parts[chunk] === this.#quarters
+  }
+
+  partsOf(chunk: number): number {
+    return this.parts[chunk] ?? 0
+  }
+
+  /** Whether `gap` chunks or more are held beyond the first one that is missing. */
+  hasGap(gap: number): boolean {
+    return this.whole - this.first >= gap
+  }
+
+  /** One more part is held: they count in order only. @returns whether that is new */
+  hold(chunk: number, quarter: number): boolean {
+    if (quarter !== this.partsOf(chunk)) return false
+    this.#touch(chunk, quarter + 1)
+    if (this.isWhole(chunk)) this.#finish(chunk)
+    else {
+      this.begun.add(chunk)
+      if (quarter === 0) this.log.push(chunk)
+    }
+    return true
+  }
+
+  /** A chunk was whole before this node took part. */
+  holdWhole(chunk: number): void {
+    this.#touch(chunk, this.#quarters)
+    this.#finish(chunk)
+  }
+
+  /** A part of a chunk is somewhere. @returns whether that is new */
+  sees(chunk: number): boolean {
+    return this.#seen.set(chunk)
+  }
+
+  /** A source that is not late brings a chunk. */
+  comes(chunk: number): void {
+    this.coming.set(chunk, (this.coming.get(chunk) ?? 0) + 1)
+    this.wanted.clear(chunk)
+    this.untouched.clear(chunk)
+  }
+
+  /** A source has brought it, is late with it, or has ended. */
+  comesNot(chunk: number): void {
+    const sources = (this.coming.get(chunk) ?? 0) - 1
+    if (sources > 0) {
+      this.coming.set(chunk, sources)
+      return
+    }
+    this.coming.delete(chunk)
+    if (this.isWhole(chunk)) return
+    this.wanted.set(chunk)
+    if (this.partsOf(chunk) === 0) this.untouched.set(chunk)
+  }
+
+  #touch(chunk: number, parts: number): void {
+    this.parts[chunk] = parts
+    this.untouched.clear(chunk)
+    this.sees(chunk)
+  }
+
+  #finish(chunk: number): void {
+    this.begun.delete(chunk)
+    this.log.push(~chunk)
+    this.whole++
+    this.wanted.clear(chunk)
+    while (this.first < this.chunks && this.isWhole(this.first)) this.first++
+  }
+}

@@ -1,0 +1,263 @@
+import type { PlannedBlob } from './blob.ts'
+import type { BlobId, Head, Wish } from './messages.ts'
+import type { Answer, Neighbour, Receiving } from './neighbour.ts'
+import type { State } from './state.ts'
+
+interface Listeners {
+  readonly onWhole: (blob: PlannedBlob, chunk: number) => void
+  /** A chunk on its way ended before it was whole. */
+  readonly onBroken: (blob: PlannedBlob, chunk: number) => void
+}
+
+/** The receiving places: whom to ask, when to ask again, and what is late. */
+export class ReceivingPlaces {
+  readonly #state: State
+  readonly #listeners: Listeners
+  #lastId = 0
+
+  constructor(state: State, listeners: Listeners) {
+    this.#state = state
+    this.#listeners = listeners
+  }
+
+  /** When {@link look} is to be called, in ms. */
+  get wakeAt(): number {
+    const { receiving, receivedIn, lastByteAt } = this.#state
+    const { limit } = receivedIn
+    let at = Number.POSITIVE_INFINITY
+    for (const { answers, from } of receiving) {
+      const [answer] = answers
+      if (answer === undefined) continue
+      const { since, isLate } = answer
+      at = Math.min(at, isLate ? Math.max(since, lastByteAt(from.id, 'in')) + limit : since + limit)
+    }
+    return at
+  }
+
+  /** Places that are free. What is late takes none, but for as many as there are places. */
+  get #free(): number {
+    const { numbers, reads, receiving } = this.#state
+    const places = this.#state.places - reads.size
+    let late = 0
+    for (const { answers } of receiving) if (answers[0]?.isLate) late++
+    return Math.min(places - (receiving.size - late), 2 * numbers.places - receiving.size)
+  }
+
+  /** Asks neighbours at random until no place is free, or nobody has anything of use. */
+  fill(): void {
+    this.#askAll()
+    const state = this.#state
+    const isBusy = this.#isBusy
+    if (isBusy || state.isBusy) state.busyAt = state.now
+    state.isBusy = isBusy
+  }
+
+  /** Whether neighbours' chunks come in every place: this node could take no more. */
+  get #isBusy(): boolean {
+    const { places, receiving } = this.#state
+    let coming = 0
+    for (const { answers } of receiving) if (answers[0]?.blob !== undefined && !answers[0].isLate) coming++
+    return coming >= places
+  }
+
+  #askAll(): void {
+    for (let free = this.#free; free > 0; free--) {
+      const from = this.#someone()
+      if (from === undefined) return
+      const { numbers, random, receiving } = this.#state
+      const left = Math.max(1, Math.round(numbers.stayChunks * (0.5 + random())))
+      const pair: Receiving = { from, answers: [], left }
+      from.receiving = pair
+      from.free--
+      receiving.add(pair)
+      this.#ask(pair)
+    }
+  }
+
+  /** The head of an answer is here: this chunk comes next. */
+  head(from: Neighbour, { id, blob: blobId, chunk, quarter }: Head): void {
+    const { blobs, numbers } = this.#state
+    const pair = from.receiving
+    const answer = pair?.answers.find((one) => one.id === id)
+    if (pair === undefined || answer === undefined || answer.blob !== undefined) return
+    const blob = blobs.get(blobId)
+    // Two senders chose the same chunk, or it came meanwhile: ask again.
+    if (blob === undefined || chunk >= blob.chunks || blob.isWhole(chunk) || blob.coming.has(chunk)) {
+      pair.answers = pair.answers.filter((one) => one !== answer)
+      this.#state.send(from, { kind: 'leave', id })
+      this.#ask(pair)
+      return
+    }
+    answer.blob = blob
+    answer.chunk = chunk
+    if (!answer.isLate) blob.comes(chunk)
+    if (quarter >= numbers.quarters - 1) this.#askAhead(pair)
+  }
+
+  /** A part of an answer is verified. */
+  quarter(from: Neighbour, id: number, quarter: number): void {
+    const { now, numbers } = this.#state
+    const pair = from.receiving
+    const answer = pair?.answers.find((one) => one.id === id)
+    if (pair === undefined || answer?.blob === undefined) return
+    const { blob, chunk } = answer
+    blob.movedAt = now
+    if (blob.hold(chunk, quarter)) this.#state.hasNews = true
+    if (quarter === numbers.quarters - 2) this.#askAhead(pair)
+    if (quarter < numbers.quarters - 1) return
+    if (!blob.isWhole(chunk)) {
+      // It left parts out.
+      this.#leave(pair, answer)
+      return
+    }
+    this.#came(pair, answer)
+    this.whole(blob, chunk)
+  }
+
+  /** A chunk is whole, from wherever it came: nobody else needs to bring it. */
+  whole(blob: PlannedBlob, chunk: number): void {
+    this.#state.held++
+    for (const pair of [...this.#state.receiving])
+      for (const answer of pair.answers) if (answer.blob === blob && answer.chunk === chunk) this.#leave(pair, answer)
+    this.#listeners.onWhole(blob, chunk)
+  }
+
+  /** The neighbour has nothing, or no place. */
+  refused(from: Neighbour, id: number, isBusy: boolean): void {
+    if (isBusy) from.free = 0
+    else from.saidNone = true
+    this.cut(from, id)
+  }
+
+  /** An answer does not come, or not to its end; all of them where the neighbour has gone. */
+  cut(from: Neighbour, id?: number): void {
+    const pair = from.receiving
+    if (pair === undefined) return
+    for (const answer of pair.answers) if (id === undefined || answer.id === id) this.#end(pair, answer)
+  }
+
+  /** What is late may come from elsewhere as well; what is silent is ended. */
+  look(): void {
+    const { now, receivedIn, lastByteAt, receiving } = this.#state
+    const { limit } = receivedIn
+    for (const pair of [...receiving]) {
+      const [answer] = pair.answers
+      if (answer === undefined || now < answer.since + limit) continue
+      const { blob, chunk, since } = answer
+      const { from } = pair
+      if (!answer.isLate) {
+        answer.isLate = true
+        blob?.comesNot(chunk)
+      }
+      if (now < Math.max(since, lastByteAt(from.id, 'in')) + limit) continue
+      from.restsUntil = now + limit * 2 ** Math.min(from.strikes, 16)
+      from.strikes++
+      for (const one of [...pair.answers].reverse()) this.#leave(pair, one)
+    }
+  }
+
+  /** A neighbour, drawn from all that may give something. */
+  #someone(): Neighbour | undefined {
+    const { neighbours, now, random, numbers } = this.#state
+    let found: Neighbour | undefined
+    let seen = 0
+    for (const neighbour of neighbours.values()) {
+      const { free, saidNone, restsUntil, heardAt, receiving } = neighbour
+      if (saidNone || restsUntil > now || receiving !== undefined) continue
+      // One that has said nothing for long may have left in silence: that it had no place is no reason not to ask.
+      if (free <= 0 && now < heardAt + numbers.headLateMs) continue
+      if (!this.#isUseful(neighbour)) continue
+      if (random() * ++seen < 1) found = neighbour
+    }
+    return found
+  }
+
+  /** Whether it has the first part of a chunk of which none is here, or all of one that is here in part. */
+  #isUseful({ views }: Neighbour): boolean {
+    const { windowChunks } = this.#state.numbers
+    for (const { blob, begun, whole } of views.values()) {
+      if (blob.isDone) continue
+      const { wanted, untouched, first } = blob
+      const end = first + windowChunks
+      if (untouched.meets(begun, first, end) || (blob.begun.size > 0 && wanted.meets(whole, first, end))) return true
+    }
+    return false
+  }
+
+  #ask(pair: Receiving): void {
+    const { from } = pair
+    const oldest = this.#oldest(from)
+    const id = ++this.#lastId
+    const isOldest = oldest !== undefined
+    pair.answers.push({ id, blob: undefined, chunk: 0, since: this.#state.now, isLate: false, isOldest })
+    this.#state.send(from, { kind: 'ask', id, news: this.#state.newsFor(from), wishes: this.#wishes(from), oldest })
+  }
+
+  /** The last part of a chunk begins: the next chunk is asked for, unless the pair parts. */
+  #askAhead(pair: Receiving): void {
+    if (pair.answers.length > 1 || pair.answers[0]?.isLate || --pair.left <= 0 || !this.#isUseful(pair.from)) return
+    this.#ask(pair)
+  }
+
+  /** The blob of which the oldest chunk is to be asked for: one question at a time does, while much is held beyond a gap. */
+  #oldest({ views }: Neighbour): BlobId | undefined {
+    const { receiving, numbers } = this.#state
+    for (const { answers } of receiving) for (const { isOldest } of answers) if (isOldest) return undefined
+    for (const { blob, begun } of views.values())
+      if (!blob.isDone && blob.hasGap(numbers.gapChunks) && blob.wanted.has(blob.first) && begun.has(blob.first))
+        return blob.id
+    return undefined
+  }
+
+  #wishes({ views }: Neighbour): Wish[] {
+    const wishes: Wish[] = []
+    for (const { blob } of views.values()) {
+      if (blob.isDone) continue
+      const late: number[] = []
+      for (const { answers } of this.#state.receiving)
+        for (const answer of answers)
+          if (answer.blob === blob && answer.isLate && !blob.coming.has(answer.chunk)) late.push(answer.chunk)
+      const broken = new Map<number, number>()
+      for (const chunk of blob.begun) if (!blob.coming.has(chunk)) broken.set(chunk, blob.partsOf(chunk))
+      wishes.push({ blob: blob.id, first: blob.first, coming: [...blob.coming.keys()], late, broken })
+    }
+    return wishes
+  }
+
+  /** A chunk came from a neighbour. */
+  #came(pair: Receiving, answer: Answer): void {
+    const { from } = pair
+    const { now, receivedIn } = this.#state
+    const took = now - answer.since
+    receivedIn.add(took)
+    from.strikes = 0
+    if (answer.isLate) from.restsUntil = now + took
+    this.#end(pair, answer)
+  }
+
+  #leave(pair: Receiving, answer: Answer): void {
+    this.#state.send(pair.from, { kind: 'leave', id: answer.id })
+    this.#end(pair, answer)
+  }
+
+  /** An answer has ended; with the last one the pair parts. */
+  #end(pair: Receiving, answer: Answer): void {
+    const { now, receiving } = this.#state
+    pair.answers = pair.answers.filter((one) => one !== answer)
+    for (const next of pair.answers) next.since = now
+    if (pair.answers.length === 0) {
+      receiving.delete(pair)
+      pair.from.receiving = undefined
+    }
+    this.#lose(answer)
+  }
+
+  /** What was on its way is lacking again, if it is not whole. */
+  #lose({ blob, chunk, isLate }: Answer): void {
+    if (blob === undefined) return
+    if (!isLate) blob.comesNot(chunk)
+    if (blob.isWhole(chunk) || blob.coming.has(chunk)) return
+    for (const neighbour of this.#state.neighbours.values()) neighbour.saidNone = false
+    this.#listeners.onBroken(blob, chunk)
+  }
+}

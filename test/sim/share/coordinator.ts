@@ -1,0 +1,40 @@
+import type { Want } from '../../../daemon/share/plan/messages.ts'
+import { ClaimQueue, type QueueEvent } from '../../../daemon/share/plan/queue.ts'
+import type { World } from './world.ts'
+
+/** The coordinators of all blobs in one: the product's queue, behind simulated messages. */
+export class Coordinator {
+  readonly #world: World
+  readonly #queue: ClaimQueue
+  #wakeAt = Number.POSITIVE_INFINITY
+
+  constructor(world: World) {
+    this.#world = world
+    this.#queue = new ClaimQueue(world.scenario.numbers, world.random)
+  }
+
+  wants(from: string, wants: readonly Want[]): void {
+    this.#step({ kind: 'wants', from, wants })
+  }
+
+  left(peer: string): void {
+    this.#step({ kind: 'left', peer })
+  }
+
+  #step(event: QueueEvent): void {
+    const world = this.#world
+    for (const { to, turn: right } of this.#queue.step(event, world.now)) {
+      world.counters.turns++
+      const turn = world.scenario.isLyingCoordinator ? { ...right, role: 'none' as const } : right
+      world.after(world.scenario.latency, () => world.peers.get(to)?.turn(turn))
+    }
+    const at = this.#queue.wakeAt
+    if (at >= this.#wakeAt) return
+    this.#wakeAt = at
+    world.after(Math.max(0, at - world.now), () => {
+      if (this.#wakeAt !== at) return
+      this.#wakeAt = Number.POSITIVE_INFINITY
+      this.#step({ kind: 'wake' })
+    })
+  }
+}

@@ -1,0 +1,103 @@
+import { NUMBERS, type Numbers } from '../../../daemon/share/plan/numbers.ts'
+
+/** What is simulated. Times are in ms, rates in Mbit/s, blobs in chunks of 1 MiB. */
+export interface Scenario {
+  readonly seed: number
+  readonly nodes: number
+  readonly blobs: readonly number[]
+  /** Of a node, each way. */
+  readonly rate: number
+  /** Of the downlinks, if another. */
+  readonly downRate: number | undefined
+  readonly upstreamRate: number
+  /** Until the first byte of an answer from upstream. */
+  readonly upstreamDelay: number
+  /** Between two nodes, one way. */
+  readonly latency: number
+  /** Control messages wait up to this long where their sender's uplink is busy. */
+  readonly queue: number
+  /** A sender's time for each question that it answers with bytes. */
+  readonly request: number
+  /** Verification, for each MiB. */
+  readonly verify: number
+  /** Checkpoints are told this often; a part counts when its checkpoint is known. */
+  readonly lists: number
+  /** Nodes begin at random within this time. */
+  readonly spread: number
+  /** Nodes with another rate; they are the first to ask where `isFirst` is set. */
+  readonly slow: { readonly nodes: number; readonly rate: number; readonly isFirst: boolean }
+  /** The part of the nodes that leaves at random times, for good. */
+  readonly leave: number
+  /** Whether whoever leaves, or is killed, does so without its connections being reset. */
+  readonly isSilent: boolean
+  /** Whoever reads upstream leaves when this part of the content was brought; undefined for never. */
+  readonly killHolder: number | undefined
+  /** Peers that say they have everything, take questions and send nothing. */
+  readonly stallers: number
+  /** Peers that join the queue before all others, and do nothing. */
+  readonly falseHeads: number
+  /** Peers that take part, and never say anything to other nodes. */
+  readonly silentPeers: number
+  /** Nodes that have everything at the start. */
+  readonly holders: number
+  /** Whether the coordinator says to all that somebody else reads upstream. */
+  readonly isLyingCoordinator: boolean
+  readonly numbers: Numbers
+  /** Rates are exact up to this many nodes. */
+  readonly exactNodes: number
+  /** Ms after which the simulation is given up. */
+  readonly end: number
+}
+
+export const plainScenario: Scenario = {
+  seed: 1,
+  nodes: 16,
+  blobs: [160, 72, 24],
+  rate: 100,
+  downRate: undefined,
+  upstreamRate: 100,
+  upstreamDelay: 20,
+  latency: 0.5,
+  queue: 0,
+  request: 1,
+  verify: 2,
+  lists: 50,
+  spread: 20,
+  slow: { nodes: 0, rate: 5, isFirst: false },
+  leave: 0,
+  isSilent: false,
+  killHolder: undefined,
+  stallers: 0,
+  falseHeads: 0,
+  silentPeers: 0,
+  holders: 0,
+  isLyingCoordinator: false,
+  numbers: NUMBERS,
+  exactNodes: 24,
+  end: 3_600_000,
+}
+
+export const CHUNK_BYTES = 1024 * 1024
+
+/** Bytes a ms. */
+export function bytesPerMs(rate: number): number {
+  return (rate * 1_000_000) / 8 / 1000
+}
+
+/** Of all blobs. */
+export function chunksOf({ blobs }: Scenario): number {
+  return blobs.reduce((sum, chunks) => sum + chunks, 0)
+}
+
+/**
+ * The time in ms in which nobody could do better: the longest of what upstream takes to send each byte once, what a downlink takes,
+ * and what all uplinks take. Slow nodes are left out: the limit is that of the others.
+ */
+export function limitOf(scenario: Scenario): number {
+  const { nodes, slow, holders, rate, downRate, upstreamRate } = scenario
+  const size = chunksOf(scenario) * CHUNK_BYTES
+  const fast = nodes - slow.nodes
+  const up = bytesPerMs(rate)
+  const source = bytesPerMs(upstreamRate) + holders * up
+  return Math.max(size / source, size / bytesPerMs(downRate ?? rate), (fast * size) / (source + fast * up))
+}

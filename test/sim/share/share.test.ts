@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest'
+import { NUMBERS } from '../../../daemon/share/plan/numbers.ts'
+import { readOptions } from './options.ts'
+import { report } from './report.ts'
+import { plainScenario, type Scenario } from './scenario.ts'
+import { simulate } from './simulate.ts'
+
+const run = (scenario: Partial<Scenario>) => simulate({ ...plainScenario, ...scenario })
+
+/** The last of 16 nodes, 256 MiB in three blobs, in parts of what nobody could do better; one seed, so with room to spare. */
+const scenes: readonly [what: string, scenario: Partial<Scenario>, bound: number, upstream: number][] = [
+  ['links that are equal', {}, 1.08, 1.001],
+  ['an upstream with a fifth of the rate', { upstreamRate: 20 }, 1.03, 1.01],
+  ['an upstream with ten times the rate', { upstreamRate: 1_000 }, 1.08, 1.001],
+  ['a node that is 20 times slower', { slow: { nodes: 1, rate: 5, isFirst: false } }, 1.15, 1.01],
+  ['one that is slower and reads upstream', { slow: { nodes: 1, rate: 5, isFirst: true } }, 1.2, 1.02],
+  ['nodes that leave', { leave: 0.1 }, 1.15, 1.05],
+  ['nodes that leave in silence', { leave: 0.1, isSilent: true }, 1.2, 1.05],
+  ['the reader killed', { killHolder: 0.5 }, 1.15, 1.05],
+  ['the reader gone in silence', { killHolder: 0.5, isSilent: true }, 1.25, 1.05],
+  ['a peer that takes questions and sends nothing', { stallers: 1 }, 1.15, 1.02],
+  ['a peer that is first in the queue and reads nothing', { falseHeads: 1 }, 1.15, 1.02],
+  ['a peer that says nothing', { silentPeers: 1 }, 1.15, 1.02],
+  ['50 ms between nodes', { latency: 50 }, 1.2, 1.001],
+  ['messages that wait behind chunks', { queue: 50 }, 1.1, 1.001],
+  ['a coordinator that lies', { isLyingCoordinator: true }, 1.4, 1.05],
+  ['lines that are slow', { rate: 5, upstreamRate: 5, blobs: [40, 18, 6] }, 1.3, 1.1],
+]
+
+describe('the simulated fleet', () => {
+  it.each(scenes)('of 16 is done in time: %s', (_what, scenario, bound, upstream) => {
+    const result = run(scenario)
+    expect(result.isComplete).toBe(true)
+    expect(result.last).toBeLessThan(bound)
+    expect(result.upstream).toBeLessThan(upstream)
+  })
+
+  it('asks upstream for nothing that a node has', () => {
+    const result = run({ holders: 1 })
+    expect(result.isComplete).toBe(true)
+    expect(result.upstream).toBe(0)
+  })
+
+  it('of 64 is done in time, and no node long after the others', { timeout: 120_000 }, () => {
+    const result = run({ nodes: 64 })
+    expect(result.last).toBeLessThan(1.1)
+    // Cliques would show here.
+    expect(result.last - result.median).toBeLessThan(0.03)
+  })
+
+  it('lets no client that reads in order wait for long', () => {
+    const chunkMs = run({}).longestWait / ((1024 * 1024) / 12_500)
+    expect(chunkMs).toBeLessThan(70)
+  })
+
+  it('fetches many small blobs without asking upstream twice', () => {
+    const result = run({ blobs: Array.from({ length: 40 }, () => 1) })
+    expect(result.isComplete).toBe(true)
+    expect(result.upstream).toBeLessThan(1.1)
+  })
+
+  it('is the same again from the same seed, and another one from another', () => {
+    const scenario = { blobs: [32, 16], leave: 0.2, stallers: 1 }
+    const first = run({ ...scenario, seed: 7 })
+    expect(run({ ...scenario, seed: 7 })).toEqual(first)
+    expect(run({ ...scenario, seed: 8 }).nodes).not.toEqual(first.nodes)
+  })
+
+  it.each([1, 2])('has nearly the same figures with rates that are computed now and then (seed %i)', (seed) => {
+    const scenario = { nodes: 24, blobs: [96, 32], seed }
+    const [exact, approximate] = [24, 0].map((exactNodes) => run({ ...scenario, exactNodes }).last)
+    expect(Math.abs((exact ?? 0) - (approximate ?? 0))).toBeLessThan(0.02)
+  })
+})
+
+describe('what the design needs', () => {
+  const last = (numbers: Partial<typeof NUMBERS>, scenario: Partial<Scenario> = {}) =>
+    run({ ...scenario, numbers: { ...NUMBERS, ...numbers } }).last
+
+  it('is parts of chunks that are passed on: with whole ones the last node is later', () => {
+    expect(last({ quarters: 1 })).toBeGreaterThan(last({}) + 0.02)
+  })
+
+  it('is more than one place', () => {
+    expect(last({ places: 1 })).toBeGreaterThan(last({}) + 0.05)
+  })
+})
+
+describe('the command line', () => {
+  it('reads a scenario', () => {
+    const args = '--nodes 8 --size 64 --blobs 2 --kill-holder --slow 1=5 --set places=8 --seeds 2'.split(' ')
+    const options = readOptions(args)
+    expect(options).toMatchObject({
+      seeds: [1, 2],
+      scenario: { nodes: 8, blobs: [32, 32], killHolder: 0.5, slow: { nodes: 1, rate: 5 }, numbers: { places: 8 } },
+    })
+  })
+
+  it.each([
+    ['--set', 'rooms=8', /--set takes name=value/],
+    ['--nodes', 'many', /--nodes takes a number/],
+  ])('says what is wrong with %s %s', (option, value, error) => {
+    expect(() => readOptions([option, value])).toThrow(error)
+  })
+
+  it('has a report', () => {
+    const scenario = { ...plainScenario, nodes: 4, blobs: [8] }
+    expect(report(scenario, [simulate(scenario)], 1)).toMatch(/last \/ limit +mean \d\.\d{3}, worst/)
+  })
+})

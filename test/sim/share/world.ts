@@ -1,0 +1,91 @@
+import type { Message, PeerId, Turn } from '../../../daemon/share/plan/messages.ts'
+import { Heap } from '../heap.ts'
+import { seededRandom } from '../random.ts'
+import type { Coordinator } from './coordinator.ts'
+import type { Machine } from './machine.ts'
+import { Line, Network } from './network.ts'
+import { bytesPerMs, type Scenario } from './scenario.ts'
+
+/** Rates of many nodes are computed anew in the time that a line of 100 Mbit/s takes for 37 kB. */
+const QUANTUM_MS = 3
+const QUANTUM_RATE = 100
+
+/** Whoever gets messages. */
+export interface Peer {
+  readonly hear: (from: PeerId, message: Message) => void
+  readonly turn: (turn: Turn) => void
+}
+
+/** What is counted over all nodes. */
+export interface Counters {
+  news: number
+  asks: number
+  /** Answers without bytes: no place, nothing of use. */
+  busy: number
+  none: number
+  /** Answers that were given up, by the receiver or the sender. */
+  left: number
+  wants: number
+  turns: number
+  /** Bytes of news, questions and answers without bytes, as they might be encoded. */
+  controlBytes: number
+  upstreamBytes: number
+  /** Bytes that were received and were of no use. */
+  twiceBytes: number
+}
+
+/** Time, network and upstream of one simulation. */
+export class World {
+  readonly scenario: Scenario
+  readonly random: () => number
+  readonly network: Network
+  readonly upstream: Line
+  readonly machines = new Map<PeerId, Machine>()
+  /** The machines, and peers that do nothing useful. */
+  readonly peers = new Map<PeerId, Peer>()
+  readonly counters: Counters = {
+    news: 0,
+    asks: 0,
+    busy: 0,
+    none: 0,
+    left: 0,
+    wants: 0,
+    turns: 0,
+    controlBytes: 0,
+    upstreamBytes: 0,
+    twiceBytes: 0,
+  }
+  coordinator: Coordinator | undefined
+  /** Called for each chunk that came from upstream. */
+  onBrought: (machine: Machine) => void = () => {}
+  now = 0
+  /** When each part's checkpoint is known everywhere, by blob. */
+  readonly listedAt = new Map<string, Float64Array>()
+  readonly #events = new Heap<() => void>()
+
+  constructor(scenario: Scenario) {
+    this.scenario = scenario
+    this.random = seededRandom(scenario.seed)
+    const isExact = scenario.nodes <= scenario.exactNodes
+    this.network = new Network(isExact ? 0 : (QUANTUM_MS * QUANTUM_RATE) / scenario.rate)
+    this.upstream = new Line(bytesPerMs(scenario.upstreamRate))
+    for (const [index, chunks] of scenario.blobs.entries())
+      this.listedAt.set(String(index), new Float64Array(chunks * scenario.numbers.quarters))
+  }
+
+  after(ms: number, event: () => void): void {
+    this.#events.push(this.now + ms, event)
+  }
+
+  /** Runs until `isOver`, or until nothing is left to happen. */
+  run(isOver: () => boolean): void {
+    while (!isOver() && this.now <= this.scenario.end) {
+      const networkAt = this.network.nextAt(this.now)
+      const eventAt = this.#events.least
+      if (Math.min(networkAt, eventAt) === Number.POSITIVE_INFINITY) return
+      this.now = Math.max(this.now, Math.min(networkAt, eventAt))
+      if (eventAt <= networkAt) this.#events.pop()?.()
+      else this.network.step(this.now)
+    }
+  }
+}
