@@ -15,11 +15,11 @@ import { type UpstreamDescriptor, UpstreamError } from './types.ts'
 /** A no to HEAD is believed in a repository for this time, in ms, after GET has said the same. */
 const noLifetime = 60_000
 
-/** Manifests that are read whole at the same time, to see what they are: at most 16 MiB each. */
-const maxReadings = 16
-
-/** Repositories of which that is remembered. */
+/** Repositories in which such a no is remembered; the oldest are forgotten. */
 const maxNoes = 1_000
+
+/** Manifests that are read whole at the same time, to see what they are; each has 16 MiB at most. More wait. */
+const maxReadings = 16
 
 /** Asks what content is without fetching it, where that can be told. All methods throw {@link UpstreamError}. */
 export class Inquiry {

@@ -78,7 +78,7 @@ describe('content that another registry gave for what it knows the node by', () 
     const second = await startFake()
     second.addBlob(bytes)
     second.requireBasic('u', 'secret')
-    const isRedirected = { get: true, head: true }
+    const isRedirected = { head: true }
     first.inject(digest, (answer, { method }) => {
       if (method === 'HEAD' && !isRedirected.head) {
         Object.assign(answer, { status: 200, headers: {}, body: bytes })

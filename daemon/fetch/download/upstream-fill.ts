@@ -29,7 +29,7 @@ interface Stream {
   readonly kind: Kind
   /** The chunk that it was begun for. Where the registry gives no ranges, others come before it. */
   readonly wanted: number
-  /** Whether it ends with the chunk that arrives at present, or the one that it was begun for. */
+  /** Whether it ends early: with the chunk that arrives at present, but not before `wanted`. */
   isCut: boolean
   readonly abort: AbortController
 }
