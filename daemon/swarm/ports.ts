@@ -96,6 +96,57 @@ export interface PeerBody extends BlobFacts {
   readonly body: AsyncIterable<Uint8Array>
 }
 
+/** What comes with a part of an answer. */
+export interface PartHead {
+  /** Number of the question, of the one who asked it. */
+  readonly id: number
+  /** Which part of the chunk it is. */
+  readonly quarter: number
+}
+
+/** Told what peers send by their links, and what coordinators and those who ask them say. */
+export interface ShareListener {
+  /** A message, in the order in which the peer sent it; its memory is valid until this returns. What it throws ends the link. */
+  message(peer: PeerId, bytes: Uint8Array): void
+  /**
+   * A part of an answer is here, whole. Its memory is valid until the promise settles; one more part is read meanwhile, and then
+   * no more. What it rejects with ends the link.
+   */
+  part(peer: PeerId, head: PartHead, bytes: Buffer): Promise<void>
+  /** Bytes of parts moved. */
+  moved(peer: PeerId, direction: 'in' | 'out', bytes: number): void
+  /** The link is gone, or can't be made. What was sent and not answered may be lost. */
+  gone(peer: PeerId): void
+  /** A message about claims, from one who asks this node as a coordinator, or from a coordinator. What it throws cuts the peer off. */
+  claim(peer: PeerId, message: unknown): void
+  /** A peer is not connected any more. */
+  left(peer: PeerId): void
+}
+
+/**
+ * A link with a peer: messages in order, and parts of answers beside them, so that no message waits behind bulk in this node. It is
+ * made when something is sent first, by either side; and ends when nothing went over it for a minute.
+ */
+export interface Links {
+  /** Sends a message; never throws. Where the peer can't be reached, or does not read, the listener hears that the link is gone. */
+  send(peer: PeerId, message: Uint8Array): void
+  /**
+   * Sends a part of an answer; the memory may be used again when it settles. Resolves when the system has taken all of it.
+   * @throws {Error} where the link is gone, or the signal's reason; what was sent of the part is of no use then
+   */
+  sendPart(peer: PeerId, head: PartHead, bytes: Uint8Array, signal: AbortSignal): Promise<void>
+}
+
+/** Who says which node reads a blob from upstream. */
+export interface Coordination {
+  /** The peers nearest to a blob's key, this node among them, nearest first. All nodes that see the same peers get the same. */
+  coordinators(digest: Digest): Promise<readonly PeerId[]>
+  /** Peers that have announced a blob, by the records that this node keeps; without this node itself. Costs no message. */
+  recorded(digest: Digest): Promise<readonly PeerId[]>
+  /** Tells a connected peer something about claims (CBOR). @throws {Error} where it can't be told */
+  tell(peer: PeerId, message: object): Promise<void>
+}
+
 /**
  * - `absent`: the peer does not have the blob (any more)
  * - `busy`: it has no upload free
@@ -171,4 +222,8 @@ export interface Swarm {
   /** Leaves a peer alone for a time, because of what it sent. */
   ban(peer: PeerId, reason: string): void
   status(): SwarmStatus
+  /** Whoever shares blobs; to be set before `start`. */
+  listen(listener: ShareListener): void
+  readonly links: Links
+  readonly coordination: Coordination
 }

@@ -39,8 +39,8 @@ export interface Ask {
   readonly id: number
   readonly news: News
   readonly wishes: readonly Wish[]
-  /** The blob whose oldest missing chunk is asked for; undefined for the sender's choice. */
-  readonly oldest: BlobId | undefined
+  /** The first chunk from this one on is asked for, also beyond the window; undefined for the sender's choice. */
+  readonly oldest: { readonly blob: BlobId; readonly from: number } | undefined
 }
 
 /** What precedes the bytes of a chunk. */
@@ -77,8 +77,10 @@ export interface Want {
    * - `hungry`: the same, and nothing new came to it or its neighbours for a while
    * - `unable`: it fetches the blob, and upstream does not give it
    * - `done`: it has the blob
+   * - `soon`: it will probably fetch it soon; it is told who takes part, and given no turn
+   * - `gone`: it takes no part any more
    */
-  readonly wish: 'part' | 'hungry' | 'unable' | 'done'
+  readonly wish: 'part' | 'hungry' | 'unable' | 'done' | 'soon' | 'gone'
   /** Neighbours that it would like to be named. */
   readonly sought: number
 }
@@ -90,6 +92,8 @@ export type Role = 'head' | 'racer' | 'none'
 export interface Turn {
   readonly blob: BlobId
   readonly role: Role
+  /** Who reads upstream; undefined where nobody does. */
+  readonly head: PeerId | undefined
   /** Parts that the head has brought. */
   readonly brought: number
   readonly members: readonly PeerId[]
