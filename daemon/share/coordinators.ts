@@ -1,0 +1,164 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { Coordination, PeerId } from '../swarm/ports.ts'
+import type { Turn, Want } from './plan/messages.ts'
+import type { Numbers } from './plan/numbers.ts'
+import { ClaimQueue, type QueueEvent } from './plan/queue.ts'
+import { Took } from './plan/took.ts'
+import { encodeTurns, encodeWants, parseClaim } from './wire/claims.ts'
+
+interface CoordinatorsOptions {
+  readonly self: () => PeerId
+  readonly coordination: Pick<Coordination, 'coordinators' | 'recorded' | 'tell'>
+  readonly numbers: Numbers
+  readonly onTurn: (turn: Turn) => void
+}
+
+/** What was asked of a coordinator and not answered. */
+interface Asked {
+  readonly since: number
+  readonly wants: Map<string, Want>
+}
+
+/** A coordinator that left a question open. */
+interface Silence {
+  until: number
+  strikes: number
+}
+
+/** Coordinators that are remembered as silent. */
+const MAX_SILENT = 256
+
+/**
+ * Both sides of who reads upstream: asks the coordinator of each blob, and the next one where it is silent for longer than answers
+ * take; and answers for blobs of which this node is the coordinator itself.
+ */
+export class Coordinators {
+  readonly #options: CoordinatorsOptions
+  readonly #queue: ClaimQueue
+  readonly #took: Took
+  readonly #asked = new Map<PeerId, Asked>()
+  readonly #silent = new Map<PeerId, Silence>()
+  /** Wants are told in the order in which they came. */
+  #telling: Promise<void> = Promise.resolve()
+  #timer: NodeJS.Timeout | undefined
+  #isStopped = false
+
+  constructor(options: CoordinatorsOptions) {
+    this.#options = options
+    this.#queue = new ClaimQueue(options.numbers, Math.random)
+    this.#took = new Took(options.numbers)
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    clearTimeout(this.#timer)
+  }
+
+  /** Tells the coordinators of these blobs, in one message for each. */
+  want(wants: readonly Want[]): void {
+    this.#telling = this.#telling.then(() => this.#tell(wants)).catch(() => {})
+  }
+
+  /** What a peer says, in either role. @throws {Error} where it is no message about claims */
+  heard(peer: PeerId, message: unknown): void {
+    const claim = parseClaim(message)
+    if (claim.kind === 'wants') {
+      this.#serve(peer, claim.wants).catch(() => {})
+      return
+    }
+    const asked = this.#asked.get(peer)
+    if (asked !== undefined) {
+      this.#asked.delete(peer)
+      this.#took.add(performance.now() - asked.since)
+    }
+    this.#silent.delete(peer)
+    for (const turn of claim.turns) this.#options.onTurn(turn)
+  }
+
+  /** A peer is not connected any more. */
+  left(peer: PeerId): void {
+    this.#silent.delete(peer)
+    this.#step({ kind: 'left', peer })
+    this.#passOn(peer)
+  }
+
+  async #tell(wants: readonly Want[]): Promise<void> {
+    const now = performance.now()
+    const byPeer = new Map<PeerId, Want[]>()
+    for (const want of wants) {
+      const peers = await this.#options.coordination.coordinators(want.blob as Digest)
+      const peer = peers.find((one) => one === this.#options.self() || (this.#silent.get(one)?.until ?? 0) < now)
+      if (peer === undefined) continue
+      byPeer.set(peer, [...(byPeer.get(peer) ?? []), want])
+    }
+    for (const [peer, part] of byPeer) {
+      if (peer === this.#options.self()) await this.#serve(peer, part)
+      else this.#ask(peer, part)
+    }
+  }
+
+  #ask(peer: PeerId, wants: readonly Want[]): void {
+    const asked = this.#asked.get(peer) ?? { since: performance.now(), wants: new Map() }
+    // Those are not answered.
+    for (const want of wants) if (want.wish !== 'gone' && want.wish !== 'done') asked.wants.set(want.blob, want)
+    if (asked.wants.size > 0) this.#asked.set(peer, asked)
+    this.#options.coordination.tell(peer, encodeWants(wants)).catch(() => this.#isSilent(peer))
+    this.#schedule()
+  }
+
+  /** A coordinator does not answer: the next one is asked. */
+  #isSilent(peer: PeerId): void {
+    const silence = this.#silent.get(peer) ?? { until: 0, strikes: 0 }
+    silence.until = performance.now() + this.#took.limit * 2 ** Math.min(silence.strikes++, 6)
+    this.#silent.delete(peer)
+    this.#silent.set(peer, silence)
+    const [oldest] = this.#silent.keys()
+    if (this.#silent.size > MAX_SILENT && oldest !== undefined) this.#silent.delete(oldest)
+    this.#passOn(peer)
+  }
+
+  #passOn(peer: PeerId): void {
+    const asked = this.#asked.get(peer)
+    this.#asked.delete(peer)
+    if (asked !== undefined && !this.#isStopped) this.want([...asked.wants.values()])
+  }
+
+  /** This node is the coordinator. */
+  async #serve(from: PeerId, wants: readonly Want[]): Promise<void> {
+    const recorded = new Map<string, readonly PeerId[]>()
+    for (const { blob, wish } of wants) {
+      if (wish !== 'part' && wish !== 'soon') continue
+      recorded.set(blob, await this.#options.coordination.recorded(blob as Digest))
+    }
+    this.#step({ kind: 'wants', from, wants, recorded })
+  }
+
+  #step(event: QueueEvent): void {
+    if (this.#isStopped) return
+    const byPeer = new Map<PeerId, Turn[]>()
+    for (const { to, turn } of this.#queue.step(event, performance.now())) {
+      const turns = byPeer.get(to)
+      if (turns === undefined) byPeer.set(to, [turn])
+      else turns.push(turn)
+    }
+    for (const [peer, turns] of byPeer) {
+      if (peer !== this.#options.self()) this.#options.coordination.tell(peer, encodeTurns(turns)).catch(() => {})
+      else for (const turn of turns) this.#options.onTurn(turn)
+    }
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer)
+    let at = this.#queue.wakeAt
+    for (const { since } of this.#asked.values()) at = Math.min(at, since + this.#took.limit)
+    if (at === Number.POSITIVE_INFINITY || this.#isStopped) return
+    this.#timer = setTimeout(() => this.#wake(), Math.max(1, at - performance.now() + 1))
+  }
+
+  #wake(): void {
+    const now = performance.now()
+    for (const [peer, { since }] of [...this.#asked]) if (now >= since + this.#took.limit) this.#isSilent(peer)
+    this.#step({ kind: 'wake' })
+  }
+}

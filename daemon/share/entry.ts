@@ -1,0 +1,98 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { SharedBlob } from '../swarm/ports.ts'
+import { Bitfield } from '../verify/bitfield.ts'
+import { chunkCount, quarterBytes, quarterCount, quartersPerChunk } from '../verify/quarter.ts'
+import type { Partner } from './acquaintance.ts'
+import type { FetchedBlob, LocalBlob } from './local-blob.ts'
+
+/** A blob that takes part in the swarm here. */
+export class SharedEntry {
+  readonly digest: Digest
+  readonly partners = new Set<Partner>()
+  /** Where its bytes and checkpoints are. */
+  blob: LocalBlob
+  /** The same, while it is being fetched. */
+  fetched: FetchedBlob | undefined
+  /** Whether peers are told of it. */
+  isAlone = false
+  #size: number | undefined
+  #held: Bitfield | undefined
+  #opening: Promise<SharedBlob | undefined> | undefined
+
+  constructor(digest: Digest, blob: LocalBlob, fetched: FetchedBlob | undefined) {
+    this.digest = digest
+    this.blob = blob
+    this.fetched = fetched
+  }
+
+  /** Bytes; undefined while nobody has told. */
+  get size(): number | undefined {
+    return this.#size
+  }
+
+  get chunks(): number | undefined {
+    return this.#size === undefined ? undefined : chunkCount(this.#size)
+  }
+
+  get quarters(): number {
+    return this.#held?.length ?? 0
+  }
+
+  /** The size is known; all that was held before is forgotten. */
+  begin(size: number, held: Iterable<number>): void {
+    this.#size = size
+    this.#held = new Bitfield(quarterCount(size))
+    for (const quarter of held) this.#held.set(quarter)
+  }
+
+  /** A quarter is held now. @returns whether that is new */
+  hold(quarter: number): boolean {
+    return this.#held?.set(quarter) ?? false
+  }
+
+  has(quarter: number): boolean {
+    return this.#held !== undefined && quarter < this.#held.length && this.#held.has(quarter)
+  }
+
+  /** Chunks of which all quarters are held. */
+  wholeChunks(): number[] {
+    const whole: number[] = []
+    for (let chunk = 0; chunk < (this.chunks ?? 0); chunk++) if (this.#isWhole(chunk)) whole.push(chunk)
+    return whole
+  }
+
+  #isWhole(chunk: number): boolean {
+    const end = Math.min((chunk + 1) * quartersPerChunk, this.quarters)
+    for (let quarter = chunk * quartersPerChunk; quarter < end; quarter++) if (!this.has(quarter)) return false
+    return true
+  }
+
+  /** Whether a chunk can be verified: its first quarter, or all of it. */
+  isVerifiable(chunk: number, isWhole: boolean): boolean {
+    const { known, isComplete } = this.blob.list
+    if (chunk >= (this.chunks ?? 0)) return false
+    return isComplete || known >= chunk * quartersPerChunk + (isWhole ? quartersPerChunk : 1)
+  }
+
+  /** Reads a quarter into a buffer. @throws {Error} where it can't be had any more */
+  async read(quarter: number, buffer: Buffer, signal: AbortSignal): Promise<Buffer> {
+    const shared = await (this.#opening ??= this.blob.open())
+    if (shared === undefined) throw new Error('it is not shared any more')
+    const start = quarter * quarterBytes
+    const end = Math.min(start + quarterBytes, shared.size) - 1
+    let length = 0
+    for await (const bytes of shared.read(start, end, signal)) {
+      buffer.set(bytes, length)
+      length += bytes.length
+    }
+    if (length !== end + 1 - start) throw new Error('it is shorter than it was')
+    return buffer.subarray(0, length)
+  }
+
+  /** Lets go of the file. */
+  async close(): Promise<void> {
+    const opening = this.#opening
+    this.#opening = undefined
+    await (await opening?.catch(() => undefined))?.close()
+  }
+}
