@@ -1,7 +1,7 @@
 import { algorithmOf, type Digest } from '../proxy/oci/digest.ts'
 import type { BlobStore } from './store/blob-store.ts'
 import { computeCheckpoints } from './verify/checkpoints.ts'
-import { chunkCount } from './verify/chunk.ts'
+import { quarterCount } from './verify/quarter.ts'
 import type { Sha256Engine } from './verify/sha256.ts'
 
 /**
@@ -24,7 +24,7 @@ export class KeptCheckpoints {
   async of(digest: Digest): Promise<Uint8Array | undefined> {
     const record = this.#store.record(digest)
     if (record === undefined || algorithmOf(digest) !== 'sha256') return undefined
-    if (chunkCount(record.size) === 1) return new Uint8Array(0)
+    if (quarterCount(record.size) === 1) return new Uint8Array(0)
     const kept = await this.#store.checkpoints(digest)
     if (kept !== undefined) return kept
     const running = this.#computing.get(digest)

@@ -6,7 +6,7 @@ import type { BlobStore } from './store/blob-store.ts'
 import type { BlobRecord, Metadata } from './store/metadata.ts'
 import type { BlobFacts, BlobWatch, BlobWatcher, SharedBlob, SharedContent } from './swarm/ports.ts'
 import { Bitfield } from './verify/bitfield.ts'
-import { chunkCount } from './verify/chunk.ts'
+import { quarterCount } from './verify/quarter.ts'
 import { stateBytes } from './verify/state.ts'
 
 /** Blobs that are being fetched. */
@@ -88,7 +88,7 @@ function watchStored(
     watcher.changed()
   }
   checkpoints.of(digest).then(found, () => found(undefined))
-  const held = Bitfield.full(chunkCount(record.size))
+  const held = Bitfield.full(quarterCount(record.size))
   return {
     // Without checkpoints nobody can use it.
     get facts() {

@@ -1,7 +1,7 @@
 import { constants, type FileHandle, open, readFile, unlink } from 'node:fs/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { Bitfield } from '../verify/bitfield.ts'
-import { chunkBytes, chunkLength } from '../verify/chunk.ts'
+import { quarterBytes, quarterLength } from '../verify/quarter.ts'
 import { type FilePlace, WriteFailure } from '../verify/state.ts'
 import { writeError } from './errors.ts'
 import type { BlobFacts } from './metadata.ts'
@@ -28,14 +28,14 @@ interface PartialBlobOptions {
   readonly onEnd: (keptBytes: number) => void
 }
 
-/** A blob of which any chunks may be held: a file with holes, and a small file that says which ones. */
+/** A blob of which any quarters may be held: a file with holes, and a small file that says which ones. */
 export class PartialBlob {
   readonly digest: Digest
   readonly #options: PartialBlobOptions
   readonly #file: FileHandle
   readonly #stateFile: FileHandle
   readonly #state: PartialState
-  /** Chunks that an earlier process held; each counts once it was verified again. */
+  /** Quarters that an earlier process held; each counts once it was verified again. */
   readonly unverified: Bitfield
   /** What others write to the file by its number, which is another file's once this one is closed. */
   readonly #foreign = new Set<Promise<unknown>>()
@@ -97,12 +97,12 @@ export class PartialBlob {
     return this.#state.size
   }
 
-  /** Chunks that are in the file and were verified; set by `hold` only. */
+  /** Quarters that are in the file and were verified; set by `hold` only. */
   get held(): Bitfield {
     return this.#state.held
   }
 
-  /** The state before a chunk (1 to n-1) as an earlier process knew it. */
+  /** The state before a quarter (1 to n-1) as an earlier process knew it. */
   knownState(index: number): Uint8Array | undefined {
     return this.#state.state(index)
   }
@@ -163,33 +163,33 @@ export class PartialBlob {
     }
   }
 
-  /** A chunk whose bytes were written is right. */
-  hold(chunk: number): void {
-    this.#state.held.set(chunk)
-    this.unverified.clear(chunk)
+  /** A quarter whose bytes were written is right. */
+  hold(quarter: number): void {
+    this.#state.held.set(quarter)
+    this.unverified.clear(quarter)
     this.#touch()
   }
 
   /** Bytes that are held. */
   get heldBytes(): number {
     const last = this.held.length - 1
-    const missing = this.held.has(last) ? chunkBytes - chunkLength(last, this.size) : 0
-    return this.held.count * chunkBytes - missing
+    const missing = this.held.has(last) ? quarterBytes - quarterLength(last, this.size) : 0
+    return this.held.count * quarterBytes - missing
   }
 
-  /** A chunk is not to be used any more. */
-  drop(chunk: number): void {
-    this.#state.held.clear(chunk)
-    this.unverified.clear(chunk)
+  /** A quarter is not to be used any more. */
+  drop(quarter: number): void {
+    this.#state.held.clear(quarter)
+    this.unverified.clear(quarter)
     this.#touch()
   }
 
-  /** Bytes `start` to `end` inclusive, of chunks that were written. */
+  /** Bytes `start` to `end` inclusive, of quarters that were written. */
   read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
     return readBytes(this.#file, start, end, signal)
   }
 
-  /** All chunks are held and proven: makes it a blob of the store. @throws {StoreError} no-space, io; it is kept then */
+  /** All quarters are held and proven: makes it a blob of the store. @throws {StoreError} no-space, io; it is kept then */
   async commit(facts: BlobFacts, checkpoints: Uint8Array | undefined): Promise<void> {
     await this.#settle()
     await this.#file.sync().catch((error: unknown) => {
@@ -259,7 +259,7 @@ export class PartialBlob {
   }
 
   /**
-   * Writes over what is there. A crash may leave a mixture of old and new: bits that are wrong fail to verify, and so do chunks
+   * Writes over what is there. A crash may leave a mixture of old and new: bits that are wrong fail to verify, and so do quarters
    * whose state is missing.
    */
   async #write(): Promise<void> {

@@ -1,5 +1,5 @@
 import { Bitfield } from '../verify/bitfield.ts'
-import { chunkCount } from '../verify/chunk.ts'
+import { quarterCount } from '../verify/quarter.ts'
 
 /** Bytes of a checkpoint: a state of SHA-256. */
 const stateBytes = 32
@@ -22,8 +22,8 @@ export interface PartialAccess {
 const unknownAccess: PartialAccess = { public: false, repositories: [] }
 
 /**
- * What is kept beside the bytes of a partial blob: its size, which chunks are held, the checkpoints known, and at the end who
- * may have it. The bits are a hint: after a crash each chunk counts only when it was verified again, so they need not be durable
+ * What is kept beside the bytes of a partial blob: its size, which quarters are held, the checkpoints known, and at the end who
+ * may have it. The bits are a hint: after a crash each quarter counts only when it was verified again, so they need not be durable
  * in any order. The access is not: where it can't be read, the bytes are private.
  */
 export class PartialState {
@@ -41,19 +41,19 @@ export class PartialState {
   }
 
   static empty(size: number): PartialState {
-    const chunks = chunkCount(size)
-    return new PartialState(size, new Bitfield(chunks), new Uint8Array(stateBytes * (chunks - 1)), unknownAccess)
+    const quarters = quarterCount(size)
+    return new PartialState(size, new Bitfield(quarters), new Uint8Array(stateBytes * (quarters - 1)), unknownAccess)
   }
 
   /** Undefined where the bytes are not the state of a blob of this size. */
   static decode(bytes: Buffer, size: number): PartialState | undefined {
-    const chunks = chunkCount(size)
-    const statesAt = bitsAt + Math.ceil(chunks / 8)
-    const accessAt = statesAt + stateBytes * (chunks - 1)
+    const quarters = quarterCount(size)
+    const statesAt = bitsAt + Math.ceil(quarters / 8)
+    const accessAt = statesAt + stateBytes * (quarters - 1)
     if (bytes.length < accessAt || !bytes.subarray(0, sizeAt).equals(magic)) return undefined
     if (bytes.readBigUInt64BE(sizeAt) !== BigInt(size)) return undefined
     try {
-      const held = Bitfield.decode(bytes.subarray(bitsAt, statesAt), chunks)
+      const held = Bitfield.decode(bytes.subarray(bitsAt, statesAt), quarters)
       const states = Uint8Array.from(bytes.subarray(statesAt, accessAt))
       return new PartialState(size, held, states, decodeAccess(bytes.subarray(accessAt)))
     } catch {

@@ -1,10 +1,10 @@
-/** Which chunks of a blob are held: one bit for each, the first chunk in the highest bit of the first byte (BEP 3). */
+/** Which parts of a blob, quarters or chunks, are held: one bit for each, the first in the highest bit of the first byte (BEP 3). */
 export class Bitfield {
   readonly length: number
   readonly #bytes: Uint8Array
   #count = 0
 
-  /** @param length number of chunks */
+  /** @param length number of parts */
   constructor(length: number) {
     this.length = length
     this.#bytes = new Uint8Array(Math.ceil(length / 8))
@@ -14,12 +14,12 @@ export class Bitfield {
   static decode(bytes: Uint8Array, length: number): Bitfield {
     const field = new Bitfield(length)
     if (bytes.length !== field.#bytes.length) {
-      throw new RangeError(`a bitfield of ${length} chunks has ${field.#bytes.length} bytes, not ${bytes.length}`)
+      throw new RangeError(`a bitfield of ${length} parts has ${field.#bytes.length} bytes, not ${bytes.length}`)
     }
     field.#bytes.set(bytes)
     for (let index = 0; index < bytes.length * 8; index++) {
       if (!field.#bit(index)) continue
-      if (index >= length) throw new RangeError(`a bitfield of ${length} chunks has chunk ${index}`)
+      if (index >= length) throw new RangeError(`a bitfield of ${length} parts has part ${index}`)
       field.#count++
     }
     return field
@@ -31,7 +31,7 @@ export class Bitfield {
     return field
   }
 
-  /** How many chunks are held. */
+  /** How many parts are held. */
   get count(): number {
     return this.#count
   }
@@ -46,7 +46,7 @@ export class Bitfield {
 
   /** @returns whether it was not set before */
   set(index: number): boolean {
-    if (index < 0 || index >= this.length) throw new RangeError(`chunk ${index} of ${this.length}`)
+    if (index < 0 || index >= this.length) throw new RangeError(`part ${index} of ${this.length}`)
     if (this.#bit(index)) return false
     this.#bytes[index >> 3] = this.#byte(index) | (0x80 >> (index & 7))
     this.#count++
@@ -66,14 +66,14 @@ export class Bitfield {
     this.#count = 0
   }
 
-  /** The first chunk from `from` on that is not held; `length` where there is none. */
+  /** The first part from `from` on that is not held; `length` where there is none. */
   firstMissing(from = 0): number {
     let index = from
     while (index < this.length && this.#bit(index)) index += (index & 7) === 0 && this.#byte(index) === 0xff ? 8 : 1
     return Math.min(index, this.length)
   }
 
-  /** Whether a chunk from `from` on and before `to` is in both; both have the same length. */
+  /** Whether a part from `from` on and before `to` is in both; both have the same length. */
   meets(other: Bitfield, from: number, to: number): boolean {
     const last = (Math.min(to, this.length) - 1) >> 3
     for (let offset = from >> 3; offset <= last; offset++) {
@@ -86,12 +86,12 @@ export class Bitfield {
     return false
   }
 
-  /** Chunks that are held, in order. */
+  /** Parts that are held, in order. */
   *indexes(): Generator<number, void> {
     for (let index = 0; index < this.length; index++) if (this.#bit(index)) yield index
   }
 
-  /** The byte that has a chunk's bit, and where it is in what `encode` gives. */
+  /** The byte that has a part's bit, and where it is in what `encode` gives. */
   byteOf(index: number): { readonly offset: number; readonly value: number } {
     return { offset: index >> 3, value: this.#byte(index) }
   }

@@ -1,22 +1,22 @@
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
-import { chunkBytes, chunkCount } from './chunk.ts'
 import { type Link, verdictOf } from './link.ts'
 import { DigestMismatch } from './mismatch.ts'
-import { ChunkHasher, type Sha256Engine } from './sha256.ts'
+import { quarterBytes, quarterCount } from './quarter.ts'
+import { QuarterHasher, type Sha256Engine } from './sha256.ts'
 import { initialState, type Sha256State, sameState, stateBytes } from './state.ts'
 
 /**
- * The checkpoints of a blob: the SHA-256 states at the borders of its chunks. A blob of n chunks has the states 0 (SHA-256's
- * initial one) to n (the digest); a list of them holds the inner ones, 1 to n-1. Link i is chunk i between states i and i+1.
+ * The checkpoints of a blob: the SHA-256 states at the borders of its quarters. A blob of n quarters has the states 0 (SHA-256's
+ * initial one) to n (the digest); a list of them holds the inner ones, 1 to n-1. Link i is quarter i between states i and i+1.
  */
 export interface Checkpoints {
   readonly digest: Digest
   /** Bytes. */
   readonly size: number
-  /** Number of chunks, at least 1. */
-  readonly chunks: number
+  /** Number of quarters, at least 1. */
+  readonly quarters: number
   /**
-   * The state before chunk `index`; for `index === chunks` the digest.
+   * The state before quarter `index`; for `index === quarters` the digest.
    * @returns undefined where it is not known yet
    * @throws {RangeError}
    */
@@ -26,7 +26,7 @@ export interface Checkpoints {
 abstract class CompleteCheckpoints implements Checkpoints {
   readonly digest: Digest
   readonly size: number
-  readonly chunks: number
+  readonly quarters: number
   readonly #states: Uint8Array
   readonly #end: Uint8Array
 
@@ -34,9 +34,9 @@ abstract class CompleteCheckpoints implements Checkpoints {
   constructor(digest: Digest, size: number, states: Uint8Array) {
     this.digest = digest
     this.size = size
-    this.chunks = chunkCount(size)
+    this.quarters = quarterCount(size)
     this.#end = digestBytes(digest)
-    const expected = (this.chunks - 1) * stateBytes
+    const expected = (this.quarters - 1) * stateBytes
     if (states.length !== expected) {
       throw new RangeError(`checkpoints of ${size} bytes have ${expected} bytes, not ${states.length}`)
     }
@@ -44,13 +44,13 @@ abstract class CompleteCheckpoints implements Checkpoints {
   }
 
   stateAt(index: number): Sha256State {
-    assertIndex(index, this.chunks)
+    assertIndex(index, this.quarters)
     if (index === 0) return initialState
-    if (index === this.chunks) return this.#end
+    if (index === this.quarters) return this.#end
     return this.#states.subarray((index - 1) * stateBytes, index * stateBytes)
   }
 
-  /** The inner states one after the other: 32 bytes for each chunk but the first. */
+  /** The inner states one after the other: 32 bytes for each quarter but the first. */
   encode(): Uint8Array {
     return Uint8Array.from(this.#states)
   }
@@ -58,7 +58,7 @@ abstract class CompleteCheckpoints implements Checkpoints {
 
 /**
  * A complete list that somebody claims. What is verified along it is *provisional* until a {@link Proof} is complete, except
- * for the chunks of which that says otherwise.
+ * for the quarters of which that says otherwise.
  */
 export class ClaimedCheckpoints extends CompleteCheckpoints {
   readonly status = 'claimed'
@@ -95,7 +95,7 @@ export class GrowingCheckpoints implements Checkpoints {
   readonly status = 'growing'
   readonly digest: Digest
   readonly size: number
-  readonly chunks: number
+  readonly quarters: number
   readonly #states: Sha256State[] = []
   readonly #end: Uint8Array
 
@@ -103,7 +103,7 @@ export class GrowingCheckpoints implements Checkpoints {
   constructor(digest: Digest, size: number) {
     this.digest = digest
     this.size = size
-    this.chunks = chunkCount(size)
+    this.quarters = quarterCount(size)
     this.#end = digestBytes(digest)
   }
 
@@ -112,11 +112,11 @@ export class GrowingCheckpoints implements Checkpoints {
     return this.#states.length
   }
 
-  /** The state before chunk `index`; that at the end is known from the beginning, as it is the digest. */
+  /** The state before quarter `index`; that at the end is known from the beginning, as it is the digest. */
   stateAt(index: number): Sha256State | undefined {
-    assertIndex(index, this.chunks)
+    assertIndex(index, this.quarters)
     if (index === 0) return initialState
-    return index === this.chunks ? this.#end : this.#states[index - 1]
+    return index === this.quarters ? this.#end : this.#states[index - 1]
   }
 
   /**
@@ -126,7 +126,7 @@ export class GrowingCheckpoints implements Checkpoints {
   append(states: Uint8Array): void {
     const count = states.length / stateBytes
     if (!Number.isInteger(count)) throw new RangeError(`${states.length} bytes are not whole states`)
-    if (this.known + count >= this.chunks) throw new RangeError(`${this.chunks} chunks have no more states`)
+    if (this.known + count >= this.quarters) throw new RangeError(`${this.quarters} quarters have no more states`)
     for (let start = 0; start < states.length; start += stateBytes) {
       this.#states.push(Uint8Array.from(states.subarray(start, start + stateBytes)))
     }
@@ -142,14 +142,14 @@ export class GrowingCheckpoints implements Checkpoints {
 
   /** The list as a complete one, once it is. */
   complete(): ClaimedCheckpoints | undefined {
-    return this.known === this.chunks - 1 ? new ClaimedCheckpoints(this.digest, this.size, this.encode()) : undefined
+    return this.known === this.quarters - 1 ? new ClaimedCheckpoints(this.digest, this.size, this.encode()) : undefined
   }
 }
 
 /**
- * What the chunks that were found to fit along one list prove.
+ * What the quarters that were found to fit along one list prove.
  *
- * The end of a list is the digest, so the last chunk proves the state before it, that one's chunk the next, and so on
+ * The end of a list is the digest, so the last quarter proves the state before it, that one's quarter the next, and so on
  * backwards. This needs SHA-256's compression function to resist free-start preimages, which is the standing belief. When
  * all have fitted, the list is the computation of the blob's SHA-256, and nothing is assumed.
  */
@@ -160,21 +160,22 @@ export class Proof {
 
   constructor(list: ClaimedCheckpoints) {
     this.list = list
-    this.#fitting = new Uint8Array(list.chunks)
-    this.#provenFrom = list.chunks
+    this.#fitting = new Uint8Array(list.quarters)
+    this.#provenFrom = list.quarters
   }
 
   /**
-   * A chunk was hashed, and fits along this list. One that only fitted another list proves nothing here.
+   * A quarter was hashed, and fits along this list. One that only fitted another list proves nothing here.
    * @throws {RangeError} where it does not fit
    */
   fits(link: Link): void {
-    if (verdictOf(this.list, link) !== 'fits') throw new RangeError(`chunk ${link.chunk} does not fit along this list`)
-    this.#fitting[link.chunk] = 1
+    if (verdictOf(this.list, link) !== 'fits')
+      throw new RangeError(`quarter ${link.quarter} does not fit along this list`)
+    this.#fitting[link.quarter] = 1
     while (this.#fitting[this.#provenFrom - 1] === 1) this.#provenFrom -= 1
   }
 
-  /** Chunks from this index on are verified; those before it that fitted are provisional. At first the number of chunks. */
+  /** Quarters from this index on are verified; those before it that fitted are provisional. At first the number of quarters. */
   get provenFrom(): number {
     return this.#provenFrom
   }
@@ -204,17 +205,17 @@ export async function computeCheckpoints(
   body: AsyncIterable<Uint8Array>,
 ): Promise<ProvenCheckpoints> {
   const expected = digestBytes(digest)
-  const states = new Uint8Array((chunkCount(size) - 1) * stateBytes)
-  const hasher = new ChunkHasher(engine, initialState)
+  const states = new Uint8Array((quarterCount(size) - 1) * stateBytes)
+  const hasher = new QuarterHasher(engine, initialState)
   for await (const piece of body) {
     let start = 0
     while (start < piece.length) {
-      const end = Math.min(piece.length, start + chunkBytes - (hasher.length % chunkBytes))
+      const end = Math.min(piece.length, start + quarterBytes - (hasher.length % quarterBytes))
       await hasher.push(piece.subarray(start, end))
       start = end
-      const place = (hasher.length / chunkBytes - 1) * stateBytes
+      const place = (hasher.length / quarterBytes - 1) * stateBytes
       // What is longer than `size` is hashed to its end, for the message.
-      if (hasher.length % chunkBytes === 0 && place < states.length) states.set(hasher.state(), place)
+      if (hasher.length % quarterBytes === 0 && place < states.length) states.set(hasher.state(), place)
     }
   }
   const actual = await hasher.digest(hasher.length)

@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto'
 import { algorithmOf, createDigestHash, type Digest, finishDigest } from '../../proxy/oci/digest.ts'
-import { releasableBytes } from './chunk.ts'
 import { DigestMismatch } from './mismatch.ts'
+import { releasableBytes } from './quarter.ts'
 
 /** A prefix of a blob that was hashed already. */
 export interface HashedPrefix {
@@ -11,8 +11,8 @@ export interface HashedPrefix {
 }
 
 /**
- * Passes a blob's bytes on as they arrive, but the last chunk only after the digest is proven.
- * For content that can't be staged in the store; memory is bounded by two chunks.
+ * Passes a blob's bytes on as they arrive, but the last quarter only after the digest is proven.
+ * For content that can't be staged in the store; memory is bounded by two quarters.
  * @param body the bytes after `prefix`, to the end of the blob; each valid until the next is asked for
  * @param size of the whole blob in bytes, if known
  * @throws {DigestMismatch}
@@ -28,9 +28,9 @@ export async function* prove(
   let released = prefix.length
   /** Copies of what was received and not released yet. */
   const withheld: Uint8Array[] = []
-  for await (const chunk of body) {
-    hash.update(chunk)
-    received += chunk.length
+  for await (const piece of body) {
+    hash.update(piece)
+    received += piece.length
     const limit = releasableBytes(received, size)
     while (withheld[0] !== undefined && released + withheld[0].length <= limit) {
       released += withheld[0].length
@@ -38,10 +38,10 @@ export async function* prove(
       withheld.shift()
     }
     if (withheld.length === 0 && received <= limit) {
-      released += chunk.length
-      yield chunk
+      released += piece.length
+      yield piece
     } else {
-      withheld.push(Uint8Array.from(chunk))
+      withheld.push(Uint8Array.from(piece))
     }
   }
   const actual = finishDigest(algorithmOf(digest), hash)

@@ -57,8 +57,8 @@ export async function finishState(
   return engine.advance(whole, padded)
 }
 
-/** Hashes a chunk from the state before it, in pieces as they arrive. */
-export class ChunkHasher {
+/** Hashes a quarter from the state before it, in pieces as they arrive. */
+export class QuarterHasher {
   /** The state that it began with. */
   readonly before: Sha256State
   readonly #engine: Sha256Engine

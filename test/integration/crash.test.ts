@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { NodeStatus } from '../../daemon/admin/app.ts'
-import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { chunkBytes, quarterBytes } from '../../daemon/verify/quarter.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
@@ -18,14 +18,14 @@ describe('kill -9', () => {
   it('at any moment of a pull leaves nothing wrong, and nothing that needs a person', async () => {
     const upstream = await FakeUpstream.start()
     onTestFinished(() => upstream.close())
-    upstream.inject('GET', faults.slow(6 * chunkBytes))
+    upstream.inject('GET', faults.slow(6 * quarterBytes))
     const dataDir = await tempDir()
     const args = ['--registry', `docker.io=${upstream.url}`]
     const moments: number[] = []
     let unfinished = 0
     for (let round = 0; round < kills; round++) {
       const layers = Array.from({ length: 4 }, (_, index) =>
-        pseudoRandomBytes(3 * chunkBytes + index, `${round} ${index}`),
+        pseudoRandomBytes(3 * quarterBytes + index, `${round} ${index}`),
       )
       const digests = layers.map((layer) => upstream.addBlob(layer))
       const node = await spawnNode(dataDir, args)
@@ -62,11 +62,11 @@ describe('kill -9', () => {
 })
 
 describe('kill -9 at 60 % of a pull', () => {
-  it('costs no chunk that was there: the same pull goes on where it stopped', async () => {
+  it('costs no quarter that was there: the same pull goes on where it stopped', async () => {
     const upstream = await FakeUpstream.start()
     onTestFinished(() => upstream.close())
-    upstream.inject('GET', faults.slow(20 * chunkBytes))
-    const layer = pseudoRandomBytes(30 * chunkBytes + 5)
+    upstream.inject('GET', faults.slow(20 * quarterBytes))
+    const layer = pseudoRandomBytes(30 * quarterBytes + 5)
     const blob = upstream.addBlob(layer)
     const dataDir = await tempDir()
     const args = ['--registry', `docker.io=${upstream.url}`]
@@ -83,8 +83,8 @@ describe('kill -9 at 60 % of a pull', () => {
     const again = await spawnNode(dataDir, args)
     const got = await ask(again.url, `/v2/app/blobs/${blob}`)
     expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, blob])
-    // The chunk that was under way, and one whose bit was not written yet.
-    expect((await fetched(again.admin)) + before).toBeLessThanOrEqual(layer.length + 3 * chunkBytes)
+    // The quarter that was under way, and one whose bit was not written yet.
+    expect((await fetched(again.admin)) + before).toBeLessThanOrEqual(layer.length + 3 * quarterBytes)
     await again.kill()
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
 import { stateBytes } from '../../daemon/verify/state.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
@@ -158,7 +158,7 @@ describe('a swarm with liars', () => {
     expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, blob])
     const { banned } = await node.status()
     expect(banned).toMatchObject([
-      { peerId: liar.peerId(), reason: expect.stringMatching(/wrong chunk \d+ of sha256/) },
+      { peerId: liar.peerId(), reason: expect.stringMatching(/wrong quarter \d+ of sha256/) },
     ])
     expect(await node.metric(wrongBytes)).toBeLessThanOrEqual(2 * chunkBytes)
     expect(await node.metric(upstreamBytes)).toBe(0)

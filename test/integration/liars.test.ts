@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { REQUESTS_PER_PEER, SLOW_MS } from '../../daemon/swarm/session/constants.ts'
-import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
 import { digestOf, hexOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
@@ -67,7 +67,7 @@ describe('a swarm with liars', () => {
   }
 
   it.each([
-    ['sends wrong chunks', sendsWrongChunks, /wrong chunk \d+/],
+    ['sends wrong chunks', sendsWrongChunks, /wrong quarter \d+/],
     ['tells false checkpoints', tellsFalseCheckpoints, /false checkpoints/],
     ['tells false checkpoints, and sends chunks that fit them', makesUpBeginning, /false checkpoints/],
   ])('gets every byte right though one %s, and bans it at the cost of two chunks', async (_, fault, reason) => {
@@ -109,11 +109,11 @@ describe('eight nodes, of which one sends wrong chunks, one tells false checkpoi
     for (const node of pulling) {
       const banned = await bannedBy(node)
       // Where it was asked for the chunk that shows who lies, it is the one that does not fit what it made up.
-      expect(banned.get(liar?.peerId() ?? '')).toMatch(/false checkpoints|wrong chunk 6 /)
+      expect(banned.get(liar?.peerId() ?? '')).toMatch(/false checkpoints|wrong quarter 6 /)
       // Once the other one is found out, a node may have all from others before it asks it for anything.
       const others = [...banned].filter(([peer]) => peer !== liar?.peerId())
       for (const [peer, reason] of others)
-        expect([peer, reason]).toEqual([wrong?.peerId(), expect.stringMatching(/wrong chunk \d+/)])
+        expect([peer, reason]).toEqual([wrong?.peerId(), expect.stringMatching(/wrong quarter \d+/)])
       caught += others.length
       const waste = (await node.metric(wasted('wrong'))) + (await node.metric(wasted('dropped')))
       expect(waste).toBeLessThanOrEqual(2 * 2 * chunkBytes)

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { quarterBytes } from '../../daemon/verify/quarter.ts'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
@@ -8,7 +8,7 @@ import { startTestNode, type TestNode, until, untilConnected } from '../fixtures
 import { announce, forge, showFirst, startNodeWithPeers } from '../fixtures/peers.ts'
 import { TestSwarm } from '../fixtures/swarm.ts'
 
-const layer = pseudoRandomBytes(12 * chunkBytes + 1, 'fleet')
+const layer = pseudoRandomBytes(12 * quarterBytes + 1, 'fleet')
 const forged = pseudoRandomBytes(layer.length, 'forged')
 const wrongBytes = 'layerd_wasted_bytes_total{reason="wrong"}'
 const peerBytes = 'layerd_fetched_bytes_total{source="peer"}'
@@ -26,8 +26,8 @@ async function bannedBy(node: TestNode): Promise<string[]> {
   return (await node.status()).banned.map(({ peerId }) => peerId)
 }
 
-describe('a peer whose checkpoints are those of its own bytes, and that does not give the last chunk', () => {
-  it('is banned, and upstream’s last chunk is not taken for wrong', async () => {
+describe('a peer whose checkpoints are those of its own bytes, and that does not give the last quarter', () => {
+  it('is banned, and upstream’s last quarter is not taken for wrong', async () => {
     const { node, peers, upstream } = await startNodeWithPeers(1)
     const blob = upstream.addBlob(layer)
     const [liar] = peers
@@ -43,7 +43,7 @@ describe('a peer whose checkpoints are those of its own bytes, and that does not
     expect(node.log.filter(({ msg }) => msg === 'received wrong content')).toEqual([])
   })
 
-  it.each([0, 1])('costs no honest peer anything that has a part only (%i chunks withheld)', async (withheld) => {
+  it.each([0, 1])('costs no honest peer anything that has a part only (%i quarters withheld)', async (withheld) => {
     const { node, peers, upstream } = await startNodeWithPeers(4)
     const blob = upstream.addBlob(layer)
     const [liar, ...honest] = peers
@@ -55,12 +55,12 @@ describe('a peer whose checkpoints are those of its own bytes, and that does not
     await pull(node, blob)
     await until(async () => (await node.status()).store.blobs === 1)
     expect(await bannedBy(node)).toEqual([liar.peerId()])
-    expect(await node.metric(wrongBytes)).toBeLessThanOrEqual(2 * chunkBytes)
+    expect(await node.metric(wrongBytes)).toBeLessThanOrEqual(2 * quarterBytes)
     expect(await pull(node, blob)).toBe(true)
   })
 
   it.each([0, 2, 11])(
-    'makes nobody ban who passed its list on in good faith (others join at chunk %i)',
+    'makes nobody ban who passed its list on in good faith (others join at quarter %i)',
     async (joinAt) => {
       const upstream = await FakeUpstream.start()
       onTestFinished(() => upstream.close())
@@ -82,7 +82,7 @@ describe('a peer whose checkpoints are those of its own bytes, and that does not
       await announce(blob, [liar])
       const pulls = [pull(first, blob)]
       const fetched = async () => (await first.metric(peerBytes)) + (await first.metric(upstreamBytes))
-      await until(async () => (await fetched()) >= joinAt * chunkBytes)
+      await until(async () => (await fetched()) >= joinAt * quarterBytes)
       pulls.push(...others.map((node) => pull(node, blob)))
       await Promise.all(pulls)
       for (const node of [first, ...others]) {
@@ -103,7 +103,7 @@ describe('a wrong size, while upstream can’t be asked', () => {
       const [liar, honest] = peers
       if (liar === undefined || honest === undefined) throw new Error('no peers')
       const blob = honest.content.add(layer)
-      await forge(liar, blob, pseudoRandomBytes(20 * chunkBytes, 'longer'), 1)
+      await forge(liar, blob, pseudoRandomBytes(20 * quarterBytes, 'longer'), 1)
       const { watch } = honest.content
       const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
       onTestFinished(() => openGate())
@@ -113,7 +113,7 @@ describe('a wrong size, while upstream can’t be asked', () => {
       }
       await announce(blob, peers)
       const pulling = pull(node, blob)
-      await until(async () => (await node.metric(peerBytes)) >= chunkBytes)
+      await until(async () => (await node.metric(peerBytes)) >= quarterBytes)
       openGate()
       await pulling
       const id = liar.peerId()
@@ -129,7 +129,7 @@ describe('a wrong size, while upstream can’t be asked', () => {
     const [liar, honest] = peers
     if (liar === undefined || honest === undefined) throw new Error('no peers')
     const blob = digestOf(layer)
-    await forge(liar, blob, pseudoRandomBytes(20 * chunkBytes, 'longer'), 1)
+    await forge(liar, blob, pseudoRandomBytes(20 * quarterBytes, 'longer'), 1)
     await announce(blob, [liar])
     expect(await pull(node, blob)).toBe(false)
     honest.content.add(layer)

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'

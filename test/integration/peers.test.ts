@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
@@ -146,7 +146,7 @@ describe('a peer that fails', () => {
     expect(first.complete && digestOf(first.body) !== blob).toBe(false)
     await until(async () => (await node.status()).banned.length === 1)
     expect((await node.status()).banned).toMatchObject([
-      { peerId: peer.peerId(), reason: expect.stringMatching(/wrong chunk 4/) },
+      { peerId: peer.peerId(), reason: expect.stringMatching(/wrong quarter 4/) },
     ])
     const second = await ask(node.url, path)
     expect([second.status, second.complete, digestOf(second.body)]).toEqual([200, true, blob])

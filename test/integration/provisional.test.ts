@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished } from 'vitest'
-import { chunkBytes } from '../../daemon/verify/chunk.ts'
+import { quarterBytes } from '../../daemon/verify/quarter.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
@@ -7,7 +7,7 @@ import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
 import { makesUpBeginning, peersWith, waitsBefore } from '../fixtures/faulty-peers.ts'
 import { startTestNode, until } from '../fixtures/node.ts'
 
-const layer = pseudoRandomBytes(8 * chunkBytes + 1, 'provisional')
+const layer = pseudoRandomBytes(8 * quarterBytes + 1, 'provisional')
 const path = `/v2/app/blobs/${digestOf(layer)}`
 const provisional = 'layerd_provisional_bytes'
 const verified = 'layerd_verified_bytes_total'
@@ -22,11 +22,11 @@ async function start() {
 
 it('what arrives is provisional until the digest has proven the whole, and verified from then on', async () => {
   const { upstream, node } = await start()
-  upstream.inject('GET', faults.slow(16 * chunkBytes))
+  upstream.inject('GET', faults.slow(16 * quarterBytes))
   expect([await node.metric(provisional), await node.metric(verified)]).toEqual([0, 0])
   const pull = ask(node.url, path)
-  for (const chunks of [1, 3]) {
-    await until(async () => (await node.metric(provisional)) >= chunks * chunkBytes)
+  for (const quarters of [1, 3]) {
+    await until(async () => (await node.metric(provisional)) >= quarters * quarterBytes)
     expect(await node.metric(verified)).toBe(0)
   }
   expect((await pull).complete).toBe(true)
@@ -40,7 +40,7 @@ it('what fits checkpoints that turn out to be false was provisional, is dropped,
   const { upstream, node } = await start()
   upstream.inject('GET', faults.hang())
   const gate = Promise.withResolvers<void>()
-  // Its list is false before chunk 6: no chunk fits there.
+  // Its list is false before quarter 6: no quarter fits there.
   const [liar] = await peersWith([node], layer, [
     async (content, blob) => {
       await makesUpBeginning(content, blob)
@@ -48,11 +48,11 @@ it('what fits checkpoints that turn out to be false was provisional, is dropped,
     },
   ])
   const pull = ask(node.url, path)
-  await until(async () => (await node.metric(provisional)) >= 6 * chunkBytes)
+  await until(async () => (await node.metric(provisional)) >= 6 * quarterBytes)
   expect(await node.metric(verified)).toBe(0)
   gate.resolve()
   await until(async () => (await node.metric(provisional)) === 0)
-  expect(await node.metric('layerd_wasted_bytes_total{reason="dropped"}')).toBeGreaterThanOrEqual(6 * chunkBytes)
+  expect(await node.metric('layerd_wasted_bytes_total{reason="dropped"}')).toBeGreaterThanOrEqual(6 * quarterBytes)
   expect(await node.metric(verified)).toBe(0)
   expect((await pull).complete).toBe(false)
   // It contradicted itself: that is told while the attempt still waits for upstream, which hangs.

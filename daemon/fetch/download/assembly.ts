@@ -1,14 +1,14 @@
 import type { PartialBlob } from '../../store/partial-blob.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import { Bitfield } from '../../verify/bitfield.ts'
-import { firstDivergence } from '../../verify/check-chunk.ts'
+import { firstDivergence } from '../../verify/check-quarter.ts'
 import { type Checkpoints, GrowingCheckpoints, Proof, type ProvenCheckpoints } from '../../verify/checkpoints.ts'
-import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
 import type { Link } from '../../verify/link.ts'
+import { quarterBytes, quarterLength } from '../../verify/quarter.ts'
 import type { Sha256Engine } from '../../verify/sha256.ts'
 import { stateBytes } from '../../verify/state.ts'
 import { inPieces } from './buffers.ts'
-import { type ChunkFate, Receiver } from './receiver.ts'
+import { type QuarterFate, Receiver } from './receiver.ts'
 import { Writers } from './writers.ts'
 
 /**
@@ -25,28 +25,28 @@ export interface Contradiction {
 }
 
 export interface AssemblyEvents {
-  /** The list was cut. @param dropped chunks that are not held any more, and were not upstream's */
+  /** The list was cut. @param dropped quarters that are not held any more, and were not upstream's */
   readonly onCut: (dropped: readonly number[]) => void
-  /** A chunk of upstream that was not verified yet, and that clients may have got, is of no use. */
-  readonly onLost: (chunk: number) => void
+  /** A quarter of upstream that was not verified yet, and that clients may have got, is of no use. */
+  readonly onLost: (quarter: number) => void
   /** Upstream contradicts what somebody said, which is about to be cut off. */
   readonly onContradicted: (contradiction: Contradiction) => void
 }
 
-/** Bytes of chunks from one source, in order. */
+/** Bytes of quarters from one source, in order. */
 interface Arriving {
   readonly body: AsyncIterable<Uint8Array>
   readonly first: number
   /** Whether they come from upstream: these extend the list, and are kept where there is no list yet to verify them. */
   readonly isUpstream: boolean
   readonly onBytes: (bytes: number) => void
-  /** A chunk has come to its end. */
-  readonly onChunk: (chunk: number, fate: ChunkFate) => void
+  /** A quarter has come to its end. */
+  readonly onQuarter: (quarter: number, fate: QuarterFate) => void
 }
 
 /**
- * A blob that is being put together: its chunks on disk, and the list of checkpoints along which each was verified. Every
- * chunk that is held fits the current list; where the list is replaced, chunks that don't fit the new one are dropped.
+ * A blob that is being put together: its quarters on disk, and the list of checkpoints along which each was verified. Every
+ * quarter that is held fits the current list; where the list is replaced, quarters that don't fit the new one are dropped.
  */
 export class Assembly {
   readonly partial: PartialBlob
@@ -55,15 +55,15 @@ export class Assembly {
   #list: GrowingCheckpoints
   /** Of each state in the list. */
   #authors: Author[] = []
-  /** Chunks of upstream in the file that the list does not reach yet: nobody but a client that asked for them may have them. */
+  /** Quarters of upstream in the file that the list does not reach yet: nobody but a client that asked for them may have them. */
   readonly raw: Bitfield
   readonly writers = new Writers()
-  /** Chunks of which the file has upstream's own bytes, whatever becomes of the list. */
+  /** Quarters of which the file has upstream's own bytes, whatever becomes of the list. */
   readonly #own: Bitfield
   /** States to which upstream's own bytes lead from the start. */
   #ownStates = 0
   #revision = 0
-  /** The states between which each chunk that is held was verified. */
+  /** The states between which each quarter that is held was verified. */
   readonly #links = new Map<number, Link>()
   #drops = 0
   #proven: ProvenCheckpoints | undefined
@@ -75,7 +75,7 @@ export class Assembly {
     this.#own = new Bitfield(partial.held.length)
     this.#list = new GrowingCheckpoints(partial.digest, partial.size)
     this.raw = new Bitfield(partial.held.length)
-    for (let index = 1; index < this.chunks; index++) {
+    for (let index = 1; index < this.quarters; index++) {
       const state = partial.knownState(index)
       if (state === undefined) break
       this.#list.append(state)
@@ -87,8 +87,8 @@ export class Assembly {
     return this.partial.size
   }
 
-  get chunks(): number {
-    return this.#list.chunks
+  get quarters(): number {
+    return this.#list.quarters
   }
 
   get held(): Bitfield {
@@ -104,28 +104,28 @@ export class Assembly {
     return this.#revision
   }
 
-  /** Whether the size is proven: the last chunk leads to the digest, and the size is part of what is hashed there. */
+  /** Whether the size is proven: the last quarter leads to the digest, and the size is part of what is hashed there. */
   get isSizeProven(): boolean {
-    return this.held.has(this.chunks - 1)
+    return this.held.has(this.quarters - 1)
   }
 
-  /** Chunks below this can be verified. */
+  /** Quarters below this can be verified. */
   get verifiable(): number {
-    return this.isListComplete ? this.chunks : this.#list.known
+    return this.isListComplete ? this.quarters : this.#list.known
   }
 
   get isListComplete(): boolean {
-    return this.#list.known === this.chunks - 1
+    return this.#list.known === this.quarters - 1
   }
 
-  /** The list, once every chunk was verified along it: that is the SHA-256 of the whole. */
+  /** The list, once every quarter was verified along it: that is the SHA-256 of the whole. */
   get proven(): ProvenCheckpoints | undefined {
     return this.#proven
   }
 
-  /** Who said the state after a chunk, or for the last chunk the one before it. */
-  authorOf(chunk: number): Author | undefined {
-    return this.#authors[Math.min(chunk, this.chunks - 2)]
+  /** Who said the state after a quarter, or for the last quarter the one before it. */
+  authorOf(quarter: number): Author | undefined {
+    return this.#authors[Math.min(quarter, this.quarters - 2)]
   }
 
   /** Appends what goes on from the end of the list. */
@@ -159,7 +159,7 @@ export class Assembly {
   }
 
   /**
-   * Cuts the list to its first `known` states. Chunks that fitted what is cut off are not held any more; those that came from
+   * Cuts the list to its first `known` states. Quarters that fitted what is cut off are not held any more; those that came from
    * upstream are kept until the list gets there again.
    */
   truncate(known: number): void {
@@ -172,73 +172,73 @@ export class Assembly {
     this.#ownStates = Math.min(this.#ownStates, known)
     this.#revision++
     const dropped: number[] = []
-    for (const chunk of [...this.held.indexes()]) {
-      if (chunk < known) continue
-      this.partial.drop(chunk)
-      this.#links.delete(chunk)
-      if (this.#own.has(chunk)) this.raw.set(chunk)
-      else dropped.push(chunk)
+    for (const quarter of [...this.held.indexes()]) {
+      if (quarter < known) continue
+      this.partial.drop(quarter)
+      this.#links.delete(quarter)
+      if (this.#own.has(quarter)) this.raw.set(quarter)
+      else dropped.push(quarter)
     }
     if (dropped.length > 0) this.#drops++
     this.#events.onCut(dropped)
   }
 
   /**
-   * A chunk of upstream does not fit. Cuts off what was said last by somebody else on the way there.
-   * @returns `before` where the state before the chunk went, too; `after` where only what comes after it is false; `nobody`
+   * A quarter of upstream does not fit. Cuts off what was said last by somebody else on the way there.
+   * @returns `before` where the state before the quarter went, too; `after` where only what comes after it is false; `nobody`
    *   where all on the way are this node's own, of which nothing is cut
    */
-  contradict(chunk: number): 'before' | 'after' | 'nobody' {
-    let last = Math.min(chunk + 1, this.#list.known)
+  contradict(quarter: number): 'before' | 'after' | 'nobody' {
+    let last = Math.min(quarter + 1, this.#list.known)
     while (last > 0 && this.#authors[last - 1] === 'self') last--
     if (last === 0) return 'nobody'
     let first = last
     while (first > 1 && this.#authors[first - 2] === this.#authors[last - 1]) first--
-    this.#events.onContradicted({ list: this.#list, from: Math.min(chunk, last), to: last })
+    this.#events.onContradicted({ list: this.#list, from: Math.min(quarter, last), to: last })
     this.truncate(first - 1)
-    return first > chunk ? 'after' : 'before'
+    return first > quarter ? 'after' : 'before'
   }
 
   /**
-   * Takes chunks as they arrive: each is written and hashed piece by piece, and judged when it is whole.
-   * @throws {WrongChunk}, {DigestMismatch} for upstream's, or what the body or the store throws
+   * Takes quarters as they arrive: each is written and hashed piece by piece, and judged when it is whole.
+   * @throws {WrongQuarter}, {DigestMismatch} for upstream's, or what the body or the store throws
    */
   async take(arriving: Arriving): Promise<void> {
-    const { body, first, isUpstream, onBytes, onChunk } = arriving
+    const { body, first, isUpstream, onBytes, onQuarter } = arriving
     let receiver = new Receiver(this, this.#engine, first, isUpstream)
     const finish = async () => {
-      const { chunk } = receiver
-      onChunk(chunk, await receiver.finish())
-      receiver = new Receiver(this, this.#engine, chunk + 1, isUpstream)
+      const { quarter } = receiver
+      onQuarter(quarter, await receiver.finish())
+      receiver = new Receiver(this, this.#engine, quarter + 1, isUpstream)
     }
     const push = async (piece: Buffer) => {
       await receiver.push(piece)
       if (receiver.isWhole) await finish()
     }
     try {
-      await inPieces(body, chunkBytes, push, onBytes)
+      await inPieces(body, quarterBytes, push, onBytes)
     } finally {
       receiver.abandon()
     }
   }
 
-  /** An empty blob has one chunk, without a byte. @throws {WrongChunk} */
+  /** An empty blob has one quarter, without a byte. @throws {WrongQuarter} */
   async takeNothing(): Promise<void> {
     await new Receiver(this, this.#engine, 0, false).finish()
   }
 
-  /** Verifies chunks in the file that were not: those an earlier process left, or raw ones that the list has reached. */
-  async settle(kind: 'left' | 'raw', signal: AbortSignal, onChunk: (chunk: number) => void): Promise<void> {
+  /** Verifies quarters in the file that were not: those an earlier process left, or raw ones that the list has reached. */
+  async settle(kind: 'left' | 'raw', signal: AbortSignal, onQuarter: (quarter: number) => void): Promise<void> {
     const candidates = kind === 'left' ? this.partial.unverified : this.raw
-    for (const chunk of [...candidates.indexes()]) {
-      if (chunk > this.#list.known && !this.isListComplete) return
+    for (const quarter of [...candidates.indexes()]) {
+      if (quarter > this.#list.known && !this.isListComplete) return
       // Who writes it verifies it, too.
-      if (!candidates.has(chunk) || this.writers.has(chunk)) continue
-      const receiver = new Receiver(this, this.#engine, chunk, kind === 'raw')
-      const start = chunk * chunkBytes
-      let fate: ChunkFate = 'dropped'
+      if (!candidates.has(quarter) || this.writers.has(quarter)) continue
+      const receiver = new Receiver(this, this.#engine, quarter, kind === 'raw')
+      const start = quarter * quarterBytes
+      let fate: QuarterFate = 'dropped'
       try {
-        for await (const bytes of this.partial.read(start, start + chunkLength(chunk, this.size) - 1, signal)) {
+        for await (const bytes of this.partial.read(start, start + quarterLength(quarter, this.size) - 1, signal)) {
           await receiver.rehash(bytes)
         }
         fate = await receiver.finish()
@@ -249,38 +249,38 @@ export class Assembly {
         receiver.abandon()
       }
       if (this.writers.isClosed) return
-      if (fate === 'held') onChunk(chunk)
+      if (fate === 'held') onQuarter(quarter)
       // Until here it counted as there, so that nobody brought it while it was read.
-      if (fate !== 'dropped' || !candidates.clear(chunk) || kind === 'left') continue
-      this.#own.clear(chunk)
+      if (fate !== 'dropped' || !candidates.clear(quarter) || kind === 'left') continue
+      this.#own.clear(quarter)
       this.#drops++
-      this.#events.onLost(chunk)
+      this.#events.onLost(quarter)
     }
   }
 
-  /** Whether the list has reached a raw chunk. */
+  /** Whether the list has reached a raw quarter. */
   get canSettleRaw(): boolean {
     if (this.raw.count === 0) return false
     return (
       this.isListComplete ||
       this.raw.has(this.#list.known) ||
-      [...this.raw.indexes()].some((chunk) => chunk < this.#list.known)
+      [...this.raw.indexes()].some((quarter) => quarter < this.#list.known)
     )
   }
 
-  keepRaw(chunk: number): void {
-    this.#own.set(chunk)
-    this.raw.set(chunk)
+  keepRaw(quarter: number): void {
+    this.#own.set(quarter)
+    this.raw.set(quarter)
   }
 
-  /** A chunk fits the list as it is now. The last one that was missing proves the whole. */
+  /** A quarter fits the list as it is now. The last one that was missing proves the whole. */
   hold(link: Link, isUpstream: boolean): void {
-    const { chunk } = link
-    this.raw.clear(chunk)
-    this.#links.set(chunk, link)
-    if (isUpstream) this.#own.set(chunk)
-    else this.#own.clear(chunk)
-    this.partial.hold(chunk)
+    const { quarter } = link
+    this.raw.clear(quarter)
+    this.#links.set(quarter, link)
+    if (isUpstream) this.#own.set(quarter)
+    else this.#own.clear(quarter)
+    this.partial.hold(quarter)
     for (; this.#ownStates < this.#list.known; this.#ownStates++) {
       if (!this.#own.has(this.#ownStates) || !this.held.has(this.#ownStates)) break
       this.#authors[this.#ownStates] = 'self'
@@ -292,7 +292,7 @@ export class Assembly {
     this.#proven = proof.proven()
   }
 
-  /** How often chunks were dropped: who reads from the file looks again what is there when it has gone up. */
+  /** How often quarters were dropped: who reads from the file looks again what is there when it has gone up. */
   get drops(): number {
     return this.#drops
   }

@@ -31,7 +31,7 @@ function givePiece(piece: Buffer): void {
 
 /**
  * Gathers a body into pieces of one size and hands each to `take`, one at a time, while the next one is gathered. A piece
- * never goes over a multiple of `border` bytes from the start, so each chunk begins with a piece of its own.
+ * never goes over a multiple of `border` bytes from the start, so each quarter begins with a piece of its own.
  */
 export async function inPieces(
   body: AsyncIterable<Uint8Array>,

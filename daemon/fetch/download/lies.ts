@@ -5,22 +5,22 @@ import type { View } from './view.ts'
 
 /**
  * What peers have said and sent in one attempt, and who of them lied. Lists are judged at the end, when one is proven: before,
- * an honest peer can pass on a false list, and chunks that fit it, in good faith.
+ * an honest peer can pass on a false list, and quarters that fit it, in good faith.
  */
 export class Lies {
   /** What each peer has said last. */
   readonly #views = new Map<PeerId, View>()
-  /** The chunk with which a peer contradicted its own list, and when; that needs no proof. */
-  readonly #contradictions = new Map<View, { readonly chunk: number; readonly at: number }>()
+  /** The quarter with which a peer contradicted its own list, and when; that needs no proof. */
+  readonly #contradictions = new Map<View, { readonly quarter: number; readonly at: number }>()
 
   /** A peer has introduced itself; what it said before, it has taken back. */
   heard(view: View): void {
     this.#views.set(view.peer, view)
   }
 
-  /** A peer sent a chunk that does not fit what it says itself. */
-  contradicts(view: View, chunk: number): void {
-    this.#contradictions.set(view, { chunk, at: performance.now() })
+  /** A peer sent a quarter that does not fit what it says itself. */
+  contradicts(view: View, quarter: number): void {
+    this.#contradictions.set(view, { quarter, at: performance.now() })
   }
 
   /** Whether a peer can have told a wrong size only by lying: it said that it has the whole, and so has proven it. */
@@ -41,7 +41,7 @@ export class Lies {
       if (contradiction === undefined || now - contradiction.at < TAKE_BACK_MS || !stands(view)) continue
       this.#views.delete(peer)
       this.#contradictions.delete(view)
-      yield [peer, `sent a wrong chunk ${contradiction.chunk}`]
+      yield [peer, `sent a wrong quarter ${contradiction.quarter}`]
     }
   }
 
@@ -52,9 +52,9 @@ export class Lies {
   *judge(proven: ProvenCheckpoints | undefined): Generator<[PeerId, string]> {
     for (const [peer, view] of this.#views) {
       const contradiction = this.#contradictions.get(view)
-      // Who took back what it said, with the list, may have sent a chunk of its next one.
+      // Who took back what it said, with the list, may have sent a quarter of its next one.
       if (proven !== undefined && view.isLie(proven)) yield [peer, 'told false checkpoints']
-      else if (contradiction !== undefined) yield [peer, `sent a wrong chunk ${contradiction.chunk}`]
+      else if (contradiction !== undefined) yield [peer, `sent a wrong quarter ${contradiction.quarter}`]
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { PeerId } from '../../swarm/ports.ts'
-import { type ChunkVerdict, checkChunk, divergence, firstDivergence } from '../../verify/check-chunk.ts'
+import { checkQuarter, divergence, firstDivergence, type QuarterVerdict } from '../../verify/check-quarter.ts'
 import type { Checkpoints, ClaimedCheckpoints } from '../../verify/checkpoints.ts'
-import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
+import { quarterBytes, quarterLength } from '../../verify/quarter.ts'
 import type { Assembly, Contradiction } from './assembly.ts'
 import { EVIDENCE_LIMIT_MS, MAX_WITNESSES } from './constants.ts'
 import type { Attempt } from './context.ts'
@@ -15,15 +15,15 @@ interface ListsOptions {
   readonly views: () => readonly View[]
   /** Who fetches from upstream, as the coordinator says. */
   readonly holder: () => PeerId | undefined
-  /** Whether chunks can be asked of a peer has changed. */
+  /** Whether quarters can be asked of a peer has changed. */
   readonly onView: (view: View) => void
   /** The list has grown, or was cut. */
   readonly onChanged: () => void
 }
 
 /**
- * Decides which peers' checkpoints are followed. Only peers with the same list are asked for chunks, so a chunk that does not
- * fit contradicts the very peer that sent it. Between two lists that differ, a chunk decides that only one side can have.
+ * Decides which peers' checkpoints are followed. Only peers with the same list are asked for quarters, so a quarter that does not
+ * fit contradicts the very peer that sent it. Between two lists that differ, a quarter decides that only one side can have.
  */
 export class Lists {
   readonly #options: ListsOptions
@@ -78,13 +78,13 @@ export class Lists {
     for (const view of this.#options.views()) if (view.agrees(list, from, to)) this.refute(view)
   }
 
-  /** A chunk that a peer sent under this view does not fit our list. */
-  wrongChunk(view: View, chunk: number, assembly: Assembly): void {
-    const isTold = view.list.known > Math.min(chunk, assembly.chunks - 2)
-    // Our list has changed while the chunk was under way, which may fit what the peer says; or it was asked for what it had not
+  /** A quarter that a peer sent under this view does not fit our list. */
+  wrongQuarter(view: View, quarter: number, assembly: Assembly): void {
+    const isTold = view.list.known > Math.min(quarter, assembly.quarters - 2)
+    // Our list has changed while the quarter was under way, which may fit what the peer says; or it was asked for what it had not
     // offered, before it told the list up to there.
-    if (isTold ? !view.agrees(assembly.list, chunk, chunk + 1) : !view.claims(chunk)) return
-    this.#catch(view, chunk)
+    if (isTold ? !view.agrees(assembly.list, quarter, quarter + 1) : !view.claims(quarter)) return
+    this.#catch(view, quarter)
   }
 
   /** Nothing of what a peer says is used any more, until it takes it back. */
@@ -94,10 +94,10 @@ export class Lists {
     this.#options.onView(view)
   }
 
-  /** Whether somebody has a chunk that leads from a peer's complete list to the digest: that proves the size, too. */
+  /** Whether somebody has a quarter that leads from a peer's complete list to the digest: that proves the size, too. */
   async isEndProven(view: View): Promise<boolean> {
     const list = view.list.complete()
-    return list !== undefined && (await this.#evidence(list, list.chunks - 1)) === 'fits'
+    return list !== undefined && (await this.#evidence(list, list.quarters - 1)) === 'fits'
   }
 
   #agree(view: View, assembly: Assembly): void {
@@ -113,7 +113,7 @@ export class Lists {
     this.#options.onView(view)
   }
 
-  /** Finds out by a chunk which of two lists is followed; once for each state of ours. */
+  /** Finds out by a quarter which of two lists is followed; once for each state of ours. */
   #compare(view: View, assembly: Assembly): void {
     const theirs = view.list.complete()
     const ours = assembly.list.complete()
@@ -130,16 +130,16 @@ export class Lists {
         const isStale = () => assembly.revision !== revision || !this.#isCurrent(view)
         if (isStale()) return
         const meets = ours === undefined || theirs === undefined ? undefined : divergence(ours, theirs)
-        const chunk = meets ?? assembly.chunks - 1
-        const [ofOurs, ofTheirs] = await Promise.all([this.#evidence(ours, chunk), this.#evidence(theirs, chunk)])
+        const quarter = meets ?? assembly.quarters - 1
+        const [ofOurs, ofTheirs] = await Promise.all([this.#evidence(ours, quarter), this.#evidence(theirs, quarter)])
         if (isStale()) return
         if (ofTheirs === 'fits') {
-          // Nobody has the chunk that would lead from another state to the same one.
-          if (ours !== undefined) this.contradicted({ list: ours, from: chunk, to: chunk + 1 })
+          // Nobody has the quarter that would lead from another state to the same one.
+          if (ours !== undefined) this.contradicted({ list: ours, from: quarter, to: quarter + 1 })
           this.#follow(view, assembly)
         } else if (ofOurs === 'fits') this.refute(view)
         else if (isHolder && theirs === undefined) this.#follow(view, assembly)
-        // Somebody may get the chunk later.
+        // Somebody may get the quarter later.
         else if (ofOurs === 'absent' && ofTheirs === 'absent') this.#compared.delete(view)
       })
       .catch(() => {})
@@ -156,11 +156,11 @@ export class Lists {
     return !view.isRefuted && this.#options.views().includes(view)
   }
 
-  /** A peer sent a chunk that does not fit its own list. What only it has said goes. */
-  #catch(view: View, chunk: number): void {
+  /** A peer sent a quarter that does not fit its own list. What only it has said goes. */
+  #catch(view: View, quarter: number): void {
     const { attempt, lies, views } = this.#options
     if (!this.#isCurrent(view)) return
-    lies.contradicts(view, chunk)
+    lies.contradicts(view, quarter)
     this.refute(view)
     const { assembly } = attempt
     if (assembly === undefined || view.size !== assembly.size) return
@@ -171,28 +171,28 @@ export class Lists {
   }
 
   /**
-   * Whether somebody gives the chunk that fits a complete list; `absent` where nobody says that he has it. Who says so and
+   * Whether somebody gives the quarter that fits a complete list; `absent` where nobody says that he has it. Who says so and
    * gives another one is caught.
    */
-  async #evidence(list: ClaimedCheckpoints | undefined, chunk: number): Promise<'fits' | 'unknown' | 'absent'> {
+  async #evidence(list: ClaimedCheckpoints | undefined, quarter: number): Promise<'fits' | 'unknown' | 'absent'> {
     if (list === undefined) return 'absent'
     const witnesses = this.#options
       .views()
-      .filter((view) => !view.isRefuted && view.claims(chunk) && view.agrees(list, chunk, chunk + 1))
+      .filter((view) => !view.isRefuted && view.claims(quarter) && view.agrees(list, quarter, quarter + 1))
       .slice(0, MAX_WITNESSES)
     for (const view of witnesses) {
-      const said = await this.#ask(view.peer, list, chunk)
+      const said = await this.#ask(view.peer, list, quarter)
       if (said === 'fits') return said
-      if (said === 'wrong') this.#catch(view, chunk)
+      if (said === 'wrong') this.#catch(view, quarter)
     }
     return witnesses.length === 0 ? 'absent' : 'unknown'
   }
 
-  /** Fetches a chunk from a peer, and checks it along a list; `unknown` where it can't be had. */
-  async #ask(peer: PeerId, list: Checkpoints, chunk: number): Promise<ChunkVerdict> {
+  /** Fetches a quarter from a peer, and checks it along a list; `unknown` where it can't be had. */
+  async #ask(peer: PeerId, list: Checkpoints, quarter: number): Promise<QuarterVerdict> {
     const { tools, request, signal } = this.#options.attempt
-    const start = chunk * chunkBytes
-    const bytes = Buffer.alloc(chunkLength(chunk, list.size))
+    const start = quarter * quarterBytes
+    const bytes = Buffer.alloc(quarterLength(quarter, list.size))
     const limited = AbortSignal.any([signal, AbortSignal.timeout(EVIDENCE_LIMIT_MS)])
     try {
       const range = { start, end: start + bytes.length - 1 }
@@ -202,7 +202,7 @@ export class Lists {
         bytes.set(piece, received)
         received += piece.length
       }
-      return await checkChunk(tools.engine, list, chunk, bytes)
+      return await checkQuarter(tools.engine, list, quarter, bytes)
     } catch {
       return 'unknown'
     }

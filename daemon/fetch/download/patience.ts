@@ -1,5 +1,5 @@
 import type { LinePace } from '../../swarm/session/line-pace.ts'
-import { chunkBytes } from '../../verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
 import {
   ALONE_MS,
   DESPERATE_CHUNKS,

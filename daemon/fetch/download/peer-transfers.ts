@@ -1,11 +1,11 @@
 import { StoreError } from '../../store/errors.ts'
 import { PeerError, type PeerId } from '../../swarm/ports.ts'
 import type { ChunkRequest, RequestEnd, Session } from '../../swarm/session/session.ts'
-import { chunkBytes, chunkLength } from '../../verify/chunk.ts'
+import { quarterBytes as chunkBytes, quarterLength as chunkLength } from '../../verify/quarter.ts'
 import { messageOf } from '../errors.ts'
 import type { Assembly } from './assembly.ts'
 import type { Attempt } from './context.ts'
-import { WrongChunk } from './receiver.ts'
+import { WrongQuarter } from './receiver.ts'
 import type { View } from './view.ts'
 
 interface PeerTransfersOptions {
@@ -69,7 +69,7 @@ export class PeerTransfers {
           this.#bytes += bytes
           tools.onFetched('peer', bytes)
         },
-        onChunk: (chunk, fate) => {
+        onQuarter: (chunk, fate) => {
           const bytes = chunkLength(chunk, assembly.size)
           if (fate === 'held') this.#attempt.held(chunk, peer)
           else tools.onWasted('duplicate', bytes)
@@ -83,10 +83,10 @@ export class PeerTransfers {
       // A body that nobody has begun to read would stay open.
       cancel.abort(error)
       if (signal.aborted) return
-      if (error instanceof WrongChunk) {
-        session.peers.lacks(peer, error.chunk)
-        tools.onWasted('wrong', chunkLength(error.chunk, assembly.size))
-        if (view !== undefined) this.#options.onWrong(view, error.chunk, assembly)
+      if (error instanceof WrongQuarter) {
+        session.peers.lacks(peer, error.quarter)
+        tools.onWasted('wrong', chunkLength(error.quarter, assembly.size))
+        if (view !== undefined) this.#options.onWrong(view, error.quarter, assembly)
       } else if (error instanceof StoreError) this.#attempt.fail(error)
       else if (!wasCancelled) {
         tools.logger.debug({ digest: asked.digest, peer, reason: messageOf(error) }, 'a peer did not give chunks')

@@ -1,4 +1,4 @@
-import { chunkBytes } from '../../verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
 import type { Assembly } from './assembly.ts'
 import { MAX_URGENT, SMALL_RANGE_BYTES, URGENT_CHUNKS } from './constants.ts'
 import type { Reading } from './reader.ts'

@@ -1,7 +1,7 @@
 import { algorithmOf, createDigestHash } from '../../../proxy/oci/digest.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
-import { chunkBytes } from '../../verify/chunk.ts'
 import type { HashedPrefix } from '../../verify/prove.ts'
+import { quarterBytes } from '../../verify/quarter.ts'
 import type { Notifier } from '../notifier.ts'
 import type { Assembly } from './assembly.ts'
 
@@ -34,8 +34,8 @@ interface Readable {
 }
 
 /**
- * The bytes for one client, in order, as they become releasable. Of a whole blob the last chunk is withheld until the digest
- * is proven. A range is over before that, so its last byte is withheld until its chunks are upstream's own, or fit a list
+ * The bytes for one client, in order, as they become releasable. Of a whole blob the last quarter is withheld until the digest
+ * is proven. A range is over before that, so its last byte is withheld until its quarters are upstream's own, or fit a list
  * that ends in the digest.
  * @param readable gives the present state; throws where the client can't go on
  */
@@ -53,7 +53,7 @@ export async function* readAsItComes(
     if (assembly !== undefined && reading.position < limit) {
       const { drops } = assembly
       for await (const bytes of assembly.partial.read(reading.position, limit - 1, signal)) {
-        // Who may read, and what, may have changed meanwhile, or a chunk been dropped that this is a half of.
+        // Who may read, and what, may have changed meanwhile, or a quarter been dropped that this is a half of.
         if (readable().assembly !== assembly || assembly.drops !== drops) break
         reading.position += bytes.length
         yield bytes
@@ -66,8 +66,8 @@ export async function* readAsItComes(
 }
 
 /**
- * Bytes `start` to `end` (inclusive) of chunks that are held, for a peer.
- * @throws {Error} where they are not held, or chunks were dropped meanwhile: a mixture would look like a lie of this node
+ * Bytes `start` to `end` (inclusive) of quarters that are held, for a peer.
+ * @throws {Error} where they are not held, or quarters were dropped meanwhile: a mixture would look like a lie of this node
  */
 export async function* readHeld(
   assembly: Assembly,
@@ -76,10 +76,10 @@ export async function* readHeld(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
   const { drops, held } = assembly
-  const isHeld = held.firstMissing(Math.floor(start / chunkBytes)) * chunkBytes > end
-  if (!isHeld) throw new Error('these chunks are not held any more')
+  const isHeld = held.firstMissing(Math.floor(start / quarterBytes)) * quarterBytes > end
+  if (!isHeld) throw new Error('these quarters are not held any more')
   for await (const bytes of assembly.partial.read(start, end, signal)) {
-    if (assembly.drops !== drops) throw new Error('chunks were dropped while they were read')
+    if (assembly.drops !== drops) throw new Error('quarters were dropped while they were read')
     yield bytes
   }
 }
@@ -94,20 +94,20 @@ export async function hashedPrefix(assembly: Assembly, length: number, signal: A
 /** The position up to which bytes may be given, from the reader's on. */
 function releasable(assembly: Assembly, { position, end, isRange }: Reading): number {
   if (assembly.proven !== undefined) return end + 1
-  const last = assembly.chunks - 1
-  const has = (chunk: number) => assembly.held.has(chunk) || (isRange && assembly.raw.has(chunk))
-  let chunk = Math.floor(position / chunkBytes)
+  const last = assembly.quarters - 1
+  const has = (quarter: number) => assembly.held.has(quarter) || (isRange && assembly.raw.has(quarter))
+  let quarter = Math.floor(position / quarterBytes)
   // What completes the blob proves it first.
-  while ((chunk < last || isRange) && chunk <= last && chunk * chunkBytes <= end && has(chunk)) chunk++
-  const limit = Math.min(chunk * chunkBytes, end + 1)
+  while ((quarter < last || isRange) && quarter <= last && quarter * quarterBytes <= end && has(quarter)) quarter++
+  const limit = Math.min(quarter * quarterBytes, end + 1)
   return limit <= end || isSettled(assembly, position, end) ? limit : end
 }
 
 /** Whether a range may be completed before the whole is proven. */
 function isSettled(assembly: Assembly, position: number, end: number): boolean {
   if (assembly.isListComplete) return true
-  for (let chunk = Math.floor(position / chunkBytes); chunk * chunkBytes <= end; chunk++) {
-    if (!assembly.raw.has(chunk) && assembly.authorOf(chunk) !== 'self') return false
+  for (let quarter = Math.floor(position / quarterBytes); quarter * quarterBytes <= end; quarter++) {
+    if (!assembly.raw.has(quarter) && assembly.authorOf(quarter) !== 'self') return false
   }
   return true
 }

@@ -1,5 +1,5 @@
 import type { SharedBlob } from '../../swarm/ports.ts'
-import { chunkBytes } from '../../verify/chunk.ts'
+import { quarterBytes } from '../../verify/quarter.ts'
 import type { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import type { Assembly } from './assembly.ts'
@@ -13,7 +13,7 @@ interface SharedPartOptions {
   readonly isShared: () => boolean
   /** Whether nothing more will come. */
   readonly hasEnded: () => boolean
-  /** Told when chunks have come, or one of the above has changed. */
+  /** Told when quarters have come, or one of the above has changed. */
   readonly changed: Notifier
   readonly signal: AbortSignal
   readonly onClose: () => Promise<void>
@@ -40,9 +40,9 @@ export function sharedPart(options: SharedPartOptions): SharedBlob {
 
 async function isThere(options: SharedPartOptions, start: number, end: number, ms: number): Promise<boolean> {
   const { assembly, isShared, hasEnded, changed, signal } = options
-  const first = Math.floor(start / chunkBytes)
+  const first = Math.floor(start / quarterBytes)
   const until = performance.now() + ms
-  while (isShared() && assembly.held.firstMissing(first) * chunkBytes <= end) {
+  while (isShared() && assembly.held.firstMissing(first) * quarterBytes <= end) {
     const left = until - performance.now()
     if (hasEnded() || left <= 0) return false
     await waitFor(changed.next(signal), left, signal).catch(() => {})

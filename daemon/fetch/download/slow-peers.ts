@@ -1,5 +1,5 @@
 import type { LinePace } from '../../swarm/session/line-pace.ts'
-import { chunkBytes } from '../../verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
 import { HELP_BELOW, HELP_GAIN, HELP_REST_MS, HELP_WINDOW_CHUNKS, HELP_WINDOW_MS, SLOW_LINE_MS } from './constants.ts'
 
 /** How far a fetch has come. */

@@ -46,7 +46,7 @@ export class Swarming {
     this.#transfers = new PeerTransfers({
       attempt,
       viewOf: (peer) => this.#members.get(peer)?.view,
-      onWrong: (view, chunk, assembly) => this.#lists.wrongChunk(view, chunk, assembly),
+      onWrong: (view, chunk, assembly) => this.#lists.wrongQuarter(view, chunk, assembly),
       onEnd: () => this.pump(),
     })
     attempt.signal.addEventListener('abort', () => {

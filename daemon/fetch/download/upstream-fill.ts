@@ -1,5 +1,5 @@
 import { UpstreamError } from '../../../proxy/upstream/types.ts'
-import { chunkBytes } from '../../verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
 import { messageOf } from '../errors.ts'
 import { ForeignContent } from '../source.ts'
 import type { Assembly } from './assembly.ts'
@@ -149,9 +149,9 @@ export class UpstreamFill {
   /** The first chunk that is neither held nor on its way, and that is not expected of peers. */
   #gap(assembly: Assembly, expects: Expects): number | undefined {
     let chunk = assembly.held.firstMissing()
-    while (chunk < assembly.chunks && !this.#isMissing(assembly, chunk, expects))
+    while (chunk < assembly.quarters && !this.#isMissing(assembly, chunk, expects))
       chunk = assembly.held.firstMissing(chunk + 1)
-    return chunk < assembly.chunks ? chunk : undefined
+    return chunk < assembly.quarters ? chunk : undefined
   }
 
   #isMissing(assembly: Assembly, chunk: number, expects: Expects): boolean {
@@ -163,7 +163,7 @@ export class UpstreamFill {
     if (assembly === undefined) return first + limit
     if (this.#isWholeOnly) return Math.min(lastMissing(assembly) + 1, first + limit)
     let end = first + 1
-    while (end < assembly.chunks && end < first + limit && this.#isMissing(assembly, end, expects)) end++
+    while (end < assembly.quarters && end < first + limit && this.#isMissing(assembly, end, expects)) end++
     return end
   }
 
@@ -197,7 +197,7 @@ export class UpstreamFill {
     const signal = AbortSignal.any([attempt.signal, stream.abort.signal])
     const offset = stream.wanted * chunkBytes
     const known = attempt.assembly
-    const isToEnd = stream.end >= (known?.chunks ?? Number.POSITIVE_INFINITY)
+    const isToEnd = stream.end >= (known?.quarters ?? Number.POSITIVE_INFINITY)
     const end = isToEnd ? undefined : stream.end * chunkBytes - 1
     const { kind, digest, repository, authorization } = request
     const opened = await tools.upstream.open({ kind, digest, repository, authorization, offset, end, signal })
@@ -211,7 +211,7 @@ export class UpstreamFill {
       { size, mediaType, repositories: [], public: isPublic, origin: 'upstream' },
       'upstream',
     )
-    stream.end = Math.min(stream.end, assembly.chunks)
+    stream.end = Math.min(stream.end, assembly.quarters)
     if (opened.start < offset && !this.#mayReadWhole(stream)) {
       stream.abort.abort(new Error('another request brings it'))
       return
@@ -224,7 +224,7 @@ export class UpstreamFill {
         this.#bytes += bytes
         tools.onFetched('upstream', bytes)
       },
-      onChunk: (chunk, fate) => {
+      onQuarter: (chunk, fate) => {
         stream.at = chunk + 1
         if (fate === 'held') onChunk(chunk, stream.kind !== 'turn')
         if (fate === 'raw') {
@@ -265,8 +265,8 @@ export class UpstreamFill {
   }
 }
 
-function lastMissing({ chunks, held }: Assembly): number {
-  let last = chunks - 1
+function lastMissing({ quarters, held }: Assembly): number {
+  let last = quarters - 1
   while (last >= 0 && held.has(last)) last--
   return last
 }

@@ -1,7 +1,7 @@
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import { Bitfield } from '../../verify/bitfield.ts'
-import { firstDivergence } from '../../verify/check-chunk.ts'
+import { firstDivergence } from '../../verify/check-quarter.ts'
 import { type Checkpoints, GrowingCheckpoints, type ProvenCheckpoints } from '../../verify/checkpoints.ts'
 import { sameState } from '../../verify/state.ts'
 
@@ -34,7 +34,7 @@ export class View {
   readonly isComplete: boolean
   /** Whether its content may be used: it has answered, and who asked for the blob may have it. */
   isUsed = false
-  /** Its list is not ours at present, so its chunks would not fit. */
+  /** Its list is not ours at present, so its quarters would not fit. */
   isApart = false
   /** It contradicts itself, or what upstream sends: nothing of it is used any more. */
   isRefuted = false
@@ -57,23 +57,23 @@ export class View {
   }
 
   get isListComplete(): boolean {
-    return this.list.known === this.list.chunks - 1
+    return this.list.known === this.list.quarters - 1
   }
 
-  /** Whether chunks are asked of the peer. */
+  /** Whether quarters are asked of the peer. */
   get isFollowed(): boolean {
     return this.isUsed && !this.isApart && !this.isRefuted
   }
 
-  claims(chunk: number): boolean {
-    return this.isComplete || this.#claimed.has(chunk)
+  claims(quarter: number): boolean {
+    return this.isComplete || this.#claimed.has(quarter)
   }
 
   /** It says more. @param isHolder whether it fetches from upstream, as the coordinator says @throws {RangeError} */
-  got(chunks: readonly number[], states: Uint8Array, isHolder: boolean): void {
+  got(quarters: readonly number[], states: Uint8Array, isHolder: boolean): void {
     const before = this.list.known
     if (states.length > 0) this.list.append(states)
-    for (const chunk of chunks) if (chunk < this.list.chunks) this.#claimed.set(chunk)
+    for (const quarter of quarters) if (quarter < this.list.quarters) this.#claimed.set(quarter)
     if (this.list.known === before) return
     // What completes a list may have come from somebody who told a complete one.
     if (!isHolder || this.isListComplete) return
@@ -87,7 +87,7 @@ export class View {
 
   /**
    * Whether only a liar can have said this of a blob, now that its checkpoints are proven. An honest peer may pass on a false
-   * list, but it holds no chunk that nobody can have: the one that would lead from a false state to a right one. And what it
+   * list, but it holds no quarter that nobody can have: the one that would lead from a false state to a right one. And what it
    * tells state by state while it has the claim comes from upstream.
    */
   isLie(proven: ProvenCheckpoints): boolean {
@@ -96,9 +96,9 @@ export class View {
     if (differs === undefined) return false
     const first = differs + 1
     if (this.isComplete || (this.#grown.from <= first && first <= this.#grown.to)) return true
-    for (let chunk = first; chunk <= this.list.known; chunk++) {
-      const meets = isSame(this.list, proven, chunk + 1) && !isSame(this.list, proven, chunk)
-      if (meets && this.#claimed.has(chunk)) return true
+    for (let quarter = first; quarter <= this.list.known; quarter++) {
+      const meets = isSame(this.list, proven, quarter + 1) && !isSame(this.list, proven, quarter)
+      if (meets && this.#claimed.has(quarter)) return true
     }
     return false
   }

@@ -1,13 +1,13 @@
-/** The one who writes a chunk to the file, or reads it there to verify it. */
-export interface ChunkWriter {
+/** The one who writes a quarter to the file, or reads it there to verify it. */
+export interface QuarterWriter {
   /** Whether somebody else has taken its place. */
   isStopped: boolean
   /** Its last write, and those of others that it waits for. */
   writing: Promise<unknown>
 }
 
-/** Who writes which chunk of a blob at present: one at a time, so that the file has what was hashed. */
-export class Writers extends Map<number, ChunkWriter> {
+/** Who writes which quarter of a blob at present: one at a time, so that the file has what was hashed. */
+export class Writers extends Map<number, QuarterWriter> {
   #isClosed = false
 
   /** Nothing is written any more. */

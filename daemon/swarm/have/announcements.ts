@@ -1,5 +1,5 @@
 import type { Digest } from '../../../proxy/oci/digest.ts'
-import { chunkBytes } from '../../verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
 import type { HaveListener, PeerId, SharedContent } from '../ports.ts'
 import { Offers } from '../session/offers.ts'
 import { Uploads } from '../session/uploads.ts'

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { type Digest, isDigest } from '../../../proxy/oci/digest.ts'
 import { Bitfield } from '../../verify/bitfield.ts'
-import { chunkCount } from '../../verify/chunk.ts'
+import { quarterCount as chunkCount } from '../../verify/quarter.ts'
 import type { BlobFacts } from '../ports.ts'
 import { MAX_REPOSITORIES } from '../transfer/constants.ts'
 import { MAX_SHARED_BLOB_BYTES } from './constants.ts'

@@ -1,4 +1,4 @@
-import { chunkBytes } from '../../verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
 import {
   CHUNK_LIMIT_MS,
   FIRST_CHUNK_LIMIT_MS,

@@ -1,5 +1,5 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
-import { chunkBytes } from '../../verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
 import type { PeerId } from '../peer-id.ts'
 import {
   BUSY_PAUSE_LIMIT_MS,

@@ -1,5 +1,5 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
-import { chunkBytes } from '../../verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
 import {
   LEAST_REQUESTS,
   MAX_CHUNKS_UNDER_WAY,

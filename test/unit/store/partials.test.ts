@@ -6,20 +6,20 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { BlobStore } from '../../../daemon/store/blob-store.ts'
 import { Metadata } from '../../../daemon/store/metadata.ts'
 import { PartialState } from '../../../daemon/store/partial-state.ts'
-import { chunkBytes } from '../../../daemon/verify/chunk.ts'
+import { quarterBytes } from '../../../daemon/verify/quarter.ts'
 import { WriteFailure } from '../../../daemon/verify/state.ts'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 import { collect, pseudoRandomBytes } from '../../fixtures/bytes.ts'
 import { tempDir } from '../../fixtures/temp-dir.ts'
 
-const bytes = pseudoRandomBytes(3 * chunkBytes + 7, 'partial')
+const bytes = pseudoRandomBytes(3 * quarterBytes + 7, 'partial')
 const digest = digestOf(bytes)
 const state = (index: number) => new Uint8Array(32).fill(index)
 const facts = { mediaType: undefined, public: true, repository: 'docker.io/library/a' }
 const signal = new AbortController().signal
 
 /** A store that is closed and opened again as often as one likes. */
-async function reopenable(maxBytes = 100 * chunkBytes) {
+async function reopenable(maxBytes = 100 * quarterBytes) {
   const dataDir = await tempDir()
   let close = async () => {}
   onTestFinished(() => close())
@@ -38,8 +38,8 @@ async function reopenable(maxBytes = 100 * chunkBytes) {
   return { dataDir, open }
 }
 
-function chunk(index: number): Buffer {
-  return bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes)
+function quarter(index: number): Buffer {
+  return bytes.subarray(index * quarterBytes, (index + 1) * quarterBytes)
 }
 
 describe('a partial blob', () => {
@@ -47,7 +47,7 @@ describe('a partial blob', () => {
     const { open } = await reopenable()
     const first = await (await open()).partials.open(digest, bytes.length)
     for (const index of [0, 2]) {
-      await first.write(chunk(index), index * chunkBytes)
+      await first.write(quarter(index), index * quarterBytes)
       first.hold(index)
       first.saveState(index + 1, state(index + 1))
     }
@@ -59,8 +59,8 @@ describe('a partial blob', () => {
     expect([second.held.count, [...second.unverified.indexes()]]).toEqual([0, [0, 2]])
     expect(second.knownState(1)).toEqual(state(1))
     expect(second.knownState(2)).toBeUndefined()
-    const read = await collect(second.read(2 * chunkBytes, 3 * chunkBytes - 1, signal))
-    expect(read.equals(chunk(2))).toBe(true)
+    const read = await collect(second.read(2 * quarterBytes, 3 * quarterBytes - 1, signal))
+    expect(read.equals(quarter(2))).toBe(true)
     await second.discard()
     await second.close()
   })
@@ -71,7 +71,7 @@ describe('a partial blob', () => {
       const partial = await (await open()).partials.open(digest, bytes.length)
       const { leftAccess } = partial
       for (const isPublic of said) await partial.saveAccess({ public: isPublic, repositories: ['docker.io/a'] })
-      await partial.write(chunk(0), 0)
+      await partial.write(quarter(0), 0)
       partial.hold(0)
       await partial.keep()
       await partial.close()
@@ -120,7 +120,7 @@ describe('a partial blob', () => {
     const gate = Promise.withResolvers<void>()
     const writing = partial.at(0).writeBy(async (file) => {
       await gate.promise
-      fs.writeSync(file, bytes, 0, chunkBytes, 0)
+      fs.writeSync(file, bytes, 0, quarterBytes, 0)
     })
     await partial.discard()
     const closing = partial.close()
@@ -133,7 +133,7 @@ describe('a partial blob', () => {
     const { open } = await reopenable()
     const store = await open()
     const first = await store.partials.open(digest, bytes.length)
-    await first.write(chunk(0), 0)
+    await first.write(quarter(0), 0)
     first.hold(0)
     await first.keep()
     await first.close()
@@ -165,19 +165,19 @@ describe('a partial blob', () => {
   })
 
   it('counts against the quota, and gives way to what is fetched now', async () => {
-    const { open } = await reopenable(8 * chunkBytes)
+    const { open } = await reopenable(8 * quarterBytes)
     const store = await open()
     const left = await store.partials.open(digest, bytes.length)
     for (let index = 0; index < 3; index++) {
-      await left.write(chunk(index), index * chunkBytes)
+      await left.write(quarter(index), index * quarterBytes)
       left.hold(index)
     }
     await left.keep()
     await left.close()
     expect(store.partials.idle).toBe(1)
     const other = digestOf(Buffer.from('other'))
-    await expect(store.partials.open(other, 9 * chunkBytes)).rejects.toMatchObject({ code: 'no-space' })
-    const next = await store.partials.open(other, 6 * chunkBytes)
+    await expect(store.partials.open(other, 9 * quarterBytes)).rejects.toMatchObject({ code: 'no-space' })
+    const next = await store.partials.open(other, 6 * quarterBytes)
     expect(store.partials.idle).toBe(0)
     await next.discard()
     await next.close()
@@ -187,13 +187,13 @@ describe('a partial blob', () => {
     const dataDir = await tempDir()
     const metadata = await Metadata.open(join(dataDir, 'meta'), () => {})
     const next = Promise.withResolvers<void>()
-    const third = pseudoRandomBytes(chunkBytes, 'third')
+    const third = pseudoRandomBytes(quarterBytes, 'third')
     const stored = (placed: Digest) => {
       if (placed !== digest) return
       const opened = store.partials.open(digestOf(third), third.length)
       next.resolve(opened.then((partial) => partial.discard().then(() => partial.close())))
     }
-    const maxBytes = 2 * bytes.length + chunkBytes
+    const maxBytes = 2 * bytes.length + quarterBytes
     const events = { stored, removing: async () => {} }
     const store: BlobStore = await BlobStore.open({ dataDir, metadata, maxBytes, events })
     onTestFinished(async () => {
@@ -229,7 +229,7 @@ describe('a partial blob', () => {
     const { dataDir, open } = await reopenable()
     const store = await open()
     const partial = await store.partials.open(digest, bytes.length)
-    await partial.write(chunk(0), 0)
+    await partial.write(quarter(0), 0)
     partial.hold(0)
     const probe = await openFile(join(dataDir, 'partial', `${digest.replace(':', '-')}.state`))
     const write = vi.spyOn(Object.getPrototypeOf(probe), 'write')
@@ -250,7 +250,7 @@ describe('a partial blob', () => {
     const { dataDir, open } = await reopenable()
     const store = await open()
     const left = await store.partials.open(digest, bytes.length)
-    await left.write(chunk(0), 0)
+    await left.write(quarter(0), 0)
     left.hold(0)
     await left.keep()
     await left.close()

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { checkChunk, divergence, firstDivergence } from '../../../daemon/verify/check-chunk.ts'
+import { checkQuarter, divergence, firstDivergence } from '../../../daemon/verify/check-quarter.ts'
 import {
   type ClaimedCheckpoints,
   computeCheckpoints,
@@ -10,20 +10,20 @@ import {
   type ProvenCheckpoints,
   restoreCheckpoints,
 } from '../../../daemon/verify/checkpoints.ts'
-import { chunkBytes, chunkCount, chunkLength } from '../../../daemon/verify/chunk.ts'
 import { type Link, linkOf, verdictOf } from '../../../daemon/verify/link.ts'
 import { DigestMismatch } from '../../../daemon/verify/mismatch.ts'
-import { ChunkHasher, initialState, type Sha256Engine, type Sha256State } from '../../../daemon/verify/sha256.ts'
+import { quarterBytes, quarterCount, quarterLength } from '../../../daemon/verify/quarter.ts'
+import { initialState, QuarterHasher, type Sha256Engine, type Sha256State } from '../../../daemon/verify/sha256.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
 import { engineNames, useEngines, withoutNative } from './engines.ts'
 
-const blob = pseudoRandomBytes(3 * chunkBytes + 12_345)
+const blob = pseudoRandomBytes(3 * quarterBytes + 12_345)
 const digest = digestOf(blob)
-const chunkOf = (bytes: Buffer, index: number) => bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes)
+const quarterOf = (bytes: Buffer, index: number) => bytes.subarray(index * quarterBytes, (index + 1) * quarterBytes)
 
 const indices = [0, 1, 2, 3]
-const linksOf = (list: { chunks: number }) => Array.from({ length: list.chunks }, (_, index) => index)
+const linksOf = (list: { quarters: number }) => Array.from({ length: list.quarters }, (_, index) => index)
 
 function flipped(bytes: Uint8Array, position: number): Buffer {
   const copy = Buffer.from(bytes)
@@ -33,18 +33,18 @@ function flipped(bytes: Uint8Array, position: number): Buffer {
 
 const engineOf = useEngines()
 
-describe('chunks of a blob', () => {
+describe('quarters of a blob', () => {
   it('add up to it', () => {
     fc.assert(
-      fc.property(fc.nat(50 * chunkBytes), (size) => {
-        const sizes = linksOf({ chunks: chunkCount(size) }).map((index) => chunkLength(index, size))
+      fc.property(fc.nat(50 * quarterBytes), (size) => {
+        const sizes = linksOf({ quarters: quarterCount(size) }).map((index) => quarterLength(index, size))
         expect(sizes.reduce((sum, length) => sum + length, 0)).toBe(size)
         expect(size === 0 || Math.min(...sizes) > 0).toBe(true)
-        expect(chunkLength(sizes.length, size)).toBe(0)
+        expect(quarterLength(sizes.length, size)).toBe(0)
       }),
     )
-    expect([0, 1, chunkBytes, chunkBytes + 1].map(chunkCount)).toEqual([1, 1, 1, 2])
-    for (const size of [-1, 0.5, Number.NaN, 2 ** 53]) expect(() => chunkCount(size)).toThrow(RangeError)
+    expect([0, 1, quarterBytes, quarterBytes + 1].map(quarterCount)).toEqual([1, 1, 1, 2])
+    for (const size of [-1, 0.5, Number.NaN, 2 ** 53]) expect(() => quarterCount(size)).toThrow(RangeError)
   })
 })
 
@@ -58,37 +58,40 @@ describe.each(engineNames)('checkpoints by the %s engine', (name) => {
     })
 
     const verdicts = (list: ClaimedCheckpoints | ProvenCheckpoints, bytes: Buffer) =>
-      Promise.all(linksOf(list).map((index) => checkChunk(engine, list, index, chunkOf(bytes, index))))
+      Promise.all(linksOf(list).map((index) => checkQuarter(engine, list, index, quarterOf(bytes, index))))
 
-    /** The list of a liar: `false` bytes from chunk `from` on, and the truth from state `to` on. */
+    /** The list of a liar: `false` bytes from quarter `from` on, and the truth from state `to` on. */
     async function falseList(from: number, to: number): Promise<ClaimedCheckpoints> {
       const states = truth.encode()
       let state = truth.stateAt(from)
       for (let index = from; index + 1 < to; index++) {
-        state = await engine.advance(state, chunkOf(flipped(blob, from * chunkBytes), index))
+        state = await engine.advance(state, quarterOf(flipped(blob, from * quarterBytes), index))
         states.set(state, index * 32)
       }
       return decodeCheckpoints(digest, blob.length, states)
     }
 
-    it('are the same for any pieces, and each chunk fits along them', async () => {
-      for (const size of [1000, 262_144, chunkBytes, 2 * chunkBytes + 1]) {
+    it('are the same for any pieces, and each quarter fits along them', async () => {
+      for (const size of [1000, 262_144, quarterBytes, 2 * quarterBytes + 1]) {
         const list = await computeCheckpoints(engine, digest, blob.length, piecesOf(blob, size))
         expect(list.encode()).toEqual(truth.encode())
       }
       expect(await verdicts(truth, blob)).toEqual(['fits', 'fits', 'fits', 'fits'])
     })
 
-    it.each([0, 1, 63, 64, chunkBytes - 1, chunkBytes, chunkBytes + 1, 2 * chunkBytes])('of %i bytes', async (size) => {
-      const bytes = blob.subarray(0, size)
-      const list = await computeCheckpoints(engine, digestOf(bytes), size, piecesOf(bytes, 300_000))
-      expect(list.encode().length).toBe(32 * (chunkCount(size) - 1))
-      expect(await verdicts(list, bytes)).toEqual(linksOf(list).map(() => 'fits'))
-      for (const index of linksOf(list).filter((link) => chunkLength(link, size) > 0)) {
-        expect(await checkChunk(engine, list, index, flipped(chunkOf(bytes, index), 0))).toBe('wrong')
-      }
-      expect(await checkChunk(engine, list, list.chunks - 1, chunkOf(blob, 0).subarray(0, 500))).toBe('wrong')
-    })
+    it.each([0, 1, 63, 64, quarterBytes - 1, quarterBytes, quarterBytes + 1, 2 * quarterBytes])(
+      'of %i bytes',
+      async (size) => {
+        const bytes = blob.subarray(0, size)
+        const list = await computeCheckpoints(engine, digestOf(bytes), size, piecesOf(bytes, 300_000))
+        expect(list.encode().length).toBe(32 * (quarterCount(size) - 1))
+        expect(await verdicts(list, bytes)).toEqual(linksOf(list).map(() => 'fits'))
+        for (const index of linksOf(list).filter((link) => quarterLength(link, size) > 0)) {
+          expect(await checkQuarter(engine, list, index, flipped(quarterOf(bytes, index), 0))).toBe('wrong')
+        }
+        expect(await checkQuarter(engine, list, list.quarters - 1, quarterOf(blob, 0).subarray(0, 500))).toBe('wrong')
+      },
+    )
 
     it('of other bytes than the digest names are not computed', async () => {
       const compute = (bytes: Buffer, size: number) =>
@@ -98,14 +101,14 @@ describe.each(engineNames)('checkpoints by the %s engine', (name) => {
         await expect(compute(bytes, blob.length)).rejects.toThrow(DigestMismatch)
         await expect(compute(bytes, bytes.length)).rejects.toThrow(DigestMismatch)
       }
-      for (const size of [blob.length - 1, blob.length + chunkBytes, 0]) {
+      for (const size of [blob.length - 1, blob.length + quarterBytes, 0]) {
         await expect(compute(blob, size)).rejects.toThrow(RangeError)
       }
     })
 
-    it.each(indices)('show that chunk %i is wrong, and no other', async (wrong) => {
-      const last = Math.min((wrong + 1) * chunkBytes, blob.length) - 1
-      for (const position of [wrong * chunkBytes, last]) {
+    it.each(indices)('show that quarter %i is wrong, and no other', async (wrong) => {
+      const last = Math.min((wrong + 1) * quarterBytes, blob.length) - 1
+      for (const position of [wrong * quarterBytes, last]) {
         expect(await verdicts(truth, flipped(blob, position))).toEqual(
           indices.map((index) => (index === wrong ? 'wrong' : 'fits')),
         )
@@ -120,50 +123,50 @@ describe.each(engineNames)('checkpoints by the %s engine', (name) => {
     })
 
     const lies = indices.flatMap((from) => indices.filter((to) => to > from).map((to) => [from, to + 1] as const))
-    it.each(lies)('false from chunk %i to state %i: one chunk names the liar', async (from, to) => {
+    it.each(lies)('false from quarter %i to state %i: one quarter names the liar', async (from, to) => {
       const lie = await falseList(from, to)
       const index = divergence(lie, truth) ?? Number.NaN
       expect(index).toBe(to - 1)
       expect(divergence(truth, lie)).toBe(index)
       expect(firstDivergence(truth, lie)).toBe(from)
-      const lyingBytes = chunkOf(flipped(blob, from * chunkBytes), index)
-      expect(await checkChunk(engine, truth, index, chunkOf(blob, index))).toBe('fits')
-      expect(await checkChunk(engine, lie, index, chunkOf(blob, index))).toBe('wrong')
-      expect(await checkChunk(engine, lie, index, lyingBytes)).toBe('wrong')
-      // Along his own list a liar's chunks fit up to there, which is why they are provisional.
-      expect(await checkChunk(engine, lie, from, chunkOf(flipped(blob, from * chunkBytes), from))).toBe('fits')
+      const lyingBytes = quarterOf(flipped(blob, from * quarterBytes), index)
+      expect(await checkQuarter(engine, truth, index, quarterOf(blob, index))).toBe('fits')
+      expect(await checkQuarter(engine, lie, index, quarterOf(blob, index))).toBe('wrong')
+      expect(await checkQuarter(engine, lie, index, lyingBytes)).toBe('wrong')
+      // Along his own list a liar's quarters fit up to there, which is why they are provisional.
+      expect(await checkQuarter(engine, lie, from, quarterOf(flipped(blob, from * quarterBytes), from))).toBe('fits')
     })
 
-    it('check a chunk that came in pieces', async () => {
+    it('check a quarter that came in pieces', async () => {
       for (const index of indices) {
-        const hasher = new ChunkHasher(engine, truth.stateAt(index))
-        for await (const piece of piecesOf(chunkOf(blob, index), 100_003)) {
-          expect(await checkChunk(engine, truth, index, hasher)).toBe('wrong')
+        const hasher = new QuarterHasher(engine, truth.stateAt(index))
+        for await (const piece of piecesOf(quarterOf(blob, index), 100_003)) {
+          expect(await checkQuarter(engine, truth, index, hasher)).toBe('wrong')
           await hasher.push(piece)
         }
-        expect(await checkChunk(engine, truth, index, hasher)).toBe('fits')
-        expect(await checkChunk(engine, truth, (index + 1) % 4, hasher)).toBe('unknown')
+        expect(await checkQuarter(engine, truth, index, hasher)).toBe('fits')
+        expect(await checkQuarter(engine, truth, (index + 1) % 4, hasher)).toBe('unknown')
       }
     })
 
-    it('that still grow know of a chunk what has arrived', async () => {
+    it('that still grow know of a quarter what has arrived', async () => {
       const list = new GrowingCheckpoints(digest, blob.length)
-      const check = () => Promise.all(indices.map((index) => checkChunk(engine, list, index, chunkOf(blob, index))))
+      const check = () => Promise.all(indices.map((index) => checkQuarter(engine, list, index, quarterOf(blob, index))))
       expect(await check()).toEqual(['unknown', 'unknown', 'unknown', 'unknown'])
       expect(list.complete()).toBeUndefined()
       list.append(truth.stateAt(1))
       expect(await check()).toEqual(['fits', 'unknown', 'unknown', 'unknown'])
-      expect(await checkChunk(engine, list, 0, flipped(chunkOf(blob, 0), 5))).toBe('wrong')
+      expect(await checkQuarter(engine, list, 0, flipped(quarterOf(blob, 0), 5))).toBe('wrong')
       list.append(truth.encode().subarray(32))
       expect(await check()).toEqual(['fits', 'fits', 'fits', 'fits'])
       expect(list.complete()?.encode()).toEqual(truth.encode())
       expect(() => list.append(truth.stateAt(1))).toThrow(RangeError)
     })
 
-    it('of one chunk are known from the beginning', async () => {
+    it('of one quarter are known from the beginning', async () => {
       const bytes = blob.subarray(0, 1000)
       const list = new GrowingCheckpoints(digestOf(bytes), bytes.length)
-      expect(await checkChunk(engine, list, 0, bytes)).toBe('fits')
+      expect(await checkQuarter(engine, list, 0, bytes)).toBe('fits')
       expect(list.complete()?.encode().length).toBe(0)
     })
   })
@@ -174,7 +177,7 @@ describe('lists', () => {
   const list = decodeCheckpoints(digest, blob.length, states)
 
   it('begin with the initial state, and end with the digest', () => {
-    expect(list.chunks).toBe(4)
+    expect(list.quarters).toBe(4)
     expect(list.stateAt(0)).toBe(initialState)
     expect(`sha256:${Buffer.from(list.stateAt(4)).toString('hex')}`).toBe(digest)
     expect(states.subarray(32, 64).equals(list.stateAt(2))).toBe(true)
@@ -234,24 +237,24 @@ describe('lists', () => {
 })
 
 describe('a proof', () => {
-  const bytes = pseudoRandomBytes(8 * chunkBytes - 1, 'proof')
+  const bytes = pseudoRandomBytes(8 * quarterBytes - 1, 'proof')
   const size = bytes.length
   let list: ClaimedCheckpoints
   let links: Link[]
   beforeAll(async () => {
     const engine = await engineOf('portable')
-    const truth = await computeCheckpoints(engine, digestOf(bytes), size, piecesOf(bytes, chunkBytes))
+    const truth = await computeCheckpoints(engine, digestOf(bytes), size, piecesOf(bytes, quarterBytes))
     list = decodeCheckpoints(truth.digest, size, truth.encode())
     links = await Promise.all(linksOf(list).map((index) => hashed(list.stateAt(index), index)))
   })
 
   async function hashed(before: Sha256State, index: number): Promise<Link> {
-    const hasher = new ChunkHasher(await engineOf('portable'), before)
-    await hasher.push(chunkOf(bytes, index))
+    const hasher = new QuarterHasher(await engineOf('portable'), before)
+    await hasher.push(quarterOf(bytes, index))
     return linkOf(hasher, index, size)
   }
 
-  it('grows backwards from the end, whatever the order of the chunks', () => {
+  it('grows backwards from the end, whatever the order of the quarters', () => {
     const order = fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6, 7], { minLength: 0, maxLength: 8 })
     fc.assert(
       fc.property(order, (fitting) => {
@@ -276,12 +279,12 @@ describe('a proof', () => {
     expect(proof.proven()?.encode()).toEqual(list.encode())
   })
 
-  it('takes no chunk that was hashed between other states than those of its list', async () => {
+  it('takes no quarter that was hashed between other states than those of its list', async () => {
     const other = decodeCheckpoints(list.digest, size, flipped(list.encode(), 3 * 32))
     const proof = new Proof(other)
-    // State 4 is another one: neither the chunk before it nor the one after it fits, from whichever state it is hashed.
+    // State 4 is another one: neither the quarter before it nor the one after it fits, from whichever state it is hashed.
     for (const link of links) {
-      if (link.chunk === 3 || link.chunk === 4) expect(() => proof.fits(link)).toThrow(RangeError)
+      if (link.quarter === 3 || link.quarter === 4) expect(() => proof.fits(link)).toThrow(RangeError)
       else proof.fits(link)
     }
     const made = await hashed(other.stateAt(4), 4)
@@ -290,12 +293,12 @@ describe('a proof', () => {
     expect([proof.provenFrom, proof.proven()]).toEqual([5, undefined])
   })
 
-  it('is made of whole chunks, along what is known of a list', async () => {
+  it('is made of whole quarters, along what is known of a list', async () => {
     const growing = new GrowingCheckpoints(list.digest, size)
     growing.append(list.encode().subarray(0, 2 * 32))
     expect(links.map((link) => verdictOf(growing, link))).toEqual(['fits', 'fits', 'open', ...Array(5).fill('unknown')])
-    const hasher = new ChunkHasher(await engineOf('portable'), initialState)
-    await hasher.push(chunkOf(bytes, 0).subarray(64))
+    const hasher = new QuarterHasher(await engineOf('portable'), initialState)
+    await hasher.push(quarterOf(bytes, 0).subarray(64))
     await expect(linkOf(hasher, 0, size)).rejects.toThrow(RangeError)
   })
 })

@@ -3,12 +3,12 @@ import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { chunkBytes } from '../../../daemon/verify/chunk.ts'
+import { chunkBytes } from '../../../daemon/verify/quarter.ts'
 import {
-  ChunkHasher,
   type FilePlace,
   finishState,
   initialState,
+  QuarterHasher,
   type Sha256Engine,
 } from '../../../daemon/verify/sha256.ts'
 import { pseudoRandomBytes } from '../../fixtures/bytes.ts'
@@ -21,7 +21,7 @@ const sha256 = (message: Uint8Array) => createHash('sha256').update(message).dig
 
 const around = (center: number) => [-65, -64, -63, -9, -8, -1, 0, 1, 55, 56, 63, 64, 65].map((by) => center + by)
 
-/** Around the lengths at which something changes: blocks, what is done in the calling thread, and chunks. */
+/** Around the lengths at which something changes: blocks, what is done in the calling thread, and quarters. */
 const lengths = [64, 128, 4096, 16_384, chunkBytes, 2 * chunkBytes]
   .flatMap(around)
   .concat(0)
@@ -68,7 +68,7 @@ describe.each(engineNames)('the %s engine', (name) => {
       })
       await fc.assert(
         fc.asyncProperty(pieces, async (sizes) => {
-          const hasher = new ChunkHasher(engine, initialState)
+          const hasher = new QuarterHasher(engine, initialState)
           let end = 0
           for (const size of sizes) {
             // Memory that is used again when the push has ended.
@@ -145,7 +145,7 @@ describe.each(engineNames)('the %s engine', (name) => {
         write: async (piece) => void (await file.write(piece, 0, piece.length, position)),
         writeBy: (write) => write(file.fd, position),
       })
-      const hasher = new ChunkHasher(engine, initialState)
+      const hasher = new QuarterHasher(engine, initialState)
       const sizes = [1, 62, 1, 200, 0, 131_072, 7, 300_000, chunkBytes]
       let end = 0
       for (const size of sizes) {
@@ -163,15 +163,15 @@ describe.each(engineNames)('the %s engine', (name) => {
       const push = async (path: string, flags: string) => {
         await using file = await open(path, flags)
         const place: FilePlace = { write: async () => {}, writeBy: (write) => write(file.fd, 0) }
-        await new ChunkHasher(engine, initialState).push(bytes, place)
+        await new QuarterHasher(engine, initialState).push(bytes, place)
       }
       const full = { code: 'ENOSPC', syscall: 'write', message: 'ENOSPC: no space left on device, write' }
       if (process.platform === 'linux') await expect(push('/dev/full', 'r+')).rejects.toMatchObject(full)
       await expect(push('/dev/null', 'r')).rejects.toMatchObject({ code: 'EBADF', message: /^EBADF: .*, write$/ })
     })
 
-    it('hashes one piece of a chunk after the other', async () => {
-      const hasher = new ChunkHasher(engine, initialState)
+    it('hashes one piece of a quarter after the other', async () => {
+      const hasher = new QuarterHasher(engine, initialState)
       const push = hasher.push(bytes.subarray(0, 65_536))
       expect(() => hasher.state()).toThrow('still being hashed')
       await expect(hasher.push(bytes)).rejects.toThrow('still being hashed')

@@ -1,19 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import { GrowingCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
 import { DigestMismatch } from '../../../../daemon/verify/mismatch.ts'
+import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { setUpAssembly } from '../../../fixtures/assembly.ts'
 import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { checkpointsOf } from '../../../fixtures/swarm.ts'
 
-const bytes = pseudoRandomBytes(4 * chunkBytes + 100_001, 'assembly')
+const bytes = pseudoRandomBytes(4 * quarterBytes + 100_001, 'assembly')
 const digest = digestOf(bytes)
 const signal = new AbortController().signal
 
 const setUp = () => setUpAssembly(bytes)
 
-const slice = (first: number, end: number) => bytes.subarray(first * chunkBytes, end * chunkBytes)
+const slice = (first: number, end: number) => bytes.subarray(first * quarterBytes, end * quarterBytes)
 const wrong = (first: number, end: number) => Uint8Array.from(slice(first, end)).fill(7, 10, 20)
 
 describe('a blob that is put together', () => {
@@ -24,24 +24,24 @@ describe('a blob that is put together', () => {
     expect(assembly.proven?.encode()).toEqual(await checkpointsOf(bytes))
   })
 
-  it('from peers, in any order, fits their list chunk by chunk', async () => {
+  it('from peers, in any order, fits their list quarter by quarter', async () => {
     const { assembly, take } = await setUp()
     assembly.extend(await checkpointsOf(bytes), 'peer')
     await take(4, slice(4, 5))
     await take(1, slice(1, 3))
     expect([...assembly.held.indexes()]).toEqual([1, 2, 4])
-    expect(assembly.partial.heldBytes).toBe(2 * chunkBytes + 100_001)
+    expect(assembly.partial.heldBytes).toBe(2 * quarterBytes + 100_001)
     expect(assembly.proven).toBeUndefined()
     await take(3, slice(3, 4))
     await take(0, slice(0, 1))
     expect(assembly.proven).toBeDefined()
   })
 
-  it('takes no wrong chunk of a peer, and keeps those before it', async () => {
+  it('takes no wrong quarter of a peer, and keeps those before it', async () => {
     const { assembly, take } = await setUp()
     assembly.extend(await checkpointsOf(bytes), 'peer')
     const mixed = Buffer.concat([slice(0, 1), wrong(1, 2)])
-    await expect(take(0, mixed)).rejects.toMatchObject({ chunk: 1 })
+    await expect(take(0, mixed)).rejects.toMatchObject({ quarter: 1 })
     expect([...assembly.held.indexes()]).toEqual([0])
     await take(1, slice(1, 5))
     expect(assembly.proven).toBeDefined()
@@ -96,17 +96,17 @@ describe('a blob that is put together', () => {
     expect([assembly.held.count, assembly.list.known, assembly.revision]).toEqual([0, 0, 2])
   })
 
-  it('believes upstream’s last chunk, and not a list that leads elsewhere, whose bytes had fitted', async () => {
+  it('believes upstream’s last quarter, and not a list that leads elsewhere, whose bytes had fitted', async () => {
     const { assembly, take, fates, dropped, contradictions } = await setUp()
     const forged = pseudoRandomBytes(bytes.length, 'forged')
     assembly.extend(await checkpointsOf(forged), 'liar')
-    await take(0, forged.subarray(0, 4 * chunkBytes))
+    await take(0, forged.subarray(0, 4 * quarterBytes))
     expect(assembly.held.count).toBe(4)
     await take(4, slice(4, 5), true)
     expect(contradictions).toEqual([[4, 4]])
     expect(dropped).toEqual([[0, 1, 2, 3]])
     expect(fates.at(-1)).toEqual([4, 'raw'])
-    // The chunk of upstream is not fetched again.
+    // The quarter of upstream is not fetched again.
     await take(0, slice(0, 4), true)
     await assembly.settle('raw', signal, () => {})
     expect(assembly.proven?.encode()).toEqual(await checkpointsOf(bytes))
@@ -116,7 +116,7 @@ describe('a blob that is put together', () => {
     const { assembly, take, dropped, contradictions } = await setUp()
     const forged = pseudoRandomBytes(bytes.length, 'forged')
     assembly.extend((await checkpointsOf(forged)).subarray(0, 2 * 32), 'liar')
-    await take(0, forged.subarray(0, 2 * chunkBytes))
+    await take(0, forged.subarray(0, 2 * quarterBytes))
     await take(2, slice(2, 5), true)
     expect(contradictions).toEqual([[2, 2]])
     expect(dropped).toEqual([[0, 1]])
@@ -137,7 +137,7 @@ describe('a blob that is put together', () => {
     expect(assembly.proven?.encode()).toEqual(right)
   })
 
-  it('takes no chunk of a peer as wrong where the list was cut while it was under way', async () => {
+  it('takes no quarter of a peer as wrong where the list was cut while it was under way', async () => {
     const { assembly, take, fates } = await setUp()
     assembly.extend(await checkpointsOf(pseudoRandomBytes(bytes.length, 'forged')), 'liar')
     const { promise: gate, resolve } = Promise.withResolvers<void>()
@@ -148,7 +148,7 @@ describe('a blob that is put together', () => {
     expect(fates).toEqual([[0, 'dropped']])
   })
 
-  it('is right where two bring the same chunk at once, whoever is first', async () => {
+  it('is right where two bring the same quarter at once, whoever is first', async () => {
     for (const slowIsWrong of [false, true]) {
       const { assembly, take, read } = await setUp()
       assembly.extend(await checkpointsOf(bytes), 'peer')

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { slowDisk } from '../../../fixtures/assembly.ts'
 import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { setUpDownload, slowly } from '../../../fixtures/download.ts'

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { StoreError } from '../../../../daemon/store/errors.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { collect, pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { fakeNode, openStore, peerWith, requestOf, upstreamWith } from '../../../fixtures/downloads.ts'

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { MAX_PEERS } from '../../../../daemon/fetch/download/constants.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { type FakePeer, fakeNode, peerWith } from '../../../fixtures/downloads.ts'

@@ -4,12 +4,12 @@ import { Lies } from '../../../../daemon/fetch/download/lies.ts'
 import { View } from '../../../../daemon/fetch/download/view.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { restoreCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import { stateBytes } from '../../../../daemon/verify/state.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 
-const digest = digestOf(Buffer.from('a blob of five chunks'))
-const size = 5 * chunkBytes
+const digest = digestOf(Buffer.from('a blob of five quarters'))
+const size = 5 * quarterBytes
 /** The four inner states; the numbered ones are false. */
 const statesOf = (...wrong: number[]) =>
   Buffer.concat([1, 2, 3, 4].map((index) => Buffer.alloc(stateBytes, wrong.includes(index) ? 0xff : index)))
@@ -17,14 +17,14 @@ const proven = restoreCheckpoints(digest, size, statesOf())
 
 function viewOf(states: Uint8Array, held: number[], isComplete = false): View {
   const bits = new Bitfield(5)
-  for (const chunk of held) bits.set(chunk)
+  for (const quarter of held) bits.set(quarter)
   return new View({ peer: 'peer', digest, size, held: bits, states, isComplete })
 }
 
-function judge(view: View, wrongChunk?: number, list: typeof proven | undefined = proven): string[] {
+function judge(view: View, wrongQuarter?: number, list: typeof proven | undefined = proven): string[] {
   const lies = new Lies()
   lies.heard(view)
-  if (wrongChunk !== undefined) lies.contradicts(view, wrongChunk)
+  if (wrongQuarter !== undefined) lies.contradicts(view, wrongQuarter)
   return [...lies.judge(list)].map(([, reason]) => reason)
 }
 
@@ -37,12 +37,12 @@ describe('who has lied', () => {
     expect(judge(viewOf(statesOf(2), [], true))).toEqual(['told false checkpoints'])
   })
 
-  it('is not who holds chunks that fit a false list, as one does that passes it on', () => {
+  it('is not who holds quarters that fit a false list, as one does that passes it on', () => {
     expect(judge(viewOf(statesOf(1, 2, 3, 4), [0, 1, 2, 3]))).toEqual([])
     expect(judge(viewOf(statesOf(2), [0, 1, 3, 4]))).toEqual([])
   })
 
-  it('is who says that it has the chunk that nobody can have', () => {
+  it('is who says that it has the quarter that nobody can have', () => {
     expect(judge(viewOf(statesOf(2), [2]))).toEqual(['told false checkpoints'])
     expect(judge(viewOf(statesOf(1, 2, 3, 4), [4]))).toEqual(['told false checkpoints'])
   })
@@ -57,9 +57,9 @@ describe('who has lied', () => {
     expect(grow(2, 2, 3)).toEqual([])
   })
 
-  it('is who sent a chunk that does not fit its own list, also where nothing is proven', () => {
-    expect(judge(viewOf(statesOf(), [1]), 1)).toEqual(['sent a wrong chunk 1'])
-    expect([...judgeUnproven()]).toEqual(['sent a wrong chunk 1'])
+  it('is who sent a quarter that does not fit its own list, also where nothing is proven', () => {
+    expect(judge(viewOf(statesOf(), [1]), 1)).toEqual(['sent a wrong quarter 1'])
+    expect([...judgeUnproven()]).toEqual(['sent a wrong quarter 1'])
   })
 
   it('is named once who had the time to take back what contradicts itself, and did not, whatever else goes on', () => {
@@ -71,7 +71,7 @@ describe('who has lied', () => {
     expect([...lies.caught(before + TAKE_BACK_MS - 1, () => true)]).toEqual([])
     const later = performance.now() + TAKE_BACK_MS
     expect([...lies.caught(later, () => false)]).toEqual([])
-    expect([...lies.caught(later, () => true)]).toEqual([['peer', 'sent a wrong chunk 1']])
+    expect([...lies.caught(later, () => true)]).toEqual([['peer', 'sent a wrong quarter 1']])
     expect([...lies.caught(later, () => true), ...lies.judge(proven)]).toEqual([])
   })
 

@@ -6,14 +6,14 @@ import { Lists } from '../../../../daemon/fetch/download/lists.ts'
 import { View } from '../../../../daemon/fetch/download/view.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { GrowingCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 
-const chunks = 1000
-const size = chunks * chunkBytes
+const quarters = 1000
+const size = quarters * quarterBytes
 const digest = digestOf(Buffer.from('a long list'))
-const states = pseudoRandomBytes(32 * (chunks - 1), 'states')
+const states = pseudoRandomBytes(32 * (quarters - 1), 'states')
 
 it('a list that grows state by state is compared from where it was, until ours is cut', () => {
   const list = new GrowingCheckpoints(digest, size)
@@ -28,7 +28,7 @@ it('a list that grows state by state is compared from where it was, until ours i
     onView: () => {},
     onChanged: () => {},
   })
-  const told = { held: new Bitfield(chunks), states: states.subarray(0, 32 * 500), isComplete: false }
+  const told = { held: new Bitfield(quarters), states: states.subarray(0, 32 * 500), isComplete: false }
   const view = new View({ peer: 'a', digest, size, ...told })
   view.isUsed = true
   lists.consider(view)

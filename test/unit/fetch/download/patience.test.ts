@@ -10,7 +10,7 @@ import {
   TAKEN_LIMIT_MS,
 } from '../../../../daemon/fetch/download/constants.ts'
 import { Patience } from '../../../../daemon/fetch/download/patience.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 
 function scene(random = 0, chunkMs = 0) {
   let at = 1000

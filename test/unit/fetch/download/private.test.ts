@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import type { Download } from '../../../../daemon/fetch/download/download.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { UpstreamError } from '../../../../proxy/upstream/types.ts'
 import { collect, pseudoRandomBytes } from '../../../fixtures/bytes.ts'

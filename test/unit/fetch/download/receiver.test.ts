@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { Receiver } from '../../../../daemon/fetch/download/receiver.ts'
 import { GrowingCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import type { Sha256Engine } from '../../../../daemon/verify/sha256.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { setUpAssembly, slowDisk } from '../../../fixtures/assembly.ts'
@@ -10,17 +10,17 @@ import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { checkpointsOf, until } from '../../../fixtures/swarm.ts'
 
 const { signal } = new AbortController()
-const bytes = pseudoRandomBytes(3 * chunkBytes + 100_001, 'receiver')
+const bytes = pseudoRandomBytes(3 * quarterBytes + 100_001, 'receiver')
 const right = await checkpointsOf(bytes)
-/** What a liar has: chunk 1 is another one, and all states after it. */
-const forged = Buffer.from(bytes).fill(7, chunkBytes + 10, chunkBytes + 90)
+/** What a liar has: quarter 1 is another one, and all states after it. */
+const forged = Buffer.from(bytes).fill(7, quarterBytes + 10, quarterBytes + 90)
 const wrong = await checkpointsOf(forged)
-const garbage = Buffer.alloc(chunkBytes, 3)
+const garbage = Buffer.alloc(quarterBytes, 3)
 const truth = new GrowingCheckpoints(digestOf(bytes), bytes.length)
 truth.append(right)
 
 const slice = (first: number, end = first + 1, of: Uint8Array = bytes) =>
-  of.subarray(first * chunkBytes, end * chunkBytes)
+  of.subarray(first * quarterBytes, end * quarterBytes)
 
 /** Time for what should not happen. */
 const settled = () => delay(40)
@@ -31,7 +31,7 @@ const outcome = (taking: Promise<void>) =>
   )
 
 describe('what came from upstream and is not verified yet', () => {
-  it('is not written over by a peer, though its write would land after the chunk was verified', async () => {
+  it('is not written over by a peer, though its write would land after the quarter was verified', async () => {
     const { assembly, partial, take, read } = await setUpAssembly(bytes)
     await take(2, slice(2), true)
     assembly.extend(right, 'honest')
@@ -118,8 +118,8 @@ describe('what came from upstream and is not verified yet', () => {
   })
 })
 
-describe('a list that changes while a chunk is written', () => {
-  it('does not get the chunk that fitted it before', async () => {
+describe('a list that changes while a quarter is written', () => {
+  it('does not get the quarter that fitted it before', async () => {
     const { assembly, partial, take, fates, read } = await setUpAssembly(bytes)
     assembly.extend(wrong, 'liar')
     const { gates, begun } = slowDisk(partial, 2)
@@ -161,7 +161,7 @@ describe('a list that changes while a chunk is written', () => {
     expect(assembly.proven?.encode()).toEqual(right)
   })
 
-  it('says nothing of a peer’s chunk where it ends before it', async () => {
+  it('says nothing of a peer’s quarter where it ends before it', async () => {
     const { assembly, take, fates } = await setUpAssembly(bytes)
     assembly.extend(right.subarray(0, 32), 'honest')
     assembly.extend(right.subarray(32), 'other')
@@ -176,7 +176,7 @@ describe('a list that changes while a chunk is written', () => {
 })
 
 describe('upstream, where it contradicts the list', () => {
-  it('has its way, and it is told which chunks are not held any more', async () => {
+  it('has its way, and it is told which quarters are not held any more', async () => {
     const { assembly, take, dropped } = await setUpAssembly(bytes)
     assembly.extend(wrong, 'liar')
     await take(2, slice(2))
@@ -186,7 +186,7 @@ describe('upstream, where it contradicts the list', () => {
   })
 })
 
-describe('several that bring one chunk', () => {
+describe('several that bring one quarter', () => {
   it('write one after the other, each as long as nobody has taken its place', async () => {
     const { assembly, partial, take, read } = await setUpAssembly(bytes)
     assembly.extend(wrong, 'liar')
@@ -197,7 +197,7 @@ describe('several that bring one chunk', () => {
     const liar = outcome(take(1, slice(1, 2, forged)))
     await until(() => writer?.isStopped === true)
     gates[0]?.resolve()
-    // The liar's chunk fits, and is on its way from memory to the file.
+    // The liar's quarter fits, and is on its way from memory to the file.
     await until(() => begun() === 2)
     assembly.replace(truth, 'honest')
     const third = outcome(take(1, slice(1)))
@@ -215,10 +215,10 @@ describe('several that bring one chunk', () => {
     await take(1, slice(1))
     const { begun } = slowDisk(partial, 0)
     const late = new Receiver(assembly, engine, 1, false)
-    await late.push(slice(1).subarray(0, chunkBytes / 2))
+    await late.push(slice(1).subarray(0, quarterBytes / 2))
     assembly.cut('honest')
     assembly.extend(right, 'honest')
-    await late.push(slice(1).subarray(chunkBytes / 2))
+    await late.push(slice(1).subarray(quarterBytes / 2))
     expect([await late.finish(), begun(), assembly.writers.size]).toEqual(['dropped', 0, 0])
   })
 })
@@ -245,7 +245,7 @@ describe('a blob whose fetch is over', () => {
   it('waits for what is being written, and lets nothing be written after that', async () => {
     const { assembly, partial, engine, take, fates } = await setUpAssembly(bytes)
     assembly.extend(right, 'honest')
-    const [half, rest] = [slice(1).subarray(0, chunkBytes / 2), slice(1).subarray(chunkBytes / 2)]
+    const [half, rest] = [slice(1).subarray(0, quarterBytes / 2), slice(1).subarray(quarterBytes / 2)]
     const [first, second] = [new Receiver(assembly, engine, 1, false), new Receiver(assembly, engine, 1, true)]
     await Promise.all([first.push(half), second.push(half)])
     const { gates, begun } = slowDisk(partial, 1)

@@ -8,7 +8,7 @@ import {
   SLOW_LINE_MS,
 } from '../../../../daemon/fetch/download/constants.ts'
 import { SlowPeers } from '../../../../daemon/fetch/download/slow-peers.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 
 const stepMs = 100
 let peers: SlowPeers

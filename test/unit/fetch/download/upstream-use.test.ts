@@ -5,7 +5,7 @@ import {
   DESPERATE_MS,
   FOLLOW_PATIENCE_MS,
 } from '../../../../daemon/fetch/download/constants.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { fleetChunks, readingOf, UpstreamFleet } from '../../../fixtures/upstream-fleet.ts'
 
 function fleetOf(...options: ConstructorParameters<typeof UpstreamFleet>): UpstreamFleet {

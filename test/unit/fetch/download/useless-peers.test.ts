@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { PeerError } from '../../../../daemon/swarm/ports.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { type FakePeer, fakeNode, peerWith, upstreamWith } from '../../../fixtures/downloads.ts'

@@ -12,7 +12,7 @@ import { Announcer } from '../../../../daemon/swarm/session/announcer.ts'
 import { ASK_MS, MIN_UPLOADS } from '../../../../daemon/swarm/session/constants.ts'
 import { PeerTable } from '../../../../daemon/swarm/session/peer-table.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 
 const digest = digestOf(Buffer.from('a'))

@@ -6,7 +6,7 @@ import { haveServer } from '../../../../daemon/swarm/have/server.ts'
 import type { PeerId } from '../../../../daemon/swarm/ports.ts'
 import { REQUESTS_ALIKE } from '../../../../daemon/swarm/session/constants.ts'
 import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 
 /** One end of a stream: what is sent comes out at the other one. */

@@ -7,7 +7,7 @@ import {
   SHARED_REQUESTS,
 } from '../../../../daemon/swarm/session/constants.ts'
 import { LinePace } from '../../../../daemon/swarm/session/line-pace.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 
 it('follows what chunks take', () => {
   const pace = new LinePace()

@@ -23,7 +23,7 @@ import { LinePace } from '../../../../daemon/swarm/session/line-pace.ts'
 import { type ChunkRequest, Session } from '../../../../daemon/swarm/session/session.ts'
 import { limitsOf } from '../../../../daemon/swarm/session/survey.ts'
 import type { Bitfield } from '../../../../daemon/verify/bitfield.ts'
-import { chunkBytes } from '../../../../daemon/verify/chunk.ts'
+import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { having } from './fields.ts'
 
 /** A session of which nothing is random, unless its test says how, and what its caller does. */
