@@ -1,0 +1,133 @@
+import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
+import type { Ed25519PrivateKey } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { PeerId } from '../swarm/ports.ts'
+import { stateBytes } from '../verify/state.ts'
+
+/*
+ * A list of checkpoints that is not complete is believed only from the node that reads the blob from upstream. Others pass its
+ * states on, with its signature:
+ *
+ *   "layerd list 1\0" | size (8 bytes) | number of inner states known (4 bytes) | SHA-256 of those states (32 bytes) | digest (text)
+ *
+ * Integers are unsigned, with the most significant byte first. The tag keeps the signature from being taken for one of something else.
+ */
+const tag = Buffer.from('layerd list 1\0')
+const sizeAt = tag.length
+const knownAt = sizeAt + 8
+const hashAt = knownAt + 4
+const hashBytes = 32
+const digestAt = hashAt + hashBytes
+
+/** Bytes of the seed of an Ed25519 key, which comes first in libp2p's raw form (RFC 8032, 5.1.5). */
+const seedBytes = 32
+
+/** Characters of a PeerId of an Ed25519 key are 52; longer texts are not looked at. */
+const MAX_PEER_ID_CHARACTERS = 128
+
+/** Keys that are kept to verify with. Each blob has one reader at a time; with fewer, keys are made again, in some 50 us each. */
+const MAX_KEYS = 256
+
+/** The inner states of a blob that are known, from the first on. */
+export interface ListPrefix {
+  readonly digest: Digest
+  /** Bytes of the blob. */
+  readonly size: number
+  /** Number of states. */
+  readonly known: number
+  /** SHA-256 of the states: {@link ListHasher.digest}. */
+  readonly hash: Uint8Array
+}
+
+/** Hashes the inner states of a list as they come. */
+export class ListHasher {
+  readonly #hash = createHash('sha256')
+  #known = 0
+
+  /** @param states the next ones, 32 bytes each @throws {RangeError} for parts of states */
+  append(states: Uint8Array): void {
+    const count = states.length / stateBytes
+    if (!Number.isInteger(count)) throw new RangeError(`${states.length} bytes are not whole states`)
+    this.#hash.update(states)
+    this.#known += count
+  }
+
+  /** Number of states so far. */
+  get known(): number {
+    return this.#known
+  }
+
+  /** Of the states so far; more may follow. */
+  digest(): Buffer {
+    return this.#hash.copy().digest()
+  }
+}
+
+/** Signs what this node has read from upstream. */
+export class ListSigner {
+  readonly self: PeerId
+  readonly #key: KeyObject
+
+  /** @param self the PeerId of the key */
+  constructor({ raw, publicKey }: Pick<Ed25519PrivateKey, 'raw' | 'publicKey'>, self: PeerId) {
+    this.self = self
+    const d = base64url(raw.subarray(0, seedBytes))
+    this.#key = createPrivateKey({ key: { ...jwkOf(publicKey.raw), d }, format: 'jwk' })
+  }
+
+  /** @returns 64 bytes @throws {RangeError} where that is no prefix of a list */
+  sign(prefix: ListPrefix): Uint8Array {
+    return sign(null, signedBytes(prefix), this.#key)
+  }
+}
+
+/** Whether a peer has signed a prefix of a list; false for all that is malformed, and for peers with keys other than Ed25519. */
+export function isSignedBy(peer: PeerId, prefix: ListPrefix, signature: Uint8Array): boolean {
+  try {
+    const key = publicKeyOf(peer)
+    return key !== undefined && verify(null, signedBytes(prefix), key, signature)
+  } catch {
+    return false
+  }
+}
+
+/** The one used longest ago first. */
+const keys = new Map<PeerId, KeyObject>()
+
+/** @throws {Error} for what is no PeerId */
+function publicKeyOf(peer: PeerId): KeyObject | undefined {
+  const key = keys.get(peer) ?? makePublicKey(peer)
+  if (key === undefined) return undefined
+  keys.delete(peer)
+  keys.set(peer, key)
+  const [oldest] = keys.keys()
+  if (keys.size > MAX_KEYS && oldest !== undefined) keys.delete(oldest)
+  return key
+}
+
+function makePublicKey(peer: PeerId): KeyObject | undefined {
+  if (peer.length > MAX_PEER_ID_CHARACTERS) return undefined
+  const id = peerIdFromString(peer)
+  return id.type === 'Ed25519' ? createPublicKey({ key: jwkOf(id.publicKey.raw), format: 'jwk' }) : undefined
+}
+
+/** RFC 8037. */
+function jwkOf(publicKey: Uint8Array) {
+  return { kty: 'OKP', crv: 'Ed25519', x: base64url(publicKey) }
+}
+
+function base64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url')
+}
+
+function signedBytes({ digest, size, known, hash }: ListPrefix): Buffer {
+  if (hash.length !== hashBytes) throw new RangeError(`a SHA-256 has ${hashBytes} bytes, not ${hash.length}`)
+  const bytes = Buffer.alloc(digestAt + digest.length)
+  tag.copy(bytes)
+  bytes.writeBigUInt64BE(BigInt(size), sizeAt)
+  bytes.writeUInt32BE(known, knownAt)
+  bytes.set(hash, hashAt)
+  bytes.write(digest, digestAt, 'latin1')
+  return bytes
+}
