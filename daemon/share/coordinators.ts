@@ -38,6 +38,8 @@ export class Coordinators {
   readonly #took: Took
   readonly #asked = new Map<PeerId, Asked>()
   readonly #silent = new Map<PeerId, Silence>()
+  /** Parts that were told to be brought: who tells of more is not answered. */
+  readonly #brought = new Map<string, number>()
   /** Wants are told in the order in which they came. */
   #telling: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
@@ -99,11 +101,17 @@ export class Coordinators {
 
   #ask(peer: PeerId, wants: readonly Want[]): void {
     const asked = this.#asked.get(peer) ?? { since: performance.now(), wants: new Map() }
-    // Those are not answered.
-    for (const want of wants) if (want.wish !== 'gone' && want.wish !== 'done') asked.wants.set(want.blob, want)
+    for (const want of wants) if (this.#isAnswered(want)) asked.wants.set(want.blob, want)
     if (asked.wants.size > 0) this.#asked.set(peer, asked)
     this.#options.coordination.tell(peer, encodeWants(wants)).catch(() => this.#isSilent(peer))
     this.#schedule()
+  }
+
+  #isAnswered({ blob, wish, brought }: Want): boolean {
+    const before = this.#brought.get(blob) ?? 0
+    if (wish === 'gone' || wish === 'done') this.#brought.delete(blob)
+    else if (brought > before) this.#brought.set(blob, brought)
+    return wish !== 'gone' && wish !== 'done' && brought <= before
   }
 
   /** A coordinator does not answer: the next one is asked. */

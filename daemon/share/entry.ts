@@ -2,8 +2,8 @@ import type { Digest } from '../../proxy/oci/digest.ts'
 import type { SharedBlob } from '../swarm/ports.ts'
 import { Bitfield } from '../verify/bitfield.ts'
 import { chunkCount, quarterBytes, quarterCount, quartersPerChunk } from '../verify/quarter.ts'
-import type { Partner } from './acquaintance.ts'
 import type { FetchedBlob, LocalBlob } from './local-blob.ts'
+import type { Partner } from './partner.ts'
 
 /** A blob that takes part in the swarm here. */
 export class SharedEntry {
@@ -13,8 +13,12 @@ export class SharedEntry {
   blob: LocalBlob
   /** The same, while it is being fetched. */
   fetched: FetchedBlob | undefined
-  /** Whether peers are told of it. */
+  /** Peers must not know of it. */
   isAlone = false
+  /** It is told anew: what was told of it before is taken back, and nobody is told that it is gone. */
+  isRestarting = false
+  /** The plan does not know it yet: it is looked for in the store. */
+  isOpening = false
   #size: number | undefined
   #held: Bitfield | undefined
   #opening: Promise<SharedBlob | undefined> | undefined
@@ -50,8 +54,10 @@ export class SharedEntry {
     return this.#held?.set(quarter) ?? false
   }
 
+  /** Whether a quarter is held; those that a shorter last chunk does not have are held with its last one. */
   has(quarter: number): boolean {
-    return this.#held !== undefined && quarter < this.#held.length && this.#held.has(quarter)
+    if (this.#held !== undefined && quarter >= this.#held.length) return this.#held.has(this.#held.length - 1)
+    return this.#held?.has(quarter) ?? false
   }
 
   /** Chunks of which all quarters are held. */
@@ -62,7 +68,7 @@ export class SharedEntry {
   }
 
   #isWhole(chunk: number): boolean {
-    const end = Math.min((chunk + 1) * quartersPerChunk, this.quarters)
+    const end = (chunk + 1) * quartersPerChunk
     for (let quarter = chunk * quartersPerChunk; quarter < end; quarter++) if (!this.has(quarter)) return false
     return true
   }

@@ -1,15 +1,15 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { OciError } from '../../../proxy/oci/errors.ts'
 import { manifestTooLong } from '../../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
+import type { FetchedBlob, Fetching } from '../../share/local-blob.ts'
 import type { PeerId } from '../../swarm/ports.ts'
-import type { PeerTable } from '../../swarm/session/peer-table.ts'
 import { isOffline } from '../errors.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
-import { GATHER_MS, STEP_MS } from './constants.ts'
+import { BlobPeers } from './blob-peers.ts'
+import { FOLLOW_PATIENCE_MS, STEP_MS } from './constants.ts'
 import {
   type Attempt,
   type AttemptOptions,
@@ -22,8 +22,9 @@ import {
 } from './context.ts'
 import { KnownFacts } from './known-facts.ts'
 import { Lookup } from './lookup.ts'
-import { Swarming } from './swarming.ts'
-import { UpstreamUse } from './upstream-use.ts'
+import { RangeReads } from './range-reads.ts'
+import { ToldList } from './told-list.ts'
+import { UpstreamReads } from './upstream-reads.ts'
 
 /** Fetches a blob from peers and upstream, until it is proven or can't be had. */
 export class RunningAttempt implements Attempt {
@@ -34,15 +35,19 @@ export class RunningAttempt implements Attempt {
   readonly signal: AbortSignal
   readonly #options: AttemptOptions
   readonly #ended = new AbortController()
-  readonly #swarming: Swarming
-  readonly #upstream: UpstreamUse
+  readonly #peers: BlobPeers
+  readonly #upstream: UpstreamReads
+  readonly #ranges: RangeReads
+  readonly #lookup: Lookup
+  readonly #known = new KnownFacts()
+  readonly #sizeSaidBy = new Set<string>()
+  #sharing: Fetching | undefined
   #assembly: Assembly | undefined
   #beginning: Promise<Assembly> | undefined
-  readonly #known = new KnownFacts()
   #failure: { readonly error: unknown } | undefined
   #tooLong: OciError | undefined
-  readonly #sizeSaidBy = new Set<string>()
-  readonly #lookup: Lookup
+  /** When a quarter was held last, in ms. */
+  #movedAt = performance.now()
 
   constructor(options: AttemptOptions) {
     this.#options = options
@@ -50,13 +55,23 @@ export class RunningAttempt implements Attempt {
     this.request = options.request
     this.excluded = options.excluded
     this.signal = AbortSignal.any([options.signal, this.#ended.signal])
-    this.#swarming = new Swarming(this)
-    this.#lookup = new Lookup(this, (peer, isAwaited) => this.#swarming.meet(peer, isAwaited))
-    this.#upstream = new UpstreamUse({ attempt: this, swarming: this.#swarming, readings: options.readings })
+    this.#peers = new BlobPeers(this)
+    this.#upstream = new UpstreamReads({
+      attempt: this,
+      isHead: () => this.#isHead,
+      onReadable: (isReadable) => this.#sharing?.readable(isReadable),
+    })
+    this.#lookup = new Lookup(this, (peers) => this.#sharing?.named(peers))
+    const { readings } = options
+    this.#ranges = new RangeReads({ attempt: this, readings, upstream: this.#upstream, isHead: () => this.#isHead })
   }
 
   get assembly(): Assembly | undefined {
     return this.#assembly
+  }
+
+  get sharing(): Fetching | undefined {
+    return this.#sharing
   }
 
   get facts(): DownloadFacts | undefined {
@@ -68,14 +83,19 @@ export class RunningAttempt implements Attempt {
     return this.#known.isGranted
   }
 
+  /** Whether the size is more than what some peer says. */
+  get isSizeKnown(): boolean {
+    const isTold = this.#sizeSaidBy.has('upstream') || this.#sizeSaidBy.has('left')
+    return isTold || this.#assembly?.isSizeProven === true
+  }
+
   /**
-   * Runs to the end.
+   * Runs to the end. What is held stays shared with peers until {@link release}, where it was proven.
    * @throws {DigestMismatch}, {SizeConflict} where what came is wrong; {NotByChunks}; {StoreError}; else why nobody can give it
    */
   async run(): Promise<Assembly> {
-    const claiming = this.#upstream.run()
-    const lookingUp = this.#lookup.run(() => this.#swarming.isStarved && this.#upstream.hasFailed)
-    let isProven = false
+    this.#sharing = this.tools.sharing.fetch(this.request.digest, this.#blob())
+    const lookingUp = this.#lookup.run(() => this.#isStuck)
     try {
       await this.#resume()
       while (this.#assembly?.proven === undefined) {
@@ -83,21 +103,24 @@ export class RunningAttempt implements Attempt {
         this.#step()
         if (this.#isHopeless()) throw this.#whyHopeless()
         await waitFor(this.changed.next(this.signal), STEP_MS, this.signal)
-        // What happens in one moment is looked at once.
-        if (this.#assembly !== undefined && this.#assembly.proven === undefined) await delay(GATHER_MS)
       }
-      isProven = true
       this.tools.onVerified(this.#assembly.size)
       return this.#assembly
     } finally {
-      for (const [peer, reason] of this.#swarming.lies.judge(this.#assembly?.proven)) this.ban(peer, reason)
+      for (const [peer, reason] of this.#peers.lies.judge(this.#assembly?.proven)) this.ban(peer, reason)
       this.#ended.abort(new Error('the attempt is over'))
+      if (this.#assembly?.proven === undefined) this.release(false)
       // A file that is opened later would stay open, and the blob be taken for one that is being fetched.
-      await Promise.allSettled([claiming, lookingUp, this.#beginning])
+      await Promise.allSettled([lookingUp, this.#beginning])
       // A write that lands later would go to the file of whoever opens it next.
       await this.#assembly?.writers.close()
-      void this.#upstream.end(isProven ? 'done' : 'nothing', this.#options.signal)
     }
+  }
+
+  /** Ends what the swarm has of it. @param isHeld whether the blob is in the store now */
+  release(isHeld: boolean): void {
+    this.#sharing?.end(isHeld)
+    this.#sharing = undefined
   }
 
   async begin(facts: DownloadFacts, by: PeerId | 'upstream'): Promise<Assembly> {
@@ -114,28 +137,25 @@ export class RunningAttempt implements Attempt {
       throw new SizeConflict(facts.size, assembly.size)
     }
     this.#sizeSaidBy.add(by)
+    const wasKnown = this.#known.facts !== undefined
     this.#known.add(facts, by === 'upstream')
+    if (this.#known.facts?.public === false && !this.tools.isClosed) this.#sharing?.alone()
+    if (!wasKnown) this.#sharing?.sized(assembly.size, assembly.held.indexes())
     this.news()
     await assembly.partial.saveAccess(this.#known.access(repositoryText(this.request.repository)))
     return assembly
   }
 
-  get peers(): PeerTable | undefined {
-    return this.#swarming.session?.peers
+  held(quarter: number, from?: PeerId): void {
+    this.#movedAt = performance.now()
+    if (from === undefined) this.#sharing?.held(quarter)
+    this.news()
   }
 
-  meet(peer: PeerId): void {
-    this.#swarming.meet(peer)
-  }
-
-  held(chunk: number, from?: PeerId): void {
-    if (from !== undefined) this.#upstream.gotFromPeer()
-    this.#options.onHeld(chunk, from)
+  listGrew(): void {
+    if (this.#assembly !== undefined) this.#upstream.settle(this.#assembly)
+    this.#sharing?.listGrew()
     this.changed.notify()
-  }
-
-  heard(peer: PeerId, chunk: number): void {
-    this.#options.onHeard(peer, chunk)
   }
 
   news(): void {
@@ -143,9 +163,10 @@ export class RunningAttempt implements Attempt {
     this.changed.notify()
   }
 
-  dropped(chunks: readonly number[]): void {
+  dropped(quarters: readonly number[]): void {
     // What comes to light later is about a file that nobody reads from any more.
-    if (chunks.length > 0 && !this.signal.aborted) this.#options.onDropped(chunks)
+    if (quarters.length > 0 && !this.signal.aborted) this.#options.onDropped(quarters)
+    if (this.#assembly !== undefined) this.#sharing?.lost(this.#assembly.held.indexes())
     this.news()
   }
 
@@ -163,22 +184,6 @@ export class RunningAttempt implements Attempt {
     this.fail(new SizeConflict(assembly.size))
   }
 
-  /** Whether the size is more than what some peer says. */
-  get isSizeKnown(): boolean {
-    const isTold = this.#sizeSaidBy.has('upstream') || this.#sizeSaidBy.has('left')
-    return isTold || this.#assembly?.isSizeProven === true
-  }
-
-  /** The blob has another size than these peers say. Who said that it has the whole has lied. */
-  #dropForSize(): void {
-    for (const peer of this.#sizeSaidBy) {
-      if (peer === 'upstream' || peer === 'left') continue
-      this.excluded.add(peer)
-      if (this.#swarming.lies.isWhole(peer)) this.ban(peer, 'told a wrong size')
-    }
-    this.#sizeSaidBy.clear()
-  }
-
   ban(peer: PeerId, reason: string): void {
     this.excluded.add(peer)
     this.tools.swarm.ban(peer, `${reason} of ${this.request.digest}`)
@@ -190,15 +195,69 @@ export class RunningAttempt implements Attempt {
     this.changed.notify()
   }
 
+  tooLong(size: number): OciError {
+    this.#tooLong = manifestTooLong(size)
+    return this.#tooLong
+  }
+
+  /** The blob as the swarm sees it. */
+  #blob(): FetchedBlob {
+    const { open } = this.#options
+    const peers = this.#peers
+    const upstream = this.#upstream
+    const facts = () => {
+      const known = this.#known.facts
+      const isShown = known !== undefined && (known.public || this.tools.isClosed)
+      return isShown ? { ...known, access: known.public ? ('public' as const) : ('private' as const) } : undefined
+    }
+    return {
+      get facts() {
+        return facts()
+      },
+      list: new ToldList({
+        assembly: () => this.#assembly,
+        self: this.tools.self,
+        signer: this.tools.signer,
+        holder: () => peers.holder,
+        signed: (holder) => peers.signedBy(holder),
+      }),
+      open: async () => open(),
+      introduced: (peer, told) => peers.introduced(peer, told),
+      listed: (peer, from, states, signature) => peers.listed(peer, from, states, signature),
+      told: (peer, chunk, isWhole) => peers.told(peer, chunk, isWhole),
+      parted: (peer) => peers.parted(peer),
+      headed: (head) => {
+        peers.holder = head
+      },
+      take: (peer, quarter, bytes) => peers.take(peer, quarter, bytes),
+      verifiable: (quarter) => peers.verifiable(quarter),
+      read: (quarter) => upstream.read(quarter),
+      unread: () => upstream.unread(),
+    }
+  }
+
+  get #isHead(): boolean {
+    return this.#peers.holder === this.tools.self()
+  }
+
+  /** The blob has another size than these peers say. Who said that it has the whole has lied. */
+  #dropForSize(): void {
+    for (const peer of this.#sizeSaidBy) {
+      if (peer === 'upstream' || peer === 'left') continue
+      this.excluded.add(peer)
+      if (this.#peers.lies.isWhole(peer)) this.ban(peer, 'told a wrong size')
+    }
+    this.#sizeSaidBy.clear()
+  }
+
   async #open(size: number): Promise<Assembly> {
     const { store, engine } = this.tools
     const partial = await store.partials.open(this.request.digest, size).catch((cause: unknown) => {
       throw new NotByChunks('the store can not take it', { cause })
     })
-    const assembly = new Assembly(partial, engine, this.#swarming.events)
+    const assembly = new Assembly(partial, engine, this.#peers.events)
     this.#assembly = assembly
     this.#known.resume(partial.leftAccess)
-    this.#swarming.begin(assembly)
     await assembly.settle('left', this.signal, () => {})
     if (size === 0) await assembly.takeNothing()
     return assembly
@@ -210,19 +269,20 @@ export class RunningAttempt implements Attempt {
     if (size === undefined) return
     this.#sizeSaidBy.add('left')
     this.#beginning ??= this.#open(size)
-    await this.#beginning
+    const assembly = await this.#beginning
+    this.#sharing?.sized(assembly.size, assembly.held.indexes())
   }
 
   #step(): void {
-    this.#swarming.sync()
-    this.#upstream.look()
-    this.#swarming.pump()
-    this.#upstream.fetch(!this.#lookup.isOver || this.#swarming.isUndecided)
+    for (const [peer, reason] of this.#peers.caught(performance.now())) this.ban(peer, reason)
+    if (this.#assembly === undefined) return
+    this.#upstream.settle(this.#assembly)
+    this.#ranges.look(this.#assembly)
   }
 
-  tooLong(size: number): OciError {
-    this.#tooLong = manifestTooLong(size)
-    return this.#tooLong
+  /** Whether nobody that is known can bring the blob further. */
+  get #isStuck(): boolean {
+    return this.#upstream.hasFailed && !this.#upstream.isRunning && this.#sharing?.isPromising !== true
   }
 
   /** Why nobody can give it. What a peer says of the length counts only where upstream can't say better. */
@@ -234,13 +294,13 @@ export class RunningAttempt implements Attempt {
 
   /** Whether nothing is under way and nobody is left who could give what is missing. */
   #isHopeless(): boolean {
-    if (!this.#lookup.isOver || !this.#upstream.hasFailed || this.#upstream.isRunning) return false
-    if (this.#upstream.isHopeless) return true
-    if (!this.#swarming.isStarved || this.#swarming.isPromising) return false
-    if (this.#swarming.isUndecided || this.#swarming.followsHolder) return false
+    if (!this.#upstream.hasFailed || this.#upstream.isRunning) return false
+    if (performance.now() - this.#movedAt > FOLLOW_PATIENCE_MS) return true
+    if (!this.#isStuck) return false
+    const { holder } = this.#peers
+    if (holder !== undefined && !this.#isHead) return false
     // Who is not allowed to have it is told soon: there may be credentials to try.
-    const isPatient = !this.#upstream.isRefused && (!this.#lookup.hasEnded || this.#swarming.awaitsAnswer)
-    if (isPatient) return false
+    if (!this.#lookup.hasEnded && !this.#upstream.isRefused) return false
     return (this.#assembly?.held.count ?? 0) === 0 || this.#lookup.isExhausted
   }
 }

@@ -2,15 +2,16 @@ import { digestOf } from '../../../proxy/oci/digest.ts'
 import type { OciError } from '../../../proxy/oci/errors.ts'
 import type { ContentOrigin, ContentRequest } from '../../../proxy/ports.ts'
 import type { Upstream } from '../../../proxy/upstream/types.ts'
+import type { Fetching } from '../../share/local-blob.ts'
+import type { Sharing } from '../../share/sharing.ts'
+import type { ListSigner } from '../../share/signed-list.ts'
 import type { BlobStore } from '../../store/blob-store.ts'
-import type { BlobFacts, PeerId, Swarm } from '../../swarm/ports.ts'
-import type { LinePace } from '../../swarm/session/line-pace.ts'
+import type { BlobFacts, PeerId, SharedBlob, Swarm } from '../../swarm/ports.ts'
 import type { Sha256Engine } from '../../verify/sha256.ts'
 import type { AccessControl } from '../access.ts'
 import type { Notifier } from '../notifier.ts'
 import type { Assembly } from './assembly.ts'
 import type { Reading } from './reader.ts'
-import type { Slots } from './slots.ts'
 
 interface Logger {
   debug(facts: object, message: string): void
@@ -26,22 +27,19 @@ export interface DownloadTools {
   /** This node, once the swarm runs. */
   readonly self: () => PeerId
   readonly store: Pick<BlobStore, 'partials' | 'has'>
-  readonly swarm: Pick<Swarm, 'providers' | 'open' | 'watch' | 'claim' | 'ban'>
+  readonly swarm: Pick<Swarm, 'providers' | 'open' | 'ban'>
+  readonly sharing: Pick<Sharing, 'fetch'>
+  /** Signs lists of blobs that this node reads from upstream. */
+  readonly signer: ListSigner
   readonly upstream: Pick<Upstream, 'open'>
   readonly access: AccessControl
   readonly engine: Sha256Engine
   /** Whether only known peers are in the swarm; private content leaves a node in no other. */
   readonly isClosed: boolean
-  /** Bounds what is under way at the same time. */
-  readonly slots: Slots
-  /** How fast chunks come, of all blobs. */
-  readonly pace: LinePace
-  /** How long a cold request waits for peers before upstream is asked, in ms. */
-  readonly lookupTimeout: number
   readonly onFetched: (origin: 'peer' | 'upstream', bytes: number) => void
   /** A blob was proven, of so many bytes; what was held of it before was provisional. */
   readonly onVerified: (bytes: number) => void
-  /** A chunk did not fit, was held along a list that was false, or came twice. */
+  /** A quarter did not fit, was held along a list that was false, or came twice. */
   readonly onWasted: (reason: WasteReason, bytes: number) => void
   readonly logger: Logger
 }
@@ -61,14 +59,12 @@ export interface AttemptOptions {
   readonly excluded: Set<PeerId>
   /** Clients that read the blob at present. */
   readonly readings: ReadonlySet<Reading>
-  /** Told when facts have changed. */
+  /** What is held of it, for peers. */
+  readonly open: () => SharedBlob | undefined
+  /** Told when something has changed for clients. */
   readonly onNews: () => void
-  /** Told when a chunk is held; from a peer, or from upstream where it is left out. */
-  readonly onHeld: (chunk: number, from: PeerId | undefined) => void
-  /** Told when a peer says that it holds a chunk. */
-  readonly onHeard: (peer: PeerId, chunk: number) => void
-  /** Told when chunks turned out not to fit, which clients may have got. */
-  readonly onDropped: (chunks: readonly number[]) => void
+  /** Told when quarters turned out not to fit, which clients may have got. */
+  readonly onDropped: (quarters: readonly number[]) => void
   readonly signal: AbortSignal
 }
 
@@ -82,6 +78,8 @@ export interface Attempt {
   readonly changed: Notifier
   /** Undefined until a source has told the size. */
   readonly assembly: Assembly | undefined
+  /** Its hold on the swarm, while it runs. */
+  readonly sharing: Fetching | undefined
   /** Peers that are not used any more for this blob. */
   readonly excluded: ReadonlySet<PeerId>
   /**
@@ -89,15 +87,15 @@ export interface Attempt {
    * @throws {SizeConflict} where another source told another size
    */
   begin(facts: DownloadFacts, by: PeerId | 'upstream'): Promise<Assembly>
-  /** A chunk came to be held; from a peer, or from upstream where it is left out. */
-  held(chunk: number, from?: PeerId): void
-  /** A peer says that it holds a chunk. */
-  heard(peer: PeerId, chunk: number): void
+  /** A quarter came to be held; from a peer, or from upstream where it is left out. */
+  held(quarter: number, from?: PeerId): void
+  /** The list has grown, or was cut. */
+  listGrew(): void
   /** Something has changed for clients only. */
   news(): void
-  /** Chunks are not held any more. */
-  dropped(chunks: readonly number[]): void
-  /** Somebody has shown by a chunk which size is right: what is there of another one is worth nothing. */
+  /** Quarters are not held any more. */
+  dropped(quarters: readonly number[]): void
+  /** Somebody has shown by a quarter which size is right: what is there of another one is worth nothing. */
   provenSize(size: number): void
   /** What a peer said is worth nothing; so is the size, where nobody else told it. */
   distrust(peer: PeerId): void

@@ -3,7 +3,7 @@ import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { Content, ContentRequest } from '../../../proxy/ports.ts'
 import { isUnstorable } from '../../store/errors.ts'
 import type { PartialBlob } from '../../store/partial-blob.ts'
-import type { BlobWatch, BlobWatcher, PeerId, SharedBlob } from '../../swarm/ports.ts'
+import type { PeerId, SharedBlob } from '../../swarm/ports.ts'
 import { DigestMismatch } from '../../verify/mismatch.ts'
 import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
 import { Notifier } from '../notifier.ts'
@@ -40,7 +40,6 @@ export class Download {
   readonly #abort = new AbortController()
   readonly #excluded = new Set<PeerId>()
   readonly #readings = new Set<Reading>()
-  readonly #watchers = new Set<BlobWatcher>()
   readonly #files = new Set<Assembly>()
   readonly #admission: Admission
   #attempt: RunningAttempt
@@ -88,6 +87,7 @@ export class Download {
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error))
     }
+    this.#attempt.release(this.#failure === undefined)
     this.#hasLanded = true
     this.#news()
     // Nobody may join any more when the files are closed.
@@ -122,38 +122,6 @@ export class Download {
     } catch (error) {
       await this.#leave()
       throw error
-    }
-  }
-
-  /** What peers may know of it. */
-  watch(watcher: BlobWatcher, isShared: (facts: DownloadFacts) => boolean): BlobWatch {
-    this.#watchers.add(watcher)
-    const shared = () => {
-      const { facts } = this
-      return facts === undefined || !isShared(facts) ? undefined : facts
-    }
-    const assembly = () => (shared() === undefined ? undefined : this.#attempt.assembly)
-    const first = this.#attempt
-    return {
-      get facts() {
-        const facts = shared()
-        return facts && { ...facts, access: facts.public ? ('public' as const) : ('private' as const) }
-      },
-      get held() {
-        return assembly()?.held
-      },
-      get peers() {
-        return first.signal.aborted ? undefined : first.peers
-      },
-      met: (peer) => first.meet(peer),
-      // Another attempt begins from nothing, and has other checkpoints; and a blob that is held may be removed.
-      hasEnded: () =>
-        this.#failure !== undefined ||
-        this.#attempt !== first ||
-        (this.#hasLanded && !this.#options.tools.store.has(this.digest)),
-      revision: () => assembly()?.revision ?? 0,
-      states: (from) => assembly()?.list.encode(from) ?? new Uint8Array(0),
-      close: () => this.#watchers.delete(watcher),
     }
   }
 
@@ -280,7 +248,6 @@ export class Download {
 
   #news(): void {
     this.#changed.notify()
-    for (const watcher of this.#watchers) watcher.changed()
   }
 
   async #leave(): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { Content, ContentRequest } from '../../../proxy/ports.ts'
-import type { BlobWatch, BlobWatcher, SharedBlob } from '../../swarm/ports.ts'
+import type { SharedBlob } from '../../swarm/ports.ts'
 import type { PassedRange } from '../pass-through.ts'
 import { type DownloadTools, NotForAsker } from './context.ts'
 import { Download } from './download.ts'
@@ -56,11 +56,6 @@ export class Downloads {
   /** What is held of a blob that is being fetched, for peers. */
   share(digest: Digest): SharedBlob | undefined {
     return this.#running.get(digest)?.download.share((facts) => facts.public || this.#options.tools.isClosed)
-  }
-
-  /** As it changes. */
-  watch(digest: Digest, watcher: BlobWatcher): BlobWatch | undefined {
-    return this.#running.get(digest)?.download.watch(watcher, (facts) => facts.public || this.#options.tools.isClosed)
   }
 
   /** Ends all, and waits until they have let go of the store. */

@@ -2,6 +2,7 @@ import type { PeerId } from '../../swarm/ports.ts'
 import { checkQuarter, divergence, firstDivergence, type QuarterVerdict } from '../../verify/check-quarter.ts'
 import type { Checkpoints, ClaimedCheckpoints } from '../../verify/checkpoints.ts'
 import { quarterBytes, quarterLength } from '../../verify/quarter.ts'
+import { stateBytes } from '../../verify/state.ts'
 import type { Assembly, Contradiction } from './assembly.ts'
 import { EVIDENCE_LIMIT_MS, MAX_WITNESSES } from './constants.ts'
 import type { Attempt } from './context.ts'
@@ -104,8 +105,12 @@ export class Lists {
     const { list } = view
     const holder = this.#options.holder()
     const isTrusted = view.isListComplete || holder === undefined || holder === view.peer
-    if (list.known > assembly.list.known && isTrusted) {
-      assembly.extend(list.encode(assembly.list.known), view.peer)
+    const signed = isTrusted || list.known <= assembly.list.known ? undefined : view.signedBy(holder)
+    const known = isTrusted ? list.known : (signed?.known ?? 0)
+    const before = assembly.list.known
+    if (known > before) {
+      const states = list.encode(before).subarray(0, (known - before) * stateBytes)
+      assembly.extend(states, isTrusted ? view.peer : holder)
       this.#options.onChanged()
     }
     if (!view.isApart) return
@@ -117,7 +122,8 @@ export class Lists {
   #compare(view: View, assembly: Assembly): void {
     const theirs = view.list.complete()
     const ours = assembly.list.complete()
-    const isHolder = this.#options.holder() === view.peer
+    const holder = this.#options.holder()
+    const isHolder = holder !== undefined && (holder === view.peer || view.signedBy(holder) !== undefined)
     if (theirs === undefined && ours === undefined) {
       if (isHolder) this.#follow(view, assembly)
       return

@@ -1,30 +1,26 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { PeerId } from '../../swarm/ports.ts'
-import { LOOKUP_LIMIT_MS, LOOKUP_PAUSE_MS, MAX_LOOKUPS } from './constants.ts'
+import { waitFor } from '../wait.ts'
+import { LOOKUP_LIMIT_MS, LOOKUP_PAUSE_MS, MAX_LOOKUPS, STEP_MS } from './constants.ts'
 import type { Attempt } from './context.ts'
 
-/** Finds the peers that announced a blob; again, a few times, while nobody else brings it further. */
+/**
+ * Finds the peers that announced a blob, by asking others for their records. The coordinator, which is one of those to whom it is
+ * announced, has told them already where it answers: so this is done when nobody else brings the blob further, a few times.
+ */
 export class Lookup {
   readonly #attempt: Attempt
-  readonly #onFound: (peer: PeerId, isAwaited: boolean) => void
-  #isOver = false
-  #hasEnded = false
+  readonly #onFound: (peers: readonly PeerId[]) => void
   #lookups = 0
+  #isRunning = false
 
-  /** @param onFound told of each peer, and whether the first lookup found it in time: its answer is waited for */
-  constructor(attempt: Attempt, onFound: (peer: PeerId, isAwaited: boolean) => void) {
+  constructor(attempt: Attempt, onFound: (peers: readonly PeerId[]) => void) {
     this.#attempt = attempt
     this.#onFound = onFound
   }
 
-  /** Whether the first lookup has ended, or has taken as long as it may before upstream is asked. */
-  get isOver(): boolean {
-    return this.#isOver
-  }
-
-  /** Whether the first lookup has ended, or its time is over. */
+  /** Whether a lookup has been made, and none is under way. */
   get hasEnded(): boolean {
-    return this.#hasEnded
+    return this.#lookups > 0 && !this.#isRunning
   }
 
   /** Whether there will be no further lookup. */
@@ -32,24 +28,24 @@ export class Lookup {
     return this.#lookups >= MAX_LOOKUPS
   }
 
-  /** @param isNeeded whether peers are all that is left to hope for */
+  /** Runs until the attempt ends. @param isNeeded whether nobody that is known brings the blob further */
   async run(isNeeded: () => boolean): Promise<void> {
-    const { tools, request, signal, changed } = this.#attempt
-    const timer = setTimeout(() => this.#end(), tools.lookupTimeout)
-    for (; this.#lookups < MAX_LOOKUPS && !signal.aborted; this.#lookups++) {
-      if (this.#lookups > 0) await delay(LOOKUP_PAUSE_MS, undefined, { signal }).catch(() => {})
-      const limited = AbortSignal.any([signal, AbortSignal.timeout(LOOKUP_LIMIT_MS)])
-      for await (const peer of tools.swarm.providers(request.digest, limited))
-        this.#onFound(peer, this.#lookups === 0 && !limited.aborted)
-      this.#hasEnded = true
-      this.#end()
-      while (!signal.aborted && !isNeeded()) await changed.next(signal).catch(() => {})
+    const { signal, changed } = this.#attempt
+    while (!signal.aborted && !this.isExhausted) {
+      if (isNeeded()) {
+        await this.#look()
+        await waitFor(new Promise(() => {}), LOOKUP_PAUSE_MS, signal).catch(() => {})
+      } else await waitFor(changed.next(signal), STEP_MS, signal).catch(() => {})
     }
-    clearTimeout(timer)
   }
 
-  #end(): void {
-    this.#isOver = true
-    this.#attempt.changed.notify()
+  async #look(): Promise<void> {
+    const { tools, request, signal, changed } = this.#attempt
+    this.#isRunning = true
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(LOOKUP_LIMIT_MS)])
+    for await (const peer of tools.swarm.providers(request.digest, limited)) this.#onFound([peer])
+    this.#lookups++
+    this.#isRunning = false
+    changed.notify()
   }
 }

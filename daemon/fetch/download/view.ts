@@ -1,22 +1,26 @@
 import type { Digest } from '../../../proxy/oci/digest.ts'
+import { isSignedBy, ListHasher } from '../../share/signed-list.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import { Bitfield } from '../../verify/bitfield.ts'
 import { firstDivergence } from '../../verify/check-quarter.ts'
 import { type Checkpoints, GrowingCheckpoints, type ProvenCheckpoints } from '../../verify/checkpoints.ts'
 import { sameState } from '../../verify/state.ts'
 
-/** With what a peer introduces itself. */
-export interface Told {
-  readonly held: Bitfield
-  readonly states: Uint8Array
-  readonly isComplete: boolean
-}
-
-interface ViewOptions extends Told {
+interface ViewOptions {
   readonly peer: PeerId
   readonly digest: Digest
   /** Bytes. */
   readonly size: number
+}
+
+/** A signature, and the part of the list that it is over. */
+export interface SignedPrefix {
+  readonly signer: PeerId
+  readonly bytes: Uint8Array
+  /** Inner states. */
+  readonly known: number
+  /** SHA-256 of them. */
+  readonly hash: Buffer
 }
 
 /**
@@ -25,13 +29,12 @@ interface ViewOptions extends Told {
  */
 export class View {
   readonly peer: PeerId
+  readonly digest: Digest
   readonly size: number
   /** The checkpoints that it has told. */
   readonly list: GrowingCheckpoints
   /** What it holds, without what it turned out not to give. */
   readonly held: Bitfield
-  /** Whether it says that it has all, and so that it has proven its list. */
-  readonly isComplete: boolean
   /** Whether its content may be used: it has answered, and who asked for the blob may have it. */
   isUsed = false
   /** Its list is not ours at present, so its quarters would not fit. */
@@ -44,20 +47,28 @@ export class View {
   readonly #claimed: Bitfield
   /** The states that it told one after the other while it had the claim. */
   #grown = { from: 1, to: 0 }
+  readonly #hasher = new ListHasher()
+  #signed: SignedPrefix | undefined
+  /** Whether the signature was found right, once it was looked at. */
+  #isRight: boolean | undefined
 
-  /** @throws {RangeError} where the parts do not match */
-  constructor({ peer, digest, size, held, states, isComplete }: ViewOptions) {
+  /** @throws {RangeError} for what is no size */
+  constructor({ peer, digest, size }: ViewOptions) {
     this.peer = peer
+    this.digest = digest
     this.size = size
     this.list = new GrowingCheckpoints(digest, size)
-    if (states.length > 0) this.list.append(states)
-    this.held = held
-    this.isComplete = isComplete
-    this.#claimed = Bitfield.decode(held.encode(), held.length)
+    this.held = new Bitfield(this.list.quarters)
+    this.#claimed = new Bitfield(this.list.quarters)
   }
 
   get isListComplete(): boolean {
     return this.list.known === this.list.quarters - 1
+  }
+
+  /** Whether it says that it has all, and so that it has proven its list. */
+  get isComplete(): boolean {
+    return this.#claimed.isFull
   }
 
   /** Whether quarters are asked of the peer. */
@@ -66,18 +77,42 @@ export class View {
   }
 
   claims(quarter: number): boolean {
-    return this.isComplete || this.#claimed.has(quarter)
+    return this.#claimed.has(quarter)
   }
 
-  /** It says more. @param isHolder whether it fetches from upstream, as the coordinator says @throws {RangeError} */
-  got(quarters: readonly number[], states: Uint8Array, isHolder: boolean): void {
+  /** It says that it holds a quarter. @throws {RangeError} where the blob does not have it */
+  told(quarter: number): void {
+    if (quarter >= this.list.quarters) throw new RangeError(`quarter ${quarter} of ${this.list.quarters}`)
+    this.#claimed.set(quarter)
+    this.held.set(quarter)
+  }
+
+  /**
+   * It tells more states.
+   * @param isHolder whether it fetches from upstream, as the coordinator says
+   * @throws {RangeError} where they can't follow those before
+   */
+  listed(states: Uint8Array, signature: Pick<SignedPrefix, 'signer' | 'bytes'> | undefined, isHolder: boolean): void {
     const before = this.list.known
-    if (states.length > 0) this.list.append(states)
-    for (const quarter of quarters) if (quarter < this.list.quarters) this.#claimed.set(quarter)
-    if (this.list.known === before) return
+    this.list.append(states)
+    this.#hasher.append(states)
+    if (signature !== undefined) {
+      this.#signed = { ...signature, known: this.list.known, hash: this.#hasher.digest() }
+      this.#isRight = undefined
+    }
     // What completes a list may have come from somebody who told a complete one.
     if (!isHolder || this.isListComplete) return
     this.#grown = { from: this.#grown.to === before ? this.#grown.from : before + 1, to: this.list.known }
+  }
+
+  /** The part of its list that a peer has signed; undefined where none is. */
+  signedBy(peer: PeerId): SignedPrefix | undefined {
+    const { digest, size } = this
+    const signed = this.#signed
+    if (signed?.signer !== peer) return undefined
+    const { known, hash, bytes } = signed
+    this.#isRight ??= isSignedBy(peer, { digest, size, known, hash }, bytes)
+    return this.#isRight ? signed : undefined
   }
 
   /** Whether it tells the same states `from` and `to`. */

@@ -1,0 +1,252 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { PeerId } from '../swarm/ports.ts'
+import { quartersPerChunk } from '../verify/quarter.ts'
+import { SharedEntry } from './entry.ts'
+import { EntryFetching, type EntryHost } from './fetching.ts'
+import type { FetchedBlob, Fetching, LocalBlob } from './local-blob.ts'
+import type { Outbox } from './outbox.ts'
+import type { BlobId } from './plan/messages.ts'
+import type { Runner } from './runner.ts'
+import type { Serving } from './serving.ts'
+import { type SharedStore, StoredBlobs, storedBlob } from './stored.ts'
+
+interface EntriesOptions {
+  readonly runner: Runner
+  readonly outbox: Outbox
+  readonly serving: Serving
+  readonly content: SharedStore
+}
+
+/** Blobs that take part at the same time. */
+const MAX_ENTRIES = 4_096
+
+/** How long a peer that was named may take to say what it has of a blob, in ms, before it counts as one that has nothing. */
+const ANSWER_MS = 5_000
+
+const nothing: LocalBlob = {
+  facts: undefined,
+  list: { known: 0, isComplete: false, encode: () => new Uint8Array(0), signed: undefined },
+  open: async () => undefined,
+}
+
+/** The blobs that take part here: those that are fetched, and those of the store that peers ask for. */
+export class Entries implements EntryHost {
+  readonly #options: EntriesOptions
+  readonly #entries = new Map<Digest, SharedEntry>()
+  readonly #stored: StoredBlobs
+
+  constructor(options: EntriesOptions) {
+    this.#options = options
+    this.#stored = new StoredBlobs(options.content, (found) => this.#found(found))
+  }
+
+  of(blob: BlobId): SharedEntry | undefined {
+    return this.#entries.get(blob as Digest)
+  }
+
+  /** A blob is fetched from now on. */
+  fetch(digest: Digest, blob: FetchedBlob): Fetching {
+    const before = this.#entries.get(digest)
+    const known = before === undefined ? [] : [...before.partners].map(({ id }) => id)
+    // Peers say again what they told while nobody listened.
+    if (before?.isOpening === true) this.#dismiss(before)
+    else if (before !== undefined) this.#remove(before)
+    const entry = new SharedEntry(digest, blob, blob)
+    this.#entries.set(digest, entry)
+    this.step({ kind: 'blobs', blobs: [{ blob: digest, chunks: undefined, held: [], isWanted: true }] })
+    this.name(entry, known)
+    return new EntryFetching(entry, this)
+  }
+
+  /** A peer speaks of a blob that takes no part yet. @returns undefined where there is no room for more */
+  invite(digest: Digest): SharedEntry | undefined {
+    if (this.#entries.size >= MAX_ENTRIES) return undefined
+    const entry = new SharedEntry(digest, nothing, undefined)
+    entry.isOpening = true
+    this.#entries.set(digest, entry)
+    this.#stored.open(digest)
+    return entry
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#entries.values()].map((entry) => entry.close()))
+  }
+
+  /** A blob that nobody asks for takes no part, unless it is being fetched. */
+  look(entry: SharedEntry): void {
+    if (entry.fetched === undefined && entry.partners.size === 0 && !entry.isOpening && this.isCurrent(entry))
+      this.#remove(entry)
+  }
+
+  /** A quarter is held, which the plan was told of, or is told now: it may have come out of order. */
+  holds(entry: SharedEntry, quarter: number): void {
+    const { runner, serving } = this.#options
+    entry.hold(quarter)
+    const blob = entry.digest
+    const chunk = Math.floor(quarter / quartersPerChunk)
+    for (;;) {
+      const parts = runner.plan.partsOf(blob, chunk)
+      if (parts >= quartersPerChunk || !entry.has(chunk * quartersPerChunk + parts)) break
+      this.step({ kind: 'read', blob, chunk, quarter: parts })
+      if (runner.plan.partsOf(blob, chunk) === parts) break
+    }
+    serving.held(entry)
+  }
+
+  isCurrent(entry: SharedEntry): boolean {
+    return this.#entries.get(entry.digest) === entry
+  }
+
+  step(event: Parameters<Runner['step']>[0]): void {
+    this.#options.runner.step(event)
+  }
+
+  report(entry: SharedEntry, quarter: number): void {
+    this.holds(entry, quarter)
+  }
+
+  begin(entry: SharedEntry, size: number, held: Iterable<number>): void {
+    const quarters = [...held]
+    entry.begin(size, quarters)
+    const { digest: blob, chunks = 0 } = entry
+    this.step({ kind: 'sized', blob, chunks, held: entry.wholeChunks() })
+    for (const quarter of quarters) this.holds(entry, quarter)
+    this.usable(entry)
+    for (const partner of entry.partners) {
+      const acquaintance = partner.acquaintances.get(blob)
+      if (acquaintance !== undefined) this.#options.outbox.list(partner.id, acquaintance)
+    }
+  }
+
+  restart(entry: SharedEntry, held: Iterable<number>): void {
+    const { digest: blob, size, chunks } = entry
+    const partners = [...entry.partners]
+    const quarters = [...held]
+    entry.isRestarting = true
+    this.step({ kind: 'drop', blob })
+    for (const { id, acquaintances } of partners) {
+      const acquaintance = acquaintances.get(blob)
+      if (acquaintance === undefined) continue
+      this.#options.outbox.retract(id, acquaintance)
+      acquaintance.rewind()
+    }
+    if (size !== undefined) entry.begin(size, quarters)
+    this.step({ kind: 'blobs', blobs: [{ blob, chunks, held: entry.wholeChunks(), isWanted: true }] })
+    entry.isRestarting = false
+    for (const quarter of quarters) this.holds(entry, quarter)
+    this.name(
+      entry,
+      partners.map(({ id }) => id),
+    )
+    this.usable(entry)
+  }
+
+  usable(entry: SharedEntry): void {
+    for (const { id, free, acquaintances } of entry.partners) {
+      const log = acquaintances.get(entry.digest)?.usable() ?? []
+      if (log.length > 0) this.#tell(entry, id, free, log)
+    }
+  }
+
+  follow(entry: SharedEntry, peer: PeerId, isFollowed: boolean): void {
+    for (const { id, free, acquaintances } of entry.partners) {
+      const acquaintance = acquaintances.get(entry.digest)
+      if (id !== peer || acquaintance === undefined || acquaintance.isFollowed === isFollowed) continue
+      acquaintance.isFollowed = isFollowed
+      if (isFollowed) {
+        this.#tell(entry, peer, free, acquaintance.usable())
+        continue
+      }
+      // It stays a neighbour that may be given chunks, and has none.
+      this.step({ kind: 'message', from: peer, message: { kind: 'bye', blob: entry.digest } })
+      acquaintance.rewind()
+      this.#tell(entry, peer, free, [])
+    }
+  }
+
+  name(entry: SharedEntry, peers: Iterable<PeerId>): void {
+    const named = [...peers]
+    if (named.length > 0) this.step({ kind: 'named', blob: entry.digest, peers: named })
+  }
+
+  expects(entry: SharedEntry, chunk?: number): boolean {
+    return this.#options.runner.plan.expects(entry.digest, chunk)
+  }
+
+  awaitsAnswer({ digest, partners }: SharedEntry): boolean {
+    const oldest = performance.now() - ANSWER_MS
+    for (const { acquaintances } of partners) {
+      const acquaintance = acquaintances.get(digest)
+      if (acquaintance !== undefined && !acquaintance.hasAnswered && acquaintance.metAt > oldest) return true
+    }
+    return false
+  }
+
+  end(entry: SharedEntry, isHeld: boolean): void {
+    const { fetched, quarters } = entry
+    if (fetched === undefined) return
+    const { facts } = fetched
+    if (!isHeld || facts === undefined || entry.isAlone) {
+      this.#remove(entry)
+      return
+    }
+    for (let quarter = 0; quarter < quarters; quarter++) this.holds(entry, quarter)
+    entry.blob = storedBlob(facts, fetched.list.encode(0), () => this.#options.content.open(entry.digest))
+    entry.fetched = undefined
+    this.look(entry)
+  }
+
+  #tell(entry: SharedEntry, from: PeerId, free: number, log: readonly number[]): void {
+    const news = { free, blobs: [{ blob: entry.digest, log }] }
+    this.step({ kind: 'message', from, message: { kind: 'news', news } })
+  }
+
+  /** Blobs were looked for in the store. */
+  #found(found: ReadonlyMap<Digest, LocalBlob | undefined>): void {
+    const opened: SharedEntry[] = []
+    for (const [digest, blob] of found) {
+      const entry = this.#entries.get(digest)
+      if (entry === undefined || !entry.isOpening) continue
+      entry.isOpening = false
+      if (blob?.facts === undefined) {
+        this.#dismiss(entry)
+        continue
+      }
+      entry.blob = blob
+      entry.begin(blob.facts.size, [])
+      for (let quarter = 0; quarter < entry.quarters; quarter++) entry.hold(quarter)
+      opened.push(entry)
+    }
+    if (opened.length === 0) return
+    const blobs = opened.map((entry) => ({
+      blob: entry.digest,
+      chunks: entry.chunks,
+      held: entry.wholeChunks(),
+      isWanted: false,
+    }))
+    this.step({ kind: 'blobs', blobs })
+    for (const entry of opened) {
+      for (const { id, free, acquaintances } of entry.partners)
+        this.#tell(entry, id, free, acquaintances.get(entry.digest)?.usable() ?? [])
+      this.look(entry)
+    }
+  }
+
+  /** The plan does not know the blob: those who speak of it are told that it takes no part. */
+  #dismiss(entry: SharedEntry): void {
+    for (const partner of [...entry.partners]) {
+      this.#options.outbox.refuse(partner.id, entry.digest)
+      partner.part(entry.digest)
+      partner.unname(entry.digest)
+    }
+    this.#entries.delete(entry.digest)
+  }
+
+  #remove(entry: SharedEntry): void {
+    const { digest } = entry
+    if (!entry.isOpening) this.step({ kind: 'drop', blob: digest })
+    for (const partner of [...entry.partners]) partner.part(digest)
+    this.#entries.delete(digest)
+    entry.close().catch(() => {})
+  }
+}

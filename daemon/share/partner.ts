@@ -1,0 +1,77 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { PeerId } from '../swarm/ports.ts'
+import { Acquaintance } from './acquaintance.ts'
+import type { SharedEntry } from './entry.ts'
+
+/** Blobs that a peer may speak of at the same time. */
+const MAX_BLOBS = 4_096
+
+/** A peer that this node has a link with, or is about to. */
+export class Partner {
+  readonly id: PeerId
+  readonly acquaintances = new Map<Digest, Acquaintance>()
+  /** Free sending places, as it told last, less the questions asked since. */
+  free = 0
+  /** What each question that is open brings; undefined until the peer has said it. */
+  readonly coming = new Map<number, { readonly blob: Digest; readonly chunk: number } | undefined>()
+  /** When bytes of a part came or left last, in ms of `performance.now()`. */
+  readonly movedAt = { in: Number.NEGATIVE_INFINITY, out: Number.NEGATIVE_INFINITY }
+  /** Blobs by the numbers under which the peer speaks of them. */
+  readonly #names = new Map<number, Digest>()
+  #lastNumber = 0
+
+  constructor(id: PeerId) {
+    this.id = id
+  }
+
+  /** The blob of which the peer speaks by a number. */
+  blobOf(number: number): Digest | undefined {
+    return this.#names.get(number)
+  }
+
+  /** @throws {RangeError} where it speaks of too many blobs */
+  name(number: number, digest: Digest): void {
+    if (this.#names.size >= MAX_BLOBS && !this.#names.has(number))
+      throw new RangeError(`the peer speaks of more than ${MAX_BLOBS} blobs`)
+    this.#names.set(number, digest)
+  }
+
+  /** A question was asked. */
+  asks(id: number): void {
+    this.free = Math.max(0, this.free - 1)
+    this.coming.set(id, undefined)
+  }
+
+  /** The peer and this node speak of a blob. */
+  meet(entry: SharedEntry): Acquaintance {
+    const known = this.acquaintances.get(entry.digest)
+    if (known?.entry === entry) return known
+    const acquaintance = new Acquaintance(entry, ++this.#lastNumber)
+    this.acquaintances.set(entry.digest, acquaintance)
+    entry.partners.add(this)
+    return acquaintance
+  }
+
+  /** They do so no more. */
+  part(digest: Digest): void {
+    this.acquaintances.get(digest)?.entry.partners.delete(this)
+    this.acquaintances.delete(digest)
+  }
+
+  /** The peer will not speak of a blob by its number any more. */
+  unname(digest: Digest): void {
+    for (const [number, one] of this.#names) if (one === digest) this.#names.delete(number)
+  }
+}
+
+/** The peers that blobs are shared with. */
+export class Partners extends Map<PeerId, Partner> {
+  of(id: PeerId): Partner {
+    let partner = this.get(id)
+    if (partner === undefined) {
+      partner = new Partner(id)
+      this.set(id, partner)
+    }
+    return partner
+  }
+}

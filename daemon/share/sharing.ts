@@ -1,0 +1,184 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { PartHead, PeerId, ShareListener, Swarm } from '../swarm/ports.ts'
+import { quartersPerChunk } from '../verify/quarter.ts'
+import { Coordinators } from './coordinators.ts'
+import { Entries } from './entries.ts'
+import type { SharedEntry } from './entry.ts'
+import { Inbox } from './inbox.ts'
+import type { FetchedBlob, Fetching } from './local-blob.ts'
+import { Outbox } from './outbox.ts'
+import { Partners } from './partner.ts'
+import { NUMBERS } from './plan/numbers.ts'
+import type { Effect } from './plan/steps.ts'
+import { Runner } from './runner.ts'
+import { Serving } from './serving.ts'
+import type { SharedStore } from './stored.ts'
+
+interface SharingOptions {
+  readonly swarm: Pick<Swarm, 'self' | 'links' | 'coordination'>
+  readonly content: SharedStore
+  /** Bytes of blobs came from peers, or went to them. */
+  readonly onMoved: (direction: 'in' | 'out', bytes: number) => void
+  readonly logger: { debug(facts: object, message: string): void }
+}
+
+/**
+ * Runs the plan of this node: what peers say and send comes in here, and what it decides is done. It moves bytes and messages: what
+ * is right, and whose word counts, is the fetch's to say.
+ */
+export class Sharing implements ShareListener {
+  readonly #options: SharingOptions
+  readonly #runner: Runner
+  readonly #partners = new Partners()
+  readonly #entries: Entries
+  readonly #inbox: Inbox
+  readonly #outbox: Outbox
+  readonly #serving: Serving
+  readonly #coordinators: Coordinators
+  #isStopped = false
+
+  constructor(options: SharingOptions) {
+    this.#options = options
+    const { swarm, content } = options
+    this.#runner = new Runner({
+      lastByteAt: (peer, direction) => this.#lastByteAt(peer, direction),
+      onEffect: (effect) => this.#do(effect),
+    })
+    this.#outbox = new Outbox((peer, message) => swarm.links.send(peer, message))
+    this.#serving = new Serving({
+      sendPart: (...part) => swarm.links.sendPart(...part),
+      onPart: (to, entry) => this.#tellList(to, entry),
+      onSent: (to, id) => this.#runner.step({ kind: 'sent', to, id }),
+      onFailed: (to, id) => this.#cut(to, id),
+    })
+    const { runner, partners, outbox, serving } = {
+      runner: this.#runner,
+      partners: this.#partners,
+      outbox: this.#outbox,
+      serving: this.#serving,
+    }
+    this.#entries = new Entries({ runner, outbox, serving, content })
+    this.#inbox = new Inbox({ runner, partners, outbox, entries: this.#entries })
+    this.#coordinators = new Coordinators({
+      self: () => swarm.self,
+      coordination: {
+        coordinators: (digest) => swarm.coordination.coordinators(digest),
+        recorded: (digest) => swarm.coordination.recorded(digest),
+        tell: (peer, message) => swarm.coordination.tell(peer, message),
+      },
+      numbers: NUMBERS,
+      onTurn: (turn) => {
+        this.#entries.of(turn.blob)?.fetched?.headed(turn.head)
+        this.#runner.step({ kind: 'turn', turn })
+      },
+    })
+  }
+
+  /** A blob is fetched from now on, until the hold on it is ended. */
+  fetch(digest: Digest, blob: FetchedBlob): Fetching {
+    return this.#entries.fetch(digest, blob)
+  }
+
+  /** Ends all; nothing is sent or told any more. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    this.#runner.stop()
+    this.#coordinators.stop()
+    this.#serving.stopAll()
+    await this.#entries.close()
+  }
+
+  message(peer: PeerId, bytes: Uint8Array): void {
+    if (!this.#isStopped) this.#inbox.message(peer, bytes)
+  }
+
+  async part(peer: PeerId, head: PartHead, bytes: Buffer): Promise<void> {
+    if (!this.#isStopped) await this.#inbox.part(peer, head, bytes)
+  }
+
+  moved(peer: PeerId, direction: 'in' | 'out', bytes: number): void {
+    const partner = this.#partners.get(peer)
+    if (partner !== undefined) partner.movedAt[direction] = performance.now()
+    this.#options.onMoved(direction, bytes)
+  }
+
+  gone(peer: PeerId): void {
+    const partner = this.#partners.get(peer)
+    if (partner === undefined || this.#isStopped) return
+    this.#runner.step({ kind: 'left', peer })
+    this.#serving.stop(peer)
+    this.#partners.delete(peer)
+    for (const { entry } of [...partner.acquaintances.values()]) {
+      partner.part(entry.digest)
+      entry.fetched?.parted(peer)
+      this.#entries.look(entry)
+    }
+  }
+
+  claim(peer: PeerId, message: unknown): void {
+    if (!this.#isStopped) this.#coordinators.heard(peer, message)
+  }
+
+  left(peer: PeerId): void {
+    if (!this.#isStopped) this.#coordinators.left(peer)
+  }
+
+  #do(effect: Effect): void {
+    switch (effect.kind) {
+      case 'send':
+        this.#send(effect)
+        break
+      case 'serve': {
+        const entry = this.#entries.of(effect.blob)
+        this.#partners.of(effect.to).movedAt.out = performance.now()
+        if (entry !== undefined) this.#serving.start(effect, entry)
+        break
+      }
+      case 'stop':
+        this.#serving.stop(effect.to, effect.id)
+        break
+      case 'read':
+        this.#entries.of(effect.blob)?.fetched?.read(effect.chunk * quartersPerChunk + effect.quarter)
+        break
+      case 'unread':
+        this.#entries.of(effect.blob)?.fetched?.unread()
+        break
+      case 'want':
+        this.#coordinators.want(effect.wants.filter(({ blob }) => this.#entries.of(blob)?.isRestarting !== true))
+        break
+    }
+  }
+
+  #send({ to, message }: Extract<Effect, { kind: 'send' }>): void {
+    const partner = this.#partners.of(to)
+    const entryOf = (blob: string) => this.#entries.of(blob)
+    if (message.kind === 'bye') {
+      const entry = entryOf(message.blob)
+      // It is told anew in a moment.
+      if (entry?.isRestarting === true) return
+      this.#outbox.send(partner, message, entryOf)
+      partner.part(message.blob as Digest)
+      if (entry !== undefined) this.#entries.look(entry)
+      return
+    }
+    if (message.kind === 'ask') partner.asks(message.id)
+    if (message.kind === 'leave') partner.coming.delete(message.id)
+    this.#outbox.send(partner, message, entryOf)
+  }
+
+  #tellList(to: PeerId, entry: SharedEntry): void {
+    const acquaintance = this.#partners.get(to)?.acquaintances.get(entry.digest)
+    if (acquaintance !== undefined) this.#outbox.list(to, acquaintance)
+  }
+
+  /** An answer can't be sent to its end. */
+  #cut(to: PeerId, id: number): void {
+    this.#runner.step({ kind: 'message', from: to, message: { kind: 'leave', id } })
+    this.#outbox.send(this.#partners.of(to), { kind: 'cut', id }, () => undefined)
+  }
+
+  #lastByteAt(peer: PeerId, direction: 'in' | 'out'): number {
+    if (direction === 'out' && this.#serving.isWaiting(peer)) return performance.now()
+    return this.#partners.get(peer)?.movedAt[direction] ?? Number.NEGATIVE_INFINITY
+  }
+}

@@ -1,0 +1,63 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { SharedBlob } from '../swarm/ports.ts'
+import { stateBytes } from '../verify/state.ts'
+import type { LocalBlob } from './local-blob.ts'
+
+/** Complete blobs of this node that peers may have. */
+export interface SharedStore {
+  open(digest: Digest): Promise<SharedBlob | undefined>
+  /** Its inner checkpoints; undefined where it is not held, or not to be shared. */
+  list(digest: Digest): Promise<Uint8Array | undefined>
+}
+
+/** A blob that is held, as the swarm sees it. @param states its inner checkpoints */
+export function storedBlob(
+  facts: LocalBlob['facts'],
+  states: Uint8Array,
+  open: () => Promise<SharedBlob | undefined>,
+): LocalBlob {
+  const list = {
+    known: states.length / stateBytes,
+    isComplete: true,
+    encode: (from: number) => states.subarray(from * stateBytes),
+    signed: undefined,
+  }
+  return { facts, list, open }
+}
+
+/** Blobs that peers ask for and that may be held: what is found in one moment is told at once. */
+export class StoredBlobs {
+  readonly #content: SharedStore
+  readonly #onFound: (found: ReadonlyMap<Digest, LocalBlob | undefined>) => void
+  #found = new Map<Digest, LocalBlob | undefined>()
+  #opening = 0
+
+  /** @param onFound told of each; undefined where peers can't have it */
+  constructor(content: SharedStore, onFound: (found: ReadonlyMap<Digest, LocalBlob | undefined>) => void) {
+    this.#content = content
+    this.#onFound = onFound
+  }
+
+  open(digest: Digest): void {
+    this.#opening++
+    this.#find(digest)
+      .catch(() => undefined)
+      .then((blob) => {
+        this.#found.set(digest, blob)
+        this.#opening--
+        if (this.#opening > 0) return
+        const found = this.#found
+        this.#found = new Map()
+        this.#onFound(found)
+      })
+  }
+
+  async #find(digest: Digest): Promise<LocalBlob | undefined> {
+    const states = await this.#content.list(digest)
+    const shared = states && (await this.#content.open(digest))
+    if (states === undefined || shared === undefined) return undefined
+    const { size, mediaType, access, repositories } = shared
+    await shared.close()
+    return storedBlob({ size, mediaType, access, repositories }, states, () => this.#content.open(digest))
+  }
+}
