@@ -4,6 +4,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { stateBytes } from '../verify/state.ts'
+import { MAX_PEER_ID_CHARACTERS } from './wire/limits.ts'
 
 /*
  * A list of checkpoints that is not complete is believed only from the node that reads the blob from upstream. Others pass its
@@ -23,10 +24,7 @@ const digestAt = hashAt + hashBytes
 /** Bytes of the seed of an Ed25519 key, which comes first in libp2p's raw form (RFC 8032, 5.1.5). */
 const seedBytes = 32
 
-/** Characters of a PeerId of an Ed25519 key are 52; longer texts are not looked at. */
-const MAX_PEER_ID_CHARACTERS = 128
-
-/** Keys that are kept to verify with. Each blob has one reader at a time; with fewer, keys are made again, in some 50 us each. */
+/** Public keys that are kept. A blob has one reader at a time. A key beyond these is made again for each signature, in some 60 us. */
 const MAX_KEYS = 256
 
 /** The inner states of a blob that are known, from the first on. */
@@ -76,13 +74,13 @@ export class ListSigner {
     this.#key = createPrivateKey({ key: { ...jwkOf(publicKey.raw), d }, format: 'jwk' })
   }
 
-  /** @returns 64 bytes @throws {RangeError} where that is no prefix of a list */
+  /** @returns 64 bytes @throws {RangeError} for a hash, size or number that no list has */
   sign(prefix: ListPrefix): Uint8Array {
     return sign(null, signedBytes(prefix), this.#key)
   }
 }
 
-/** Whether a peer has signed a prefix of a list; false for all that is malformed, and for peers with keys other than Ed25519. */
+/** Whether a peer has signed a prefix of a list. False for malformed arguments, and for peers with keys other than Ed25519. */
 export function isSignedBy(peer: PeerId, prefix: ListPrefix, signature: Uint8Array): boolean {
   try {
     const key = publicKeyOf(peer)
@@ -95,7 +93,7 @@ export function isSignedBy(peer: PeerId, prefix: ListPrefix, signature: Uint8Arr
 /** The one used longest ago first. */
 const keys = new Map<PeerId, KeyObject>()
 
-/** @throws {Error} for what is no PeerId */
+/** @throws {Error} for a text that is no PeerId */
 function publicKeyOf(peer: PeerId): KeyObject | undefined {
   const key = keys.get(peer) ?? makePublicKey(peer)
   if (key === undefined) return undefined

@@ -1,4 +1,4 @@
-/** Bounds of what goes over a link. A peer that goes beyond one is not understood; this node's messages keep within them. */
+/* The bounds of messages. A peer that goes beyond one is cut off; this node keeps its own messages within them. */
 
 /** Chunks of a blob: 64 GiB in chunks of 1 MiB. The plan takes memory for each chunk of a blob when it hears of it. */
 export const MAX_CHUNKS = 65_536
@@ -18,10 +18,16 @@ export const MAX_BLOBS = 512
 /** Entries of all logs of one message. A run of a few bytes stands for up to 65,536 of them, and the receiver takes memory for each. */
 export const MAX_LOG_ENTRIES = 2 * MAX_CHUNKS
 
+/**
+ * The same for all messages of a frame: it is read at once, and takes some 2 ms for each 65,536. Less would refuse the first words
+ * of a node that shares blobs of many GiB; more would let a frame of a few hundred bytes stop this node for longer.
+ */
+export const MAX_LOG_ENTRIES_PER_FRAME = 16 * MAX_CHUNKS
+
 /** Chunks that a wish names for one reason. There are as many on their way as a node has receiving places: a few. */
 export const MAX_NAMED_CHUNKS = 256
 
-/** What one byte can say: free places, and parts of a chunk. */
+/** The most that a byte can say of free places. Nodes have a few. */
 export const MAX_BYTE = 255
 
 /** Characters of a media type. RFC 6838 allows 127 on either side of the slash. */

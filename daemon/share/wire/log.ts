@@ -20,7 +20,7 @@ const nothing = 0
 const begun = 1
 const whole = 2
 
-/** A chunk that has begun and is whole is told as whole; what no blob has is left out. */
+/** A chunk that has begun and is whole is told as whole. Chunks that no blob has are left out. */
 export function writeLog(writer: Writer, log: readonly LogEntry[]): void {
   let first = MAX_CHUNKS
   let last = -1
@@ -61,8 +61,11 @@ export class LogReader {
     this.#reader = reader
   }
 
-  /** @returns each chunk once, in ascending order */
-  read(): LogEntry[] {
+  /**
+   * @param isKnown whether anybody needs this log; otherwise its entries are only counted
+   * @returns each chunk once, in ascending order
+   */
+  read(isKnown: boolean): LogEntry[] {
     const log: LogEntry[] = []
     let at = 0
     for (;;) {
@@ -74,7 +77,9 @@ export class LogReader {
       at = start + length
       if (at > MAX_CHUNKS) throw new WireError(`a run ends at chunk ${at - 1}, which no blob has`)
       this.#left -= length
+      this.#reader.expand(length)
       if (this.#left < 0) throw new WireError(`a message tells of more than ${MAX_LOG_ENTRIES} chunks`)
+      if (!isKnown) continue
       const isWhole = (run & WHOLE) !== 0
       for (let chunk = start; chunk < at; chunk++) log.push(isWhole ? ~chunk : chunk)
     }

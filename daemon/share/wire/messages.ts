@@ -45,9 +45,9 @@ import { Writer } from './writer.ts'
  * - The kind, the algorithm, flags and what ends in "?" (0 or 1) are a byte each.
  * - A number without a note is a varint: unsigned LEB128, the low 7 bits first. A text (media type, repository, signer) follows
  *   its length in bytes.
- * - A blob's number is the one that the sender of the message gave it by its introduction on this link. What a message says of
- *   a number that the receiver does not know (any more) is left out.
- * - Bounds are in limits.ts. What goes beyond one, ends early or is of another kind is a fault, and ends the link.
+ * - A blob's number is the one that the sender of the message gave it by its introduction on this link. The receiver leaves out
+ *   the parts of a message that are about a number it does not know (any more).
+ * - Bounds are in limits.ts. A message that goes beyond one, ends early or is of another kind is a fault, and ends the link.
  */
 const INTRO = 0
 const LIST = 1
@@ -64,10 +64,10 @@ const BYE = 10
 const writer = new Writer()
 
 /**
- * One frame with all of the messages. What goes beyond a bound is written as several messages (news), or left out where that does
- * no harm (all but 512 wishes of a question).
+ * One frame with all of the messages. News beyond a bound becomes several messages. A question keeps its first 512 wishes. A blob
+ * that is too large to be shared is introduced without facts.
  * @param numberOf this node's number of a blob on this link
- * @throws {RangeError} for a part of a list that is too long (see {@link splitList}), and for what is no number
+ * @throws {RangeError} for a part of a list that is too long (see {@link splitList}), and for a number that is none
  */
 export function encodeMessages(messages: readonly WireMessage[], numberOf: (blob: BlobId) => number): Uint8Array {
   writer.begin()
@@ -129,7 +129,7 @@ function writePlanMessage(message: Message, numberOf: (blob: BlobId) => number):
  * The messages of a frame. Each is read when it is asked for, so that an introduction is registered before what follows is read;
  * a fault comes after the messages before it.
  *
- * A `bye` for a blob that is not known is left out. A `head` for one has the id {@link UNKNOWN_BLOB}: its answer is to be left.
+ * A `bye` for a blob that is not known is left out. A `head` for one has the id UNKNOWN_BLOB (wire-message.ts): its answer is to be left.
  * @param bytes nothing that is returned refers to this memory
  * @param blobOf the blob to which the peer gave a number; undefined where there is none (any more)
  * @throws {WireError} where the frame is malformed or goes beyond a bound

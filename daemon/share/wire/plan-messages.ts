@@ -3,13 +3,11 @@ import { readFlag, readNumber } from './blob-messages.ts'
 import { MAX_BLOBS, MAX_BYTE, MAX_CHUNKS, MAX_LOG_ENTRIES, MAX_NAMED_CHUNKS, MAX_NUMBER } from './limits.ts'
 import { LogReader, writeLog } from './log.ts'
 import { type Reader, WireError } from './reader.ts'
+import { UNKNOWN_BLOB } from './wire-message.ts'
 import type { Writer } from './writer.ts'
 
 type NumberOf = (blob: BlobId) => number
 type BlobOf = (number: number) => BlobId | undefined
-
-/** The blob of a head that names one which is not known (any more). No blob has this id, so the plan leaves the answer. */
-export const UNKNOWN_BLOB: BlobId = ''
 
 /** News, in as many parts as messages that keep within the bounds; almost always one. */
 export function withinBounds(news: News): readonly News[] {
@@ -71,7 +69,7 @@ export function writeNews(writer: Writer, { free, blobs }: News, numberOf: Numbe
   }
 }
 
-/** What is left out of a wish may come twice, and does no other harm. */
+/** A chunk beyond the bounds is left out. It may come twice then; there is no other harm. */
 function writeWish(writer: Writer, { blob, first, coming, late, broken }: Wish, numberOf: NumberOf): void {
   writer.varint(numberOf(blob))
   writer.varint(first)
@@ -121,7 +119,7 @@ export function readNews(reader: Reader, blobOf: BlobOf): News {
   const logs = new LogReader(reader)
   for (let left = reader.varint(MAX_BLOBS, 'number of blobs in the news'); left > 0; left--) {
     const blob = blobOf(readNumber(reader))
-    const log = logs.read()
+    const log = logs.read(blob !== undefined)
     if (blob !== undefined) blobs.push({ blob, log })
   }
   return { free, blobs }

@@ -1,4 +1,6 @@
-/** A peer sent something that is no message, or goes beyond a bound. */
+import { MAX_LOG_ENTRIES_PER_FRAME } from './limits.ts'
+
+/** A peer sent a message that is malformed, or goes beyond a bound. */
 export class WireError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
@@ -11,10 +13,11 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 /** A varint has at most this many bytes: 56 bits are more than any number has. */
 const MAX_VARINT_BYTES = 8
 
-/** Reads a frame from its start to its end. Nothing that a frame says makes it take memory that is not in the frame. */
+/** Reads a frame from its start to its end. */
 export class Reader {
   readonly #bytes: Buffer
   #at = 0
+  #expandable = MAX_LOG_ENTRIES_PER_FRAME
 
   constructor(bytes: Uint8Array) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -58,6 +61,12 @@ export class Reader {
     const view = this.#bytes.subarray(this.#at, end)
     this.#at = end
     return view
+  }
+
+  /** Counts entries of logs, of which a few bytes stand for many, against the bound of the frame. */
+  expand(entries: number): void {
+    this.#expandable -= entries
+    if (this.#expandable < 0) throw new WireError(`a frame tells of more than ${MAX_LOG_ENTRIES_PER_FRAME} chunks`)
   }
 
   /** UTF-8, after its length. @param max bytes */

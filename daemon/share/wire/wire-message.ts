@@ -1,8 +1,11 @@
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import type { BlobFacts, PeerId } from '../../swarm/ports.ts'
-import type { Message } from '../plan/messages.ts'
+import type { BlobId, Message } from '../plan/messages.ts'
 
-/** What a peer says of a blob when it begins to speak of it, and again when it knows more. */
+/** The blob of a head whose number is not known (any more). No blob has this id, so the plan leaves the answer. */
+export const UNKNOWN_BLOB: BlobId = ''
+
+/** A peer sends this when it begins to speak of a blob, and again when it knows more. */
 export interface Introduction {
   readonly kind: 'intro'
   /** The sender's number of the blob on this link. */
@@ -21,7 +24,7 @@ export interface ListPart {
   readonly from: number
   /** 32 bytes each. */
   readonly states: Uint8Array
-  /** Of the list up to the last of these states; undefined where the list is complete, or where the sender made it. */
+  /** Of all states up to the last of these. A complete list needs none, nor does one that the sender itself reads upstream. */
   readonly signature: ListSignature | undefined
 }
 
@@ -32,7 +35,7 @@ export interface ListSignature {
   readonly bytes: Uint8Array
 }
 
-/** What was told of the blob before (chunks, checkpoints) is not so any more; it is introduced anew. */
+/** Chunks and checkpoints that were told of the blob are not so any more. An introduction follows if it is shared again. */
 export interface Retraction {
   readonly kind: 'retract'
   /** The sender's number of the blob on this link. */

@@ -9,12 +9,12 @@ export class Writer {
   #bytes = Buffer.allocUnsafeSlow(KEPT_BYTES)
   #at = 0
 
-  /** Begins a frame; what was written of another is dropped. */
+  /** Begins a frame, and drops one that was not finished. */
   begin(): void {
     this.#at = 0
   }
 
-  /** What was written since `begin`, in memory of its own. */
+  /** The frame, in memory of its own. */
   finish(): Uint8Array {
     const frame = this.#bytes.subarray(0, this.#at)
     if (this.#bytes.length === KEPT_BYTES) return Buffer.from(frame)
@@ -29,7 +29,7 @@ export class Writer {
 
   /**
    * An unsigned number (LEB128).
-   * @throws {RangeError} for what is no integer from 0 to 2^53 - 1
+   * @throws {RangeError} for anything but an integer from 0 to 2^53 - 1
    */
   varint(value: number): void {
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} can't be told to a peer`)
