@@ -18,10 +18,13 @@ import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { createRules } from './rules.ts'
+import { Sharing } from './share/sharing.ts'
+import { ListSigner } from './share/signed-list.ts'
 import { sharedContent } from './shared-content.ts'
 import { announcements, sharingPolicy } from './sharing.ts'
 import { BlobStore } from './store/blob-store.ts'
 import { Metadata } from './store/metadata.ts'
+import { loadIdentity, peerIdOf } from './swarm/identity.ts'
 import type { Swarm } from './swarm/ports.ts'
 import { createSwarm } from './swarm/swarm.ts'
 import { loadEngine } from './verify/sha256.ts'
@@ -77,18 +80,20 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.onStop(() => checkpoints.stop())
     // The swarm serves what is being fetched, and fetching needs the swarm.
     let fetcher: Fetcher | undefined
+    const shared = sharedContent({
+      store,
+      metadata,
+      checkpoints,
+      downloads: () => fetcher?.downloads,
+      isClosed,
+      told,
+      rules,
+    })
+    const privateKey = await loadIdentity(join(config.dataDir, 'key'))
     const swarm = createSwarm({
       config: config.swarm,
       dataDir: config.dataDir,
-      content: sharedContent({
-        store,
-        metadata,
-        checkpoints,
-        downloads: () => fetcher?.downloads,
-        isClosed,
-        told,
-        rules,
-      }),
+      content: shared,
       held: async function* () {
         for (const digest of store.digests()) {
           const record = store.record(digest)
@@ -99,6 +104,12 @@ export async function startNode(config: Config, logger: Logger, version: string)
       log: logger,
     })
     announcer = swarm
+    const sharing = new Sharing({
+      swarm,
+      content: shared,
+      onMoved: (direction, bytes) => (direction === 'in' ? metrics.fetched('peer', bytes) : metrics.served('peer', bytes)),
+    })
+    swarm.listen(sharing)
 
     const { upstream: settings } = config
     const registries = new RegistryList(config.registries, settings.anyRegistry)
@@ -112,6 +123,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const content = new Fetcher({
       store,
       swarm,
+      sharing,
+      signer: new ListSigner(privateKey, peerIdOf(privateKey)),
       upstream,
       access,
       engine,
@@ -139,6 +152,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
 
     await swarm.start()
     lifecycle.onStop(() => swarm.stop())
+    lifecycle.onStop(() => sharing.stop())
     lifecycle.onStop(() => content.close())
     lifecycle.inBackground(
       (signal) => keepHouse({ config, metadata, store, metrics, logger }, signal),

@@ -1,19 +1,16 @@
 import type { Digest } from '../proxy/oci/digest.ts'
 import type { KeptCheckpoints } from './kept-checkpoints.ts'
 import type { Rules } from './rules.ts'
+import type { SharedStore } from './share/stored.ts'
 import type { ToldToPeers } from './sharing.ts'
 import type { BlobStore } from './store/blob-store.ts'
 import type { BlobRecord, Metadata } from './store/metadata.ts'
-import type { BlobFacts, BlobWatch, BlobWatcher, SharedBlob, SharedContent } from './swarm/ports.ts'
-import { Bitfield } from './verify/bitfield.ts'
-import { quarterCount } from './verify/quarter.ts'
-import { stateBytes } from './verify/state.ts'
+import type { BlobFacts, SharedBlob, SharedContent } from './swarm/ports.ts'
 
 /** Blobs that are being fetched. */
 interface Arriving {
   /** What is held of one; undefined where it is not being fetched, not to be shared, or nothing is known of it yet. */
   share(digest: Digest): SharedBlob | undefined
-  watch(digest: Digest, watcher: BlobWatcher): BlobWatch | undefined
 }
 
 interface SharedContentOptions {
@@ -30,8 +27,8 @@ interface SharedContentOptions {
 }
 
 /** What of the store, and of the fetches under way, peers may have. */
-export function sharedContent(options: SharedContentOptions): SharedContent {
-  const { store, metadata, downloads, isClosed, told, rules } = options
+export function sharedContent(options: SharedContentOptions): SharedContent & SharedStore {
+  const { store, metadata, checkpoints, downloads, isClosed, told, rules } = options
   /** One that is on disk for repositories that are never shared only may be on its way for another one. */
   const isOnlyHidden = ({ repositories }: BlobRecord) =>
     !rules.sharesAll && !repositories.some((repository) => rules.mayShare(repository))
@@ -49,11 +46,10 @@ export function sharedContent(options: SharedContentOptions): SharedContent {
         close: () => blob.close(),
       }
     },
-    watch: async (digest, watcher) => {
+    list: async (digest) => {
       const record = store.record(digest)
-      if (record === undefined || isOnlyHidden(record)) return downloads()?.watch(digest, watcher)
-      const shown = told(record)
-      return shown && watchStored(options, digest, shown, watcher)
+      if (record === undefined || isOnlyHidden(record) || told(record) === undefined) return undefined
+      return await checkpoints.of(digest)
     },
     tag: async (reference) => {
       if (!rules.mayShare(repositoryOf(reference))) return undefined
@@ -71,35 +67,4 @@ function repositoryOf(reference: string): string {
 
 function factsOf({ size, mediaType, public: isPublic, repositories }: BlobRecord): BlobFacts {
   return { size, mediaType, access: isPublic ? 'public' : 'private', repositories }
-}
-
-/** A blob that is held changes in one way only: its checkpoints may have to be computed first. */
-function watchStored(
-  { store, checkpoints }: SharedContentOptions,
-  digest: Digest,
-  record: BlobRecord,
-  watcher: BlobWatcher,
-): BlobWatch {
-  let states: Uint8Array | undefined
-  let hasEnded = false
-  const found = (list: Uint8Array | undefined) => {
-    states = list
-    hasEnded = list === undefined
-    watcher.changed()
-  }
-  checkpoints.of(digest).then(found, () => found(undefined))
-  const held = Bitfield.full(quarterCount(record.size))
-  return {
-    // Without checkpoints nobody can use it.
-    get facts() {
-      return states === undefined ? undefined : factsOf(record)
-    },
-    held,
-    peers: undefined,
-    met: () => {},
-    hasEnded: () => hasEnded || !store.has(digest),
-    revision: () => 0,
-    states: (from) => states?.subarray(from * stateBytes) ?? new Uint8Array(0),
-    close: () => {},
-  }
 }

@@ -8,16 +8,12 @@ import type { Rules } from '../rules.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { BlobRecord } from '../store/metadata.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
-import { NODE_REQUESTS } from '../swarm/session/constants.ts'
-import { LinePace } from '../swarm/session/line-pace.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
 import type { AccessControl } from './access.ts'
 import { explainedContent, manifestContent, storedContent } from './content.ts'
-import { MAX_REQUESTS } from './download/constants.ts'
 import { type DownloadTools, NotByChunks, NotForAsker, type WasteReason } from './download/context.ts'
 import { Downloads } from './download/downloads.ts'
-import { Slots } from './download/slots.ts'
 import { messageOf, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
 import { LongManifests } from './long-manifests.ts'
@@ -29,7 +25,9 @@ import { statElsewhere } from './stat.ts'
 
 interface FetcherOptions {
   readonly store: BlobStore
-  readonly swarm: Pick<Swarm, 'self' | 'providers' | 'open' | 'watch' | 'claim' | 'stat' | 'ban'>
+  readonly swarm: Pick<Swarm, 'self' | 'providers' | 'open' | 'stat' | 'ban'>
+  readonly sharing: DownloadTools['sharing']
+  readonly signer: DownloadTools['signer']
   readonly upstream: Upstream
   readonly access: AccessControl
   readonly engine: Sha256Engine
@@ -63,21 +61,10 @@ export class Fetcher implements ContentSource {
   readonly #sightings: Sightings
 
   constructor(options: FetcherOptions) {
-    const pace = new LinePace()
-    const slots = new Slots(MAX_REQUESTS, NODE_REQUESTS)
-    const onFetched: FetcherOptions['onFetched'] = (origin, bytes) => {
-      pace.received(bytes, performance.now(), slots.room.running)
-      options.onFetched(origin, bytes)
-    }
-    this.#options = { ...options, onFetched }
+    this.#options = options
     this.#sightings = new Sightings(options)
     this.downloads = new Downloads({
-      tools: {
-        ...this.#options,
-        self: () => options.swarm.self,
-        slots,
-        pace,
-      },
+      tools: { ...options, self: () => options.swarm.self },
       passThrough: (request, { size, prefix, start, end, signal }) => {
         const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})
         const { digest } = request

@@ -6,7 +6,8 @@ import type { Outbox } from './outbox.ts'
 import type { Partner, Partners } from './partner.ts'
 import type { BlobNews, Message, News } from './plan/messages.ts'
 import type { Runner } from './runner.ts'
-import { decodeMessages, type Introduction, type WireMessage } from './wire/messages.ts'
+import { decodeMessages } from './wire/messages.ts'
+import type { Introduction, WireMessage } from './wire/wire-message.ts'
 
 interface InboxOptions {
   readonly runner: Runner

@@ -4,8 +4,8 @@ import type { Acquaintance } from './acquaintance.ts'
 import type { SharedEntry } from './entry.ts'
 import type { Partner } from './partner.ts'
 import type { BlobId, Message } from './plan/messages.ts'
-import { encodeMessages, type WireMessage } from './wire/messages.ts'
-import { splitStates } from './wire/lists.ts'
+import { encodeMessages, splitList } from './wire/messages.ts'
+import type { WireMessage } from './wire/wire-message.ts'
 
 /** The number of blobs that are spoken of once, to say that they take no part. */
 const REFUSED = 0
@@ -70,7 +70,7 @@ export class Outbox {
     const states = list.encode(from).subarray(0, (known - from) * 32)
     acquaintance.statesTold = known
     const signature = isComplete || signed === undefined ? undefined : { signer: signed.signer, bytes: signed.bytes }
-    for (const part of splitStates(from, states, signature)) messages.push({ kind: 'list', number, ...part })
+    messages.push(...splitList({ kind: 'list', number, from, states, signature }))
   }
 
   #write(to: PeerId, messages: readonly WireMessage[], numberOf: (blob: BlobId) => number | undefined = () => undefined): void {

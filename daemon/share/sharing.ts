@@ -19,7 +19,6 @@ interface SharingOptions {
   readonly content: SharedStore
   /** Bytes of blobs came from peers, or went to them. */
   readonly onMoved: (direction: 'in' | 'out', bytes: number) => void
-  readonly logger: { debug(facts: object, message: string): void }
 }
 
 /**

@@ -3,6 +3,8 @@ import { link, mkdir, open, readFile, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { Ed25519PrivateKey } from '@libp2p/interface'
+import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import type { PeerId } from './ports.ts'
 
 /**
  * Reads the identity of the node, or makes one on the first start: an Ed25519 private key in libp2p's protobuf form,
@@ -17,6 +19,11 @@ export async function loadIdentity(file: string): Promise<Ed25519PrivateKey> {
   const created = await readKey(file)
   if (created === undefined) throw new Error(`the identity file ${file} vanished while it was created`)
   return created
+}
+
+/** The PeerId of an identity. */
+export function peerIdOf(key: Ed25519PrivateKey): PeerId {
+  return peerIdFromPrivateKey(key).toString()
 }
 
 async function readKey(file: string): Promise<Ed25519PrivateKey | undefined> {

@@ -180,13 +180,7 @@ export class Download {
       excluded: this.#excluded,
       readings: this.#readings,
       onNews: () => this.#news(),
-      onHeld: (chunk, from) => {
-        this.#changed.notify()
-        for (const watcher of this.#watchers) watcher.got(chunk, from)
-      },
-      onHeard: (peer, chunk) => {
-        for (const watcher of this.#watchers) watcher.heard(peer, chunk)
-      },
+      open: () => this.share((facts) => facts.public || tools.isClosed),
       onDropped: (chunks) => {
         tools.onWasted('dropped', chunks.length * chunkBytes)
         this.#break(Math.min(...chunks) * chunkBytes)
