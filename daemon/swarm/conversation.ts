@@ -119,9 +119,14 @@ export class Conversation<In, Out extends object> {
 
   /** Sends a message; one for a stream that is closed is lost, as `onClose` says. */
   send(message: Out): void {
+    this.sendFramed(frame(message))
+  }
+
+  /** The same for what {@link frame} made of it. */
+  sendFramed(bytes: Uint8Array): void {
     // The status lags behind what the other side does; a stream that can't be written to is about to close.
     if (!this.isOpen || this.#stream.writeStatus !== 'writable') return
-    if (!this.#stream.send(frame(message))) this.#isClogged = true
+    if (!this.#stream.send(bytes)) this.#isClogged = true
   }
 
   #drain(): void {
@@ -156,6 +161,11 @@ export class Conversations<C extends { readonly isOpen: boolean }> {
   /** To be called when a peer is gone. */
   forget(peer: PeerId): void {
     this.#open.delete(peer)
+  }
+
+  /** Takes one that the peer has opened, where there is none. */
+  adopt(peer: PeerId, conversation: C): void {
+    if (!this.#open.has(peer)) this.#open.set(peer, Promise.resolve(conversation))
   }
 
   /** The conversation with a peer. Rejects where there is no connection to it, or it does not speak the protocol. */

@@ -17,4 +17,6 @@ export interface SwarmOptions {
   readonly onBan?: (peer: PeerId, reason: string) => void
   /** For tests; see {@link TransferDeadlines}. */
   readonly deadlines?: TransferDeadlines
+  /** For tests: how long a link may be idle, in ms. */
+  readonly linkIdleMs?: number
 }

@@ -7,9 +7,11 @@ import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
 import { ClaimBook } from './claim/book.ts'
 import { ClaimClient } from './claim/client.ts'
-import { ClosestPeers } from './claim/closest.ts'
 import { CLAIM_PROTOCOL, MAX_CLAIM_STREAMS } from './claim/constants.ts'
 import { claimServer } from './claim/server.ts'
+import { ClosestPeers } from './coordination/closest.ts'
+import { MAX_SHARE_STREAMS, SHARE_PROTOCOL } from './coordination/constants.ts'
+import { PeerCoordination } from './coordination/coordination.ts'
 import { SwarmDatastore } from './datastore.ts'
 import { closestOnDht } from './dht.ts'
 import { parseSeed } from './discovery/addresses.ts'
@@ -26,11 +28,13 @@ import { haveServer } from './have/server.ts'
 import { sayHello } from './hello/client.ts'
 import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
 import { helloServer } from './hello/server.ts'
+import { Versions } from './hello/versions.ts'
 import { loadIdentity } from './identity.ts'
 import { KnownPeers } from './known-peers.ts'
+import { PeerLinks } from './link/links.ts'
 import { createNode, type Node, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
-import type { PeerId } from './ports.ts'
+import type { Coordination, Links, PeerId, ShareListener } from './ports.ts'
 import { Advertiser } from './router/advertiser.ts'
 import { DhtPublisher } from './router/dht-publisher.ts'
 import { RecordStore } from './router/record-store.ts'
@@ -54,6 +58,8 @@ export interface Parts {
   readonly claims: ClaimClient
   readonly records: ProviderRecords
   readonly advertiser: Advertiser
+  readonly links: Links
+  readonly coordination: Coordination
   /** `host:port` of the transfer server. */
   readonly transferAddress: string
   /** Round-trip time in ms of a peer's fastest connection, once libp2p has measured one. */
@@ -68,17 +74,28 @@ export interface Parts {
  * Starts everything in order: files, transfer server, libp2p, discovery, announcing. What was started is stopped again where
  * a later step fails.
  */
-export async function startParts(options: SwarmOptions, bans: Bans, reputation: Reputation): Promise<Parts> {
+export async function startParts(
+  options: SwarmOptions,
+  listener: ShareListener,
+  bans: Bans,
+  reputation: Reputation,
+): Promise<Parts> {
   const shutdown = new Shutdown(options.log)
   try {
-    return await assemble(options, bans, reputation, shutdown)
+    return await assemble(options, listener, bans, reputation, shutdown)
   } catch (error) {
     await shutdown.run()
     throw error
   }
 }
 
-async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputation, shutdown: Shutdown): Promise<Parts> {
+async function assemble(
+  options: SwarmOptions,
+  listener: ShareListener,
+  bans: Bans,
+  reputation: Reputation,
+  shutdown: Shutdown,
+): Promise<Parts> {
   const { config, dataDir, content, held, log, onServed = () => {}, deadlines = transferDeadlines } = options
   const seeds = config.seeds.map(parseSeed)
   const swarmKey = config.swarmKey === undefined ? undefined : await loadSwarmKey(config.swarmKey)
@@ -90,6 +107,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const known = new KnownPeers(admits, (peer) => {
     find.prepare(peer)
     claims.prepare(peer)
+    coordination.joined(peer)
     advertiser.connected(peer)
   })
 
@@ -102,6 +120,7 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
     content,
     identify: (fingerprint, address) => known.byFingerprint(fingerprint, address),
     onUpload: (peer, digest, start, end) => announcements.upload(peer, digest, start, end),
+    onUpgrade: (peer, kind, upgraded) => links.accept(peer, kind, upgraded),
     uploads: config.uploads,
     deadlines,
     onServed,
@@ -115,18 +134,23 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   shutdown.add('libp2p', async () => node.stop())
   const discovery = new Discovery({ node, seeds, admits, log })
 
-  const client = new TransferClient({
-    certificate,
-    known: (peer) => known.get(peer),
-    locate: async (peer, signal) => {
+  const addresses = {
+    known: (peer: PeerId) => known.get(peer),
+    locate: async (peer: PeerId, signal: AbortSignal) => {
       if (!admits(peer)) throw new Error('it is banned or not allowed')
       await node.dial(peerIdFromString(peer), { signal })
       return await known.waitFor(peer, signal)
     },
+  }
+  const client = new TransferClient({
+    certificate,
+    ...addresses,
     deadlines,
     onBroken: (peer) => reputation.failed(peer),
   })
   shutdown.add('transfer client', () => client.stop())
+  const links = new PeerLinks({ certificate, listener, ...addresses, deadlines, log, idleMs: options.linkIdleMs })
+  shutdown.add('links', () => links.stop())
 
   const recordStore = new RecordStore({ db: datastore.db, self })
   datastore.records = recordStore
@@ -148,6 +172,15 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const query = (key: Uint8Array, signal: AbortSignal) => closestOnDht(node.services.dht, key, signal)
   const closest = new ClosestPeers({ isLarge, admits, query })
   const claims = new ClaimClient({ self, book, peers, closest, openStream: openStream(CLAIM_PROTOCOL) })
+  const coordination = new PeerCoordination({
+    self,
+    listener,
+    records,
+    closest,
+    isLarge,
+    admits,
+    openStream: openStream(SHARE_PROTOCOL),
+  })
   const shared = new Set<Digest>()
   const advertiser = new Advertiser({
     records,
@@ -162,7 +195,8 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   const stopped = new AbortController()
   shutdown.add('hello', () => stopped.abort())
   const hello = { port, fingerprint: certificate.fingerprint }
-  await node.handle(HELLO_PROTOCOL, helloServer(hello, known, log), { maxInboundStreams: MAX_HELLO_STREAMS })
+  const versions = new Versions(log)
+  await node.handle(HELLO_PROTOCOL, helloServer(hello, known, versions, log), { maxInboundStreams: MAX_HELLO_STREAMS })
   await node.handle(
     FIND_PROTOCOL,
     findServer((key, limit) => records.local(key, limit), log),
@@ -173,8 +207,9 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
   await node.handle(ANNOUNCE_PROTOCOL, announceServer(recordStore, log), { maxInboundStreams: MAX_ANNOUNCE_STREAMS })
   await node.handle(HAVE_PROTOCOL, haveServer(announcements), { maxInboundStreams: MAX_HAVE_STREAMS })
   await node.handle(CLAIM_PROTOCOL, claimServer(book), { maxInboundStreams: MAX_CLAIM_STREAMS })
+  await node.handle(SHARE_PROTOCOL, coordination.handler, { maxInboundStreams: MAX_SHARE_STREAMS })
   node.addEventListener('connection:open', ({ detail: connection }) => {
-    if (connection.direction === 'outbound') void sayHello(connection, hello, known, log, stopped.signal)
+    if (connection.direction === 'outbound') void sayHello(connection, hello, known, versions, log, stopped.signal)
   })
   node.addEventListener('peer:connect', ({ detail }) => {
     reputation.forgive(detail.toString())
@@ -187,7 +222,9 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
     announcements.left(detail.toString())
     claims.forget(detail.toString())
     book.left(detail.toString())
+    coordination.left(detail.toString())
     advertiser.disconnected(detail.toString())
+    listener.left(detail.toString())
   })
   await startNode(node, config.listen)
   shutdown.add('discovery', () => discovery.stop())
@@ -205,12 +242,16 @@ async function assemble(options: SwarmOptions, bans: Bans, reputation: Reputatio
     claims,
     records,
     advertiser,
+    links,
+    coordination,
     transferAddress: hostPort(config.transferListen.host, port),
     rttOf: (peer) => fastest(node.getConnections(peerIdFromString(peer)).map(({ rtt }) => rtt)),
     cut: (peer) => {
       const fingerprint = known.delete(peer)?.fingerprint
       if (fingerprint !== undefined) server.cut(fingerprint)
       client.cut(peer)
+      links.cut(peer)
+      coordination.left(peer)
       node.hangUp(peerIdFromString(peer)).catch((error) => log.debug({ peer, err: error }, 'hanging up failed'))
     },
     stop: () => shutdown.run(),

@@ -5,11 +5,14 @@ import type { SwarmOptions } from './options.ts'
 import { type Parts, startParts } from './parts.ts'
 import {
   type BlobFacts,
+  type Coordination,
   type HaveListener,
+  type Links,
   type OpenRange,
   type PeerBody,
   PeerError,
   type PeerId,
+  type ShareListener,
   type Swarm,
   type SwarmStatus,
   type TagConfirmation,
@@ -23,24 +26,49 @@ export function createSwarm(options: SwarmOptions): Swarm {
   return new RunningSwarm(options)
 }
 
+/** Where nobody shares blobs. */
+const nobody: ShareListener = {
+  message: () => {},
+  part: async () => {},
+  moved: () => {},
+  gone: () => {},
+  claim: () => {},
+  left: () => {},
+}
+
 class RunningSwarm implements Swarm {
   readonly #options: SwarmOptions
   readonly #bans = new Bans()
   readonly #reputation = new Reputation()
   #parts: Parts | undefined
+  #listener = nobody
+
+  readonly links: Links = {
+    send: (peer, message) => this.#parts?.links.send(peer, message),
+    sendPart: async (peer, head, bytes, signal) => await this.#running.links.sendPart(peer, head, bytes, signal),
+  }
+
+  readonly coordination: Coordination = {
+    coordinators: async (digest) => await this.#running.coordination.coordinators(digest),
+    recorded: async (digest) => await this.#running.coordination.recorded(digest),
+    tell: async (peer, message) => await this.#running.coordination.tell(peer, message),
+  }
 
   constructor(options: SwarmOptions) {
     this.#options = options
   }
 
   get self(): PeerId {
-    if (this.#parts === undefined) throw new Error('the swarm is not running')
-    return this.#parts.node.peerId.toString()
+    return this.#running.node.peerId.toString()
+  }
+
+  listen(listener: ShareListener): void {
+    this.#listener = listener
   }
 
   async start(): Promise<void> {
     if (this.#parts !== undefined) throw new Error('the swarm was started already')
-    this.#parts = await startParts(this.#options, this.#bans, this.#reputation)
+    this.#parts = await startParts(this.#options, this.#listener, this.#bans, this.#reputation)
   }
 
   async stop(): Promise<void> {
@@ -106,8 +134,7 @@ class RunningSwarm implements Swarm {
   }
 
   status(): SwarmStatus {
-    const parts = this.#parts
-    if (parts === undefined) throw new Error('the swarm is not running')
+    const parts = this.#running
     const { node, known, advertiser } = parts
     const addressOf = new Map(node.getConnections().map(({ remotePeer, remoteAddr }) => [`${remotePeer}`, remoteAddr]))
     return {
@@ -124,6 +151,11 @@ class RunningSwarm implements Swarm {
       provided: advertiser.provided,
       provideQueue: advertiser.queued,
     }
+  }
+
+  get #running(): Parts {
+    if (this.#parts === undefined) throw new Error('the swarm is not running')
+    return this.#parts
   }
 
   /** Runs a request, and takes note of a peer that does not have the blob or fails. */

@@ -24,6 +24,7 @@ afterEach(async () => {
 })
 
 const onUpload = () => () => {}
+const onUpgrade = () => {}
 
 /** The real server, which admits one client certificate. */
 async function startServer(content: MemoryContent) {
@@ -36,6 +37,7 @@ async function startServer(content: MemoryContent) {
     content,
     identify,
     onUpload,
+    onUpgrade,
     // Two for each peer.
     uploads: 2 * PEER_SHARE,
     deadlines,
@@ -212,6 +214,7 @@ describe('the server', () => {
       content,
       identify,
       onUpload,
+      onUpgrade,
       uploads: 1,
       deadlines,
       onServed: () => {},

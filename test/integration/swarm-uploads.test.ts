@@ -39,6 +39,7 @@ async function upload(pieces: number) {
     certificate,
     content,
     identify: () => 'peer',
+    onUpgrade: () => {},
     onUpload: () => (isWritten) => ends.push(isWritten),
     uploads: 4,
     onServed: () => {},

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
 import type { Stream } from '@libp2p/interface'
 import { Conversation, Conversations } from '../conversation.ts'
+import type { ClosestPeers } from '../coordination/closest.ts'
+import { COORDINATORS } from '../coordination/constants.ts'
 import { nearestPeers } from '../find/nearest.ts'
 import type { PeerId } from '../ports.ts'
 import type { ClaimAnswer, ClaimBook, ClaimQuestion } from './book.ts'
-import type { ClosestPeers } from './closest.ts'
 import {
   ANSWER_TIMEOUT_MS,
-  COORDINATORS,
   LATER_ANSWER_TIMEOUT_MS,
   MAX_ANSWER_BYTES,
   OPEN_TIMEOUT_MS,

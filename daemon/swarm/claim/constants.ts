@@ -59,14 +59,6 @@ export const MAX_CLAIM_STREAMS = 2
 /** Until a stream stands, in ms. */
 export const OPEN_TIMEOUT_MS = 3000
 
-/** Nearest peers that are asked in turn, where one does not answer. */
-export const COORDINATORS = 3
-
-/** How long a question waits for the DHT to name peers near its key, in ms; how long that may take, and how long it holds. */
-export const CLOSEST_MS = 400
-export const CLOSEST_QUERY_MS = 3_000
-export const CLOSEST_VALID_MS = 60_000
-
 /** How long a coordinator may take to answer, in ms; it looks into its memory only. */
 export const ANSWER_TIMEOUT_MS = 750
 

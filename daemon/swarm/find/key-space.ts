@@ -17,9 +17,8 @@ export class KeySpace {
     this.#positions.delete(peer)
   }
 
-  /** The `count` peers nearest to a multihash. */
+  /** The `count` peers nearest to a multihash, nearest first. */
   nearest(multihash: Uint8Array, count: number): readonly PeerId[] {
-    if (this.#positions.size <= count) return [...this.#positions.keys()]
     const key = positionOf(multihash)
     return [...this.#positions]
       .map(([peer, position]) => ({ peer, distance: (position ^ key) >>> 0 }))

@@ -4,18 +4,20 @@ import type { Logger } from 'pino'
 import type { KnownPeers } from '../known-peers.ts'
 import { HELLO_ATTEMPTS, HELLO_PROTOCOL, HELLO_RETRY_MS, HELLO_TIMEOUT_MS } from './constants.ts'
 import { encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
+import type { Versions } from './versions.ts'
 
 /** Introduces this node on a connection that it opened. Failures are logged; such a peer is used for the DHT only. */
 export async function sayHello(
   connection: Connection,
   own: Hello,
   known: KnownPeers,
+  versions: Versions,
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
   for (let attempt = 1; connection.status === 'open' && !signal.aborted; attempt++) {
     try {
-      return await exchange(connection, own, known, signal)
+      return await exchange(connection, own, known, versions, signal)
     } catch (error) {
       log.debug({ peer: connection.remotePeer.toString(), attempt, err: error }, 'the hello failed')
       if (attempt === HELLO_ATTEMPTS) return
@@ -24,15 +26,23 @@ export async function sayHello(
   }
 }
 
-async function exchange(connection: Connection, own: Hello, known: KnownPeers, signal: AbortSignal): Promise<void> {
+async function exchange(
+  connection: Connection,
+  own: Hello,
+  known: KnownPeers,
+  versions: Versions,
+  signal: AbortSignal,
+): Promise<void> {
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(HELLO_TIMEOUT_MS)])
   const stream = await connection.newStream(HELLO_PROTOCOL, { signal: deadline })
   try {
     stream.send(encodeHello(own))
-    const peer = toKnownPeer(connection, await readHello(stream, deadline))
-    known.add(peer)
+    const hello = await readHello(stream, deadline)
+    const peer = toKnownPeer(connection, hello)
+    const isKnown = versions.match(peer.peerId, hello.version)
+    if (isKnown) known.add(peer)
     await stream.close({ signal: deadline })
-    known.ready(peer)
+    if (isKnown) known.ready(peer)
   } catch (error) {
     stream.abort(error as Error)
     throw error

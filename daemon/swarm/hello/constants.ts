@@ -1,7 +1,13 @@
 export const HELLO_PROTOCOL = '/layerd/hello/1.0.0'
 
-/** Version of the message and of the transfer that it introduces; another major version would be another protocol name. */
-export const HELLO_VERSION = 1
+/** Version of what is spoken between peers once they know each other. Nodes of different versions move no blobs between them. */
+export const HELLO_VERSION = 2
+
+/** The first version, whose message is read as well, so that the log can say what the peer speaks. */
+export const OLDEST_HELLO_VERSION = 1
+
+/** Peers of another version that were logged; the oldest are forgotten. */
+export const MAX_LOGGED = 1024
 
 /** The message has about 120 bytes; later versions may add fields. */
 export const MAX_HELLO_BYTES = 1024

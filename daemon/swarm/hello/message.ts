@@ -1,7 +1,7 @@
 import type { Connection, Stream } from '@libp2p/interface'
 import { z } from 'zod'
 import type { KnownPeer } from '../known-peers.ts'
-import { HELLO_VERSION, MAX_HELLO_BYTES } from './constants.ts'
+import { HELLO_VERSION, MAX_HELLO_BYTES, OLDEST_HELLO_VERSION } from './constants.ts'
 
 /** What a node tells of its transfer server. */
 export interface Hello {
@@ -10,8 +10,13 @@ export interface Hello {
   readonly fingerprint: string
 }
 
+/** What a peer tells. */
+export interface PeerHello extends Hello {
+  readonly version: number
+}
+
 const schema = z.object({
-  version: z.number().int().min(HELLO_VERSION),
+  version: z.number().int().min(OLDEST_HELLO_VERSION),
   port: z.number().int().min(1).max(65535),
   fingerprint: z.string().regex(/^[0-9a-f]{64}$/),
 })
@@ -23,17 +28,16 @@ export function encodeHello({ port, fingerprint }: Hello): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify({ version: HELLO_VERSION, port, fingerprint })}\n`)
 }
 
-/** Reads the line; fields that are not known are left alone. @throws {Error} */
-export function decodeHello(line: Uint8Array): Hello {
-  const { port, fingerprint } = schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line)))
-  return { port, fingerprint }
+/** Reads the line, of any version; fields that are not known are left alone. @throws {Error} */
+export function decodeHello(line: Uint8Array): PeerHello {
+  return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line)))
 }
 
 /**
  * Reads the one line that a peer sends.
  * @throws {Error} where it is longer than {@link MAX_HELLO_BYTES}, malformed, or does not come before the signal's abort
  */
-export async function readHello(stream: Stream, signal: AbortSignal): Promise<Hello> {
+export async function readHello(stream: Stream, signal: AbortSignal): Promise<PeerHello> {
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
   let received = new Uint8Array()
   const onMessage = ({ data }: { data: { subarray(): Uint8Array } }) => {

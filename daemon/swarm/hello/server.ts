@@ -3,12 +3,13 @@ import type { Logger } from 'pino'
 import type { KnownPeers } from '../known-peers.ts'
 import { HELLO_TIMEOUT_MS } from './constants.ts'
 import { encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
+import type { Versions } from './versions.ts'
 
 /** Answers a hello with our own. The peer closes its side once it has ours; only then are requests sent to it. */
-export function helloServer(own: Hello, known: KnownPeers, log: Logger): StreamHandler {
+export function helloServer(own: Hello, known: KnownPeers, versions: Versions, log: Logger): StreamHandler {
   return async (stream, connection) => {
     try {
-      await answer(stream, connection, own, known)
+      await answer(stream, connection, own, known, versions)
     } catch (error) {
       log.debug({ peer: connection.remotePeer.toString(), err: error }, 'a peer did not introduce itself')
       stream.abort(error as Error)
@@ -16,13 +17,22 @@ export function helloServer(own: Hello, known: KnownPeers, log: Logger): StreamH
   }
 }
 
-async function answer(stream: Stream, connection: Connection, own: Hello, known: KnownPeers): Promise<void> {
+async function answer(
+  stream: Stream,
+  connection: Connection,
+  own: Hello,
+  known: KnownPeers,
+  versions: Versions,
+): Promise<void> {
   const signal = AbortSignal.timeout(HELLO_TIMEOUT_MS)
-  const peer = toKnownPeer(connection, await readHello(stream, signal))
-  known.add(peer)
+  const hello = await readHello(stream, signal)
+  const peer = toKnownPeer(connection, hello)
+  const isKnown = versions.match(peer.peerId, hello.version)
+  if (isKnown) known.add(peer)
+  // One of another version is answered as well: its log says then what to do.
   stream.send(encodeHello(own))
   await remoteClosed(stream, signal)
-  known.ready(peer)
+  if (isKnown) known.ready(peer)
   await stream.close({ signal })
 }
 

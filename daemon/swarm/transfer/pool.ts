@@ -1,4 +1,4 @@
-import { connect, createSecureContext, type SecureContext } from 'node:tls'
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { type buildConnector, Pool } from 'undici'
 import type { KnownPeer } from '../known-peers.ts'
 import { fingerprintOf, type TransferCertificate } from './certificate.ts'
@@ -27,24 +27,39 @@ export function createPool(peer: KnownPeer, context: SecureContext, connectMs: n
 }
 
 /** A request gets a socket only after the server showed the certificate that the peer told. */
-function pinnedConnector(peer: KnownPeer, secureContext: SecureContext, connectMs: number): buildConnector.connector {
-  const { host, port, fingerprint } = peer
+function pinnedConnector(peer: KnownPeer, context: SecureContext, connectMs: number): buildConnector.connector {
   return (_, callback) => {
-    const socket = connect({ host, port, secureContext, rejectUnauthorized: false })
-    const settle = (error: Error | undefined) => {
-      clearTimeout(timer)
-      socket.off('secureConnect', onSecure).off('error', settle).off('close', onClose)
-      if (error === undefined) return callback(null, socket)
-      socket.on('error', () => {}).destroy()
-      callback(error, null)
-    }
-    const onSecure = () => {
-      const shown = socket.getPeerX509Certificate()
-      const right = shown !== undefined && fingerprintOf(shown.raw) === fingerprint
-      settle(right ? undefined : new Error('the server has another certificate than the peer told'))
-    }
-    const onClose = () => settle(new Error('the connection was closed during the TLS handshake'))
-    const timer = setTimeout(() => settle(new Error(`no connection within ${connectMs} ms`)), connectMs)
-    socket.once('secureConnect', onSecure).once('error', settle).once('close', onClose)
+    const socket = connectPinned(peer, context, connectMs, (error) => {
+      if (error === undefined) callback(null, socket)
+      else callback(error, null)
+    })
   }
+}
+
+/**
+ * Connects to a peer's transfer server. The callback is called once: without an error when the server has shown the certificate
+ * that the peer told. Whoever destroys the socket before that gives up.
+ * @param connectMs bounds the TCP and the TLS handshake together
+ */
+export function connectPinned(
+  { host, port, fingerprint }: KnownPeer,
+  secureContext: SecureContext,
+  connectMs: number,
+  callback: (error: Error | undefined) => void,
+): TLSSocket {
+  const socket = connect({ host, port, secureContext, rejectUnauthorized: false })
+  const settle = (error: Error | undefined) => {
+    clearTimeout(timer)
+    socket.off('secureConnect', onSecure).off('error', settle).off('close', onClose)
+    if (error !== undefined) socket.on('error', () => {}).destroy()
+    callback(error)
+  }
+  const onSecure = () => {
+    const shown = socket.getPeerX509Certificate()
+    const right = shown !== undefined && fingerprintOf(shown.raw) === fingerprint
+    settle(right ? undefined : new Error('the server has another certificate than the peer told'))
+  }
+  const onClose = () => settle(new Error('the connection was closed during the TLS handshake'))
+  const timer = setTimeout(() => settle(new Error(`no connection within ${connectMs} ms`)), connectMs)
+  return socket.once('secureConnect', onSecure).once('error', settle).once('close', onClose)
 }

@@ -24,6 +24,7 @@ import {
   type TransferDeadlines,
 } from './constants.ts'
 import { encodeConfirmation, parsePath } from './messages.ts'
+import { acceptUpgrade, refuseUpgrade, type Upgraded, type UpgradeKind, upgradeAsked } from './upgrade.ts'
 import { type UploadPlace, Uploads } from './uploads.ts'
 
 interface TransferServerOptions {
@@ -33,6 +34,8 @@ interface TransferServerOptions {
   readonly identify: (fingerprint: string, address: string | undefined) => PeerId | undefined
   /** An upload to a peer begins. @returns what is told of its end, and whether all was written */
   readonly onUpload: (peer: PeerId, digest: Digest, start: number, end: number) => (isWritten: boolean) => void
+  /** A peer's connection is not used for HTTP any more. */
+  readonly onUpgrade: (peer: PeerId, kind: UpgradeKind, upgraded: Upgraded) => void
   /** Blob bodies sent at the same time. */
   readonly uploads: number
   readonly deadlines: TransferDeadlines
@@ -82,6 +85,7 @@ export class TransferServer {
     this.#server.on('error', (err) => options.log.debug({ err }, 'transfer server'))
     this.#server.on('connection', (socket: Socket) => this.#accept(socket))
     this.#server.on('secureConnection', (socket) => this.#authenticate(socket))
+    this.#server.on('upgrade', (request, _, head) => this.#upgrade(request, head))
   }
 
   /** Listens, and gives the port. @throws {Error} that names the option, where the address can't be used */
@@ -144,6 +148,25 @@ export class TransferServer {
     socket.once('close', () => this.#fingerprints.delete(socket))
   }
 
+  #upgrade(request: IncomingMessage, head: Buffer): void {
+    const socket = request.socket as TLSSocket
+    socket.on('error', (err) => this.#options.log.debug({ err }, 'an upgraded connection'))
+    const peer = this.#peerOf(request)?.peer
+    const kind = upgradeAsked(request)
+    if (peer === undefined) return refuseUpgrade(socket, 403)
+    if (kind === undefined) return refuseUpgrade(socket, 404)
+    acceptUpgrade(socket)
+    this.#options.onUpgrade(peer, kind, { socket, head })
+  }
+
+  /** Who sends a request, as far as it is admitted now. */
+  #peerOf({ socket }: IncomingMessage): { readonly peer: PeerId; readonly fingerprint: string } | undefined {
+    const fingerprint = this.#fingerprints.get(socket)?.fingerprint
+    if (fingerprint === undefined) return undefined
+    const peer = this.#options.identify(fingerprint, socket.remoteAddress)
+    return peer === undefined ? undefined : { peer, fingerprint }
+  }
+
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // no handler: Node then destroys the socket; it counts only time in which nothing was sent
     response.setTimeout(this.#options.deadlines.taking)
@@ -157,12 +180,9 @@ export class TransferServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const fingerprint = this.#fingerprints.get(request.socket)?.fingerprint
-    const peer =
-      fingerprint === undefined ? undefined : this.#options.identify(fingerprint, request.socket.remoteAddress)
-    if (fingerprint === undefined || peer === undefined) {
-      return finish(response, 403, { Connection: 'close' })
-    }
+    const asker = this.#peerOf(request)
+    if (asker === undefined) return finish(response, 403, { Connection: 'close' })
+    const { peer, fingerprint } = asker
     if (request.method !== 'GET' && request.method !== 'HEAD') return finish(response, 405, { Allow: 'GET, HEAD' })
     const asked = parsePath(request.url ?? '')
     if (asked === undefined) return finish(response, 404)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { MAX_HELLO_BYTES } from '../../../../daemon/swarm/hello/constants.ts'
+import { HELLO_VERSION, MAX_HELLO_BYTES } from '../../../../daemon/swarm/hello/constants.ts'
 import { decodeHello, encodeHello } from '../../../../daemon/swarm/hello/message.ts'
 
 const fingerprint = 'ab'.repeat(32)
@@ -14,13 +14,13 @@ describe('a hello', () => {
         const line = encodeHello(hello)
         expect(line.indexOf(10)).toBe(line.length - 1)
         expect(line.length).toBeLessThan(MAX_HELLO_BYTES)
-        expect(decodeHello(line.subarray(0, -1))).toEqual(hello)
+        expect(decodeHello(line.subarray(0, -1))).toEqual({ ...hello, version: HELLO_VERSION })
       }),
     )
   })
 
-  test('may have fields and a version of later releases', () => {
-    expect(decodeHello(text({ version: 2, port: 1, fingerprint, zone: 'a' }))).toEqual({ port: 1, fingerprint })
+  test.each([1, 3])('of version %i is read, and may have fields of later releases', (version) => {
+    expect(decodeHello(text({ version, port: 1, fingerprint, zone: 'a' }))).toEqual({ version, port: 1, fingerprint })
   })
 
   test.each([

@@ -1,15 +1,8 @@
-import { createHash } from 'node:crypto'
-import { generateKeyPair } from '@libp2p/crypto/keys'
-import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { expect, test, vi } from 'vitest'
-import { ClaimBook } from '../../../../daemon/swarm/claim/book.ts'
-import { ClaimClient } from '../../../../daemon/swarm/claim/client.ts'
-import { ClosestPeers } from '../../../../daemon/swarm/claim/closest.ts'
-import { CLOSEST_MS, COORDINATORS } from '../../../../daemon/swarm/claim/constants.ts'
-import { nearestPeers } from '../../../../daemon/swarm/find/nearest.ts'
+import { ClosestPeers } from '../../../../daemon/swarm/coordination/closest.ts'
+import { CLOSEST_MS } from '../../../../daemon/swarm/coordination/constants.ts'
 
 const key = new Uint8Array(32)
-const signal = new AbortController().signal
 
 /** Peers near a key, of which the DHT names two, one of them banned. */
 function near({ isLarge = true, after = Promise.resolve() } = {}) {
@@ -44,26 +37,4 @@ test('a search that takes long is not waited for, and is of use the next time', 
   resolve()
   expect(await closest.near(key)).toEqual(['a'])
   expect(query).toHaveBeenCalledTimes(1)
-})
-
-test('the coordinator is the nearest of all, though it is not connected', async () => {
-  const ids = await Promise.all(
-    Array.from({ length: 40 }, async () => peerIdFromPrivateKey(await generateKeyPair('Ed25519')).toString()),
-  )
-  const [self = '', ...others] = ids
-  const asked: string[] = []
-  const client = new ClaimClient({
-    self,
-    book: new ClaimBook(),
-    peers: () => others.slice(0, 20),
-    closest: { near: async () => others.slice(20) },
-    openStream: async (peer) => {
-      asked.push(peer)
-      throw new Error('not there')
-    },
-  })
-  await client.ask('key', { wish: 'nothing', held: 0 }, signal)
-  const nearest = nearestPeers(ids, createHash('sha256').update('key').digest(), COORDINATORS)
-  const untilSelf = nearest.includes(self) ? nearest.slice(0, nearest.indexOf(self)) : nearest
-  expect(asked).toEqual(untilSelf)
 })

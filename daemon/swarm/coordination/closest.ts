@@ -1,5 +1,5 @@
 import type { PeerId } from '../ports.ts'
-import { CLOSEST_MS, CLOSEST_QUERY_MS, CLOSEST_VALID_MS, MAX_CLAIMS } from './constants.ts'
+import { CLOSEST_MS, CLOSEST_QUERY_MS, CLOSEST_VALID_MS, MAX_KEYS } from './constants.ts'
 
 interface ClosestPeersOptions {
   /** Whether the swarm is larger than what this node sees of it. */
@@ -11,7 +11,7 @@ interface ClosestPeersOptions {
 
 /**
  * Peers near a key beyond those that are connected: in a large swarm each node is connected with others, and all must find the
- * same coordinator. Remembered for a while, as a claim is renewed again and again.
+ * same coordinator. Remembered for a while, as coordinators are asked for again and again.
  */
 export class ClosestPeers {
   readonly #options: ClosestPeersOptions
@@ -41,7 +41,7 @@ export class ClosestPeers {
     this.#found.delete(name)
     this.#found.set(name, { peers, at })
     const [oldest] = this.#found.keys()
-    if (this.#found.size > MAX_CLAIMS && oldest !== undefined) this.#found.delete(oldest)
+    if (this.#found.size > MAX_KEYS && oldest !== undefined) this.#found.delete(oldest)
     return peers
   }
 

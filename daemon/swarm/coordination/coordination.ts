@@ -1,0 +1,112 @@
+import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
+import type { Digest } from '../../../proxy/oci/digest.ts'
+import { Conversation, Conversations, frame } from '../conversation.ts'
+import { KeySpace } from '../find/key-space.ts'
+import { nearestPeers } from '../find/nearest.ts'
+import type { Coordination, PeerId, ShareListener } from '../ports.ts'
+import { hashOf, multihashOf } from '../router/cid.ts'
+import type { ProviderRecords } from '../router/records.ts'
+import type { ClosestPeers } from './closest.ts'
+import {
+  CLOSEST_VALID_MS,
+  COORDINATORS,
+  MAX_KEYS,
+  MAX_MESSAGE_BYTES,
+  MAX_RECORDED,
+  OPEN_TIMEOUT_MS,
+} from './constants.ts'
+
+interface PeerCoordinationOptions {
+  readonly self: PeerId
+  readonly listener: Pick<ShareListener, 'claim'>
+  readonly records: Pick<ProviderRecords, 'local'>
+  /** Peers near a key that may not be connected. */
+  readonly closest: Pick<ClosestPeers, 'near'>
+  /** Whether the swarm is larger than what this node sees of it. */
+  readonly isLarge: () => boolean
+  readonly admits: (peer: PeerId) => boolean
+  readonly openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>
+}
+
+/** Coordinators are those to whom a blob is announced first: nearest in the key space of the DHT. */
+export class PeerCoordination implements Coordination {
+  readonly #options: PeerCoordinationOptions
+  readonly #conversations: Conversations<Conversation<unknown, object>>
+  readonly #space = new KeySpace()
+  /** Until a peer comes or goes. By digest, the one asked for the longest ago first. */
+  readonly #nearest = new Map<Digest, { readonly peers: readonly PeerId[]; readonly until: number }>()
+
+  constructor(options: PeerCoordinationOptions) {
+    this.#options = options
+    const start = (peer: PeerId, stream: Stream) => this.#converse(peer, stream)
+    this.#conversations = new Conversations({ openStream: options.openStream, openTimeout: OPEN_TIMEOUT_MS, start })
+    this.#space.add(options.self)
+  }
+
+  /** To be called when a peer can coordinate. */
+  joined(peer: PeerId): void {
+    this.#space.add(peer)
+    this.#nearest.clear()
+  }
+
+  /** To be called when a peer is gone, or is not to be asked any more. */
+  left(peer: PeerId): void {
+    this.#space.delete(peer)
+    this.#nearest.clear()
+    this.#conversations.forget(peer)
+  }
+
+  async coordinators(digest: Digest): Promise<readonly PeerId[]> {
+    const found = this.#nearest.get(digest)
+    const now = performance.now()
+    if (found !== undefined && now < found.until) return found.peers
+    const key = multihashOf(hashOf(digest))
+    const connected = this.#space.nearest(key, COORDINATORS)
+    if (!this.#options.isLarge()) return this.#remember(digest, connected, Number.POSITIVE_INFINITY)
+    const named = await this.#options.closest.near(key)
+    const peers = nearestPeers([...new Set([...connected, ...named])], key, COORDINATORS)
+    // The DHT may just have been slow.
+    return named.length === 0 ? peers : this.#remember(digest, peers, now + CLOSEST_VALID_MS)
+  }
+
+  async recorded(digest: Digest): Promise<readonly PeerId[]> {
+    const { records, self, admits } = this.#options
+    const peers = await records.local(hashOf(digest), MAX_RECORDED)
+    return peers.filter((peer) => peer !== self && admits(peer))
+  }
+
+  async tell(peer: PeerId, message: object): Promise<void> {
+    const bytes = frame(message)
+    if (bytes.length > MAX_MESSAGE_BYTES) {
+      throw new RangeError(`a message of ${bytes.length} bytes; a peer takes ${MAX_MESSAGE_BYTES} at most`)
+    }
+    const conversation = await this.#conversations.with(peer)
+    // A peer that does not read is told nothing more until it does: it asks again.
+    if (!conversation.isClogged) conversation.sendFramed(bytes)
+  }
+
+  /** Takes streams that peers open. */
+  readonly handler: StreamHandler = (stream: Stream, connection: Connection) => {
+    const peer = connection.remotePeer.toString()
+    this.#conversations.adopt(peer, this.#converse(peer, stream))
+  }
+
+  #converse(peer: PeerId, stream: Stream): Conversation<unknown, object> {
+    return new Conversation<unknown, object>({
+      stream,
+      maxBytes: MAX_MESSAGE_BYTES,
+      // Its fields are checked by whoever knows what they mean.
+      parse: (value) => value,
+      onMessage: (message) => this.#options.listener.claim(peer, message),
+      onClose: () => {},
+    })
+  }
+
+  #remember(digest: Digest, peers: readonly PeerId[], until: number): readonly PeerId[] {
+    this.#nearest.delete(digest)
+    this.#nearest.set(digest, { peers, until })
+    const [oldest] = this.#nearest.keys()
+    if (this.#nearest.size > MAX_KEYS && oldest !== undefined) this.#nearest.delete(oldest)
+    return peers
+  }
+}

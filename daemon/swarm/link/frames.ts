@@ -1,0 +1,98 @@
+import { MAX_MESSAGE_BYTES } from './constants.ts'
+
+const lengthBytes = 4
+const empty = Buffer.alloc(0)
+
+/** Room for the first messages of a write. */
+const FIRST_BYTES = 1024
+
+/** Messages that wait to be written, each behind its length in 4 bytes (big-endian), in one piece of memory. */
+export class FrameWriter {
+  #buffer: Buffer = empty
+  #length = 0
+
+  /** Bytes that wait. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** Adds a message; its memory may be used again at once. */
+  push(message: Uint8Array): void {
+    const end = this.#length + lengthBytes + message.length
+    if (end > this.#buffer.length) {
+      const larger = Buffer.allocUnsafe(Math.max(FIRST_BYTES, 2 * this.#buffer.length, end))
+      larger.set(this.#buffer.subarray(0, this.#length))
+      this.#buffer = larger
+    }
+    this.#buffer.writeUInt32BE(message.length, this.#length)
+    this.#buffer.set(message, this.#length + lengthBytes)
+    this.#length = end
+  }
+
+  /** All that waits; the memory is the caller's. */
+  take(): Buffer {
+    const taken = this.#buffer.subarray(0, this.#length)
+    this.#buffer = empty
+    this.#length = 0
+    return taken
+  }
+}
+
+/**
+ * Cuts what comes into messages. A message that is whole in one piece is given without being copied. Of others, what has come is
+ * held, and room for no more than twice that: a length that is only claimed takes no memory.
+ */
+export class FrameReader {
+  readonly #onMessage: (message: Buffer) => void
+  /** The start of a message that is not whole yet. */
+  #held: Buffer = empty
+  #length = 0
+
+  /** @param onMessage what it is given is valid until it returns */
+  constructor(onMessage: (message: Buffer) => void) {
+    this.#onMessage = onMessage
+  }
+
+  /** @throws {Error} where a message is longer than {@link MAX_MESSAGE_BYTES}, and what `onMessage` throws */
+  push(bytes: Buffer): void {
+    if (this.#length === 0) {
+      const used = this.#read(bytes)
+      if (used < bytes.length) this.#hold(bytes.subarray(used))
+      return
+    }
+    this.#hold(bytes)
+    const held = this.#held.subarray(0, this.#length)
+    const used = this.#read(held)
+    if (used === 0) return
+    this.#held = empty
+    this.#length = 0
+    if (used < held.length) this.#hold(held.subarray(used))
+  }
+
+  /** Gives the messages that are whole, and tells how many bytes they have. */
+  #read(bytes: Buffer): number {
+    let at = 0
+    while (at + lengthBytes <= bytes.length) {
+      const length = bytes.readUInt32BE(at)
+      if (length > MAX_MESSAGE_BYTES) {
+        throw new Error(`a message of ${length} bytes; at most ${MAX_MESSAGE_BYTES} are allowed`)
+      }
+      const end = at + lengthBytes + length
+      if (end > bytes.length) break
+      this.#onMessage(bytes.subarray(at + lengthBytes, end))
+      at = end
+    }
+    return at
+  }
+
+  #hold(bytes: Buffer): void {
+    const length = this.#length + bytes.length
+    if (length > this.#held.length) {
+      const larger = Buffer.allocUnsafe(Math.max(2 * this.#length, length))
+      larger.set(this.#held.subarray(0, this.#length))
+      this.#held = larger
+    }
+    this.#held.set(bytes, this.#length)
+    this.#length = length
+  }
+}

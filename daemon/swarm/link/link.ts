@@ -1,0 +1,163 @@
+import type { TLSSocket } from 'node:tls'
+import type { PartHead, PeerId, ShareListener } from '../ports.ts'
+import type { Upgraded, UpgradeKind } from '../transfer/upgrade.ts'
+import type { Buffers } from './buffers.ts'
+import { MAX_MESSAGE_BYTES, MAX_UNSENT_BYTES, STUCK_MS } from './constants.ts'
+import { FrameReader, FrameWriter } from './frames.ts'
+import { Lane } from './lane.ts'
+import { PartReceiver } from './part-receiver.ts'
+import { PartSender } from './part-sender.ts'
+
+/** Memory that all links share. */
+export interface LinkBuffers {
+  /** As long as the longest part. */
+  readonly parts: Buffers
+  /** As long as a slice and its head. */
+  readonly slices: Buffers
+}
+
+interface LinkOptions {
+  readonly peer: PeerId
+  readonly listener: ShareListener
+  readonly buffers: LinkBuffers
+  readonly open: (kind: UpgradeKind, signal: AbortSignal) => Promise<Upgraded>
+  /** Called once, in a microtask of its own: nobody who calls a method here is called back meanwhile. */
+  readonly onEnd: (link: Link, reason: Error) => void
+}
+
+/** Messages and parts to and from one peer. It is over, for good, as soon as one of its connections is. */
+export class Link {
+  readonly peer: PeerId
+  readonly #options: LinkOptions
+  readonly #ended = new AbortController()
+  readonly #lanes: Readonly<Record<UpgradeKind, Lane>>
+  readonly #writer = new FrameWriter()
+  readonly #sender: PartSender
+  readonly #receivers = new Set<PartReceiver>()
+  #isOver = false
+  #isFlushing = false
+  #movedAt = performance.now()
+  readonly #flush = () => this.#write()
+  readonly #fail = (error: Error) => this.end(error)
+
+  constructor(options: LinkOptions) {
+    this.peer = options.peer
+    this.#options = options
+    const fail = this.#fail
+    const open = (kind: UpgradeKind) => () => options.open(kind, this.#ended.signal)
+    this.#sender = new PartSender({ buffers: options.buffers.slices, moved: (bytes) => this.#moved('out', bytes) })
+    this.#lanes = {
+      control: new Lane({
+        open: open('control'),
+        receive: () => this.#receiveMessages(),
+        onStanding: (socket) => {
+          socket.on('drain', this.#flush)
+          this.#write()
+        },
+        fail,
+      }),
+      bulk: new Lane({
+        open: open('bulk'),
+        receive: (socket) => this.#receiveParts(socket),
+        onStanding: (socket) => this.#sender.start((bytes, callback) => socket.write(bytes, callback)),
+        fail,
+      }),
+    }
+  }
+
+  /** When something last went over it (performance.now()). */
+  get movedAt(): number {
+    return this.#movedAt
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** See {@link Links.send}. */
+  send(message: Uint8Array): void {
+    if (this.#isOver) return
+    const { control } = this.#lanes
+    const unsent = this.#writer.length + (control.out?.writableLength ?? 0)
+    if (message.length > MAX_MESSAGE_BYTES) {
+      return this.end(new RangeError(`a message of ${message.length} bytes; it may have ${MAX_MESSAGE_BYTES} at most`))
+    }
+    if (unsent + message.length > MAX_UNSENT_BYTES) {
+      return this.end(new Error(`the peer does not read: ${unsent} bytes of messages wait for it`))
+    }
+    this.#writer.push(message)
+    control.need()
+    if (this.#isFlushing) return
+    // What costs is not a byte but a TLS record and a system call.
+    this.#isFlushing = true
+    setImmediate(this.#flush)
+  }
+
+  /** See {@link Links.sendPart}. */
+  sendPart(head: PartHead, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    const sent = this.#sender.send(head, bytes, signal)
+    this.#lanes.bulk.need()
+    return sent
+  }
+
+  /** Takes a connection that the peer has opened; false where it has one of that kind already, so that this link is an old one. */
+  accept(kind: UpgradeKind, upgraded: Upgraded): boolean {
+    this.#movedAt = performance.now()
+    return this.#lanes[kind].accept(upgraded)
+  }
+
+  /** Ends the link where nothing went over it for `idleMs`, or the peer takes nothing. */
+  check(now: number, idleMs: number): void {
+    if (now - this.#movedAt >= idleMs) this.end(new Error('nothing went over the link for a while'))
+    else if (now - (this.#sender.waitingSince ?? now) > STUCK_MS) this.end(new Error('the peer does not read parts'))
+  }
+
+  end(reason: Error): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#ended.abort(reason)
+    for (const lane of Object.values(this.#lanes)) lane.close()
+    this.#sender.close(reason)
+    for (const receiver of this.#receivers) receiver.close()
+    queueMicrotask(() => this.#options.onEnd(this, reason))
+  }
+
+  #write(): void {
+    this.#isFlushing = false
+    const { out } = this.#lanes.control
+    // Where the peer is slow, what comes until `drain` goes in one write.
+    if (this.#isOver || out === undefined || this.#writer.length === 0 || out.writableNeedDrain) return
+    this.#movedAt = performance.now()
+    out.write(this.#writer.take())
+  }
+
+  #receiveMessages(): (bytes: Buffer) => void {
+    const { peer, listener } = this.#options
+    const reader = new FrameReader((message) => {
+      if (!this.#isOver) listener.message(peer, message)
+    })
+    return (bytes) => {
+      this.#movedAt = performance.now()
+      reader.push(bytes)
+    }
+  }
+
+  #receiveParts(socket: TLSSocket): (bytes: Buffer) => void {
+    const { peer, listener, buffers } = this.#options
+    const receiver = new PartReceiver({
+      buffers: buffers.parts,
+      deliver: (head, bytes) => listener.part(peer, head, bytes),
+      moved: (bytes) => this.#moved('in', bytes),
+      pause: () => socket.pause(),
+      resume: () => socket.resume(),
+      fail: this.#fail,
+    })
+    this.#receivers.add(receiver)
+    return (bytes) => receiver.push(bytes)
+  }
+
+  #moved(direction: 'in' | 'out', bytes: number): void {
+    this.#movedAt = performance.now()
+    this.#options.listener.moved(this.peer, direction, bytes)
+  }
+}

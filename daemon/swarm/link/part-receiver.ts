@@ -1,0 +1,135 @@
+import type { PartHead } from '../ports.ts'
+import type { Buffers } from './buffers.ts'
+import { readSliceHead, SLICE_HEAD_BYTES, type SliceHead } from './slice.ts'
+
+interface Part extends PartHead {
+  readonly total: number
+  readonly buffer: Buffer
+}
+
+interface PartReceiverOptions {
+  /** Each as long as the longest part. */
+  readonly buffers: Buffers
+  /** Takes a part; its memory is used again when the promise settles. */
+  readonly deliver: (head: PartHead, bytes: Buffer) => Promise<void>
+  /** Bytes of parts have come. */
+  readonly moved: (bytes: number) => void
+  /** No more may be pushed until `resume`. */
+  readonly pause: () => void
+  readonly resume: () => void
+  /** Told what `deliver` rejects with, and of what breaks the protocol when reading goes on after a pause. */
+  readonly fail: (error: Error) => void
+}
+
+/**
+ * Gathers the slices that come over one connection into parts. While a part is taken the next one is read, and then no more, so that
+ * a node that can't keep up slows down whoever sends.
+ */
+export class PartReceiver {
+  readonly #options: PartReceiverOptions
+  readonly #head = Buffer.alloc(SLICE_HEAD_BYTES)
+  #headLength = 0
+  /** Bytes of the slice that are still to come; 0 while a head is read. */
+  #sliceLeft = 0
+  #part: Part | undefined
+  /** Bytes of the part that are here. */
+  #filled = 0
+  #isDelivering = false
+  /** Whole, while another one is taken. */
+  #next: Part | undefined
+  /** What came behind that. */
+  #rest: Buffer | undefined
+  #isClosed = false
+
+  constructor(options: PartReceiverOptions) {
+    this.#options = options
+  }
+
+  /** @throws {Error} where it is no slice, or not the one that should follow */
+  push(bytes: Buffer): void {
+    let at = 0
+    while (at < bytes.length && this.#next === undefined && !this.#isClosed) {
+      at += this.#sliceLeft === 0 ? this.#takeHead(bytes, at) : this.#takeBytes(bytes, at)
+    }
+    if (this.#next === undefined || this.#isClosed) return
+    if (at < bytes.length) this.#rest = bytes.subarray(at)
+    this.#options.pause()
+  }
+
+  /** Nothing more is delivered. */
+  close(): void {
+    this.#isClosed = true
+    for (const part of [this.#part, this.#next]) if (part !== undefined) this.#options.buffers.giveBack(part.buffer)
+    this.#part = undefined
+    this.#next = undefined
+    this.#rest = undefined
+  }
+
+  #takeHead(bytes: Buffer, at: number): number {
+    const taken = Math.min(SLICE_HEAD_BYTES - this.#headLength, bytes.length - at)
+    bytes.copy(this.#head, this.#headLength, at, at + taken)
+    this.#headLength += taken
+    if (this.#headLength === SLICE_HEAD_BYTES) {
+      this.#headLength = 0
+      this.#begin(readSliceHead(this.#head))
+    }
+    return taken
+  }
+
+  #begin({ id, quarter, total, offset, length }: SliceHead): void {
+    if (offset === 0) {
+      // One that is not whole was given up by its sender.
+      const buffer = this.#part?.buffer ?? this.#options.buffers.take()
+      this.#part = { id, quarter, total, buffer }
+      this.#filled = 0
+    }
+    const part = this.#part
+    const follows = part?.id === id && part.quarter === quarter && part.total === total && offset === this.#filled
+    if (!follows) throw new Error(`a slice at ${offset} of quarter ${quarter} for ${id} does not follow what came before it`)
+    this.#sliceLeft = length
+  }
+
+  #takeBytes(bytes: Buffer, at: number): number {
+    const part = this.#part
+    const taken = Math.min(this.#sliceLeft, bytes.length - at)
+    if (part === undefined) return taken
+    bytes.copy(part.buffer, this.#filled, at, at + taken)
+    this.#filled += taken
+    this.#sliceLeft -= taken
+    this.#options.moved(taken)
+    if (this.#filled === part.total && !this.#isClosed) {
+      this.#part = undefined
+      if (this.#isDelivering) this.#next = part
+      else this.#deliver(part)
+    }
+    return taken
+  }
+
+  #deliver({ id, quarter, total, buffer }: Part): void {
+    this.#isDelivering = true
+    this.#options.deliver({ id, quarter }, buffer.subarray(0, total)).then(
+      () => this.#delivered(buffer),
+      (error) => {
+        this.#options.fail(error)
+        this.#delivered(buffer)
+      },
+    )
+  }
+
+  #delivered(buffer: Buffer): void {
+    this.#options.buffers.giveBack(buffer)
+    this.#isDelivering = false
+    const next = this.#next
+    if (next === undefined || this.#isClosed) return
+    this.#next = undefined
+    this.#deliver(next)
+    const rest = this.#rest
+    this.#rest = undefined
+    try {
+      if (rest !== undefined) this.push(rest)
+    } catch (error) {
+      return this.#options.fail(error as Error)
+    }
+    if (this.#next === undefined) this.#options.resume()
+  }
+}
