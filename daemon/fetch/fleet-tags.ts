@@ -1,15 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { ANSWER_TIMEOUT_MS } from '../swarm/claim/constants.ts'
+import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
+import type { Sharing } from '../share/sharing.ts'
 import type { Swarm, TagConfirmation } from '../swarm/ports.ts'
 
 interface FleetTagsOptions {
-  readonly swarm: Pick<Swarm, 'claim' | 'tags'>
+  readonly swarm: Pick<Swarm, 'tags'>
+  readonly sharing: Pick<Sharing, 'turn' | 'turnEnded'>
   /** How long the node that asks upstream is waited for, in ms; then this one asks as well. */
   readonly patience: number
   readonly now: () => number
 }
 
-/** How long one round of questions to peers may take, in ms. */
+/** How long the coordinator may take, and one round of questions to peers, in ms. */
+const turnLimit = 750
 const roundLimit = 500
 
 /** Pause between rounds in ms, longer each time. */
@@ -19,7 +22,7 @@ const longestPause = 200
 /** Peers that are asked in one round: who asks upstream, and some who know. */
 const maxAsked = 4
 
-/** One question to upstream about a tag for the whole fleet: whoever is granted the claim asks, the others ask that one. */
+/** One question to upstream about a tag for the whole fleet: whoever is given the turn asks, the others ask that one. */
 export class FleetTags {
   readonly #options: FleetTagsOptions
 
@@ -33,36 +36,31 @@ export class FleetTags {
    * @returns undefined where this node is to ask upstream itself; `asked` is to be called then
    */
   async freshFromPeers(reference: string, freshFor: number, signal: AbortSignal): Promise<TagConfirmation | undefined> {
-    const { swarm, patience, now } = this.#options
-    const key = keyOf(reference)
+    const { swarm, sharing, patience, now } = this.#options
     const end = performance.now() + patience
-    let wish: 'if-nobody' | 'claim' = 'if-nobody'
+    let wish: 'part' | 'hungry' = 'part'
     for (let pause = firstPause; performance.now() < end; pause = Math.min(pause * 2, longestPause)) {
-      // Later questions have more time than a tag has.
-      const asking = wish === 'claim' ? AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]) : signal
-      const answer = await swarm.claim(key, { wish, held: 0 }, asking)
-      if (answer === undefined || answer.role !== 'none') return undefined
-      const asked = answer.members.slice(0, maxAsked)
-      const limited = AbortSignal.any([signal, AbortSignal.timeout(roundLimit)])
-      const known = await swarm.tags(reference, limited, asked)
+      const limited = AbortSignal.any([signal, AbortSignal.timeout(turnLimit)])
+      const turn = await sharing.turn(keyOf(reference), wish, limited)
+      if (turn === undefined || turn.role !== 'none') return undefined
+      const asked = turn.members.slice(0, maxAsked)
+      const known = await swarm.tags(reference, AbortSignal.any([signal, AbortSignal.timeout(roundLimit)]), asked)
       const [newest] = [...known].sort((a, b) => b.confirmedAt - a.confirmedAt)
       const age = newest === undefined ? Number.NaN : now() - newest.confirmedAt
       if (age >= 0 && age < freshFor) return newest
       // Those who knew it have nothing fresh any more, and nobody asks: this node wants to.
-      if (answer.holder === undefined) wish = 'claim'
+      if (turn.head === undefined) wish = 'hungry'
       else await delay(pause, undefined, { signal })
     }
     return undefined
   }
 
-  /** This node has asked upstream: the claim is free, and others may ask this one where it has got an answer. */
-  async asked(reference: string, hasAnswer: boolean): Promise<void> {
-    const question = { wish: hasAnswer ? 'done' : 'nothing', held: 1 } as const
-    await this.#options.swarm.claim(keyOf(reference), question, AbortSignal.timeout(roundLimit)).catch(() => undefined)
+  /** This node has asked upstream: the turn is over, and others may ask this one where it has got an answer. */
+  asked(reference: string, hasAnswer: boolean): void {
+    this.#options.sharing.turnEnded(keyOf(reference), hasAnswer)
   }
 }
 
-/** No digest begins with this. */
-function keyOf(reference: string): string {
-  return `tag ${reference}`
+function keyOf(reference: string): Digest {
+  return digestOf(Buffer.from(`tag ${reference}`))
 }

@@ -40,6 +40,8 @@ export class Coordinators {
   readonly #silent = new Map<PeerId, Silence>()
   /** Parts that were told to be brought: who tells of more is not answered. */
   readonly #brought = new Map<string, number>()
+  /** Who waits for the answer about a key that is no blob. */
+  readonly #waiting = new Map<string, (turn: Turn) => void>()
   /** Wants are told in the order in which they came. */
   #telling: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
@@ -61,6 +63,24 @@ export class Coordinators {
     this.#telling = this.#telling.then(() => this.#tell(wants)).catch(() => {})
   }
 
+  /**
+   * Asks for a turn at something that nodes do once for all of them, and that is no blob.
+   * @param key a digest of what it is, the same on all nodes
+   * @returns the coordinator's word; undefined where none comes before the signal is aborted
+   */
+  async turn(key: Digest, wish: 'part' | 'hungry', signal: AbortSignal): Promise<Turn | undefined> {
+    if (signal.aborted) return undefined
+    const { promise, resolve } = Promise.withResolvers<Turn | undefined>()
+    const onAbort = () => resolve(undefined)
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#waiting.set(key, resolve)
+    this.want([{ blob: key, brought: 0, wish, sought: this.#options.numbers.named }])
+    const turn = await promise
+    signal.removeEventListener('abort', onAbort)
+    if (this.#waiting.get(key) === resolve) this.#waiting.delete(key)
+    return turn
+  }
+
   /** What a peer says, in either role. @throws {Error} where it is no message about claims */
   heard(peer: PeerId, message: unknown): void {
     const claim = parseClaim(message)
@@ -74,7 +94,7 @@ export class Coordinators {
       this.#took.add(performance.now() - asked.since)
     }
     this.#silent.delete(peer)
-    for (const turn of claim.turns) this.#options.onTurn(turn)
+    for (const turn of claim.turns) this.#turned(turn)
   }
 
   /** A peer is not connected any more. */
@@ -82,6 +102,12 @@ export class Coordinators {
     this.#silent.delete(peer)
     this.#step({ kind: 'left', peer })
     this.#passOn(peer)
+  }
+
+  #turned(turn: Turn): void {
+    const waiting = this.#waiting.get(turn.blob)
+    if (waiting === undefined) this.#options.onTurn(turn)
+    else waiting(turn)
   }
 
   async #tell(wants: readonly Want[]): Promise<void> {
@@ -151,7 +177,7 @@ export class Coordinators {
     }
     for (const [peer, turns] of byPeer) {
       if (peer !== this.#options.self()) this.#options.coordination.tell(peer, encodeTurns(turns)).catch(() => {})
-      else for (const turn of turns) this.#options.onTurn(turn)
+      else for (const turn of turns) this.#turned(turn)
     }
     this.#schedule()
   }

@@ -8,6 +8,7 @@ import { Inbox } from './inbox.ts'
 import type { FetchedBlob, Fetching } from './local-blob.ts'
 import { Outbox } from './outbox.ts'
 import { Partners } from './partner.ts'
+import type { Turn } from './plan/messages.ts'
 import { NUMBERS } from './plan/numbers.ts'
 import type { Effect } from './plan/steps.ts'
 import { Runner } from './runner.ts'
@@ -76,6 +77,16 @@ export class Sharing implements ShareListener {
   /** A blob is fetched from now on, until the hold on it is ended. */
   fetch(digest: Digest, blob: FetchedBlob): Fetching {
     return this.#entries.fetch(digest, blob)
+  }
+
+  /** See {@link Coordinators.turn}; `turnEnded` is to be called by whoever was given one. */
+  async turn(key: Digest, wish: 'part' | 'hungry', signal: AbortSignal): Promise<Turn | undefined> {
+    return await this.#coordinators.turn(key, wish, signal)
+  }
+
+  /** This node has done what it had the turn for, or could not. */
+  turnEnded(key: Digest, isDone: boolean): void {
+    this.#coordinators.want([{ blob: key, brought: 0, wish: isDone ? 'done' : 'gone', sought: 0 }])
   }
 
   /** Ends all; nothing is sent or told any more. */

@@ -13,7 +13,6 @@ import type { Config, ListenAddress } from '../../config/schema.ts'
 import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
 import { libp2pLogger } from './libp2p-log.ts'
-import { inOnePacket, withLateUpdates } from './packets.ts'
 
 interface Services extends ServiceMap {
   identify: Identify
@@ -77,17 +76,15 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
       announce: config.announce.map((text) => parseAnnounce(text).toString()),
     },
     transports: [tcp()],
-    connectionEncrypters: [inOnePacket(noise())],
+    connectionEncrypters: [noise()],
     streamMuxers: [
-      withLateUpdates(
-        yamux({
-          streamOptions: {
-            maxStreamWindowSize: STREAM_WINDOW_BYTES,
-            maxReadBufferLength: STREAM_BUFFER_BYTES,
-            maxWriteBufferLength: STREAM_UNSENT_BYTES,
-          },
-        }),
-      ),
+      yamux({
+        streamOptions: {
+          maxStreamWindowSize: STREAM_WINDOW_BYTES,
+          maxReadBufferLength: STREAM_BUFFER_BYTES,
+          maxWriteBufferLength: STREAM_UNSENT_BYTES,
+        },
+      }),
     ],
     ...(swarmKey === undefined ? {} : { connectionProtector: preSharedKey({ psk: swarmKey }) }),
     connectionGater: gater,

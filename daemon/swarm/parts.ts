@@ -5,10 +5,6 @@ import { ANNOUNCE_PROTOCOL, MAX_ANNOUNCE_STREAMS } from './announce/constants.ts
 import { PeerPublisher } from './announce/peer-publisher.ts'
 import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
-import { ClaimBook } from './claim/book.ts'
-import { ClaimClient } from './claim/client.ts'
-import { CLAIM_PROTOCOL, MAX_CLAIM_STREAMS } from './claim/constants.ts'
-import { claimServer } from './claim/server.ts'
 import { ClosestPeers } from './coordination/closest.ts'
 import { MAX_SHARE_STREAMS, SHARE_PROTOCOL } from './coordination/constants.ts'
 import { PeerCoordination } from './coordination/coordination.ts'
@@ -21,10 +17,6 @@ import { FindClient } from './find/client.ts'
 import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
 import { findServer } from './find/server.ts'
 import { type Admission, createAdmission, createGater } from './gater.ts'
-import { Announcements } from './have/announcements.ts'
-import { HaveClient } from './have/client.ts'
-import { HAVE_PROTOCOL, MAX_HAVE_STREAMS } from './have/constants.ts'
-import { haveServer } from './have/server.ts'
 import { sayHello } from './hello/client.ts'
 import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
 import { helloServer } from './hello/server.ts'
@@ -54,8 +46,6 @@ export interface Parts {
   readonly known: KnownPeers
   readonly client: TransferClient
   readonly find: FindClient
-  readonly have: HaveClient
-  readonly claims: ClaimClient
   readonly records: ProviderRecords
   readonly advertiser: Advertiser
   readonly links: Links
@@ -106,7 +96,6 @@ async function assemble(
   const admits = (peer: PeerId) => admission.allows(peer)
   const known = new KnownPeers(admits, (peer) => {
     find.prepare(peer)
-    claims.prepare(peer)
     coordination.joined(peer)
     advertiser.connected(peer)
   })
@@ -119,7 +108,6 @@ async function assemble(
     certificate,
     content,
     identify: (fingerprint, address) => known.byFingerprint(fingerprint, address),
-    onUpload: (peer, digest, start, end) => announcements.upload(peer, digest, start, end),
     onUpgrade: (peer, kind, upgraded) => links.accept(peer, kind, upgraded),
     uploads: config.uploads,
     deadlines,
@@ -158,20 +146,11 @@ async function assemble(
   const openStream = (protocol: string) => (peer: PeerId, signal: AbortSignal) =>
     node.dialProtocol(peerIdFromString(peer), protocol, { signal })
   const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
-  const have = new HaveClient(openStream(HAVE_PROTOCOL), (peer, requests) => announcements.busy(peer, requests))
-  const announcements = new Announcements({
-    content,
-    requests: () => client.requests,
-    watchBack: (peer, digest, listener, signal) => have.watch(peer, digest, listener, signal, true),
-  })
-  shutdown.add('announcements', () => announcements.stop())
-  const book = new ClaimBook()
   const peers = () => known.list().map(({ peerId }) => peerId)
   // Not `getPeers`, which decodes the name of each, for every question.
   const isLarge = () => node.getConnections().length >= MESH_CONNECTIONS
   const query = (key: Uint8Array, signal: AbortSignal) => closestOnDht(node.services.dht, key, signal)
   const closest = new ClosestPeers({ isLarge, admits, query })
-  const claims = new ClaimClient({ self, book, peers, closest, openStream: openStream(CLAIM_PROTOCOL) })
   const coordination = new PeerCoordination({
     self,
     listener,
@@ -205,8 +184,6 @@ async function assemble(
     },
   )
   await node.handle(ANNOUNCE_PROTOCOL, announceServer(recordStore, log), { maxInboundStreams: MAX_ANNOUNCE_STREAMS })
-  await node.handle(HAVE_PROTOCOL, haveServer(announcements), { maxInboundStreams: MAX_HAVE_STREAMS })
-  await node.handle(CLAIM_PROTOCOL, claimServer(book), { maxInboundStreams: MAX_CLAIM_STREAMS })
   await node.handle(SHARE_PROTOCOL, coordination.handler, { maxInboundStreams: MAX_SHARE_STREAMS })
   node.addEventListener('connection:open', ({ detail: connection }) => {
     if (connection.direction === 'outbound') void sayHello(connection, hello, known, versions, log, stopped.signal)
@@ -218,10 +195,6 @@ async function assemble(
     known.delete(detail.toString())
     client.release(detail.toString())
     find.forget(detail.toString())
-    have.forget(detail.toString())
-    announcements.left(detail.toString())
-    claims.forget(detail.toString())
-    book.left(detail.toString())
     coordination.left(detail.toString())
     advertiser.disconnected(detail.toString())
     listener.left(detail.toString())
@@ -238,8 +211,6 @@ async function assemble(
     known,
     client,
     find,
-    have,
-    claims,
     records,
     advertiser,
     links,

@@ -1,9 +1,6 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { ByteRange } from '../../proxy/oci/range.ts'
-import type { Bitfield } from '../verify/bitfield.ts'
-import type { ClaimAnswer, ClaimQuestion } from './claim/book.ts'
 import type { PeerId } from './peer-id.ts'
-import type { PeerTable } from './session/peer-table.ts'
 
 /** Whether anybody may have a blob, or only those whom its registry lets read the repository. */
 export type Access = 'public' | 'private'
@@ -37,53 +34,8 @@ export interface SharedBlob extends BlobFacts {
   close(): Promise<void>
 }
 
-/** Told what one peer holds of one blob. */
-export interface HaveListener {
-  /**
-   * At first; and again after `gone`, where the peer can give the blob after all.
-   * @param held chunks that may be asked for at once
-   * @param isComplete whether the peer has all of them, and offers them one after the other
-   */
-  blob(facts: BlobFacts, held: Bitfield, states: Uint8Array, isComplete: boolean): void
-  /** New since: chunks, and checkpoints behind those told before. */
-  got(chunks: readonly number[], states: Uint8Array): void
-  /** The peer can't give the blob, or can't be asked. */
-  gone(): void
-}
-
-/** What peers may know of a blob that is held or being fetched, as it changes. */
-export interface BlobWatch {
-  /** Undefined while nobody has told the size. */
-  readonly facts: BlobFacts | undefined
-  /** Chunks that are held, provisional ones too. */
-  readonly held: Bitfield | undefined
-  /** The peers of the fetch, and what they hold; undefined for a blob that is held, and when its fetch is over. */
-  readonly peers: PeerTable | undefined
-  /** A peer watches this blob here: it fetches it, too. */
-  met(peer: PeerId): void
-  /** The fetch ended without the blob, or it is not held any more. */
-  hasEnded(): boolean
-  /** Another number each time that something told before, checkpoints or chunks, is not so any more. */
-  revision(): number
-  /** The inner checkpoints that are known from number `from` (0 for the first) on, 32 bytes each. */
-  states(from: number): Uint8Array
-  close(): void
-}
-
-/** Told what happens to a blob. */
-export interface BlobWatcher {
-  /** Facts, checkpoints or the end. */
-  changed(): void
-  /** A chunk is held now; from a peer, or from upstream where it is left out. */
-  got(chunk: number, from?: PeerId): void
-  /** A peer of the fetch told that it holds a chunk. */
-  heard(peer: PeerId, chunk: number): void
-}
-
 /** What the swarm serves to peers; the composition root implements it over the store and the fetches under way. */
 export interface SharedContent {
-  /** Watches a blob that is held or being fetched; undefined where it is neither, or not to be shared. */
-  watch(digest: Digest, watcher: BlobWatcher): Promise<BlobWatch | undefined>
   /** Opens a blob that may be shared; undefined where there is none. */
   open(digest: Digest): Promise<SharedBlob | undefined>
   /** What peers may know of a tag; `reference` is `registry/repository:tag`. */
@@ -203,13 +155,6 @@ export interface Swarm {
   open(peer: PeerId, digest: Digest, range: OpenRange, signal: AbortSignal): Promise<PeerBody>
   /** Size and type of a peer's blob, without its bytes. @throws {PeerError} */
   stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<BlobFacts>
-  /** Watches which chunks of a blob a connected peer holds, until the signal is aborted. */
-  watch(peer: PeerId, digest: Digest, listener: HaveListener, signal: AbortSignal): void
-  /**
-   * Asks the coordinator of a key (a digest, or anything else that all nodes name alike) who fetches it from upstream.
-   * @returns undefined where no coordinator answers
-   */
-  claim(key: string, question: ClaimQuestion, signal: AbortSignal): Promise<ClaimAnswer | undefined>
   /**
    * What peers know of a tag (`registry/repository:tag`), until the signal is aborted or all have answered.
    * @param of who is asked; the nearest ones where it is left out

@@ -1,12 +1,10 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { Bans } from './bans.ts'
-import type { ClaimAnswer, ClaimQuestion } from './claim/book.ts'
 import type { SwarmOptions } from './options.ts'
 import { type Parts, startParts } from './parts.ts'
 import {
   type BlobFacts,
   type Coordination,
-  type HaveListener,
   type Links,
   type OpenRange,
   type PeerBody,
@@ -91,16 +89,6 @@ class RunningSwarm implements Swarm {
 
   async stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<BlobFacts> {
     return await this.#ask(peer, digest, ({ client }) => client.stat(peer, digest, signal))
-  }
-
-  watch(peer: PeerId, digest: Digest, listener: HaveListener, signal: AbortSignal): void {
-    const parts = this.#parts
-    if (parts?.admission.allows(peer)) parts.have.watch(peer, digest, listener, signal)
-    else listener.gone()
-  }
-
-  async claim(key: string, question: ClaimQuestion, signal: AbortSignal): Promise<ClaimAnswer | undefined> {
-    return await this.#parts?.claims.ask(key, question, signal)
   }
 
   async tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]> {

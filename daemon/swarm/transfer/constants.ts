@@ -64,6 +64,3 @@ export const UPLOAD_GRACE_MS = 3_000
 
 /** Connections of one address that have not shown their certificate yet: those of all containers of a host that start at once. */
 export const MAX_HANDSHAKES_OF_ADDRESS = 256
-
-/** An upload of which no chunk was taken for so long, in ms, does not count any more when it is looked how many may begin. */
-export const STUCK_UPLOAD_MS = 30_000

@@ -20,7 +20,6 @@ import {
   REPOSITORIES_HEADER,
   RETRY_AFTER_SECONDS,
   SERVER_KEEP_ALIVE_MS,
-  STUCK_UPLOAD_MS,
   type TransferDeadlines,
 } from './constants.ts'
 import { encodeConfirmation, parsePath } from './messages.ts'
@@ -32,8 +31,6 @@ interface TransferServerOptions {
   readonly content: SharedContent
   /** The known peer that told this certificate, if it is not banned; the address is that of its socket. */
   readonly identify: (fingerprint: string, address: string | undefined) => PeerId | undefined
-  /** An upload to a peer begins. @returns what is told of its end, and whether all was written */
-  readonly onUpload: (peer: PeerId, digest: Digest, start: number, end: number) => (isWritten: boolean) => void
   /** A peer's connection is not used for HTTP any more. */
   readonly onUpgrade: (peer: PeerId, kind: UpgradeKind, upgraded: Upgraded) => void
   /** Blob bodies sent at the same time. */
@@ -187,11 +184,11 @@ export class TransferServer {
     const asked = parsePath(request.url ?? '')
     if (asked === undefined) return finish(response, 404)
     if (asked.kind === 'tag') return await this.#answerTag(asked.reference, response)
-    if (request.method === 'HEAD') return await this.#answerBlob(asked.digest, peer, request, response)
+    if (request.method === 'HEAD') return await this.#answerBlob(asked.digest, request, response)
     const place = this.#uploads.begin(fingerprint, () => response.destroy())
     if (place === undefined) return finish(response, 503, { 'Retry-After': String(RETRY_AFTER_SECONDS) })
     try {
-      await this.#answerBlob(asked.digest, peer, request, response, place)
+      await this.#answerBlob(asked.digest, request, response, place)
     } finally {
       place.end()
     }
@@ -208,7 +205,6 @@ export class TransferServer {
   /** @param place of a GET */
   async #answerBlob(
     digest: Digest,
-    peer: PeerId,
     request: IncomingMessage,
     response: ServerResponse,
     place?: UploadPlace,
@@ -229,23 +225,7 @@ export class TransferServer {
           : {}),
         ...(range === undefined ? {} : { 'Content-Range': `bytes ${range.start}-${range.end}/${blob.size}` }),
       })
-      if (place !== undefined && blob.size > 0) {
-        const ended = this.#options.onUpload(peer, digest, start, end)
-        // Who takes nothing does not keep others from what could be sent to them.
-        const stuck = setTimeout(() => ended(false), STUCK_UPLOAD_MS)
-        const written = () => {
-          place.written()
-          stuck.refresh()
-        }
-        let isWritten = false
-        try {
-          await this.#send(blob, { start, end }, response, { ...place, written })
-          isWritten = true
-        } finally {
-          clearTimeout(stuck)
-          ended(isWritten)
-        }
-      }
+      if (place !== undefined && blob.size > 0) await this.#send(blob, { start, end }, response, place)
       response.end()
     } catch (error) {
       if (!(error instanceof OciError)) throw error
