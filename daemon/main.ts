@@ -142,6 +142,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const tags = new Tags({
       metadata,
       swarm,
+      sharing,
       upstream,
       access,
       rules,

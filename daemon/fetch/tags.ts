@@ -3,6 +3,7 @@ import type { ResolvedTag, TagRequest, TagResolver } from '../../proxy/ports.ts'
 import { type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
 import type { Rules } from '../rules.ts'
 import type { Metadata, TagRecord } from '../store/metadata.ts'
+import type { Sharing } from '../share/sharing.ts'
 import type { Swarm } from '../swarm/ports.ts'
 import type { AccessControl, Identity } from './access.ts'
 import { isOffline, toOciError } from './errors.ts'
@@ -12,7 +13,8 @@ import { patienceWith, waitFor } from './wait.ts'
 
 interface TagsOptions {
   readonly metadata: Pick<Metadata, 'tag' | 'putTag'>
-  readonly swarm: Pick<Swarm, 'tags' | 'claim'>
+  readonly swarm: Pick<Swarm, 'tags'>
+  readonly sharing: Pick<Sharing, 'turn' | 'turnEnded'>
   /** Whether what peers have just heard from upstream is believed while upstream could be asked. */
   readonly trustPeers: boolean
   readonly upstream: Pick<Upstream, 'resolveManifest' | 'isSilent'>
@@ -61,9 +63,9 @@ export class Tags implements TagResolver {
   constructor(options: TagsOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
-    const { swarm, trustPeers } = options
+    const { swarm, sharing, trustPeers } = options
     const patience = Math.min(fleetPatience, options.patience * fleetShare)
-    this.#fleet = trustPeers ? new FleetTags({ swarm, patience, now: this.#now }) : undefined
+    this.#fleet = trustPeers ? new FleetTags({ swarm, sharing, patience, now: this.#now }) : undefined
   }
 
   async resolve(request: TagRequest): Promise<ResolvedTag> {
@@ -176,7 +178,7 @@ export class Tags implements TagResolver {
       hasAnswer = true
       return record
     } finally {
-      void fleet?.asked(reference, hasAnswer)
+      fleet?.asked(reference, hasAnswer)
     }
   }
 

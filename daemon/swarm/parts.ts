@@ -146,7 +146,6 @@ async function assemble(
   const openStream = (protocol: string) => (peer: PeerId, signal: AbortSignal) =>
     node.dialProtocol(peerIdFromString(peer), protocol, { signal })
   const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
-  const peers = () => known.list().map(({ peerId }) => peerId)
   // Not `getPeers`, which decodes the name of each, for every question.
   const isLarge = () => node.getConnections().length >= MESH_CONNECTIONS
   const query = (key: Uint8Array, signal: AbortSignal) => closestOnDht(node.services.dht, key, signal)
