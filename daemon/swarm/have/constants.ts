@@ -17,7 +17,7 @@ export const MAX_HUBS = 4096
 export const MAX_WATCHED = 512
 
 /** A message with all checkpoints and the numbers of all chunks of a blob of 64 GiB, the largest that is shared by chunks. */
-export const MAX_HAVE_BYTES = 2 ** 21 + 2 ** 19
+export const MAX_HAVE_BYTES = 2 ** 23 + 2 ** 21
 export const MAX_SHARED_BLOB_BYTES = 2 ** 36
 
 /** Longest message of a peer that asks. */
