@@ -3,6 +3,7 @@ import type { BlobStore } from './store/blob-store.ts'
 import { computeCheckpoints } from './verify/checkpoints.ts'
 import { quarterCount } from './verify/quarter.ts'
 import type { Sha256Engine } from './verify/sha256.ts'
+import { stateBytes } from './verify/state.ts'
 
 /**
  * The checkpoints of blobs that are held: kept since they were fetched, or computed once for those that came here in another
@@ -24,9 +25,11 @@ export class KeptCheckpoints {
   async of(digest: Digest): Promise<Uint8Array | undefined> {
     const record = this.#store.record(digest)
     if (record === undefined || algorithmOf(digest) !== 'sha256') return undefined
-    if (quarterCount(record.size) === 1) return new Uint8Array(0)
+    const length = (quarterCount(record.size) - 1) * stateBytes
+    if (length === 0) return new Uint8Array(0)
     const kept = await this.#store.checkpoints(digest)
-    if (kept !== undefined) return kept
+    // An earlier version kept those of larger parts, which are fewer.
+    if (kept?.length === length) return kept
     const running = this.#computing.get(digest)
     if (running !== undefined) return await running
     const computing = this.#queue.then(() => this.#compute(digest)).finally(() => this.#computing.delete(digest))

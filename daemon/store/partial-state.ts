@@ -4,8 +4,8 @@ import { quarterCount } from '../verify/quarter.ts'
 /** Bytes of a checkpoint: a state of SHA-256. */
 const stateBytes = 32
 
-/** Says what the file is, and its version. */
-const magic = Buffer.from('layerd partial 2\n')
+/** Says what the file is, and its version. The parts of a blob had another size before version 3: what an earlier one says is dropped. */
+const magic = Buffer.from('layerd partial 3\n')
 const sizeAt = magic.length
 const bitsAt = sizeAt + 8
 

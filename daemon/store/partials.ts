@@ -50,12 +50,12 @@ export class Partials {
     for (const name of await readdir(this.#folder)) {
       const digest = digestOfName(name)
       const partial = digest === undefined ? undefined : await this.#inspect(digest)
-      if (digest === undefined || partial === undefined) {
-        // a data file is looked at together with its state
-        if (!name.endsWith('.data') || !(await exists(this.#pathsOf(name.slice(0, -'.data'.length)).state))) {
-          await unlink(join(this.#folder, name)).catch(() => {})
-        }
-      } else found.push({ digest, ...partial })
+      if (digest !== undefined && partial !== undefined) found.push({ digest, ...partial })
+      else if (digest !== undefined) await this.#unlink(digest)
+      // A data file is looked at together with its state.
+      else if (!name.endsWith('.data') || !(await exists(this.#pathsOf(name.slice(0, -'.data'.length)).state))) {
+        await unlink(join(this.#folder, name)).catch(() => {})
+      }
     }
     for (const { digest, bytes, usedAt } of found.sort((a, b) => a.usedAt - b.usedAt)) {
       this.#idle.set(digest, { bytes, usedAt })

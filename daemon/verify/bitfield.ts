@@ -88,7 +88,10 @@ export class Bitfield {
 
   /** Parts that are held, in order. */
   *indexes(): Generator<number, void> {
-    for (let index = 0; index < this.length; index++) if (this.#bit(index)) yield index
+    for (let index = 0; index < this.length; index++) {
+      if (this.#bit(index)) yield index
+      else if ((index & 7) === 0 && this.#byte(index) === 0) index += 7
+    }
   }
 
   /** The byte that has a part's bit, and where it is in what `encode` gives. */

@@ -96,7 +96,9 @@ export class GrowingCheckpoints implements Checkpoints {
   readonly digest: Digest
   readonly size: number
   readonly quarters: number
-  readonly #states: Sha256State[] = []
+  /** The inner states one after the other, and room for more: an array for each would take several times the memory. */
+  #states = new Uint8Array(0)
+  #known = 0
   readonly #end: Uint8Array
 
   /** @throws {TypeError} for a digest that is not a sha256 */
@@ -109,14 +111,15 @@ export class GrowingCheckpoints implements Checkpoints {
 
   /** How many inner states are known: 1 to `known`. */
   get known(): number {
-    return this.#states.length
+    return this.#known
   }
 
   /** The state before quarter `index`; that at the end is known from the beginning, as it is the digest. */
   stateAt(index: number): Sha256State | undefined {
     assertIndex(index, this.quarters)
     if (index === 0) return initialState
-    return index === this.quarters ? this.#end : this.#states[index - 1]
+    if (index === this.quarters) return this.#end
+    return index > this.#known ? undefined : this.#states.subarray((index - 1) * stateBytes, index * stateBytes)
   }
 
   /**
@@ -127,9 +130,15 @@ export class GrowingCheckpoints implements Checkpoints {
     const count = states.length / stateBytes
     if (!Number.isInteger(count)) throw new RangeError(`${states.length} bytes are not whole states`)
     if (this.known + count >= this.quarters) throw new RangeError(`${this.quarters} quarters have no more states`)
-    for (let start = 0; start < states.length; start += stateBytes) {
-      this.#states.push(Uint8Array.from(states.subarray(start, start + stateBytes)))
+    const from = this.#known * stateBytes
+    if (from + states.length > this.#states.length) {
+      // States that were given out stay where they are: what is written is never changed.
+      const longer = new Uint8Array(Math.max(2 * this.#states.length, from + states.length))
+      longer.set(this.#states)
+      this.#states = longer
     }
+    this.#states.set(states, from)
+    this.#known += count
   }
 
   /**
@@ -137,7 +146,7 @@ export class GrowingCheckpoints implements Checkpoints {
    * @param from number of inner states
    */
   encode(from = 0): Uint8Array {
-    return Buffer.concat(this.#states.slice(from))
+    return this.#states.slice(from * stateBytes, this.#known * stateBytes)
   }
 
   /** The list as a complete one, once it is. */

@@ -1,6 +1,6 @@
 import { Agent } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
+import { chunkBytes } from '../../daemon/verify/quarter.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'

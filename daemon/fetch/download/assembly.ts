@@ -7,7 +7,7 @@ import type { Link } from '../../verify/link.ts'
 import { quarterBytes, quarterLength } from '../../verify/quarter.ts'
 import type { Sha256Engine } from '../../verify/sha256.ts'
 import { stateBytes } from '../../verify/state.ts'
-import { inPieces } from './buffers.ts'
+import { type Arriving, receiveBody, receiveWhole, type WholeFate } from './receive.ts'
 import { type QuarterFate, Receiver } from './receiver.ts'
 import { Writers } from './writers.ts'
 
@@ -31,17 +31,6 @@ export interface AssemblyEvents {
   readonly onLost: (quarter: number) => void
   /** Upstream contradicts what somebody said, which is about to be cut off. */
   readonly onContradicted: (contradiction: Contradiction) => void
-}
-
-/** Bytes of quarters from one source, in order. */
-interface Arriving {
-  readonly body: AsyncIterable<Uint8Array>
-  readonly first: number
-  /** Whether they come from upstream: these extend the list, and are kept where there is no list yet to verify them. */
-  readonly isUpstream: boolean
-  readonly onBytes: (bytes: number) => void
-  /** A quarter has come to its end. */
-  readonly onQuarter: (quarter: number, fate: QuarterFate) => void
 }
 
 /**
@@ -204,22 +193,16 @@ export class Assembly {
    * @throws {WrongQuarter}, {DigestMismatch} for upstream's, or what the body or the store throws
    */
   async take(arriving: Arriving): Promise<void> {
-    const { body, first, isUpstream, onBytes, onQuarter } = arriving
-    let receiver = new Receiver(this, this.#engine, first, isUpstream)
-    const finish = async () => {
-      const { quarter } = receiver
-      onQuarter(quarter, await receiver.finish())
-      receiver = new Receiver(this, this.#engine, quarter + 1, isUpstream)
-    }
-    const push = async (piece: Buffer) => {
-      await receiver.push(piece)
-      if (receiver.isWhole) await finish()
-    }
-    try {
-      await inPieces(body, quarterBytes, push, onBytes)
-    } finally {
-      receiver.abandon()
-    }
+    await receiveBody(this, this.#engine, arriving)
+  }
+
+  /**
+   * Takes a quarter of a peer that is whole in memory, which must not change until the promise settles.
+   * @throws {RangeError} where there is no such quarter
+   * @throws {StoreError}
+   */
+  async takeQuarter(quarter: number, bytes: Buffer): Promise<WholeFate> {
+    return await receiveWhole(this, this.#engine, quarter, bytes)
   }
 
   /** An empty blob has one quarter, without a byte. @throws {WrongQuarter} */
@@ -260,12 +243,8 @@ export class Assembly {
 
   /** Whether the list has reached a raw quarter. */
   get canSettleRaw(): boolean {
-    if (this.raw.count === 0) return false
-    return (
-      this.isListComplete ||
-      this.raw.has(this.#list.known) ||
-      [...this.raw.indexes()].some((quarter) => quarter < this.#list.known)
-    )
+    const [first] = this.raw.indexes()
+    return first !== undefined && (this.isListComplete || first <= this.#list.known)
   }
 
   keepRaw(quarter: number): void {

@@ -28,6 +28,9 @@ export class WrongQuarter extends Error {
  */
 export type QuarterFate = 'held' | 'raw' | 'dropped'
 
+/** As {@link QuarterFate}, with why it was dropped: it is `there`, or the list does not say what it is any more. */
+type Judgement = 'held' | 'raw' | 'there' | 'unknown'
+
 /** What a receiver needs of the blob that is being put together. */
 export interface ReceivingBlob {
   readonly partial: PartialBlob
@@ -74,7 +77,7 @@ export class Receiver {
   async push(piece: Uint8Array): Promise<void> {
     const position = this.#length
     this.#length += piece.length
-    this.#hasGap ||= this.#isThere
+    this.#hasGap ||= this.isThere
     if (this.#hasGap) return
     if (!this.#mayWrite(position)) {
       this.#memory?.set(piece, position)
@@ -84,6 +87,18 @@ export class Receiver {
     const place = this.#blob.partial.at(this.quarter * quarterBytes + position)
     this.#writer.writing = this.#hasher === undefined ? place.write(piece) : this.#hasher.push(piece, place)
     await this.#writer.writing
+  }
+
+  /**
+   * The whole quarter, in memory that must not change until {@link judge} has ended.
+   * @throws {StoreError}
+   */
+  async pushWhole(bytes: Buffer): Promise<void> {
+    if (!this.#blob.writers.has(this.quarter)) return await this.push(bytes)
+    // Somebody else writes it: it stays where it is until it has proven to fit.
+    this.#memory = bytes
+    this.#length = bytes.length
+    await this.#hasher?.push(bytes)
   }
 
   /** As `push`, for bytes that are in the file already; nobody writes there unasked meanwhile. */
@@ -96,6 +111,12 @@ export class Receiver {
 
   /** Judges the quarter. @throws {WrongQuarter}, {DigestMismatch} */
   async finish(): Promise<QuarterFate> {
+    const judgement = await this.judge()
+    return judgement === 'there' || judgement === 'unknown' ? 'dropped' : judgement
+  }
+
+  /** As `finish`, and says why it is dropped. */
+  async judge(): Promise<Judgement> {
     try {
       return await this.#judge()
     } finally {
@@ -109,18 +130,18 @@ export class Receiver {
   }
 
   /** Whether the quarter is not needed any more. */
-  get #isThere(): boolean {
+  get isThere(): boolean {
     const { partial, raw, writers } = this.#blob
     return writers.isClosed || partial.held.has(this.quarter) || (raw.has(this.quarter) && !this.#isReread)
   }
 
-  async #judge(): Promise<QuarterFate> {
-    if (this.#hasGap || this.#isThere || this.#writer.isStopped) return 'dropped'
+  async #judge(): Promise<Judgement> {
+    if (this.#hasGap || this.isThere || this.#writer.isStopped) return 'there'
     const link = this.#hasher && (await linkOf(this.#hasher, this.quarter, this.#blob.partial.size))
     const verdict = this.#verdict(link)
     if (!this.#isUpstream && verdict === 'wrong') throw new WrongQuarter(this.quarter)
-    if (!this.#isUpstream && verdict !== 'fits') return 'dropped'
-    if (!(await this.#toFile()) || this.#writer.isStopped) return 'dropped'
+    if (!this.#isUpstream && verdict !== 'fits') return 'unknown'
+    if (!(await this.#toFile()) || this.#writer.isStopped) return 'there'
     return this.#settle(link)
   }
 
@@ -129,25 +150,25 @@ export class Receiver {
   }
 
   /** The quarter is in the file. The list may have changed while it was written, so that counts which it is now. */
-  #settle(link: Link | undefined): QuarterFate {
+  #settle(link: Link | undefined): Judgement {
     const verdict = this.#verdict(link)
     if (link !== undefined && verdict === 'fits') return this.#hold(link)
-    if (!this.#isUpstream) return 'dropped'
+    if (!this.#isUpstream) return 'unknown'
     return link === undefined || verdict === 'unknown' ? this.#keepRaw() : this.#goOnFromUpstream(link)
   }
 
-  #hold(link: Link): QuarterFate {
+  #hold(link: Link): Judgement {
     this.#blob.hold(link, this.#isUpstream)
     return 'held'
   }
 
-  #keepRaw(): QuarterFate {
+  #keepRaw(): Judgement {
     this.#blob.keepRaw(this.quarter)
     return 'raw'
   }
 
   /** What upstream itself sends goes before what a peer says that it should be. @throws {DigestMismatch} */
-  #goOnFromUpstream(link: Link): QuarterFate {
+  #goOnFromUpstream(link: Link): Judgement {
     const { partial, list } = this.#blob
     const cut = this.#verdict(link) === 'wrong' ? this.#blob.contradict(this.quarter) : 'after'
     if (cut === 'nobody' && this.quarter === list.quarters - 1) {
@@ -155,7 +176,7 @@ export class Receiver {
     }
     if (cut === 'before') return this.#keepRaw()
     // Upstream contradicts itself: what it sent last is not what lies in the file.
-    if (cut === 'nobody' && this.#isReread) return 'dropped'
+    if (cut === 'nobody' && this.#isReread) return 'unknown'
     this.#blob.truncate(this.quarter)
     this.#blob.extend(link.after, 'self')
     return this.#hold(link)
@@ -175,7 +196,7 @@ export class Receiver {
   async #toFile(): Promise<boolean> {
     const { writers } = this.#blob
     if (this.#memory === undefined) return true
-    if (this.#isThere) return false
+    if (this.isThere) return false
     const other = writers.get(this.quarter)
     if (other !== undefined) other.isStopped = true
     writers.set(this.quarter, this.#writer)

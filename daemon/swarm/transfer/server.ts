@@ -179,7 +179,7 @@ export class TransferServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const asker = this.#peerOf(request)
     if (asker === undefined) return finish(response, 403, { Connection: 'close' })
-    const { peer, fingerprint } = asker
+    const { fingerprint } = asker
     if (request.method !== 'GET' && request.method !== 'HEAD') return finish(response, 405, { Allow: 'GET, HEAD' })
     const asked = parsePath(request.url ?? '')
     if (asked === undefined) return finish(response, 404)

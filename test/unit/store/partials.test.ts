@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { appendFile, mkdir, open as openFile, readdir, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, open as openFile, readdir, readFile, writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -153,6 +153,33 @@ describe('a partial blob', () => {
     const store = await open()
     expect(await readdir(join(dataDir, 'partial'))).toEqual([])
     expect(store.partials.idle).toBe(0)
+  })
+
+  it('of an earlier version, whose parts had another size, leaves nothing behind', async () => {
+    const { dataDir, open } = await reopenable()
+    const folder = join(dataDir, 'partial')
+    const leave = async () => {
+      const partial = await (await open()).partials.open(digest, bytes.length)
+      await partial.write(quarter(0), 0)
+      partial.hold(0)
+      await partial.keep()
+      await partial.close()
+    }
+    await leave()
+    expect((await open()).partials.idle).toBe(1)
+    const path = join(folder, `${digest.replace(':', '-')}.state`)
+    const file = await readFile(path)
+    expect(file.subarray(0, 17).toString()).toBe('layerd partial 3\n')
+    file.write('2', 15)
+    await writeFile(path, file)
+    const store = await open()
+    expect([store.partials.idle, await readdir(folder)]).toEqual([0, []])
+    // Where it comes there while the node runs, it is not read either.
+    await writeFile(path, file)
+    const partial = await store.partials.open(digest, bytes.length)
+    expect([partial.unverified.count, partial.knownState(1), partial.leftAccess]).toEqual([0, undefined, undefined])
+    await partial.discard()
+    await partial.close()
   })
 
   it('is fetched by one only', async () => {

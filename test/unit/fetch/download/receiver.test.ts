@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { Receiver } from '../../../../daemon/fetch/download/receiver.ts'
+import { StoreError } from '../../../../daemon/store/errors.ts'
 import { GrowingCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
 import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import type { Sha256Engine } from '../../../../daemon/verify/sha256.ts'
@@ -19,7 +20,7 @@ const garbage = Buffer.alloc(quarterBytes, 3)
 const truth = new GrowingCheckpoints(digestOf(bytes), bytes.length)
 truth.append(right)
 
-const slice = (first: number, end = first + 1, of: Uint8Array = bytes) =>
+const slice = (first: number, end = first + 1, of: Buffer = bytes) =>
   of.subarray(first * quarterBytes, end * quarterBytes)
 
 /** Time for what should not happen. */
@@ -220,6 +221,121 @@ describe('several that bring one quarter', () => {
     assembly.extend(right, 'honest')
     await late.push(slice(1).subarray(quarterBytes / 2))
     expect([await late.finish(), begun(), assembly.writers.size]).toEqual(['dropped', 0, 0])
+  })
+})
+
+describe('a quarter that is whole in memory', () => {
+  it('is held where it fits, and proves the whole with the others', async () => {
+    const { assembly, read } = await setUpAssembly(bytes)
+    assembly.extend(right, 'honest')
+    for (const quarter of [3, 1, 0, 2]) expect(await assembly.takeQuarter(quarter, slice(quarter))).toBe('held')
+    expect(assembly.proven?.encode()).toEqual(right)
+    expect((await read()).equals(bytes)).toBe(true)
+    expect(assembly.writers.size).toBe(0)
+  })
+
+  it('is there where it is held, is upstream’s, or nothing is written any more', async () => {
+    const { assembly, take, read } = await setUpAssembly(bytes)
+    await take(2, slice(2), true)
+    expect(await assembly.takeQuarter(2, garbage)).toBe('there')
+    assembly.extend(right, 'honest')
+    expect(await assembly.takeQuarter(2, garbage)).toBe('there')
+    expect([assembly.raw.has(2), assembly.held.has(2)]).toEqual([true, false])
+    expect((await read(2, 3)).equals(slice(2))).toBe(true)
+    await assembly.takeQuarter(1, slice(1))
+    expect(await assembly.takeQuarter(1, garbage)).toBe('there')
+    expect((await read(1, 2)).equals(slice(1))).toBe(true)
+    await assembly.writers.close()
+    expect(await assembly.takeQuarter(0, slice(0))).toBe('there')
+    expect([...assembly.held.indexes()]).toEqual([1])
+  })
+
+  it('is wrong where it does not fit, or has another length; nothing beside it is touched', async () => {
+    const { assembly, read } = await setUpAssembly(bytes)
+    assembly.extend(right, 'honest')
+    await assembly.takeQuarter(2, slice(2))
+    const tooLong = Buffer.concat([slice(1), garbage.subarray(0, 1)])
+    for (const other of [garbage, tooLong, slice(1).subarray(1), Buffer.alloc(0)]) {
+      expect(await assembly.takeQuarter(1, other)).toBe('wrong')
+    }
+    expect(await assembly.takeQuarter(3, slice(2))).toBe('wrong')
+    for (const none of [-1, 4, 0.5]) await expect(assembly.takeQuarter(none, garbage)).rejects.toThrow(RangeError)
+    expect([[...assembly.held.indexes()], assembly.writers.size]).toEqual([[2], 0])
+    expect((await read(2, 3)).equals(slice(2))).toBe(true)
+  })
+
+  it('is unknown where the list does not reach it, and is not written then', async () => {
+    const { assembly, partial } = await setUpAssembly(bytes)
+    const { begun } = slowDisk(partial, 0)
+    expect(await assembly.takeQuarter(0, slice(0))).toBe('unknown')
+    // The digest is the state after the last one, but not the one before it.
+    expect(await assembly.takeQuarter(3, slice(3))).toBe('unknown')
+    assembly.extend(right.subarray(0, 2 * 32), 'honest')
+    expect(await assembly.takeQuarter(2, slice(2))).toBe('unknown')
+    expect(begun()).toBe(0)
+    expect(await assembly.takeQuarter(1, slice(1))).toBe('held')
+  })
+
+  it('is unknown where the list is cut, or another one, when it is written', async () => {
+    const { assembly, partial } = await setUpAssembly(bytes)
+    for (const change of [() => assembly.cut('liar'), () => assembly.replace(truth, 'honest')]) {
+      assembly.extend(wrong, 'liar')
+      const { gates, begun } = slowDisk(partial, 1)
+      const taking = assembly.takeQuarter(2, slice(2, 3, forged))
+      await until(() => begun() === 1)
+      change()
+      gates[0]?.resolve()
+      expect(await taking).toBe('unknown')
+      expect(assembly.held.count).toBe(0)
+    }
+  })
+
+  it('takes the place of another one only where it fits, and when that one’s write has ended', async () => {
+    const { assembly, partial, read } = await setUpAssembly(bytes)
+    assembly.extend(right, 'honest')
+    const { gates, begun } = slowDisk(partial, 2)
+    const first = assembly.takeQuarter(1, garbage)
+    await until(() => begun() === 1)
+    const [writer] = assembly.writers.values()
+    expect(await assembly.takeQuarter(1, Buffer.alloc(quarterBytes, 4))).toBe('wrong')
+    expect(writer?.isStopped).toBe(false)
+    const second = assembly.takeQuarter(1, slice(1))
+    await until(() => writer?.isStopped === true)
+    await settled()
+    expect(begun()).toBe(1)
+    gates[0]?.resolve()
+    expect(await first).toBe('there')
+    await until(() => begun() === 2)
+    gates[1]?.resolve()
+    expect(await second).toBe('held')
+    expect((await read(1, 2)).equals(slice(1))).toBe(true)
+    expect(assembly.writers.size).toBe(0)
+  })
+
+  it('is held though upstream is sending it, which goes on with the next one', async () => {
+    const { assembly, take, fates, read } = await setUpAssembly(bytes)
+    assembly.extend(right, 'honest')
+    const gate = Promise.withResolvers<void>()
+    const taking = take(1, slice(1, 3), true, gate.promise)
+    expect(await assembly.takeQuarter(1, slice(1))).toBe('held')
+    gate.resolve()
+    await taking
+    expect(fates).toEqual([
+      [1, 'dropped'],
+      [2, 'held'],
+    ])
+    expect((await read(1, 3)).equals(slice(1, 3))).toBe(true)
+  })
+
+  it('fails as the disk does, and leaves its place to the next one', async () => {
+    const { assembly, partial } = await setUpAssembly(bytes)
+    assembly.extend(right, 'honest')
+    const { at } = partial
+    const fails = () => Promise.reject(new StoreError('no-space', 'full'))
+    partial.at = () => ({ write: fails, writeBy: fails })
+    await expect(assembly.takeQuarter(1, slice(1))).rejects.toMatchObject({ code: 'no-space' })
+    partial.at = at
+    expect(await assembly.takeQuarter(1, slice(1))).toBe('held')
   })
 })
 
