@@ -1,6 +1,6 @@
 import type { PlannedBlob } from './blob.ts'
-import type { BlobId, Head, Wish } from './messages.ts'
-import type { Answer, Neighbour, Receiving } from './neighbour.ts'
+import type { Ask, Head, Wish } from './messages.ts'
+import type { Answer, Neighbour, Receiving, View } from './neighbour.ts'
 import type { State } from './state.ts'
 
 interface Listeners {
@@ -14,6 +14,8 @@ export class ReceivingPlaces {
   readonly #state: State
   readonly #listeners: Listeners
   #lastId = 0
+  /** When a neighbour that could give something may be asked again, while a place is free; in ms. */
+  #askableAt = Number.POSITIVE_INFINITY
 
   constructor(state: State, listeners: Listeners) {
     this.#state = state
@@ -24,7 +26,7 @@ export class ReceivingPlaces {
   get wakeAt(): number {
     const { receiving, receivedIn, lastByteAt } = this.#state
     const { limit } = receivedIn
-    let at = Number.POSITIVE_INFINITY
+    let at = this.#askableAt
     for (const { answers, from } of receiving) {
       const [answer] = answers
       if (answer === undefined) continue
@@ -61,6 +63,8 @@ export class ReceivingPlaces {
   }
 
   #askAll(): void {
+    this.#askableAt = Number.POSITIVE_INFINITY
+    if (this.#state.askedFor.size === 0) return
     for (let free = this.#free; free > 0; free--) {
       const from = this.#someone()
       if (from === undefined) return
@@ -81,11 +85,12 @@ export class ReceivingPlaces {
     const answer = pair?.answers.find((one) => one.id === id)
     if (pair === undefined || answer === undefined || answer.blob !== undefined) return
     const blob = blobs.get(blobId)
-    // Two senders chose the same chunk, or it came meanwhile: ask again.
-    if (blob === undefined || chunk >= blob.chunks || blob.isWhole(chunk) || blob.coming.has(chunk)) {
+    const fits = blob?.isAskedFor === true && chunk < blob.chunks && quarter < numbers.quarters
+    if (!fits || blob.isWhole(chunk) || blob.coming.has(chunk)) {
+      // Two senders chose the same chunk, or it came meanwhile: ask again. That wins no time for one that always says so.
       pair.answers = pair.answers.filter((one) => one !== answer)
       this.#state.send(from, { kind: 'leave', id })
-      this.#ask(pair)
+      this.#ask(pair, answer.since)
       return
     }
     answer.blob = blob
@@ -117,6 +122,7 @@ export class ReceivingPlaces {
   /** A chunk is whole, from wherever it came: nobody else needs to bring it. */
   whole(blob: PlannedBlob, chunk: number): void {
     this.#state.held++
+    this.#state.sort(blob)
     for (const pair of [...this.#state.receiving])
       for (const answer of pair.answers) if (answer.blob === blob && answer.chunk === chunk) this.#leave(pair, answer)
     this.#listeners.onWhole(blob, chunk)
@@ -124,8 +130,16 @@ export class ReceivingPlaces {
 
   /** The neighbour has nothing, or no place. */
   refused(from: Neighbour, id: number, isBusy: boolean): void {
+    this.broken(from, id)
     if (isBusy) from.free = 0
     else from.saidNone = true
+  }
+
+  /** The neighbour can't go on with an answer. One that has begun, and ends so, is followed by a rest. */
+  broken(from: Neighbour, id: number): void {
+    const { now, receivedIn } = this.#state
+    const answer = from.receiving?.answers.find((one) => one.id === id)
+    if (answer?.blob !== undefined) from.restsUntil = now + receivedIn.limit
     this.cut(from, id)
   }
 
@@ -159,67 +173,91 @@ export class ReceivingPlaces {
   /** A neighbour, drawn from all that may give something. */
   #someone(): Neighbour | undefined {
     const { neighbours, now, random, numbers } = this.#state
+    const isOldestFree = this.#isOldestFree
     let found: Neighbour | undefined
     let seen = 0
+    this.#askableAt = Number.POSITIVE_INFINITY
     for (const neighbour of neighbours.values()) {
       const { free, saidNone, restsUntil, heardAt, receiving } = neighbour
-      if (saidNone || restsUntil > now || receiving !== undefined) continue
+      if (saidNone || receiving !== undefined) continue
       // One that has said nothing for long may have left in silence: that it had no place is no reason not to ask.
-      if (free <= 0 && now < heardAt + numbers.headLateMs) continue
-      if (!this.#isUseful(neighbour)) continue
-      if (random() * ++seen < 1) found = neighbour
+      const askableAt = Math.max(restsUntil, free > 0 ? 0 : heardAt + numbers.headLateMs)
+      if (askableAt > now && askableAt >= this.#askableAt) continue
+      if (!this.#isUseful(neighbour, isOldestFree)) continue
+      if (askableAt > now) this.#askableAt = askableAt
+      else if (random() * ++seen < 1) found = neighbour
     }
     return found
   }
 
   /** Whether it has the first part of a chunk of which none is here, or all of one that is here in part. */
-  #isUseful({ views }: Neighbour): boolean {
-    const { windowChunks } = this.#state.numbers
-    for (const { blob, begun, whole } of views.values()) {
-      if (blob.isDone) continue
+  #isUseful({ views }: Neighbour, isOldestFree: boolean): boolean {
+    const { askedFor, numbers } = this.#state
+    for (const blob of askedFor) {
+      const view = views.get(blob.id)
+      if (view === undefined) continue
       const { wanted, untouched, first } = blob
-      const end = first + windowChunks
-      if (untouched.meets(begun, first, end) || (blob.begun.size > 0 && wanted.meets(whole, first, end))) return true
+      const end = first + numbers.windowChunks
+      if (untouched.meets(view.begun, first, end)) return true
+      if (blob.begun.size > 0 && wanted.meets(view.whole, first, end)) return true
+      if (isOldestFree && urgentAt(view) !== undefined) return true
     }
     return false
   }
 
-  #ask(pair: Receiving): void {
+  #ask(pair: Receiving, since = this.#state.now): void {
     const { from } = pair
     const oldest = this.#oldest(from)
     const id = ++this.#lastId
     const isOldest = oldest !== undefined
-    pair.answers.push({ id, blob: undefined, chunk: 0, since: this.#state.now, isLate: false, isOldest })
+    pair.answers.push({ id, blob: undefined, chunk: 0, since, isLate: false, isOldest })
     this.#state.send(from, { kind: 'ask', id, news: this.#state.newsFor(from), wishes: this.#wishes(from), oldest })
   }
 
   /** The last part of a chunk begins: the next chunk is asked for, unless the pair parts. */
   #askAhead(pair: Receiving): void {
-    if (pair.answers.length > 1 || pair.answers[0]?.isLate || --pair.left <= 0 || !this.#isUseful(pair.from)) return
-    this.#ask(pair)
+    if (pair.answers.length > 1 || pair.answers[0]?.isLate || --pair.left <= 0) return
+    if (this.#isUseful(pair.from, this.#isOldestFree)) this.#ask(pair)
   }
 
-  /** The blob of which the oldest chunk is to be asked for: one question at a time does, while much is held beyond a gap. */
-  #oldest({ views }: Neighbour): BlobId | undefined {
+  /** Whether a chunk may be named in a question: it is known which one comes as the answer to the last such question. */
+  get #isOldestFree(): boolean {
+    for (const { answers } of this.#state.receiving)
+      for (const { isOldest, blob } of answers) if (isOldest && blob === undefined) return false
+    return true
+  }
+
+  /** The chunk that is named in a question: one that a client waits for, or the first one while much is held beyond a gap. */
+  #oldest({ views }: Neighbour): Ask['oldest'] {
+    if (!this.#isOldestFree) return undefined
     const { receiving, numbers } = this.#state
+    for (const view of views.values()) {
+      const from = urgentAt(view)
+      if (from !== undefined) return { blob: view.blob.id, from }
+    }
     for (const { answers } of receiving) for (const { isOldest } of answers) if (isOldest) return undefined
-    for (const { blob, begun } of views.values())
-      if (!blob.isDone && blob.hasGap(numbers.gapChunks) && blob.wanted.has(blob.first) && begun.has(blob.first))
-        return blob.id
+    for (const { blob, begun } of views.values()) {
+      const { id, first: from, wanted } = blob
+      if (blob.isAskedFor && blob.hasGap(numbers.gapChunks) && wanted.has(from) && begun.has(from))
+        return { blob: id, from }
+    }
     return undefined
   }
 
   #wishes({ views }: Neighbour): Wish[] {
     const wishes: Wish[] = []
     for (const { blob } of views.values()) {
-      if (blob.isDone) continue
+      if (!blob.isAskedFor) continue
       const late: number[] = []
       for (const { answers } of this.#state.receiving)
         for (const answer of answers)
           if (answer.blob === blob && answer.isLate && !blob.coming.has(answer.chunk)) late.push(answer.chunk)
       const broken = new Map<number, number>()
       for (const chunk of blob.begun) if (!blob.coming.has(chunk)) broken.set(chunk, blob.partsOf(chunk))
-      wishes.push({ blob: blob.id, first: blob.first, coming: [...blob.coming.keys()], late, broken })
+      const { id, first } = blob
+      // Raw chunks before the first one come, too, and nobody would send them.
+      const coming = [...blob.coming.keys()].filter((chunk) => chunk >= first)
+      wishes.push({ blob: id, first, coming, late, broken })
     }
     return wishes
   }
@@ -260,4 +298,14 @@ export class ReceivingPlaces {
     for (const neighbour of this.#state.neighbours.values()) neighbour.saidNone = false
     this.#listeners.onBroken(blob, chunk)
   }
+}
+
+/** The first chunk that clients wait for and the neighbour can bring. */
+function urgentAt({ blob, begun, whole }: View): number | undefined {
+  if (!blob.isAskedFor) return undefined
+  for (const chunk of blob.urgent) {
+    if (!blob.wanted.has(chunk)) continue
+    if (blob.partsOf(chunk) === 0 ? begun.has(chunk) : whole.has(chunk)) return chunk
+  }
+  return undefined
 }
