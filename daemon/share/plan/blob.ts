@@ -78,9 +78,14 @@ export class PlannedBlob {
     return this.isSized && this.whole === this.chunks
   }
 
+  /** Whether this node fetches it together with others, as long as it is not done. */
+  get isShared(): boolean {
+    return this.isWanted && !this.isAlone
+  }
+
   /** Whether neighbours are asked for it. */
   get isAskedFor(): boolean {
-    return this.isSized && this.isWanted && !this.isAlone && !this.isDone
+    return this.isShared && this.isSized && !this.isDone
   }
 
   isWhole(chunk: number): boolean {

@@ -1,6 +1,7 @@
 import type { PlannedBlob } from './blob.ts'
-import type { Ask, Head, Wish } from './messages.ts'
-import type { Answer, Neighbour, Receiving, View } from './neighbour.ts'
+import type { Head } from './messages.ts'
+import type { Answer, Neighbour, Receiving } from './neighbour.ts'
+import { isUseful, mayNameChunk, oldestOf, wishesOf } from './question.ts'
 import type { State } from './state.ts'
 
 interface Listeners {
@@ -173,7 +174,7 @@ export class ReceivingPlaces {
   /** A neighbour, drawn from all that may give something. */
   #someone(): Neighbour | undefined {
     const { neighbours, now, random, numbers } = this.#state
-    const isOldestFree = this.#isOldestFree
+    const mayName = mayNameChunk(this.#state)
     let found: Neighbour | undefined
     let seen = 0
     this.#askableAt = Number.POSITIVE_INFINITY
@@ -183,83 +184,26 @@ export class ReceivingPlaces {
       // One that has said nothing for long may have left in silence: that it had no place is no reason not to ask.
       const askableAt = Math.max(restsUntil, free > 0 ? 0 : heardAt + numbers.headLateMs)
       if (askableAt > now && askableAt >= this.#askableAt) continue
-      if (!this.#isUseful(neighbour, isOldestFree)) continue
+      if (!isUseful(this.#state, neighbour, mayName)) continue
       if (askableAt > now) this.#askableAt = askableAt
       else if (random() * ++seen < 1) found = neighbour
     }
     return found
   }
 
-  /** Whether it has the first part of a chunk of which none is here, or all of one that is here in part. */
-  #isUseful({ views }: Neighbour, isOldestFree: boolean): boolean {
-    const { askedFor, numbers } = this.#state
-    for (const blob of askedFor) {
-      const view = views.get(blob.id)
-      if (view === undefined) continue
-      const { wanted, untouched, first } = blob
-      const end = first + numbers.windowChunks
-      if (untouched.meets(view.begun, first, end)) return true
-      if (blob.begun.size > 0 && wanted.meets(view.whole, first, end)) return true
-      if (isOldestFree && urgentAt(view) !== undefined) return true
-    }
-    return false
-  }
-
   #ask(pair: Receiving, since = this.#state.now): void {
+    const state = this.#state
     const { from } = pair
-    const oldest = this.#oldest(from)
+    const oldest = oldestOf(state, from)
     const id = ++this.#lastId
-    const isOldest = oldest !== undefined
-    pair.answers.push({ id, blob: undefined, chunk: 0, since, isLate: false, isOldest })
-    this.#state.send(from, { kind: 'ask', id, news: this.#state.newsFor(from), wishes: this.#wishes(from), oldest })
+    pair.answers.push({ id, blob: undefined, chunk: 0, since, isLate: false, isOldest: oldest !== undefined })
+    state.send(from, { kind: 'ask', id, news: state.newsFor(from), wishes: wishesOf(state, from), oldest })
   }
 
   /** The last part of a chunk begins: the next chunk is asked for, unless the pair parts. */
   #askAhead(pair: Receiving): void {
     if (pair.answers.length > 1 || pair.answers[0]?.isLate || --pair.left <= 0) return
-    if (this.#isUseful(pair.from, this.#isOldestFree)) this.#ask(pair)
-  }
-
-  /** Whether a chunk may be named in a question: it is known which one comes as the answer to the last such question. */
-  get #isOldestFree(): boolean {
-    for (const { answers } of this.#state.receiving)
-      for (const { isOldest, blob } of answers) if (isOldest && blob === undefined) return false
-    return true
-  }
-
-  /** The chunk that is named in a question: one that a client waits for, or the first one while much is held beyond a gap. */
-  #oldest({ views }: Neighbour): Ask['oldest'] {
-    if (!this.#isOldestFree) return undefined
-    const { receiving, numbers } = this.#state
-    for (const view of views.values()) {
-      const from = urgentAt(view)
-      if (from !== undefined) return { blob: view.blob.id, from }
-    }
-    for (const { answers } of receiving) for (const { isOldest } of answers) if (isOldest) return undefined
-    for (const { blob, begun } of views.values()) {
-      const { id, first: from, wanted } = blob
-      if (blob.isAskedFor && blob.hasGap(numbers.gapChunks) && wanted.has(from) && begun.has(from))
-        return { blob: id, from }
-    }
-    return undefined
-  }
-
-  #wishes({ views }: Neighbour): Wish[] {
-    const wishes: Wish[] = []
-    for (const { blob } of views.values()) {
-      if (!blob.isAskedFor) continue
-      const late: number[] = []
-      for (const { answers } of this.#state.receiving)
-        for (const answer of answers)
-          if (answer.blob === blob && answer.isLate && !blob.coming.has(answer.chunk)) late.push(answer.chunk)
-      const broken = new Map<number, number>()
-      for (const chunk of blob.begun) if (!blob.coming.has(chunk)) broken.set(chunk, blob.partsOf(chunk))
-      const { id, first } = blob
-      // Raw chunks before the first one come, too, and nobody would send them.
-      const coming = [...blob.coming.keys()].filter((chunk) => chunk >= first)
-      wishes.push({ blob: id, first, coming, late, broken })
-    }
-    return wishes
+    if (isUseful(this.#state, pair.from, mayNameChunk(this.#state))) this.#ask(pair)
   }
 
   /** A chunk came from a neighbour. */
@@ -298,14 +242,4 @@ export class ReceivingPlaces {
     for (const neighbour of this.#state.neighbours.values()) neighbour.saidNone = false
     this.#listeners.onBroken(blob, chunk)
   }
-}
-
-/** The first chunk that clients wait for and the neighbour can bring. */
-function urgentAt({ blob, begun, whole }: View): number | undefined {
-  if (!blob.isAskedFor) return undefined
-  for (const chunk of blob.urgent) {
-    if (!blob.wanted.has(chunk)) continue
-    if (blob.partsOf(chunk) === 0 ? begun.has(chunk) : whole.has(chunk)) return chunk
-  }
-  return undefined
 }

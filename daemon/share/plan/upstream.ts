@@ -45,7 +45,7 @@ export class UpstreamPlace {
     let at = Number.POSITIVE_INFINITY
     for (const part of this.#parts.values()) {
       const { blob, role, toldAt, told } = part
-      if (!isShared(blob)) continue
+      if (!blob.isShared) continue
       at = Math.min(at, toldAt + numbers.renewMs)
       const quietSince = this.#state.quietSince(blob)
       if (role === 'none' && told === 'part') at = Math.min(at, quietSince + numbers.headLateMs)
@@ -107,16 +107,14 @@ export class UpstreamPlace {
 
   /** Nobody else may know of the blob: the coordinator is told that this node takes no turn, and it reads all by itself. */
   alone(blob: PlannedBlob): void {
-    const part = this.#parts.get(blob.id)
-    if (part === undefined) this.#state.effects.push({ kind: 'want', wants: [wantOf(blob, 0, 'unable', 0)] })
+    if (blob.isDone) this.add([blob])
     else this.#tell([blob])
   }
 
   drop(blob: PlannedBlob): void {
     this.stop(blob)
-    const part = this.#parts.get(blob.id)
+    this.#tell([blob], 'gone')
     this.#parts.delete(blob.id)
-    if (part !== undefined) this.#state.effects.push({ kind: 'want', wants: [wantOf(blob, part.brought, 'gone', 0)] })
   }
 
   /** The coordinator has spoken. */
@@ -207,7 +205,7 @@ export class UpstreamPlace {
     const due: PlannedBlob[] = []
     for (const part of this.#parts.values()) {
       const { blob, toldAt, told } = part
-      if (!isShared(blob)) continue
+      if (!blob.isShared) continue
       if (now >= toldAt + numbers.renewMs || (told === 'part' && this.#isHungry(part))) due.push(blob)
     }
     if (due.length > 0) this.#tell(due)
@@ -273,17 +271,17 @@ export class UpstreamPlace {
     blob.comesNot(chunk)
   }
 
-  #tell(blobs: readonly PlannedBlob[]): void {
+  #tell(blobs: readonly PlannedBlob[], wish?: 'gone'): void {
     const { now, numbers, effects } = this.#state
     const wants: Want[] = []
     for (const blob of blobs) {
       const part = this.#parts.get(blob.id)
       if (part === undefined) continue
-      part.told = this.#wishOf(part)
+      part.told = wish ?? this.#wishOf(part)
       part.toldAt = now
-      const isSought = !blob.isDone && !blob.isAlone
-      const sought = isSought ? Math.max(0, numbers.soughtNeighbours - blob.neighbours) : 0
-      wants.push(wantOf(blob, part.brought, part.told, sought))
+      const seeks = part.told !== 'gone' && !blob.isDone && !blob.isAlone
+      const sought = seeks ? Math.max(0, numbers.soughtNeighbours - blob.neighbours) : 0
+      wants.push({ blob: blob.id, brought: part.brought, wish: part.told, sought })
     }
     if (wants.length > 0) effects.push({ kind: 'want', wants })
   }
@@ -296,13 +294,4 @@ export class UpstreamPlace {
     if (isUnable) return 'unable'
     return this.#isHungry(part) ? 'hungry' : 'part'
   }
-}
-
-/** Whether the coordinator is told again and again. */
-function isShared({ isWanted, isAlone }: PlannedBlob): boolean {
-  return isWanted && !isAlone
-}
-
-function wantOf({ id: blob }: PlannedBlob, brought: number, wish: Want['wish'], sought: number): Want {
-  return { blob, brought, wish, sought }
 }
