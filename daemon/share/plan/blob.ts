@@ -4,40 +4,69 @@ import type { BlobId, LogEntry } from './messages.ts'
 /** What this node holds of one blob, what is on its way, and how many copies it knows of. */
 export class PlannedBlob {
   readonly id: BlobId
-  readonly chunks: number
+  /** One as long as nobody has told the size: upstream tells it with the first chunk. */
+  chunks: number
+  isSized: boolean
+  /** Whether it is wanted now. */
+  isWanted: boolean
+  /** Whether peers must not know of it. */
+  isAlone = false
+  /** Neighbours for it. */
+  neighbours = 0
+  /** Chunks that clients wait for. */
+  urgent: readonly number[] = []
   /** Verified parts of each chunk. */
-  readonly parts: Uint8Array
+  parts: Uint8Array
   /** Chunks that are neither whole nor on their way in time. */
-  readonly wanted: Bitfield
+  wanted: Bitfield
   /** Those of which no part is held. */
-  readonly untouched: Bitfield
+  untouched: Bitfield
   /** Neighbours that have a chunk as told, and own sends that are not late and of which the receiver has not told yet. */
-  readonly copies: Uint16Array
+  copies: Uint16Array
   /** What became new, in order: neighbours are told from where each was told last. */
   readonly log: LogEntry[] = []
   /** Chunks on their way, with the number of sources that are not late. */
   readonly coming = new Map<number, number>()
+  /** Chunks that came from upstream and can't be verified yet: on their way, from a source that is never late. */
+  readonly raw = new Set<number>()
   /** Chunks that are held in part. */
   readonly begun = new Set<number>()
-  /** The first chunk that is not whole. */
+  /** The first chunk that is neither whole nor raw. */
   first = 0
   /** Chunks that are whole. */
   whole = 0
   /** When a part came from a neighbour last, or one told of a chunk that none had told of before; in ms. */
   movedAt: number
   readonly #quarters: number
-  readonly #seen: Bitfield
+  #seen: Bitfield
 
-  constructor(id: BlobId, chunks: number, quarters: number, now: number) {
+  constructor(id: BlobId, chunks: number | undefined, quarters: number, isWanted: boolean, now: number) {
     this.id = id
-    this.chunks = chunks
+    this.chunks = chunks ?? 1
+    this.isSized = chunks !== undefined
+    this.isWanted = isWanted
     this.#quarters = quarters
+    this.#seen = new Bitfield(this.chunks)
+    this.parts = new Uint8Array(this.chunks)
+    this.wanted = Bitfield.full(this.chunks)
+    this.untouched = Bitfield.full(this.chunks)
+    this.copies = new Uint16Array(this.chunks)
+    this.movedAt = now
+  }
+
+  /** Its size is known now; what comes from upstream goes on. */
+  size(chunks: number): void {
+    this.chunks = chunks
+    this.isSized = true
     this.#seen = new Bitfield(chunks)
     this.parts = new Uint8Array(chunks)
     this.wanted = Bitfield.full(chunks)
     this.untouched = Bitfield.full(chunks)
     this.copies = new Uint16Array(chunks)
-    this.movedAt = now
+    for (const chunk of this.coming.keys()) {
+      this.wanted.clear(chunk)
+      this.untouched.clear(chunk)
+    }
   }
 
   /** Chunks of which a part is here, or was told of. */
@@ -46,7 +75,17 @@ export class PlannedBlob {
   }
 
   get isDone(): boolean {
-    return this.whole === this.chunks
+    return this.isSized && this.whole === this.chunks
+  }
+
+  /** Whether this node fetches it together with others, as long as it is not done. */
+  get isShared(): boolean {
+    return this.isWanted && !this.isAlone
+  }
+
+  /** Whether neighbours are asked for it. */
+  get isAskedFor(): boolean {
+    return this.isShared && this.isSized && !this.isDone
   }
 
   isWhole(chunk: number): boolean {
@@ -59,12 +98,12 @@ export class PlannedBlob {
 
   /** Whether `gap` chunks or more are held beyond the first one that is missing. */
   hasGap(gap: number): boolean {
-    return this.whole - this.first >= gap
+    return this.whole + this.raw.size - this.first >= gap
   }
 
   /** One more part is held: they count in order only. @returns whether that is new */
   hold(chunk: number, quarter: number): boolean {
-    if (quarter !== this.partsOf(chunk)) return false
+    if (quarter !== this.partsOf(chunk) || quarter >= this.#quarters) return false
     this.#touch(chunk, quarter + 1)
     if (this.isWhole(chunk)) this.#finish(chunk)
     else {
@@ -74,10 +113,20 @@ export class PlannedBlob {
     return true
   }
 
-  /** A chunk was whole before this node took part. */
-  holdWhole(chunk: number): void {
+  /** A chunk was whole before this node took part. @returns whether that is new */
+  holdWhole(chunk: number): boolean {
+    if (chunk >= this.chunks || this.isWhole(chunk)) return false
     this.#touch(chunk, this.#quarters)
     this.#finish(chunk)
+    return true
+  }
+
+  /** A chunk came from upstream, and is to be verified later. */
+  holdRaw(chunk: number): void {
+    if (this.isWhole(chunk) || this.raw.has(chunk)) return
+    this.raw.add(chunk)
+    this.comes(chunk)
+    this.#advance()
   }
 
   /** A part of a chunk is somewhere. @returns whether that is new */
@@ -116,6 +165,11 @@ export class PlannedBlob {
     this.log.push(~chunk)
     this.whole++
     this.wanted.clear(chunk)
-    while (this.first < this.chunks && this.isWhole(this.first)) this.first++
+    if (this.raw.delete(chunk)) this.comesNot(chunk)
+    this.#advance()
+  }
+
+  #advance(): void {
+    while (this.first < this.chunks && (this.isWhole(this.first) || this.raw.has(this.first))) this.first++
   }
 }

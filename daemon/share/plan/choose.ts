@@ -1,6 +1,6 @@
 import type { PlannedBlob } from './blob.ts'
 import type { Ask, Wish } from './messages.ts'
-import type { Neighbour } from './neighbour.ts'
+import type { Neighbour, View } from './neighbour.ts'
 
 /** What a sender gives: a chunk, from the first part that the asker lacks. */
 interface Choice {
@@ -10,11 +10,11 @@ interface Choice {
 }
 
 /**
- * The sender's choice. Of what it holds and the asker lacks, in the asker's window:
+ * The sender's choice. Where a chunk is named, that one, or the next one that it holds and the asker lacks. Otherwise, of what it
+ * holds and the asker lacks, in the asker's window:
  * 1. what does not come to the asker already, before what comes late;
  * 2. the chunk with the fewest copies that this node knows of, its own sends counted;
  * 3. the oldest: the one with the least number, which clients read first.
- * A question for the oldest chunk of a blob turns 2 and 3 around.
  */
 export function choose(
   asker: Neighbour,
@@ -22,34 +22,61 @@ export function choose(
   blobs: ReadonlyMap<string, PlannedBlob>,
   windowChunks: number,
 ): Choice | undefined {
-  let best: Choice | undefined
-  let bestLate = 2
-  let bestCopies = 0
-  let bestAge = 0
+  // One wish for a blob counts, and each look at a chunk is cheap, whatever the asker says.
+  const lacks = new Map<string, Lack>()
   for (const wish of wishes) {
     const blob = blobs.get(wish.blob)
     const view = asker.views.get(wish.blob)
     if (blob === undefined || view === undefined) continue
+    lacks.set(wish.blob, { blob, view, wish, coming: new Set(wish.coming), late: new Set(wish.late) })
+  }
+  const named = oldest === undefined ? undefined : lacks.get(oldest.blob)
+  return (named && oldest && first(named, oldest.from)) ?? rarest([...lacks.values()], windowChunks)
+}
+
+/** What an asker lacks of one blob. */
+interface Lack {
+  readonly blob: PlannedBlob
+  readonly view: View
+  readonly wish: Wish
+  readonly coming: ReadonlySet<number>
+  readonly late: ReadonlySet<number>
+}
+
+function first(lack: Lack, from: number): Choice | undefined {
+  for (let chunk = from; chunk < lack.blob.chunks; chunk++) {
+    const quarter = given(lack, chunk)
+    if (quarter !== undefined) return { blob: lack.blob, chunk, quarter }
+  }
+  return undefined
+}
+
+function rarest(lacks: readonly Lack[], windowChunks: number): Choice | undefined {
+  let best: Choice | undefined
+  let bestLate = 0
+  let bestCopies = 0
+  for (const lack of lacks) {
+    const { blob, wish, late } = lack
     const end = Math.min(blob.chunks, wish.first + windowChunks)
     for (let chunk = wish.first; chunk < end; chunk++) {
-      const parts = blob.partsOf(chunk)
-      if (parts === 0 || view.whole.has(chunk) || wish.coming.includes(chunk)) continue
-      const quarter = wish.broken.get(chunk) ?? 0
-      if (parts <= quarter) continue
-      const late = isLate(wish, chunk)
-      const copies = oldest === wish.blob ? -1 : (blob.copies[chunk] ?? 0)
-      const age = chunk
-      if (late > bestLate) continue
-      if (late === bestLate && (copies > bestCopies || (copies === bestCopies && age >= bestAge))) continue
+      const quarter = given(lack, chunk)
+      if (quarter === undefined) continue
+      const isLate = late.has(chunk) ? 1 : 0
+      const copies = blob.copies[chunk] ?? 0
+      const order = best === undefined ? -1 : isLate - bestLate || copies - bestCopies || chunk - best.chunk
+      if (order >= 0) continue
       best = { blob, chunk, quarter }
-      bestLate = late
+      bestLate = isLate
       bestCopies = copies
-      bestAge = age
     }
   }
   return best
 }
 
-function isLate({ late }: Wish, chunk: number): number {
-  return late.includes(chunk) ? 1 : 0
+/** The first part of a chunk that can be given; undefined for none. */
+function given({ blob, view, wish, coming }: Lack, chunk: number): number | undefined {
+  const parts = blob.partsOf(chunk)
+  if (parts === 0 || view.whole.has(chunk) || coming.has(chunk)) return undefined
+  const quarter = wish.broken.get(chunk) ?? 0
+  return parts > quarter ? quarter : undefined
 }

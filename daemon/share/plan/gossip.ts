@@ -1,10 +1,16 @@
+import type { PlannedBlob } from './blob.ts'
 import type { BlobId, News, PeerId } from './messages.ts'
 import type { Neighbour } from './neighbour.ts'
 import type { State } from './state.ts'
 
+/** A message is answered with no more refusals than this: honest peers name the blobs of an image. It protects, and tunes nothing. */
+const MAX_BYES = 256
+
 /** Who is a neighbour, and what neighbours are told between questions and answers. */
 export class Gossip {
   readonly #state: State
+  /** Whoever may not have been told of a blob in which both take part. */
+  readonly #met = new Set<Neighbour>()
 
   constructor(state: State) {
     this.#state = state
@@ -29,39 +35,46 @@ export class Gossip {
     }
   }
 
-  /** The coordinator names peers that take part in a blob. */
+  /** Peers take part in a blob, or have it. */
   named(id: BlobId, peers: readonly PeerId[]): void {
     const state = this.#state
     const blob = state.blobs.get(id)
-    if (blob === undefined) return
-    let room = state.numbers.soughtNeighbours - state.countFor(id)
+    if (blob === undefined || blob.isAlone) return
     for (const peer of peers) {
-      if (room <= 0) return
-      const neighbour = state.neighbour(peer)
-      if (neighbour.views.has(id)) continue
-      neighbour.view(blob)
-      this.#tell(neighbour)
-      room--
+      if (blob.neighbours >= state.numbers.soughtNeighbours) return
+      this.#meet(state.neighbour(peer), blob)
     }
   }
 
   /** A neighbour, or a peer that would like to be one, has told something. */
   heard(from: PeerId, news: News): void {
     const state = this.#state
-    const known = state.neighbours.get(from)
-    let isNew = false
+    let byes = 0
     for (const { blob: id } of news.blobs) {
+      if (state.neighbours.get(from)?.views.has(id)) continue
       const blob = state.blobs.get(id)
-      if (known?.views.has(id)) continue
-      if (blob !== undefined && state.countFor(id) < state.numbers.mostNeighbours) {
-        state.neighbour(from).view(blob)
-        isNew = true
-      } else state.effects.push({ kind: 'send', to: from, message: { kind: 'bye', blob: id } })
+      if (blob !== undefined && !blob.isAlone && blob.neighbours < state.numbers.mostNeighbours)
+        this.#meet(state.neighbour(from), blob)
+      else if (byes++ < MAX_BYES) state.effects.push({ kind: 'send', to: from, message: { kind: 'bye', blob: id } })
     }
     const neighbour = state.neighbours.get(from)
-    if (neighbour === undefined) return
-    state.hear(neighbour, news)
-    if (isNew) this.#tell(neighbour)
+    if (neighbour !== undefined) state.hear(neighbour, news)
+  }
+
+  /** Tells those who are neighbours for a blob since this step all that is held of it, unless a question or an answer just did. */
+  introduce(): void {
+    for (const neighbour of this.#met) if (this.#isUntold(neighbour)) this.#tell(neighbour)
+    this.#met.clear()
+  }
+
+  #meet(neighbour: Neighbour, blob: PlannedBlob): void {
+    neighbour.view(blob)
+    this.#met.add(neighbour)
+  }
+
+  #isUntold({ views }: Neighbour): boolean {
+    for (const { cursor } of views.values()) if (cursor < 0) return true
+    return false
   }
 
   #isNews({ views, toldFree }: Neighbour): boolean {

@@ -6,10 +6,10 @@ import type { Ask, BlobId, PeerId } from './messages.ts'
 export interface View {
   readonly blob: PlannedBlob
   /** Chunks of which it has the first part, or all. */
-  readonly begun: Bitfield
-  readonly whole: Bitfield
+  begun: Bitfield
+  whole: Bitfield
   /** Chunks for which it is counted in {@link PlannedBlob.copies}: as told, or because they are sent to it. */
-  readonly counted: Bitfield
+  counted: Bitfield
   /** How much of our log it was told; -1 before the first message. */
   cursor: number
 }
@@ -88,12 +88,17 @@ export class Neighbour {
   view(blob: PlannedBlob): View {
     let view = this.views.get(blob.id)
     if (view === undefined) {
-      const empty = () => new Bitfield(blob.chunks)
-      view = { blob, begun: empty(), whole: empty(), counted: empty(), cursor: -1 }
+      view = { blob, ...nothingOf(blob), cursor: -1 }
       this.views.set(blob.id, view)
+      blob.neighbours++
     }
     return view
   }
+}
+
+/** What a view says of a neighbour that has told nothing. */
+export function nothingOf({ chunks }: PlannedBlob): Pick<View, 'begun' | 'whole' | 'counted'> {
+  return { begun: new Bitfield(chunks), whole: new Bitfield(chunks), counted: new Bitfield(chunks) }
 }
 
 /** A neighbour has a chunk, or will have it soon. */

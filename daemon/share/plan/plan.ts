@@ -40,20 +40,21 @@ export class Plan {
   }
 
   /**
-   * Something happens.
+   * Something happens, or several things at once, of which neighbours are then told in one message.
    * @param now ms of any clock that does not go back
    * @returns what is to be done, in this order
    */
-  step(event: Event, now: number): readonly Effect[] {
+  step(events: Event | readonly Event[], now: number): readonly Effect[] {
     const state = this.#state
     state.now = now
-    this.#happens(event)
+    for (const event of 'kind' in events ? [events] : events) this.#happens(event)
     this.#receiving.look()
     this.#sending.look()
     this.#upstream.look()
     this.#upstream.fill()
     this.#receiving.fill()
     this.#sending.offer()
+    this.#gossip.introduce()
     this.#gossip.look()
     const { effects } = state
     state.effects = []
@@ -64,6 +65,29 @@ export class Plan {
     switch (event.kind) {
       case 'blobs':
         this.#add(event.blobs)
+        break
+      case 'wanted':
+        this.#wanted(event.blob)
+        break
+      case 'sized':
+        this.#sized(event.blob, event.chunks, event.held)
+        break
+      case 'named':
+        this.#gossip.named(event.blob, event.peers)
+        break
+      case 'part':
+        this.#refuse(event.blob, event.peer)
+        break
+      case 'alone':
+        this.#alone(event.blob)
+        break
+      case 'urgent': {
+        const blob = this.#state.blobs.get(event.blob)
+        if (blob !== undefined) blob.urgent = event.chunks
+        break
+      }
+      case 'raw':
+        this.#upstream.raw(event.blob, event.chunk)
         break
       case 'drop':
         this.#drop(event.blob)
@@ -83,6 +107,9 @@ export class Plan {
       }
       case 'unreadable':
         this.#upstream.unreadable(event.blob)
+        break
+      case 'readable':
+        this.#upstream.readable(event.blob)
         break
       case 'sent': {
         const to = this.#state.neighbours.get(event.to)
@@ -120,7 +147,7 @@ export class Plan {
         this.#sending.leave(from, message.id)
         break
       case 'cut':
-        this.#receiving.cut(from, message.id)
+        this.#receiving.broken(from, message.id)
         break
       case 'bye': {
         const blob = this.#state.blobs.get(message.blob)
@@ -132,20 +159,61 @@ export class Plan {
     }
   }
 
+  /** Blobs that are there already may be wanted now, and stay as they are. */
   #add(blobs: readonly NewBlob[]): void {
-    this.#upstream.add(blobs.map(({ blob, chunks, held }) => this.#state.addBlob(blob, chunks, held)))
+    const added: PlannedBlob[] = []
+    for (const blob of blobs) {
+      if (!this.#state.blobs.has(blob.blob)) added.push(this.#state.addBlob(blob))
+      else if (blob.isWanted) this.#wanted(blob.blob)
+    }
+    this.#upstream.add(added)
+  }
+
+  #wanted(id: BlobId): void {
+    const blob = this.#state.blobs.get(id)
+    if (blob === undefined || blob.isWanted) return
+    blob.isWanted = true
+    this.#state.sort(blob)
+    this.#upstream.wanted(blob)
+  }
+
+  #sized(id: BlobId, chunks: number, held: readonly number[]): void {
+    const blob = this.#state.blobs.get(id)
+    if (blob === undefined || blob.isSized) return
+    if (chunks === 0) this.#upstream.stop(blob)
+    this.#state.sizeBlob(blob, chunks, held)
+    this.#upstream.sized(blob)
+  }
+
+  #alone(id: BlobId): void {
+    const blob = this.#state.blobs.get(id)
+    if (blob === undefined || blob.isAlone) return
+    blob.isAlone = true
+    this.#state.sort(blob)
+    this.#refuseAll(blob)
+    this.#upstream.alone(blob)
   }
 
   #drop(id: BlobId): void {
     const blob = this.#state.blobs.get(id)
     if (blob === undefined) return
-    for (const neighbour of [...this.#state.neighbours.values()]) {
-      if (!neighbour.views.has(id)) continue
-      this.#state.send(neighbour, { kind: 'bye', blob: id })
-      this.#part(blob, neighbour.id)
-    }
+    this.#refuseAll(blob)
     this.#upstream.drop(blob)
     this.#state.blobs.delete(id)
+    this.#state.askedFor.delete(blob)
+  }
+
+  #refuseAll(blob: PlannedBlob): void {
+    for (const { id, views } of [...this.#state.neighbours.values()]) if (views.has(blob.id)) this.#refuse(blob.id, id)
+  }
+
+  /** Tells a neighbour that it is none for this blob. */
+  #refuse(id: BlobId, peer: PeerId): void {
+    const blob = this.#state.blobs.get(id)
+    const neighbour = this.#state.neighbours.get(peer)
+    if (blob === undefined || neighbour?.views.has(id) !== true) return
+    this.#state.send(neighbour, { kind: 'bye', blob: id })
+    this.#part(blob, peer)
   }
 
   /** A neighbour takes no part in a blob any more. */

@@ -1,6 +1,7 @@
 import type { PlannedBlob } from './blob.ts'
-import type { BlobId, Head, Wish } from './messages.ts'
+import type { Head } from './messages.ts'
 import type { Answer, Neighbour, Receiving } from './neighbour.ts'
+import { isUseful, mayNameChunk, oldestOf, wishesOf } from './question.ts'
 import type { State } from './state.ts'
 
 interface Listeners {
@@ -14,6 +15,8 @@ export class ReceivingPlaces {
   readonly #state: State
   readonly #listeners: Listeners
   #lastId = 0
+  /** When a neighbour that could give something may be asked again, while a place is free; in ms. */
+  #askableAt = Number.POSITIVE_INFINITY
 
   constructor(state: State, listeners: Listeners) {
     this.#state = state
@@ -24,7 +27,7 @@ export class ReceivingPlaces {
   get wakeAt(): number {
     const { receiving, receivedIn, lastByteAt } = this.#state
     const { limit } = receivedIn
-    let at = Number.POSITIVE_INFINITY
+    let at = this.#askableAt
     for (const { answers, from } of receiving) {
       const [answer] = answers
       if (answer === undefined) continue
@@ -61,6 +64,8 @@ export class ReceivingPlaces {
   }
 
   #askAll(): void {
+    this.#askableAt = Number.POSITIVE_INFINITY
+    if (this.#state.askedFor.size === 0) return
     for (let free = this.#free; free > 0; free--) {
       const from = this.#someone()
       if (from === undefined) return
@@ -81,11 +86,12 @@ export class ReceivingPlaces {
     const answer = pair?.answers.find((one) => one.id === id)
     if (pair === undefined || answer === undefined || answer.blob !== undefined) return
     const blob = blobs.get(blobId)
-    // Two senders chose the same chunk, or it came meanwhile: ask again.
-    if (blob === undefined || chunk >= blob.chunks || blob.isWhole(chunk) || blob.coming.has(chunk)) {
+    const fits = blob?.isAskedFor === true && chunk < blob.chunks && quarter < numbers.quarters
+    if (!fits || blob.isWhole(chunk) || blob.coming.has(chunk)) {
+      // Two senders chose the same chunk, or it came meanwhile: ask again. That wins no time for one that always says so.
       pair.answers = pair.answers.filter((one) => one !== answer)
       this.#state.send(from, { kind: 'leave', id })
-      this.#ask(pair)
+      this.#ask(pair, answer.since)
       return
     }
     answer.blob = blob
@@ -117,6 +123,7 @@ export class ReceivingPlaces {
   /** A chunk is whole, from wherever it came: nobody else needs to bring it. */
   whole(blob: PlannedBlob, chunk: number): void {
     this.#state.held++
+    this.#state.sort(blob)
     for (const pair of [...this.#state.receiving])
       for (const answer of pair.answers) if (answer.blob === blob && answer.chunk === chunk) this.#leave(pair, answer)
     this.#listeners.onWhole(blob, chunk)
@@ -124,8 +131,16 @@ export class ReceivingPlaces {
 
   /** The neighbour has nothing, or no place. */
   refused(from: Neighbour, id: number, isBusy: boolean): void {
+    this.broken(from, id)
     if (isBusy) from.free = 0
     else from.saidNone = true
+  }
+
+  /** The neighbour can't go on with an answer. One that has begun, and ends so, is followed by a rest. */
+  broken(from: Neighbour, id: number): void {
+    const { now, receivedIn } = this.#state
+    const answer = from.receiving?.answers.find((one) => one.id === id)
+    if (answer?.blob !== undefined) from.restsUntil = now + receivedIn.limit
     this.cut(from, id)
   }
 
@@ -159,69 +174,36 @@ export class ReceivingPlaces {
   /** A neighbour, drawn from all that may give something. */
   #someone(): Neighbour | undefined {
     const { neighbours, now, random, numbers } = this.#state
+    const mayName = mayNameChunk(this.#state)
     let found: Neighbour | undefined
     let seen = 0
+    this.#askableAt = Number.POSITIVE_INFINITY
     for (const neighbour of neighbours.values()) {
       const { free, saidNone, restsUntil, heardAt, receiving } = neighbour
-      if (saidNone || restsUntil > now || receiving !== undefined) continue
+      if (saidNone || receiving !== undefined) continue
       // One that has said nothing for long may have left in silence: that it had no place is no reason not to ask.
-      if (free <= 0 && now < heardAt + numbers.headLateMs) continue
-      if (!this.#isUseful(neighbour)) continue
-      if (random() * ++seen < 1) found = neighbour
+      const askableAt = Math.max(restsUntil, free > 0 ? 0 : heardAt + numbers.headLateMs)
+      if (askableAt > now && askableAt >= this.#askableAt) continue
+      if (!isUseful(this.#state, neighbour, mayName)) continue
+      if (askableAt > now) this.#askableAt = askableAt
+      else if (random() * ++seen < 1) found = neighbour
     }
     return found
   }
 
-  /** Whether it has the first part of a chunk of which none is here, or all of one that is here in part. */
-  #isUseful({ views }: Neighbour): boolean {
-    const { windowChunks } = this.#state.numbers
-    for (const { blob, begun, whole } of views.values()) {
-      if (blob.isDone) continue
-      const { wanted, untouched, first } = blob
-      const end = first + windowChunks
-      if (untouched.meets(begun, first, end) || (blob.begun.size > 0 && wanted.meets(whole, first, end))) return true
-    }
-    return false
-  }
-
-  #ask(pair: Receiving): void {
+  #ask(pair: Receiving, since = this.#state.now): void {
+    const state = this.#state
     const { from } = pair
-    const oldest = this.#oldest(from)
+    const oldest = oldestOf(state, from)
     const id = ++this.#lastId
-    const isOldest = oldest !== undefined
-    pair.answers.push({ id, blob: undefined, chunk: 0, since: this.#state.now, isLate: false, isOldest })
-    this.#state.send(from, { kind: 'ask', id, news: this.#state.newsFor(from), wishes: this.#wishes(from), oldest })
+    pair.answers.push({ id, blob: undefined, chunk: 0, since, isLate: false, isOldest: oldest !== undefined })
+    state.send(from, { kind: 'ask', id, news: state.newsFor(from), wishes: wishesOf(state, from), oldest })
   }
 
   /** The last part of a chunk begins: the next chunk is asked for, unless the pair parts. */
   #askAhead(pair: Receiving): void {
-    if (pair.answers.length > 1 || pair.answers[0]?.isLate || --pair.left <= 0 || !this.#isUseful(pair.from)) return
-    this.#ask(pair)
-  }
-
-  /** The blob of which the oldest chunk is to be asked for: one question at a time does, while much is held beyond a gap. */
-  #oldest({ views }: Neighbour): BlobId | undefined {
-    const { receiving, numbers } = this.#state
-    for (const { answers } of receiving) for (const { isOldest } of answers) if (isOldest) return undefined
-    for (const { blob, begun } of views.values())
-      if (!blob.isDone && blob.hasGap(numbers.gapChunks) && blob.wanted.has(blob.first) && begun.has(blob.first))
-        return blob.id
-    return undefined
-  }
-
-  #wishes({ views }: Neighbour): Wish[] {
-    const wishes: Wish[] = []
-    for (const { blob } of views.values()) {
-      if (blob.isDone) continue
-      const late: number[] = []
-      for (const { answers } of this.#state.receiving)
-        for (const answer of answers)
-          if (answer.blob === blob && answer.isLate && !blob.coming.has(answer.chunk)) late.push(answer.chunk)
-      const broken = new Map<number, number>()
-      for (const chunk of blob.begun) if (!blob.coming.has(chunk)) broken.set(chunk, blob.partsOf(chunk))
-      wishes.push({ blob: blob.id, first: blob.first, coming: [...blob.coming.keys()], late, broken })
-    }
-    return wishes
+    if (pair.answers.length > 1 || pair.answers[0]?.isLate || --pair.left <= 0) return
+    if (isUseful(this.#state, pair.from, mayNameChunk(this.#state))) this.#ask(pair)
   }
 
   /** A chunk came from a neighbour. */

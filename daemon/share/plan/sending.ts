@@ -1,6 +1,6 @@
 import type { PlannedBlob } from './blob.ts'
 import { choose } from './choose.ts'
-import type { Ask, PeerId } from './messages.ts'
+import type { Ask } from './messages.ts'
 import { count, type Neighbour, type Sending, uncount } from './neighbour.ts'
 import type { State } from './state.ts'
 
@@ -10,9 +10,6 @@ import type { State } from './state.ts'
  */
 export class SendingPlaces {
   readonly #state: State
-
-  /** Neighbours that found no free place, the one that asked longest ago first. */
-  readonly #refused = new Set<PeerId>()
 
   constructor(state: State) {
     this.#state = state
@@ -35,8 +32,8 @@ export class SendingPlaces {
     if (sending !== undefined) sending.next = ask
     else if (state.free > 0) this.#answer(asker, ask)
     else {
-      this.#refused.delete(asker.id)
-      this.#refused.add(asker.id)
+      state.refused.delete(asker)
+      state.refused.add(asker)
       state.send(asker, { kind: 'busy', id: ask.id, news: state.newsFor(asker) })
     }
   }
@@ -53,7 +50,7 @@ export class SendingPlaces {
   /** The asker wants no answer to a question, or has gone. */
   leave(to: Neighbour, id?: number): void {
     const { sending } = to
-    if (id === undefined) this.#refused.delete(to.id)
+    if (id === undefined) this.#state.refused.delete(to)
     if (sending === undefined) return
     if (sending.next !== undefined && sending.next.id === id) sending.next = undefined
     if (id !== undefined && sending.id !== id) return
@@ -69,13 +66,11 @@ export class SendingPlaces {
 
   /** Tells a free place to those who were refused, before others hear of it with the next news. */
   offer(): void {
-    const { free, neighbours } = this.#state
+    const { free, refused } = this.#state
     let left = free
-    for (const id of this.#refused) {
+    for (const neighbour of refused) {
       if (left-- <= 0) return
-      this.#refused.delete(id)
-      const neighbour = neighbours.get(id)
-      if (neighbour === undefined) continue
+      refused.delete(neighbour)
       this.#state.send(neighbour, { kind: 'news', news: this.#state.newsFor(neighbour) })
     }
   }

@@ -1,9 +1,12 @@
 import { PlannedBlob } from './blob.ts'
 import type { BlobId, BlobNews, Message, News, PeerId } from './messages.ts'
-import { count, Neighbour, type Receiving, type Sending, uncount } from './neighbour.ts'
+import { count, Neighbour, nothingOf, type Receiving, type Sending, uncount } from './neighbour.ts'
 import type { Numbers } from './numbers.ts'
-import type { Effect } from './steps.ts'
+import type { Effect, NewBlob } from './steps.ts'
 import { Took } from './took.ts'
+
+/** A bound of what is remembered of peers that are no neighbours: it protects memory, and tunes nothing. */
+const MAX_STRUCK = 1_024
 
 export interface PlanOptions {
   readonly numbers: Numbers
@@ -19,11 +22,17 @@ export class State {
   readonly random: () => number
   readonly lastByteAt: PlanOptions['lastByteAt']
   readonly blobs = new Map<BlobId, PlannedBlob>()
+  /** Those that neighbours are asked for. */
+  readonly askedFor = new Set<PlannedBlob>()
   readonly neighbours = new Map<PeerId, Neighbour>()
   readonly receiving = new Set<Receiving>()
   readonly sending = new Set<Sending>()
   /** What is read from upstream, by blob. */
   readonly reads = new Map<PlannedBlob, number>()
+  /** Neighbours that found no free sending place, the one that asked longest ago first. */
+  readonly refused = new Set<Neighbour>()
+  /** Those of which an answer ended in silence, and that are no neighbours now. */
+  readonly #struck = new Map<PeerId, Pick<Neighbour, 'strikes' | 'restsUntil'>>()
   readonly receivedIn: Took
   readonly sentIn: Took
   effects: Effect[] = []
@@ -67,18 +76,40 @@ export class State {
     return this.isBusy ? this.now : Math.max(movedAt, this.busyAt)
   }
 
-  addBlob(id: BlobId, chunks: number, held: readonly number[]): PlannedBlob {
-    const blob = new PlannedBlob(id, chunks, this.numbers.quarters, this.now)
+  addBlob({ blob: id, chunks, held, isWanted }: NewBlob): PlannedBlob {
+    const blob = new PlannedBlob(id, chunks, this.numbers.quarters, isWanted, this.now)
     this.blobs.set(id, blob)
-    for (const chunk of held) blob.holdWhole(chunk)
-    this.held += held.length
+    this.#hold(blob, held)
     return blob
+  }
+
+  /** The size of a blob is known now. */
+  sizeBlob(blob: PlannedBlob, chunks: number, held: readonly number[]): void {
+    blob.size(chunks)
+    for (const { views } of this.neighbours.values()) {
+      const view = views.get(blob.id)
+      if (view !== undefined) Object.assign(view, nothingOf(blob))
+    }
+    this.#hold(blob, held)
+  }
+
+  #hold(blob: PlannedBlob, held: readonly number[]): void {
+    for (const chunk of held) if (blob.holdWhole(chunk)) this.held++
+    if (held.length > 0) this.hasNews = true
+    this.sort(blob)
+  }
+
+  /** Whether neighbours are asked for a blob may have changed. */
+  sort(blob: PlannedBlob): void {
+    if (blob.isAskedFor) this.askedFor.add(blob)
+    else this.askedFor.delete(blob)
   }
 
   neighbour(id: PeerId): Neighbour {
     let neighbour = this.neighbours.get(id)
     if (neighbour === undefined) {
       neighbour = new Neighbour(id)
+      Object.assign(neighbour, this.#struck.get(id))
       this.neighbours.set(id, neighbour)
     }
     return neighbour
@@ -111,8 +142,10 @@ export class State {
       const view = neighbour.views.get(id)
       if (view === undefined) continue
       const { blob, begun, whole } = view
+      if (!blob.isSized) continue
       for (const entry of log) {
-        const chunk = entry < 0 ? ~entry : entry
+        // Not `~entry`, which knows 32 bits only.
+        const chunk = entry < 0 ? -1 - entry : entry
         if (chunk >= blob.chunks) continue
         if (neighbour.isTrusted && blob.sees(chunk)) blob.movedAt = this.now
         begun.set(chunk)
@@ -127,15 +160,21 @@ export class State {
     const view = neighbour.views.get(blob.id)
     if (view === undefined) return
     view.begun.clearAll()
-    for (let chunk = 0; chunk < blob.chunks; chunk++) uncount(view, chunk)
+    if (view.counted.count > 0) for (const chunk of view.counted.indexes()) uncount(view, chunk)
     neighbour.views.delete(blob.id)
-    if (neighbour.views.size === 0) this.neighbours.delete(neighbour.id)
+    blob.neighbours--
+    if (neighbour.views.size > 0) return
+    this.neighbours.delete(neighbour.id)
+    this.refused.delete(neighbour)
+    this.#remember(neighbour)
   }
 
-  /** Neighbours for one blob. */
-  countFor(blob: BlobId): number {
-    let neighbours = 0
-    for (const { views } of this.neighbours.values()) if (views.has(blob)) neighbours++
-    return neighbours
+  /** Whoever comes back rests for as long as it would have. */
+  #remember({ id, strikes, restsUntil }: Neighbour): void {
+    this.#struck.delete(id)
+    if (strikes === 0) return
+    this.#struck.set(id, { strikes, restsUntil })
+    const [oldest] = this.#struck.keys()
+    if (this.#struck.size > MAX_STRUCK && oldest !== undefined) this.#struck.delete(oldest)
   }
 }

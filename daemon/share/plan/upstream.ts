@@ -25,10 +25,12 @@ interface Part {
  * Upstream is a neighbour that has everything and one sending place for all nodes together, which the coordinator gives away. One
  * rule says when it is filled: the head of the queue reads the first chunk that is neither here, nor on its way in time, nor whole
  * at a neighbour that can be trusted. A node to which others bring nothing new for a while does the same, whatever the coordinator
- * says; but what a neighbour has begun comes last there, as that may be another one who reads.
+ * says; but what a neighbour has begun comes last there, as that may be another one who reads. Once nothing has come for much longer,
+ * what neighbours say that they have holds nobody back.
  */
 export class UpstreamPlace {
   readonly #state: State
+  /** Of the blobs that are not done. */
   readonly #parts = new Map<BlobId, Part>()
   /** What the last chunk that upstream sent took, of whatever blob, in ms. */
   #took = 0
@@ -37,31 +39,38 @@ export class UpstreamPlace {
     this.#state = state
   }
 
-  /** When {@link look} is to be called, in ms. */
+  /** When {@link look} is to be called, in ms. Nothing is told again, and nothing read, of blobs that are not wanted now. */
   get wakeAt(): number {
     const { now, numbers } = this.#state
     let at = Number.POSITIVE_INFINITY
     for (const part of this.#parts.values()) {
       const { blob, role, toldAt, told } = part
+      if (!blob.isShared) continue
       at = Math.min(at, toldAt + numbers.renewMs)
-      if (blob.isDone || role !== 'none') continue
-      if (told === 'part') at = Math.min(at, this.#state.quietSince(blob) + numbers.headLateMs)
-      const aloneAt = this.#aloneAt(part)
-      if (now < aloneAt) at = Math.min(at, aloneAt)
-      else if (now < 2 * aloneAt - this.#state.quietSince(blob))
-        at = Math.min(at, 2 * aloneAt - this.#state.quietSince(blob))
+      const quietSince = this.#state.quietSince(blob)
+      if (role === 'none' && told === 'part') at = Math.min(at, quietSince + numbers.headLateMs)
+      const patience = this.#patience(part)
+      for (let step = 1; step <= 3; step++)
+        if (now < quietSince + step * patience) {
+          at = Math.min(at, quietSince + step * patience)
+          break
+        }
     }
     return at
   }
 
   /**
-   * When it reads without a turn, in ms, if nothing new comes until then: one node after the other, so that those that come later
-   * hear of the chunks of the first. Where upstream is slow, they are waited for as long as they take there.
+   * How long it waits for something new, in ms, before it reads without a turn: one node after the other, so that those that come
+   * later hear of the chunks of the first. Where upstream is slow, they are waited for as long as they take there.
    */
-  #aloneAt({ blob, rank }: Part): number {
-    const { numbers, neighbours } = this.#state
-    const patience = numbers.patienceMs + rank * neighbours.size * numbers.lateMs
-    return this.#state.quietSince(blob) + Math.max(patience, 2 * this.#took)
+  #patience({ blob, rank }: Part): number {
+    const { numbers } = this.#state
+    return Math.max(numbers.patienceMs + rank * blob.neighbours * numbers.lateMs, 2 * this.#took)
+  }
+
+  /** For how often this long nothing new has come. */
+  #patiences(part: Part): number {
+    return Math.floor((this.#state.now - this.#state.quietSince(part.blob)) / this.#patience(part))
   }
 
   /** Takes part in reading these blobs, or gives them to others. */
@@ -79,21 +88,43 @@ export class UpstreamPlace {
       } as const
       this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now })
     }
-    this.#tell(blobs.map(({ id }) => id))
+    this.#tell(blobs)
+    for (const blob of blobs) if (blob.isDone) this.#parts.delete(blob.id)
+  }
+
+  /** A blob is wanted now. Time without news of it begins. */
+  wanted(blob: PlannedBlob): void {
+    blob.movedAt = this.#state.now
+    this.#tell([blob])
+  }
+
+  /** The size of a blob is known now, and perhaps some chunks are held. */
+  sized(blob: PlannedBlob): void {
+    const chunk = this.#state.reads.get(blob)
+    if (chunk !== undefined && blob.isWhole(chunk)) this.stop(blob)
+    if (blob.isDone) this.#done(blob)
+  }
+
+  /** Nobody else may know of the blob: the coordinator is told that this node takes no turn, and it reads all by itself. */
+  alone(blob: PlannedBlob): void {
+    if (blob.isDone) this.add([blob])
+    else this.#tell([blob])
   }
 
   drop(blob: PlannedBlob): void {
-    this.#stop(blob)
+    this.stop(blob)
+    this.#tell([blob], 'gone')
     this.#parts.delete(blob.id)
   }
 
   /** The coordinator has spoken. */
   turn({ blob: id, role, brought }: Turn): void {
     const part = this.#parts.get(id)
-    if (part === undefined) return
+    if (part === undefined || part.blob.isAlone) return
     part.role = role
     this.#believe(part, brought)
-    if (role === 'none') this.#stop(part.blob)
+    // What is read without a turn goes on.
+    if (role === 'none' && this.#patiences(part) === 0) this.stop(part.blob)
   }
 
   /**
@@ -114,48 +145,75 @@ export class UpstreamPlace {
     part.isUnable = true
     part.role = 'none'
     this.#end(part.blob)
-    this.#tell([id])
+    this.#tell([part.blob])
   }
 
-  /** A part of a chunk came from upstream. @returns the blob, if the chunk is whole now */
+  /** Upstream may give it again: turns are waited for anew. */
+  readable(id: BlobId): void {
+    const part = this.#parts.get(id)
+    if (part === undefined || !part.isUnable) return
+    part.isUnable = false
+    part.blob.movedAt = this.#state.now
+    this.#tell([part.blob])
+  }
+
+  /** A part of a chunk came from upstream, asked for or not. @returns the blob, if the chunk is whole now */
   read(id: BlobId, chunk: number, quarter: number): PlannedBlob | undefined {
     const state = this.#state
     const part = this.#parts.get(id)
-    if (part === undefined) return undefined
+    if (part === undefined || !part.blob.isSized || chunk >= part.blob.chunks) return undefined
     const { blob } = part
     const isNew = blob.hold(chunk, quarter)
     if (isNew) state.hasNews = true
     part.brought++
-    if (quarter < state.numbers.quarters - 1) {
-      this.#tell([id])
-      return undefined
-    }
-    if (state.reads.get(blob) === chunk) {
-      state.reads.delete(blob)
-      blob.comesNot(chunk)
-    }
-    this.#took = state.now - part.readAt
-    if (part.role === 'racer') part.role = 'none'
-    part.readAt = state.now
-    this.#tell([id])
+    if (quarter >= state.numbers.quarters - 1 && state.reads.get(blob) === chunk) this.#came(part)
+    this.#tell([blob])
     return isNew && blob.isWhole(chunk) ? blob : undefined
+  }
+
+  /** A chunk came that can't be verified yet. */
+  raw(id: BlobId, chunk: number): void {
+    const part = this.#parts.get(id)
+    if (part === undefined || chunk >= part.blob.chunks) return
+    if (this.#state.reads.get(part.blob) === chunk) this.#came(part)
+    part.blob.holdRaw(chunk)
+  }
+
+  /** The chunk that was asked of upstream is here. */
+  #came(part: Part): void {
+    const { now } = this.#state
+    this.#end(part.blob)
+    this.#took = now - part.readAt
+    if (part.role === 'racer') part.role = 'none'
+    part.readAt = now
   }
 
   /** A chunk is whole. */
   whole(blob: PlannedBlob, chunk: number): void {
-    if (this.#state.reads.get(blob) === chunk) this.#stop(blob)
-    if (blob.isDone) this.#tell([blob.id])
+    if (this.#state.reads.get(blob) === chunk) this.stop(blob)
+    if (blob.isDone) this.#done(blob)
+  }
+
+  #done(blob: PlannedBlob): void {
+    if (!blob.isAlone) this.#tell([blob])
+    this.#parts.delete(blob.id)
   }
 
   /** Tells the coordinator that this node still takes part, and where nothing comes. */
   look(): void {
     const { now, numbers } = this.#state
-    const due: BlobId[] = []
-    for (const [id, { blob, toldAt, told, role }] of this.#parts) {
-      const isHungry = !blob.isDone && role === 'none' && now >= this.#state.quietSince(blob) + numbers.headLateMs
-      if (now >= toldAt + numbers.renewMs || (isHungry && told === 'part')) due.push(id)
+    const due: PlannedBlob[] = []
+    for (const part of this.#parts.values()) {
+      const { blob, toldAt, told } = part
+      if (!blob.isShared) continue
+      if (now >= toldAt + numbers.renewMs || (told === 'part' && this.#isHungry(part))) due.push(blob)
     }
     if (due.length > 0) this.#tell(due)
+  }
+
+  #isHungry({ blob, role }: Part): boolean {
+    const { now, numbers } = this.#state
+    return role === 'none' && now >= this.#state.quietSince(blob) + numbers.headLateMs
   }
 
   /** Reads what is to be read. */
@@ -163,10 +221,10 @@ export class UpstreamPlace {
     const { reads, numbers, now, effects } = this.#state
     for (const part of this.#parts.values()) {
       if (reads.size >= numbers.places) return
-      const { blob, role, isUnable } = part
-      if (blob.isDone || isUnable || reads.has(blob)) continue
-      if (role === 'none' && now < this.#aloneAt(part)) continue
-      const chunk = this.#next(blob, this.#respected(part))
+      const { blob, isUnable } = part
+      if (!blob.isWanted || isUnable || reads.has(blob)) continue
+      const respected = this.#respected(part)
+      const chunk = respected === undefined ? undefined : this.#next(blob, respected)
       if (chunk === undefined) continue
       part.readAt = now
       reads.set(blob, chunk)
@@ -175,15 +233,21 @@ export class UpstreamPlace {
     }
   }
 
-  /** What neighbours have that is left to them: what was begun before its reader left may be whole nowhere. */
-  #respected(part: Part): 'begun' | 'whole' {
-    const isEarly = this.#state.now < 2 * this.#aloneAt(part) - this.#state.quietSince(part.blob)
-    return part.role === 'none' && isEarly ? 'begun' : 'whole'
+  /**
+   * What neighbours have that is left to them; undefined where all is. What was begun before its reader left may be whole nowhere, and
+   * a neighbour may say that it has what it never gives.
+   */
+  #respected(part: Part): 'begun' | 'whole' | 'nothing' | undefined {
+    const patiences = this.#patiences(part)
+    if (patiences >= 3) return 'nothing'
+    if (part.role !== 'none' || part.blob.isAlone || patiences >= 2) return 'whole'
+    return patiences >= 1 ? 'begun' : undefined
   }
 
-  #next(blob: PlannedBlob, respected: 'begun' | 'whole'): number | undefined {
+  #next(blob: PlannedBlob, respected: 'begun' | 'whole' | 'nothing'): number | undefined {
     for (let chunk = blob.first; chunk < blob.chunks; chunk++)
-      if (blob.wanted.has(chunk) && !this.#isAtNeighbour(blob, chunk, respected)) return chunk
+      if (blob.wanted.has(chunk) && (respected === 'nothing' || !this.#isAtNeighbour(blob, chunk, respected)))
+        return chunk
     return undefined
   }
 
@@ -194,7 +258,8 @@ export class UpstreamPlace {
     return false
   }
 
-  #stop(blob: PlannedBlob): void {
+  /** Nothing more of it is read. */
+  stop(blob: PlannedBlob): void {
     if (this.#state.reads.has(blob)) this.#state.effects.push({ kind: 'unread', blob: blob.id })
     this.#end(blob)
   }
@@ -206,19 +271,27 @@ export class UpstreamPlace {
     blob.comesNot(chunk)
   }
 
-  #tell(ids: readonly BlobId[]): void {
+  #tell(blobs: readonly PlannedBlob[], wish?: 'gone'): void {
     const { now, numbers, effects } = this.#state
     const wants: Want[] = []
-    for (const id of ids) {
-      const part = this.#parts.get(id)
+    for (const blob of blobs) {
+      const part = this.#parts.get(blob.id)
       if (part === undefined) continue
-      const { blob, brought, isUnable } = part
-      const isHungry = part.role === 'none' && now >= this.#state.quietSince(blob) + numbers.headLateMs
-      part.told = blob.isDone ? 'done' : isUnable ? 'unable' : isHungry ? 'hungry' : 'part'
+      part.told = wish ?? this.#wishOf(part)
       part.toldAt = now
-      const sought = blob.isDone ? 0 : Math.max(0, numbers.soughtNeighbours - this.#state.countFor(id))
-      wants.push({ blob: id, brought, wish: part.told, sought })
+      const seeks = part.told !== 'gone' && !blob.isDone && !blob.isAlone
+      const sought = seeks ? Math.max(0, numbers.soughtNeighbours - blob.neighbours) : 0
+      wants.push({ blob: blob.id, brought: part.brought, wish: part.told, sought })
     }
-    effects.push({ kind: 'want', wants })
+    if (wants.length > 0) effects.push({ kind: 'want', wants })
+  }
+
+  #wishOf(part: Part): Want['wish'] {
+    const { blob, isUnable } = part
+    if (blob.isAlone) return 'unable'
+    if (blob.isDone) return 'done'
+    if (!blob.isWanted) return 'soon'
+    if (isUnable) return 'unable'
+    return this.#isHungry(part) ? 'hungry' : 'part'
   }
 }

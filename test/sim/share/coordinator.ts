@@ -1,4 +1,4 @@
-import type { Want } from '../../../daemon/share/plan/messages.ts'
+import type { Turn, Want } from '../../../daemon/share/plan/messages.ts'
 import { ClaimQueue, type QueueEvent } from '../../../daemon/share/plan/queue.ts'
 import type { World } from './world.ts'
 
@@ -14,7 +14,7 @@ export class Coordinator {
   }
 
   wants(from: string, wants: readonly Want[]): void {
-    this.#step({ kind: 'wants', from, wants })
+    this.#step({ kind: 'wants', from, wants, recorded: new Map() })
   }
 
   left(peer: string): void {
@@ -23,11 +23,13 @@ export class Coordinator {
 
   #step(event: QueueEvent): void {
     const world = this.#world
+    const turns = new Map<string, Turn[]>()
     for (const { to, turn: right } of this.#queue.step(event, world.now)) {
-      world.counters.turns++
       const turn = world.scenario.isLyingCoordinator ? { ...right, role: 'none' as const } : right
-      world.after(world.scenario.latency, () => world.peers.get(to)?.turn(turn))
+      turns.set(to, [...(turns.get(to) ?? []), turn])
     }
+    world.counters.turns += turns.size
+    for (const [to, told] of turns) world.after(world.scenario.latency, () => world.peers.get(to)?.turns(told))
     const at = this.#queue.wakeAt
     if (at >= this.#wakeAt) return
     this.#wakeAt = at

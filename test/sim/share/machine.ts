@@ -74,14 +74,14 @@ export class Machine {
     if (holdsAll) this.doneAt = now
     const blobs = scenario.blobs.map((chunks, index) => {
       const held = holdsAll ? Array.from({ length: chunks }, (_, chunk) => chunk) : []
-      return { blob: String(index), chunks, held }
+      return { blob: String(index), chunks, held, isWanted: true }
     })
     this.clients.start(now)
     this.#step({ kind: 'blobs', blobs })
   }
 
-  turn(turn: Turn): void {
-    this.#step({ kind: 'turn', turn })
+  turns(turns: readonly Turn[]): void {
+    this.#step(turns.map((turn) => ({ kind: 'turn', turn })))
   }
 
   hear(from: PeerId, message: Message): void {
@@ -118,10 +118,10 @@ export class Machine {
     })
   }
 
-  #step(event: Event): void {
+  #step(events: Event | readonly Event[]): void {
     if (!this.isAlive) return
     const { now } = this.#world
-    for (const effect of this.#plan.step(event, now)) this.#do(effect)
+    for (const effect of this.#plan.step(events, now)) this.#do(effect)
     const at = this.#plan.wakeAt
     if (at >= this.#wakeAt) return
     this.#wakeAt = at

@@ -36,7 +36,7 @@ export class Stranger implements Peer {
     else if (message.kind === 'ask') this.#world.after(scenario.numbers.newsMs, () => this.#boast(from))
   }
 
-  turn(): void {}
+  turns(): void {}
 
   #boast(to: PeerId): void {
     const { scenario, peers } = this.#world

@@ -13,7 +13,7 @@ const QUANTUM_RATE = 100
 /** Whoever gets messages. */
 export interface Peer {
   readonly hear: (from: PeerId, message: Message) => void
-  readonly turn: (turn: Turn) => void
+  readonly turns: (turns: readonly Turn[]) => void
 }
 
 /** What is counted over all nodes. */

@@ -26,7 +26,11 @@ class Scene {
       random: () => 0,
       lastByteAt: () => this.bytesAt,
     })
-    this.step({ kind: 'blobs', blobs: Object.entries(blobs).map(([blob, chunks]) => ({ blob, chunks, held })) })
+    const isWanted = true
+    this.step({
+      kind: 'blobs',
+      blobs: Object.entries(blobs).map(([blob, chunks]) => ({ blob, chunks, held, isWanted })),
+    })
   }
 
   step(event: Event): Effect[] {
@@ -202,7 +206,7 @@ describe('a question', () => {
     scene.meet('p', all)
     const first = scene.sent('ask')
     scene.meet('q', all)
-    expect([...first, ...scene.sent('ask')].map(({ oldest }) => oldest)).toEqual(['b', undefined])
+    expect([...first, ...scene.sent('ask')].map(({ oldest }) => oldest)).toEqual([{ blob: 'b', from: 0 }, undefined])
   })
 
   it('is asked again where two senders chose the same chunk', () => {
@@ -236,7 +240,7 @@ describe("the sender's choice", () => {
     const scene = new Scene(all)
     scene.meet('p', [])
     scene.meet('q', [0, 1])
-    expect(choice(scene, ask(1, {}, { oldest: 'b' }))).toBe('0')
+    expect(choice(scene, ask(1, {}, { oldest: { blob: 'b', from: 0 } }))).toBe('0')
   })
 
   it('counts its own sends: a new chunk goes out once before any goes out twice', () => {
@@ -468,7 +472,7 @@ describe('whoever has left', () => {
 
 describe('upstream', () => {
   const turn = (scene: Scene, role: 'head' | 'racer' | 'none', brought = 0) =>
-    scene.step({ kind: 'turn', turn: { blob: 'b', role, brought, members: [] } })
+    scene.step({ kind: 'turn', turn: { blob: 'b', role, head: undefined, brought, members: [] } })
   const read = (scene: Scene, chunk: number) => {
     const effects: Effect[] = []
     for (let quarter = 0; quarter <= LAST; quarter++)
@@ -506,7 +510,7 @@ describe('upstream', () => {
     const blobs = Object.fromEntries(Array.from({ length: 9 }, (_, index) => [`b${index}`, 4]))
     const scene = new Scene([], {}, blobs)
     const reads = Object.keys(blobs).flatMap((blob) => {
-      scene.step({ kind: 'turn', turn: { blob, role: 'head', brought: 0, members: [] } })
+      scene.step({ kind: 'turn', turn: { blob, role: 'head', head: 'me', brought: 0, members: [] } })
       return scene.reads
     })
     expect(reads).toHaveLength(NUMBERS.places)

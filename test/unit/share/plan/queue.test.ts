@@ -12,7 +12,7 @@ class Scene {
   /** @returns who is told which role */
   want(from: string, wish: Want['wish'], chunks = 0): string[] {
     const wants = [{ blob: 'b', brought: chunks * quarters, wish, sought: 0 }]
-    return this.#told(this.queue.step({ kind: 'wants', from, wants }, this.now))
+    return this.#told(this.queue.step({ kind: 'wants', from, wants, recorded: new Map() }, this.now))
   }
 
   left(peer: string): string[] {
@@ -112,7 +112,7 @@ describe('the claim queue', () => {
     const scene = new Scene()
     for (const peer of ['p', 'q', 'r']) scene.want(peer, 'part')
     const wants = [{ blob: 'b', brought: 0, wish: 'part', sought: 2 }] as const
-    const [telling] = scene.queue.step({ kind: 'wants', from: 'r', wants }, 0)
+    const [telling] = scene.queue.step({ kind: 'wants', from: 'r', wants, recorded: new Map() }, 0)
     expect(telling?.turn.members).toEqual(['p', 'q'])
   })
 })
