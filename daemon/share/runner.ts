@@ -1,5 +1,6 @@
 import { NUMBERS } from './plan/numbers.ts'
-import { Plan, type PlanOptions } from './plan/plan.ts'
+import { Plan } from './plan/plan.ts'
+import type { PlanOptions } from './plan/state.ts'
 import type { Effect, Event } from './plan/steps.ts'
 
 interface RunnerOptions extends Pick<PlanOptions, 'lastByteAt'> {
