@@ -76,7 +76,11 @@ export class Sharing implements ShareListener {
 
   /** A blob is fetched from now on, until the hold on it is ended. */
   fetch(digest: Digest, blob: FetchedBlob): Fetching {
-    return this.#entries.fetch(digest, blob)
+    const fetching = this.#entries.fetch(digest, blob)
+    const { coordination, self } = this.#options.swarm
+    const found = (peers: readonly PeerId[]) => fetching.named(peers.filter((peer) => peer !== self))
+    coordination.recorded(digest).then(found, () => {})
+    return fetching
   }
 
   /** See {@link Coordinators.turn}; `turnEnded` is to be called by whoever was given one. */

@@ -93,7 +93,7 @@ export interface Links {
 export interface Coordination {
   /** The peers nearest to a blob's key, this node among them, nearest first. All nodes that see the same peers get the same. */
   coordinators(digest: Digest): Promise<readonly PeerId[]>
-  /** Peers that have announced a blob, by the records that this node keeps; without this node itself. Costs no message. */
+  /** Who has announced a blob, by the records that this node keeps; this node, too. Costs no message. */
   recorded(digest: Digest): Promise<readonly PeerId[]>
   /** Tells a connected peer something about claims (CBOR). @throws {Error} where it can't be told */
   tell(peer: PeerId, message: object): Promise<void>

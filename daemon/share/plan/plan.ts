@@ -39,14 +39,17 @@ export class Plan {
     return this.#state.blobs.get(blob)?.partsOf(chunk) ?? 0
   }
 
-  /** Whether a neighbour that can be trusted has a chunk, or its first part; without one, whether any has something that is lacking. */
+  /**
+   * Whether a neighbour that can be trusted has a chunk, or its first part; without one, whether any neighbour has something that is
+   * lacking, trusted or not: it may be busy, and nobody else have it.
+   */
   expects(id: BlobId, chunk?: number): boolean {
     const { blobs, neighbours } = this.#state
     const blob = blobs.get(id)
     if (blob === undefined) return false
     if (chunk === undefined && blob.coming.size > 0) return true
     for (const { views, isTrusted } of neighbours.values()) {
-      const begun = isTrusted ? views.get(id)?.begun : undefined
+      const begun = isTrusted || chunk === undefined ? views.get(id)?.begun : undefined
       if (begun === undefined) continue
       if (chunk === undefined ? blob.wanted.meets(begun, blob.first, blob.chunks) : begun.has(chunk)) return true
     }

@@ -72,7 +72,7 @@ export class PeerCoordination implements Coordination {
   async recorded(digest: Digest): Promise<readonly PeerId[]> {
     const { records, self, admits } = this.#options
     const peers = await records.local(hashOf(digest), MAX_RECORDED)
-    return peers.filter((peer) => peer !== self && admits(peer))
+    return peers.filter((peer) => peer === self || admits(peer))
   }
 
   async tell(peer: PeerId, message: object): Promise<void> {
