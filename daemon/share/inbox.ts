@@ -34,7 +34,7 @@ export class Inbox {
   async part(peer: PeerId, { id, quarter: part }: PartHead, bytes: Buffer): Promise<void> {
     const { partners, entries, runner } = this.#options
     const partner = partners.get(peer)
-    const coming = partner?.coming.get(id)
+    const coming = await partner?.coming(id)
     const entry = coming && entries.of(coming.blob)
     // It was given up.
     if (partner === undefined || coming === undefined || entry?.fetched === undefined || part >= quartersPerChunk) return
@@ -42,14 +42,14 @@ export class Inbox {
     const quarter = coming.chunk * quartersPerChunk + part
     let taken = await fetched.take(peer, quarter, bytes)
     if (taken === 'unknown' && (await fetched.verifiable(quarter))) taken = await fetched.take(peer, quarter, bytes)
-    if (entries.of(coming.blob) !== entry || partner.coming.get(id) !== coming) return
+    if (entries.of(coming.blob) !== entry || (await partner.coming(id)) !== coming) return
     if (taken === 'held' || taken === 'there') {
       const last = quarter === entry.quarters - 1 ? quartersPerChunk - 1 : part
       for (let one = part; one <= last; one++) runner.step({ kind: 'quarter', from: peer, id, quarter: one })
       entries.holds(entry, quarter)
-      if (last === quartersPerChunk - 1) partner.coming.delete(id)
+      if (last === quartersPerChunk - 1) partner.ends(id)
     } else {
-      partner.coming.delete(id)
+      partner.ends(id)
       this.#options.outbox.send(partner, { kind: 'leave', id }, () => undefined)
       runner.step({ kind: 'message', from: peer, message: { kind: 'cut', id } })
     }
@@ -105,9 +105,8 @@ export class Inbox {
   #planned(partner: Partner, message: Message): void {
     const { runner, entries } = this.#options
     const heard: Message = 'news' in message ? { ...message, news: this.#news(partner, message.news) } : message
-    if (heard.kind === 'head' && partner.coming.has(heard.id))
-      partner.coming.set(heard.id, { blob: heard.blob as Digest, chunk: heard.chunk })
-    if (heard.kind === 'busy' || heard.kind === 'none' || heard.kind === 'cut') partner.coming.delete(heard.id)
+    if (heard.kind === 'head') partner.brings(heard.id, { blob: heard.blob as Digest, chunk: heard.chunk })
+    if (heard.kind === 'busy' || heard.kind === 'none' || heard.kind === 'cut') partner.ends(heard.id)
     runner.step({ kind: 'message', from: partner.id, message: heard })
     if (heard.kind !== 'bye') return
     const blob = heard.blob as Digest

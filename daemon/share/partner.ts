@@ -6,14 +6,20 @@ import type { SharedEntry } from './entry.ts'
 /** Blobs that a peer may speak of at the same time. */
 const MAX_BLOBS = 4_096
 
+/** The chunk that is the answer to a question. */
+export interface Coming {
+  readonly blob: Digest
+  readonly chunk: number
+}
+
 /** A peer that this node has a link with, or is about to. */
 export class Partner {
   readonly id: PeerId
   readonly acquaintances = new Map<Digest, Acquaintance>()
   /** Free sending places, as it told last, less the questions asked since. */
   free = 0
-  /** What each question that is open brings; undefined until the peer has said it. */
-  readonly coming = new Map<number, { readonly blob: Digest; readonly chunk: number } | undefined>()
+  /** What each question that is open brings, once the peer has said it. */
+  readonly #coming = new Map<number, PromiseWithResolvers<Coming | undefined>>()
   /** When bytes of a part came or left last, in ms of `performance.now()`. */
   readonly movedAt = { in: Number.NEGATIVE_INFINITY, out: Number.NEGATIVE_INFINITY }
   /** Blobs by the numbers under which the peer speaks of them. */
@@ -39,7 +45,30 @@ export class Partner {
   /** A question was asked. */
   asks(id: number): void {
     this.free = Math.max(0, this.free - 1)
-    this.coming.set(id, undefined)
+    this.#coming.set(id, Promise.withResolvers())
+  }
+
+  /** The peer says what it sends. */
+  brings(id: number, coming: Coming): void {
+    this.#coming.get(id)?.resolve(coming)
+  }
+
+  /** An answer has come to its end, or does not come. */
+  ends(id: number): void {
+    this.#coming.get(id)?.resolve(undefined)
+    this.#coming.delete(id)
+  }
+
+  /** What an answer brings: its first bytes may be here before the message that says it. Undefined where it was given up. */
+  async coming(id: number): Promise<Coming | undefined> {
+    const asked = this.#coming.get(id)
+    const coming = await asked?.promise
+    return this.#coming.get(id) === asked ? coming : undefined
+  }
+
+  /** Nothing comes any more. */
+  close(): void {
+    for (const id of [...this.#coming.keys()]) this.ends(id)
   }
 
   /** The peer and this node speak of a blob. */

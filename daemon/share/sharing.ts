@@ -122,6 +122,7 @@ export class Sharing implements ShareListener {
     this.#runner.step({ kind: 'left', peer })
     this.#serving.stop(peer)
     this.#partners.delete(peer)
+    partner.close()
     for (const { entry } of [...partner.acquaintances.values()]) {
       partner.part(entry.digest)
       entry.fetched?.parted(peer)
@@ -176,7 +177,7 @@ export class Sharing implements ShareListener {
       return
     }
     if (message.kind === 'ask') partner.asks(message.id)
-    if (message.kind === 'leave') partner.coming.delete(message.id)
+    if (message.kind === 'leave') partner.ends(message.id)
     this.#outbox.send(partner, message, entryOf)
   }
 
