@@ -80,13 +80,15 @@ export class Link {
     const { control } = this.#lanes
     const unsent = this.#writer.length + (control.out?.writableLength ?? 0)
     if (message.length > MAX_MESSAGE_BYTES) {
-      return this.end(new RangeError(`a message of ${message.length} bytes; it may have ${MAX_MESSAGE_BYTES} at most`))
-    }
-    if (unsent + message.length > MAX_UNSENT_BYTES) {
-      return this.end(new Error(`the peer does not read: ${unsent} bytes of messages wait for it`))
-    }
+      this.end(new RangeError(`a message of ${message.length} bytes; it may have ${MAX_MESSAGE_BYTES} at most`))
+    } else if (unsent + message.length > MAX_UNSENT_BYTES) {
+      this.end(new Error(`the peer does not read: ${unsent} bytes of messages wait for it`))
+    } else this.#queue(message)
+  }
+
+  #queue(message: Uint8Array): void {
     this.#writer.push(message)
-    control.need()
+    this.#lanes.control.need()
     if (this.#isFlushing) return
     // What costs is not a byte but a TLS record and a system call.
     this.#isFlushing = true

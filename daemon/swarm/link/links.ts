@@ -7,14 +7,7 @@ import type { TransferDeadlines } from '../transfer/constants.ts'
 import { createClientContext } from '../transfer/pool.ts'
 import { openUpgraded, type Upgraded, type UpgradeKind } from '../transfer/upgrade.ts'
 import { Buffers } from './buffers.ts'
-import {
-  CHECKS_IN_IDLE_TIME,
-  IDLE_MS,
-  MAX_LINKS,
-  MAX_PART_BYTES,
-  MAX_SPARE_BUFFERS,
-  SLICE_BYTES,
-} from './constants.ts'
+import { CHECKS_IN_IDLE_TIME, IDLE_MS, MAX_LINKS, MAX_PART_BYTES, MAX_SPARE_BUFFERS, SLICE_BYTES } from './constants.ts'
 import { Link, type LinkBuffers } from './link.ts'
 import { SLICE_HEAD_BYTES } from './slice.ts'
 

@@ -85,7 +85,8 @@ export class PartReceiver {
     }
     const part = this.#part
     const follows = part?.id === id && part.quarter === quarter && part.total === total && offset === this.#filled
-    if (!follows) throw new Error(`a slice at ${offset} of quarter ${quarter} for ${id} does not follow what came before it`)
+    if (!follows)
+      throw new Error(`a slice at ${offset} of quarter ${quarter} for ${id} does not follow what came before it`)
     this.#sliceLeft = length
   }
 
@@ -128,8 +129,8 @@ export class PartReceiver {
     try {
       if (rest !== undefined) this.push(rest)
     } catch (error) {
-      return this.#options.fail(error as Error)
+      this.#options.fail(error as Error)
     }
-    if (this.#next === undefined) this.#options.resume()
+    if (this.#next === undefined && !this.#isClosed) this.#options.resume()
   }
 }

@@ -87,7 +87,8 @@ export class PartSender {
   #pump(): void {
     if (this.#write === undefined || this.#closed !== undefined) return
     for (const sending of this.#queue) {
-      while (this.#inFlight < SLICES_IN_FLIGHT && sending.offset < sending.bytes.length) this.#next(sending, this.#write)
+      while (this.#inFlight < SLICES_IN_FLIGHT && sending.offset < sending.bytes.length)
+        this.#next(sending, this.#write)
       if (this.#inFlight === SLICES_IN_FLIGHT) return
     }
   }
@@ -97,7 +98,10 @@ export class PartSender {
     const length = Math.min(SLICE_BYTES, bytes.length - offset)
     const buffer = this.#options.buffers.take()
     writeSliceHead(buffer, { id: head.id, quarter: head.quarter, total: bytes.length, offset, length })
-    buffer.set(offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length), SLICE_HEAD_BYTES)
+    buffer.set(
+      offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length),
+      SLICE_HEAD_BYTES,
+    )
     sending.offset += length
     const isLast = sending.offset === bytes.length
     this.#inFlight++

@@ -150,10 +150,12 @@ export class TransferServer {
     socket.on('error', (err) => this.#options.log.debug({ err }, 'an upgraded connection'))
     const peer = this.#peerOf(request)?.peer
     const kind = upgradeAsked(request)
-    if (peer === undefined) return refuseUpgrade(socket, 403)
-    if (kind === undefined) return refuseUpgrade(socket, 404)
-    acceptUpgrade(socket)
-    this.#options.onUpgrade(peer, kind, { socket, head })
+    if (peer === undefined) refuseUpgrade(socket, 403)
+    else if (kind === undefined) refuseUpgrade(socket, 404)
+    else {
+      acceptUpgrade(socket)
+      this.#options.onUpgrade(peer, kind, { socket, head })
+    }
   }
 
   /** Who sends a request, as far as it is admitted now. */

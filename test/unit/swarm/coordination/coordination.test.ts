@@ -1,0 +1,95 @@
+import { EventEmitter } from 'node:events'
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import type { Connection, Stream } from '@libp2p/interface'
+import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import { expect, test } from 'vitest'
+import { COORDINATORS } from '../../../../daemon/swarm/coordination/constants.ts'
+import { PeerCoordination } from '../../../../daemon/swarm/coordination/coordination.ts'
+import { nearestPeers } from '../../../../daemon/swarm/find/nearest.ts'
+import { hashOf, multihashOf } from '../../../../daemon/swarm/router/cid.ts'
+import { digestOf } from '../../../../proxy/oci/digest.ts'
+
+const ids = await Promise.all(
+  Array.from({ length: 40 }, async () => peerIdFromPrivateKey(await generateKeyPair('Ed25519')).toString()),
+)
+const [self, ...others] = ids as [string, ...string[]]
+const digests = Array.from({ length: 50 }, (_, index) => digestOf(Buffer.from(`blob ${index}`)))
+
+interface Setting {
+  readonly connected: readonly string[]
+  /** Peers that the DHT names, each time it is asked; none where it is left out, as in a small swarm. */
+  readonly named?: readonly (readonly string[])[]
+}
+
+function coordination({ connected, named }: Setting) {
+  let asked = 0
+  const opened: string[] = []
+  const sent: Uint8Array[] = []
+  const stream = (peer: string) => {
+    opened.push(peer)
+    const events = new EventEmitter()
+    return {
+      status: 'open',
+      writeStatus: 'writable',
+      addEventListener: events.on.bind(events),
+      send: (bytes: Uint8Array) => sent.push(bytes) > 0,
+      close: async () => {},
+      abort: () => {},
+    } as unknown as Stream
+  }
+  const one = new PeerCoordination({
+    self,
+    listener: { claim: () => {} },
+    records: { local: async () => [self, others[0] ?? '', others[1] ?? ''] },
+    closest: { near: async () => named?.[Math.min(asked++, named.length - 1)] ?? [] },
+    isLarge: () => named !== undefined,
+    admits: (peer) => peer !== others[1],
+    openStream: async (peer) => stream(peer),
+  })
+  for (const peer of connected) one.joined(peer)
+  return { one, opened, sent, stream, asked: () => asked }
+}
+
+const nearest = (peers: readonly string[], index: number) =>
+  nearestPeers(peers, multihashOf(hashOf(digests[index] ?? digestOf(Buffer.alloc(0)))), COORDINATORS)
+
+test('coordinators are the nearest of those who are connected, nearest first, and follow who comes and goes', async () => {
+  const { one, asked } = coordination({ connected: others })
+  for (const [index, digest] of digests.entries()) expect(await one.coordinators(digest)).toEqual(nearest(ids, index))
+  const gone = new Set(others.slice(0, 20))
+  for (const peer of gone) one.left(peer)
+  const left = ids.filter((peer) => !gone.has(peer))
+  for (const [index, digest] of digests.entries()) expect(await one.coordinators(digest)).toEqual(nearest(left, index))
+  expect(asked()).toBe(0)
+})
+
+test('a node that is alone coordinates all', async () => {
+  const { one } = coordination({ connected: [] })
+  expect(await one.coordinators(digests[0] ?? digestOf(Buffer.alloc(0)))).toEqual([self])
+})
+
+test('in a large swarm they may be peers that are not connected; the DHT is asked again only where it named nobody', async () => {
+  const { one, asked } = coordination({ connected: others.slice(0, 20), named: [[], others.slice(20)] })
+  const [digest = digestOf(Buffer.alloc(0))] = digests
+  expect(await one.coordinators(digest)).toEqual(nearest([self, ...others.slice(0, 20)], 0))
+  for (let round = 0; round < 3; round++) expect(await one.coordinators(digest)).toEqual(nearest(ids, 0))
+  expect(asked()).toBe(2)
+})
+
+test('whoever has announced a blob is named, without this node and those who are banned', async () => {
+  const { one } = coordination({ connected: [] })
+  expect(await one.recorded(digests[0] ?? digestOf(Buffer.alloc(0)))).toEqual([others[0]])
+})
+
+test('a peer is told on the stream that it has opened, and on one of our own after that has ended', async () => {
+  const { one, opened, sent, stream } = coordination({ connected: others })
+  const [peer = ''] = others
+  const inbound = stream(peer)
+  one.handler(inbound, { remotePeer: { toString: () => peer } } as unknown as Connection)
+  await one.tell(peer, { n: 1 })
+  expect([opened.length, sent.length]).toEqual([1, 1])
+  Object.assign(inbound, { status: 'closed' })
+  await one.tell(peer, { n: 2 })
+  await one.tell(peer, { n: 3 })
+  expect([opened.length, sent.length]).toEqual([2, 3])
+})
