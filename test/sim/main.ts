@@ -2,16 +2,16 @@ import { readOptions } from './options.ts'
 import { report } from './report.ts'
 import { simulate } from './simulate.ts'
 
-// npm run sim [-- --help]: many nodes in one process, with the real session, picker and claim book.
+// npm run sim [-- --help]: the plan of places and a choosing sender, for many nodes in one process.
 
 const options = readOptions(process.argv.slice(2))
 if (typeof options === 'string') process.stdout.write(`${options}\n`)
 else {
+  const { scenario, seeds, isJson } = options
   const startedAt = performance.now()
-  const result = simulate(options.scenario)
-  const counters = { ...result.counters, liarChunks: Object.fromEntries(result.counters.liarChunks) }
+  const results = seeds.map((seed) => simulate({ ...scenario, seed }))
   const seconds = (performance.now() - startedAt) / 1000
-  const text = options.isJson ? JSON.stringify({ ...result, counters }, undefined, 2) : report(result, seconds)
+  const text = isJson ? JSON.stringify(results, undefined, 2) : report(scenario, results, seconds)
   process.stdout.write(`${text}\n`)
-  if (!result.isComplete) process.exitCode = 1
+  if (results.some(({ isComplete }) => !isComplete)) process.exitCode = 1
 }

@@ -1,84 +1,151 @@
 import { parseArgs } from 'node:util'
+import { NUMBERS, type Numbers } from '../../daemon/share/plan/numbers.ts'
 import { plainScenario, type Scenario } from './scenario.ts'
 
 const USAGE = `npm run sim -- [options]
-  --nodes N            nodes that fetch, 8 by default
-  --chunks N[,M...]    chunks of 1 MiB in the layers, in turn, 256 by default
-  --layers N           layers fetched at once, 1 by default
-  --rate A[,B...]      Mbit/s of the nodes, in turn, 100 by default
-  --upstream R         Mbit/s of upstream, 100 by default; 0 where it can't be reached
-  --shares A[,B...]    parts of upstream's line that layers get, in turn, if not equal
-  --slow N=R           N nodes, the first to ask, have R Mbit/s
-  --seeds N            nodes that have everything, 0 by default
-  --liars N            peers that send wrong bytes
-  --stallers N         peers that accept requests and send nothing
-  --churn P            this part of the nodes vanishes, each replaced by a new one
-  --kill-holder P      who fetches from upstream vanishes when it has this part
-  --silent             who vanishes does so without its connections being reset
-  --round-trip MS      1 by default
-  --upstream-delay MS  until the first byte from upstream, 20 by default
-  --spread MS          nodes begin within this time, 20 by default
-  --seed N             of everything that is random, 1 by default
-  --json               everything that was counted`
+  --nodes N             nodes that fetch, 16 by default
+  --size MiB            of all blobs together, 256 by default
+  --blobs N | A,B[,...] N blobs of equal size, or blobs in these proportions; 160,72,24 by default
+  --rate R              Mbit/s of the nodes, 100 by default
+  --down-rate R         Mbit/s of their downlinks, if another
+  --upstream-rate R     Mbit/s of upstream, 100 by default
+  --upstream-delay MS   until the first byte from upstream, 20 by default
+  --latency MS          between two nodes, one way, 0.5 by default
+  --queue MS            messages wait up to this long where their sender's uplink is busy, 0 by default
+  --request MS          a sender's time for each question, 1 by default
+  --verify MS           to verify a MiB, 2 by default
+  --lists MS            checkpoints are told this often, 50 by default
+  --spread MS           nodes begin within this time, 20 by default
+  --slow N=R            N nodes have R Mbit/s; the figures are those of the others
+  --slow-first          slow nodes ask the coordinator first
+  --leave P             this part of the nodes leaves at random times
+  --kill-holder P       whoever reads upstream leaves when this part was brought; 0.5 if no P is given
+  --silent              whoever leaves does so without its connections being reset
+  --staller N           peers that say they have everything, take questions and send nothing
+  --false-head N        peers that are first in the queue, and read nothing from upstream
+  --silent-peer N       peers that take part and say nothing
+  --holder N            nodes that have everything at the start
+  --lying-coordinator   the coordinator says to all that somebody else reads upstream
+  --exact N             rates are exact up to this many nodes, 24 by default
+  --seeds N             runs seeds 1 to N, 1 by default
+  --seed N              runs this seed only
+  --set name=value      another number of the policy; may be given several times
+  --json                everything that was counted
+Names for --set: ${Object.keys(NUMBERS).join(', ')}`
 
-/** Reads the command line; gives a text to print instead when help is asked for. */
-export function readOptions(args: readonly string[]): string | { scenario: Scenario; isJson: boolean } {
+export interface Options {
+  readonly scenario: Scenario
+  readonly seeds: readonly number[]
+  readonly isJson: boolean
+}
+
+/** Reads the command line; gives a text to print instead when help is asked for. @throws {Error} that says what is wrong */
+export function readOptions(args: readonly string[]): string | Options {
   const text = { type: 'string' } as const
+  const flag = { type: 'boolean', default: false } as const
   const { values } = parseArgs({
-    args: [...args],
+    // A part is optional there.
+    args: args.flatMap((arg, index) => {
+      const isBare = arg === '--kill-holder' && (args[index + 1] ?? '--').startsWith('--')
+      return isBare ? [arg, '0.5'] : [arg]
+    }),
     options: {
       nodes: text,
-      chunks: text,
-      layers: text,
+      size: text,
+      blobs: text,
       rate: text,
-      upstream: text,
-      shares: text,
-      slow: text,
-      seeds: text,
-      liars: text,
-      stallers: text,
-      churn: text,
-      'kill-holder': text,
-      silent: { type: 'boolean', default: false },
-      'round-trip': text,
+      'down-rate': text,
+      'upstream-rate': text,
       'upstream-delay': text,
+      latency: text,
+      queue: text,
+      request: text,
+      verify: text,
+      lists: text,
       spread: text,
+      slow: text,
+      'slow-first': flag,
+      leave: text,
+      'kill-holder': text,
+      silent: flag,
+      staller: text,
+      'false-head': text,
+      'silent-peer': text,
+      holder: text,
+      'lying-coordinator': flag,
+      exact: text,
+      seeds: text,
       seed: text,
-      json: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
+      set: { type: 'string', multiple: true, default: [] },
+      json: flag,
+      help: flag,
     },
   })
   if (values.help) return USAGE
-  const number = (value: string | undefined, otherwise: number) => (value === undefined ? otherwise : Number(value))
-  const numbers = (value: string | undefined, otherwise: readonly number[]) =>
-    value?.split(',').map(Number) ?? otherwise
   const plain = plainScenario
-  const [slowNodes, slowRate] = (values.slow ?? '').split('=')
-  if (values.slow !== undefined && slowRate === undefined) throw new Error('slow is not N=R; see --help')
-  const killed = values['kill-holder']
+  const [slowNodes, slowRate] = numbers('slow', (values.slow ?? '0=5').split('='))
   const scenario: Scenario = {
     ...plain,
-    seed: number(values.seed, plain.seed),
-    nodes: number(values.nodes, plain.nodes),
-    chunks: numbers(values.chunks, plain.chunks),
-    layers: number(values.layers, plain.layers),
-    rates: numbers(values.rate, plain.rates),
-    upstream: number(values.upstream, plain.upstream),
-    shares: numbers(values.shares, plain.shares),
-    upstreamDelay: number(values['upstream-delay'], plain.upstreamDelay),
-    roundTrip: number(values['round-trip'], plain.roundTrip),
-    spread: number(values.spread, plain.spread),
-    slow: values.slow === undefined ? plain.slow : { nodes: Number(slowNodes), rate: Number(slowRate) },
-    seeds: number(values.seeds, plain.seeds),
-    liars: number(values.liars, plain.liars),
-    stallers: number(values.stallers, plain.stallers),
-    churn: number(values.churn, plain.churn),
-    killHolder: killed === undefined ? undefined : Number(killed),
+    nodes: number('nodes', values.nodes, plain.nodes),
+    blobs: blobsOf(number('size', values.size, 256), numbers('blobs', (values.blobs ?? plain.blobs.join()).split(','))),
+    rate: number('rate', values.rate, plain.rate),
+    downRate: values['down-rate'] === undefined ? undefined : number('down-rate', values['down-rate'], 0),
+    upstreamRate: number('upstream-rate', values['upstream-rate'], plain.upstreamRate),
+    upstreamDelay: number('upstream-delay', values['upstream-delay'], plain.upstreamDelay),
+    latency: number('latency', values.latency, plain.latency),
+    queue: number('queue', values.queue, plain.queue),
+    request: number('request', values.request, plain.request),
+    verify: number('verify', values.verify, plain.verify),
+    lists: number('lists', values.lists, plain.lists),
+    spread: number('spread', values.spread, plain.spread),
+    slow: { nodes: slowNodes ?? 0, rate: slowRate ?? 5, isFirst: values['slow-first'] },
+    leave: number('leave', values.leave, plain.leave),
+    killHolder: values['kill-holder'] === undefined ? undefined : number('kill-holder', values['kill-holder'], 0.5),
     isSilent: values.silent,
+    stallers: number('staller', values.staller, plain.stallers),
+    falseHeads: number('false-head', values['false-head'], plain.falseHeads),
+    silentPeers: number('silent-peer', values['silent-peer'], plain.silentPeers),
+    holders: number('holder', values.holder, plain.holders),
+    isLyingCoordinator: values['lying-coordinator'],
+    numbers: withSet(values.set),
+    exactNodes: number('exact', values.exact, plain.exactNodes),
   }
-  const wrong = Object.entries(scenario).find(([, value]) =>
-    [value, Object.values(value ?? {})].flat().some((one) => Number.isNaN(one)),
-  )
-  if (wrong !== undefined) throw new Error(`${wrong[0]} is not a number; see --help`)
-  return { scenario, isJson: values.json }
+  const count = number('seeds', values.seeds, 1)
+  const seeds =
+    values.seed === undefined
+      ? Array.from({ length: count }, (_, index) => index + 1)
+      : [number('seed', values.seed, 1)]
+  return { scenario, seeds, isJson: values.json }
+}
+
+function number(name: string, value: string | undefined, otherwise: number): number {
+  const read = value === undefined ? otherwise : Number(value)
+  if (value === '' || !Number.isFinite(read)) throw new Error(`--${name} takes a number, not '${value}'; see --help`)
+  return read
+}
+
+function numbers(name: string, values: readonly string[]): number[] {
+  return values.map((value) => number(name, value, 0))
+}
+
+/** Chunks of each blob. */
+function blobsOf(size: number, parts: readonly number[]): number[] {
+  const shares = parts.length === 1 ? Array.from({ length: parts[0] ?? 1 }, () => 1) : parts
+  const all = shares.reduce((sum, share) => sum + share, 0)
+  return shares.map((share) => Math.max(1, Math.round((size * share) / all)))
+}
+
+function withSet(sets: readonly string[]): Numbers {
+  const changed: Partial<Record<keyof Numbers, number>> = {}
+  for (const set of sets) {
+    const [name = '', value] = set.split('=')
+    if (!isNumber(name) || value === undefined)
+      throw new Error(`--set takes name=value with one of ${Object.keys(NUMBERS).join(', ')}; see --help`)
+    changed[name] = number('set', value, 0)
+  }
+  return { ...NUMBERS, ...changed }
+}
+
+function isNumber(name: string): name is keyof Numbers {
+  return name in NUMBERS
 }

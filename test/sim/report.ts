@@ -1,41 +1,43 @@
-import { contentBytes } from './scenario.ts'
+import { chunksOf, limitOf, type Scenario } from './scenario.ts'
 import type { Result } from './simulate.ts'
 
-/** What a run came to, for people. */
-export function report(result: Result, seconds: number): string {
-  const { scenario, counters, nodes, fluid } = result
-  const size = contentBytes(scenario)
-  const perNode = (count: number) => (count / nodes.length).toFixed(0)
-  const lies = Math.max(0, ...counters.liarChunks.values())
+/** What runs of one scenario came to, for people. */
+export function report(scenario: Scenario, results: readonly Result[], seconds: number): string {
+  const chunks = chunksOf(scenario)
+  const mean = (of: (result: Result) => number) => sum(results.map(of)) / results.length
+  const worst = (of: (result: Result) => number) => Math.max(...results.map(of))
+  const each = (of: (counters: Result['counters']) => number) =>
+    mean(({ counters, nodes }) => of(counters) / nodes.length / chunks).toFixed(2)
+  const messages = each(({ news, asks, busy, none, left }) => news + asks + busy + none + left)
+  const chunkMs = limitOf(scenario) / chunks
+  const waits = [mean, worst].map((of) => of(({ longestWait }) => longestWait / chunkMs).toFixed(0))
   const lines: (readonly [string, string])[] = [
     [
-      'last / median of fluid limit',
-      `${result.last.toFixed(3)} / ${result.median.toFixed(3)} of ${(fluid / 1000).toFixed(1)} s`,
+      'last / limit',
+      `mean ${mean(({ last }) => last).toFixed(3)}, worst ${worst(({ last }) => last).toFixed(3)}, of ${(limitOf(scenario) / 1000).toFixed(2)} s`,
     ],
-    ['by rate (Mbit/s)', byRate(result)],
-    ['upstream bytes', `${result.upstream.toFixed(4)} x the content`],
-    ['duplicate bytes', `${(counters.duplicateBytes / size / nodes.length).toFixed(4)} x the content, each node`],
-    ['wrong chunks', `${counters.wrongChunks}, at most ${lies} for one node and layer`],
+    ['each seed', results.map(({ last }) => last.toFixed(3)).join(' ')],
     [
-      'each node',
-      `${perNode(counters.requests)} requests, ${perNode(counters.busy)} busy, ${perNode(counters.haves)} have-messages, ${perNode(counters.claims)} claims, ${perNode(counters.plans)} plans`,
+      'first and median / limit',
+      `${mean(({ first }) => first).toFixed(3)}, ${mean(({ median }) => median).toFixed(3)}`,
     ],
-    ['complete', `${nodes.filter(({ ms }) => ms !== undefined).length} of ${nodes.length}`],
+    ['longest in-order wait', `mean ${waits[0]}, worst ${waits[1]} chunk times of ${chunkMs.toFixed(0)} ms`],
+    [
+      'messages, chunk and node',
+      `${messages}: news ${each(({ news }) => news)}, questions ${each(({ asks }) => asks)}, busy ${each(({ busy }) => busy)}, none ${each(({ none }) => none)}, given up ${each(({ left }) => left)}; ${each(({ controlBytes }) => controlBytes)} bytes`,
+    ],
+    ['claims, node', mean(({ counters, nodes }) => (counters.wants + counters.turns) / nodes.length).toFixed(1)],
+    ['bytes twice', mean(({ counters, nodes }) => counters.twiceBytes / nodes.length / chunks / 2 ** 20).toFixed(5)],
+    [
+      'upstream',
+      `mean ${mean(({ upstream }) => upstream).toFixed(4)}, worst ${worst(({ upstream }) => upstream).toFixed(4)}`,
+    ],
+    ['complete', `${results.filter(({ isComplete }) => isComplete).length} of ${results.length} runs`],
     ['simulated in', `${seconds.toFixed(1)} s`],
   ]
-  return lines.map(([name, value]) => `${name.padEnd(30)}${value}`).join('\n')
+  return lines.map(([name, value]) => `${name.padEnd(26)}${value}`).join('\n')
 }
 
-function byRate({ nodes, scenario }: Result): string {
-  const rates = [...new Set(nodes.map(({ rate }) => rate))].sort((a, b) => b - a)
-  const size = contentBytes(scenario) / 125
-  return rates
-    .map((rate) => {
-      const alike = nodes.filter((node) => node.rate === rate)
-      const last = Math.max(...alike.map(({ ms }) => ms ?? Number.POSITIVE_INFINITY))
-      const limit = Math.max(size / rate, size / (scenario.upstream || rate))
-      const wait = Math.max(...alike.map(({ longestWait }) => longestWait))
-      return `${rate}: last ${(last / 1000).toFixed(1)} s = ${(last / limit).toFixed(3)} of own limit, a client waits up to ${(wait / 1000).toFixed(1)} s`
-    })
-    .join('; ')
+function sum(values: readonly number[]): number {
+  return values.reduce((all, value) => all + value, 0)
 }

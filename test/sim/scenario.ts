@@ -1,91 +1,103 @@
-/** What is simulated. Times are in ms, rates in Mbit/s. */
+import { NUMBERS, type Numbers } from '../../daemon/share/plan/numbers.ts'
+
+/** What is simulated. Times are in ms, rates in Mbit/s, blobs in chunks of 1 MiB. */
 export interface Scenario {
   readonly seed: number
   readonly nodes: number
-  /** Chunks of the layers, in turn. */
-  readonly chunks: readonly number[]
-  /** Layers that every node fetches at once. */
-  readonly layers: number
-  readonly chunkBytes: number
-  /** Rates of nodes, in turn; each way. */
-  readonly rates: readonly number[]
-  /** 0 for an upstream that can't be reached. */
-  readonly upstream: number
-  /** What part of upstream's line connections for each layer get, in turn: TCP shares it unequally. */
-  readonly shares: readonly number[]
+  readonly blobs: readonly number[]
+  /** Of a node, each way. */
+  readonly rate: number
+  /** Of the downlinks, if another. */
+  readonly downRate: number | undefined
+  readonly upstreamRate: number
   /** Until the first byte of an answer from upstream. */
   readonly upstreamDelay: number
-  readonly roundTrip: number
+  /** Between two nodes, one way. */
+  readonly latency: number
+  /** Control messages wait up to this long where their sender's uplink is busy. */
+  readonly queue: number
+  /** A sender's time for each question that it answers with bytes. */
+  readonly request: number
+  /** Verification, for each MiB. */
+  readonly verify: number
+  /** Checkpoints are told this often; a part counts when its checkpoint is known. */
+  readonly lists: number
   /** Nodes begin at random within this time. */
   readonly spread: number
-  /** How many nodes have another rate; they are the first to ask. */
-  readonly slow: { readonly nodes: number; readonly rate: number }
-  /** Nodes that have everything at the start. */
-  readonly seeds: number
-  /** Peers that say they have everything, and send wrong bytes. */
-  readonly liars: number
-  /** Peers that say they have everything, accept requests and send nothing. */
-  readonly stallers: number
-  /** The part of the nodes that vanishes at random times, each replaced by a new one. */
-  readonly churn: number
-  /** The holder vanishes when it has this part of a layer; undefined for never. */
-  readonly killHolder: number | undefined
-  /** Whether who vanishes does so without its connections being reset. */
+  /** Nodes with another rate; they are the first to ask where `isFirst` is set. */
+  readonly slow: { readonly nodes: number; readonly rate: number; readonly isFirst: boolean }
+  /** The part of the nodes that leaves at random times, for good. */
+  readonly leave: number
+  /** Whether whoever leaves, or is killed, does so without its connections being reset. */
   readonly isSilent: boolean
+  /** Whoever reads upstream leaves when this part of the content was brought; undefined for never. */
+  readonly killHolder: number | undefined
+  /** Peers that say they have everything, take questions and send nothing. */
+  readonly stallers: number
+  /** Peers that join the queue before all others, and do nothing. */
+  readonly falseHeads: number
+  /** Peers that take part, and never say anything to other nodes. */
+  readonly silentPeers: number
+  /** Nodes that have everything at the start. */
+  readonly holders: number
+  /** Whether the coordinator says to all that somebody else reads upstream. */
+  readonly isLyingCoordinator: boolean
+  readonly numbers: Numbers
+  /** Rates are exact up to this many nodes. */
+  readonly exactNodes: number
   /** Ms after which the simulation is given up. */
-  readonly limit: number
+  readonly end: number
 }
 
 export const plainScenario: Scenario = {
   seed: 1,
-  nodes: 8,
-  chunks: [256],
-  layers: 1,
-  chunkBytes: 1024 * 1024,
-  rates: [100],
-  upstream: 100,
-  shares: [1],
+  nodes: 16,
+  blobs: [160, 72, 24],
+  rate: 100,
+  downRate: undefined,
+  upstreamRate: 100,
   upstreamDelay: 20,
-  roundTrip: 1,
+  latency: 0.5,
+  queue: 0,
+  request: 1,
+  verify: 2,
+  lists: 50,
   spread: 20,
-  slow: { nodes: 0, rate: 5 },
-  seeds: 0,
-  liars: 0,
-  stallers: 0,
-  churn: 0,
-  killHolder: undefined,
+  slow: { nodes: 0, rate: 5, isFirst: false },
+  leave: 0,
   isSilent: false,
-  limit: 3_600_000,
+  killHolder: undefined,
+  stallers: 0,
+  falseHeads: 0,
+  silentPeers: 0,
+  holders: 0,
+  isLyingCoordinator: false,
+  numbers: NUMBERS,
+  exactNodes: 24,
+  end: 3_600_000,
 }
+
+export const CHUNK_BYTES = 1024 * 1024
 
 /** Bytes a ms. */
 export function bytesPerMs(rate: number): number {
   return (rate * 1_000_000) / 8 / 1000
 }
 
-/** Chunks of one layer. */
-export function chunksOf({ chunks }: Scenario, layer: number): number {
-  return inTurn(chunks, layer)
+/** Of all blobs. */
+export function chunksOf({ blobs }: Scenario): number {
+  return blobs.reduce((sum, chunks) => sum + chunks, 0)
 }
 
-/** The `index`th of what is given for some of them, in turn. */
-export function inTurn(values: readonly number[], index: number): number {
-  return values[index % values.length] ?? 0
-}
-
-/** Of all layers. */
-export function contentBytes(scenario: Scenario): number {
-  let chunks = 0
-  for (let layer = 0; layer < scenario.layers; layer++) chunks += chunksOf(scenario, layer)
-  return chunks * scenario.chunkBytes
-}
-
-/** The time in ms in which nobody could do better: the larger of what upstream, one downlink and all uplinks take. */
-export function fluidLimit(scenario: Scenario, rates: readonly number[]): number {
-  const size = contentBytes(scenario)
-  const seeded = scenario.seeds * bytesPerMs(scenario.rates[0] ?? 0)
-  const source = bytesPerMs(scenario.upstream) + seeded
-  const all = rates.reduce((sum, rate) => sum + bytesPerMs(rate), 0)
-  const slowest = Math.min(...rates.map(bytesPerMs))
-  return Math.max(size / source, size / slowest, (rates.length * size) / (source + all))
+/**
+ * The time in ms in which nobody could do better: the longest of what upstream takes to send each byte once, what a downlink takes,
+ * and what all uplinks take. Slow nodes are left out: the limit is that of the others.
+ */
+export function limitOf(scenario: Scenario): number {
+  const { nodes, slow, holders, rate, downRate, upstreamRate } = scenario
+  const size = chunksOf(scenario) * CHUNK_BYTES
+  const fast = nodes - slow.nodes
+  const up = bytesPerMs(rate)
+  const source = bytesPerMs(upstreamRate) + holders * up
+  return Math.max(size / source, size / bytesPerMs(downRate ?? rate), (fast * size) / (source + fast * up))
 }

@@ -1,122 +1,128 @@
-import { Fetch } from './fetch.ts'
-import { Machine, type MachineKind } from './machine.ts'
-import { contentBytes, fluidLimit, inTurn, type Scenario } from './scenario.ts'
+import { Coordinator } from './coordinator.ts'
+import { Machine } from './machine.ts'
+import { chunksOf, limitOf, type Scenario } from './scenario.ts'
+import { Stranger, type StrangerKind } from './stranger.ts'
 import { type Counters, World } from './world.ts'
 
 /** How one node fared. */
 interface NodeResult {
   readonly id: string
   readonly rate: number
-  /** From its start until it had everything, in ms; undefined if it never did. */
+  /** From the first start until it had everything, in ms; undefined if it never did. */
   readonly ms: number | undefined
-  readonly isOriginal: boolean
-  /** The longest time that a client of it had to wait for the next chunk of a layer, in ms. */
+  /** The longest time for which a client of it that reads a blob in order waited for the next chunk, in ms. */
   readonly longestWait: number
 }
 
 export interface Result {
-  readonly scenario: Scenario
-  /** All that did not vanish, without liars, stallers and seeds. */
+  /** All that stayed, without those that had everything at the start. */
   readonly nodes: readonly NodeResult[]
   readonly isComplete: boolean
-  /** In ms. */
-  readonly fluid: number
-  /** Of the nodes that were there from the start, in parts of `fluid`. */
+  /** In ms, of the nodes that are not slow. */
+  readonly limit: number
+  /** The last, the first and the middle one of the nodes that are not slow, in parts of the limit. */
   readonly last: number
+  readonly first: number
   readonly median: number
+  /** In ms, of the nodes that are not slow. */
+  readonly longestWait: number
   /** Bytes from upstream, in parts of the content's. */
   readonly upstream: number
   readonly counters: Counters
 }
 
 /** How often it is looked whether all is over, in ms. */
-const LOOK_MS = 50
+const LOOK_MS = 20
 
 /** Runs one scenario to its end. The same scenario gives the same result. */
 export function simulate(scenario: Scenario): Result {
   const world = new World(scenario)
-  const { nodes, slow, seeds, rates } = scenario
-  const rateOf = (index: number) => (index < slow.nodes ? slow.rate : inTurn(rates, index))
-  for (let index = 0; index < seeds; index++) add(world, `seed-${index}`, 'honest', rates[0] ?? 0, 0, true)
+  world.coordinator = new Coordinator(world)
+  const { nodes, slow, holders } = scenario
+  const rateOf = (index: number) => (index < slow.nodes ? slow.rate : scenario.rate)
+  for (let index = 0; index < holders; index++) add(world, `holder-${index}`, scenario.rate, 0, true)
+  addStrangers(world, 'false-head', scenario.falseHeads)
+  addStrangers(world, 'staller', scenario.stallers)
   for (let index = 0; index < nodes; index++) {
-    const at = index < slow.nodes ? 0 : 1 + world.random() * scenario.spread
-    add(world, `node-${index}`, 'honest', rateOf(index), at)
+    const isFirst = index < slow.nodes && slow.isFirst
+    add(world, `node-${index}`, rateOf(index), isFirst ? 0.5 : 1 + world.random() * scenario.spread, false)
   }
-  for (let index = 0; index < scenario.liars; index++) add(world, `liar-${index}`, 'liar', rates[0] ?? 0, 5)
-  for (let index = 0; index < scenario.stallers; index++) add(world, `staller-${index}`, 'staller', rates[0] ?? 0, 5)
-  const fluid = fluidLimit(
-    scenario,
-    Array.from({ length: nodes }, (_, index) => rateOf(index)),
-  )
-  let awaited = churn(world, fluid, () => awaited--)
+  addStrangers(world, 'silent', scenario.silentPeers)
+  const limit = limitOf(scenario)
+  leave(world, limit)
   killHolder(world)
-  // Looked at now and then only, as there are many.
+  const awaited = [...world.machines.values()]
   let isOver = false
   const look = () => {
-    isOver =
-      awaited === 0 && [...world.machines.values()].every((one) => one.isDone || !one.isAlive || one.kind !== 'honest')
+    isOver = awaited.every(({ doneAt, isAlive }) => doneAt !== undefined || !isAlive)
     if (!isOver) world.after(LOOK_MS, look)
   }
   look()
   world.run(() => isOver)
-  return summary(world, fluid)
+  return summary(world, limit)
 }
 
-function add(world: World, id: string, kind: MachineKind, rate: number, at: number, isSeed = false): Machine {
-  const machine = new Machine(id, kind, rate, world.now + at, world.now === 0)
-  for (let layer = 0; layer < world.scenario.layers; layer++)
-    machine.fetches.push(new Fetch(world, machine, layer, isSeed))
+function add(world: World, id: string, rate: number, at: number, holdsAll: boolean): void {
+  const machine = new Machine(world, id, rate)
   world.machines.set(id, machine)
-  if (isSeed) machine.completed(0)
-  world.after(at, () => {
-    for (const fetch of machine.fetches) fetch.start()
-  })
-  return machine
+  world.peers.set(id, machine)
+  world.after(at, () => machine.start(holdsAll))
 }
 
-/** Some vanish, and others come. @returns how many */
-function churn(world: World, fluid: number, onDone: () => void): number {
-  const { nodes, churn: part, rates } = world.scenario
-  const going = Math.round(nodes * part)
-  const indexes = Array.from({ length: nodes }, (_, index) => ({ index, order: world.random() }))
-  for (const { index } of indexes.sort((a, b) => a.order - b.order).slice(0, going)) {
-    world.after(world.random() * fluid, () => {
-      world.machines.get(`node-${index}`)?.vanish(world)
-      add(world, `node-${index}-again`, 'honest', inTurn(rates, index), 0)
-      onDone()
-    })
+function addStrangers(world: World, kind: StrangerKind, count: number): void {
+  for (let index = 0; index < count; index++) {
+    const id = `${kind}-${index}`
+    const stranger = new Stranger(world, id, kind)
+    world.peers.set(id, stranger)
+    world.after(0, () => stranger.start())
   }
-  return going
+}
+
+/** Some leave at random times before the limit; slow ones stay. */
+function leave(world: World, limit: number): void {
+  const { nodes, slow, leave: part } = world.scenario
+  const order = Array.from({ length: nodes - slow.nodes }, (_, index) => ({
+    id: `node-${slow.nodes + index}`,
+    key: world.random(),
+  })).sort((a, b) => a.key - b.key)
+  for (const { id } of order.slice(0, Math.round(nodes * part)))
+    world.after(world.random() * limit, () => world.machines.get(id)?.leave())
 }
 
 function killHolder(world: World): void {
   const { killHolder: part } = world.scenario
   if (part === undefined) return
-  world.onUpstreamChunk = ({ machine, held }) => {
-    if (held.count < part * held.length) return
-    world.onUpstreamChunk = () => {}
-    machine.vanish(world)
+  let brought = 0
+  const due = chunksOf(world.scenario) * part
+  world.onBrought = (machine) => {
+    if (++brought < due) return
+    world.onBrought = () => {}
+    // Not while its own event is handled.
+    world.after(0, () => machine.leave())
   }
 }
 
-function summary(world: World, fluid: number): Result {
+function summary(world: World, limit: number): Result {
   const { scenario, counters } = world
+  const startedAt = Math.min(...[...world.machines.values()].map((machine) => machine.startedAt))
   const nodes = [...world.machines.values()]
     .filter(({ id, isAlive }) => id.startsWith('node-') && isAlive)
-    .map(({ id, rate, startedAt, doneAt, isOriginal, fetches }) => {
-      const longestWait = Math.max(...fetches.map((fetch) => fetch.longestWait))
-      return { id, rate, ms: doneAt === undefined ? undefined : doneAt - startedAt, isOriginal, longestWait }
+    .map(({ id, rate, doneAt, clients }) => {
+      const ms = doneAt === undefined ? undefined : doneAt - startedAt
+      return { id, rate, ms, longestWait: clients.longestWait }
     })
-  const times = nodes.filter(({ isOriginal }) => isOriginal).map(({ ms }) => ms ?? Number.POSITIVE_INFINITY)
-  const sorted = times.sort((a, b) => a - b)
+  const fast = nodes.filter(({ rate }) => rate === scenario.rate)
+  const times = fast.map(({ ms }) => (ms ?? Number.POSITIVE_INFINITY) / limit).sort((a, b) => a - b)
+  const bytes = chunksOf(scenario) * 1024 * 1024
   return {
-    scenario,
     nodes,
     isComplete: nodes.every(({ ms }) => ms !== undefined),
-    fluid,
-    last: (sorted.at(-1) ?? 0) / fluid,
-    median: (sorted[sorted.length >> 1] ?? 0) / fluid,
-    upstream: counters.upstreamBytes / contentBytes(scenario),
+    limit,
+    last: times.at(-1) ?? 0,
+    first: times[0] ?? 0,
+    median: times[times.length >> 1] ?? 0,
+    longestWait: Math.max(...fast.map(({ longestWait }) => longestWait)),
+    upstream: counters.upstreamBytes / bytes,
     counters,
   }
 }

@@ -1,70 +1,76 @@
-import { ClaimBook } from '../../daemon/swarm/claim/book.ts'
-import type { Fetch } from './fetch.ts'
+import type { Message, PeerId, Turn } from '../../daemon/share/plan/messages.ts'
 import { Heap } from './heap.ts'
-import type { Machine } from './machine.ts'
-import { Link, Network } from './network.ts'
 import { seededRandom } from './random.ts'
+import type { Coordinator } from './coordinator.ts'
+import type { Machine } from './machine.ts'
+import { Line, Network } from './network.ts'
 import { bytesPerMs, type Scenario } from './scenario.ts'
 
-/** Few nodes have their rates computed exactly. */
-const EXACT_NODES = 40
+/** Rates of many nodes are computed anew in the time that a line of 100 Mbit/s takes for 37 kB. */
 const QUANTUM_MS = 3
+const QUANTUM_RATE = 100
+
+/** Whoever gets messages. */
+export interface Peer {
+  readonly hear: (from: PeerId, message: Message) => void
+  readonly turns: (turns: readonly Turn[]) => void
+}
 
 /** What is counted over all nodes. */
 export interface Counters {
-  upstreamBytes: number
-  /** Bytes of chunks that were held already, or of requests that were given up. */
-  duplicateBytes: number
-  /** Chunks that were wrong. */
-  wrongChunks: number
-  requests: number
+  news: number
+  asks: number
+  /** Answers without bytes: no place, nothing of use. */
   busy: number
-  /** Messages that tell of chunks, and the chunks that they tell of. */
-  haves: number
-  claims: number
-  plans: number
-  liarChunks: Map<string, number>
+  none: number
+  /** Answers that were given up, by the receiver or the sender. */
+  left: number
+  wants: number
+  turns: number
+  /** Bytes of news, questions and answers without bytes, as they might be encoded. */
+  controlBytes: number
+  upstreamBytes: number
+  /** Bytes that were received and were of no use. */
+  twiceBytes: number
 }
 
-/** Time, network, coordinator and upstream of one simulation. */
+/** Time, network and upstream of one simulation. */
 export class World {
   readonly scenario: Scenario
   readonly random: () => number
   readonly network: Network
-  readonly upstream: Link
-  readonly book: ClaimBook
+  readonly upstream: Line
+  readonly machines = new Map<PeerId, Machine>()
+  /** The machines, and peers that do nothing useful. */
+  readonly peers = new Map<PeerId, Peer>()
   readonly counters: Counters = {
-    upstreamBytes: 0,
-    duplicateBytes: 0,
-    wrongChunks: 0,
-    requests: 0,
+    news: 0,
+    asks: 0,
     busy: 0,
-    haves: 0,
-    claims: 0,
-    plans: 0,
-    liarChunks: new Map(),
+    none: 0,
+    left: 0,
+    wants: 0,
+    turns: 0,
+    controlBytes: 0,
+    upstreamBytes: 0,
+    twiceBytes: 0,
   }
-  readonly machines = new Map<string, Machine>()
+  coordinator: Coordinator | undefined
   /** Called for each chunk that came from upstream. */
-  onUpstreamChunk: (fetch: Fetch) => void = () => {}
+  onBrought: (machine: Machine) => void = () => {}
   now = 0
+  /** When each part's checkpoint is known everywhere, by blob. */
+  readonly listedAt = new Map<string, Float64Array>()
   readonly #events = new Heap<() => void>()
 
   constructor(scenario: Scenario) {
     this.scenario = scenario
     this.random = seededRandom(scenario.seed)
-    this.network = new Network(scenario.nodes <= EXACT_NODES ? 0 : QUANTUM_MS)
-    this.upstream = new Link(bytesPerMs(scenario.upstream))
-    this.book = new ClaimBook(this.random)
-  }
-
-  /** One way, in ms. */
-  get latency(): number {
-    return this.scenario.roundTrip / 2
-  }
-
-  find(id: string, layer: number): Fetch | undefined {
-    return this.machines.get(id)?.fetches[layer]
+    const isExact = scenario.nodes <= scenario.exactNodes
+    this.network = new Network(isExact ? 0 : (QUANTUM_MS * QUANTUM_RATE) / scenario.rate)
+    this.upstream = new Line(bytesPerMs(scenario.upstreamRate))
+    for (const [index, chunks] of scenario.blobs.entries())
+      this.listedAt.set(String(index), new Float64Array(chunks * scenario.numbers.quarters))
   }
 
   after(ms: number, event: () => void): void {
@@ -73,7 +79,7 @@ export class World {
 
   /** Runs until `isOver`, or until nothing is left to happen. */
   run(isOver: () => boolean): void {
-    while (!isOver() && this.now <= this.scenario.limit) {
+    while (!isOver() && this.now <= this.scenario.end) {
       const networkAt = this.network.nextAt(this.now)
       const eventAt = this.#events.least
       if (Math.min(networkAt, eventAt) === Number.POSITIVE_INFINITY) return

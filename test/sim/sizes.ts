@@ -1,4 +1,4 @@
-import type { Message, News } from '../../../daemon/share/plan/messages.ts'
+import type { Message, News } from '../../daemon/share/plan/messages.ts'
 
 /** Bytes of a message with small numbers in two bytes each, a name in two, and 16 of framing. */
 export function sizeOf(message: Message): number {

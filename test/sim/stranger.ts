@@ -1,4 +1,4 @@
-import type { Message, PeerId } from '../../../daemon/share/plan/messages.ts'
+import type { Message, PeerId } from '../../daemon/share/plan/messages.ts'
 import type { Peer, World } from './world.ts'
 
 /**

@@ -1,5 +1,5 @@
-import type { Turn, Want } from '../../../daemon/share/plan/messages.ts'
-import { ClaimQueue, type QueueEvent } from '../../../daemon/share/plan/queue.ts'
+import type { Turn, Want } from '../../daemon/share/plan/messages.ts'
+import { ClaimQueue, type QueueEvent } from '../../daemon/share/plan/queue.ts'
 import type { World } from './world.ts'
 
 /** The coordinators of all blobs in one: the product's queue, behind simulated messages. */

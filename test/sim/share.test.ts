@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { NUMBERS } from '../../../daemon/share/plan/numbers.ts'
+import { NUMBERS } from '../../daemon/share/plan/numbers.ts'
 import { readOptions } from './options.ts'
 import { report } from './report.ts'
 import { plainScenario, type Scenario } from './scenario.ts'
