@@ -10,7 +10,7 @@ import { readBytes } from './read.ts'
 import { writeAll } from './write.ts'
 
 /** How long new bits and checkpoints may stay in memory only, in ms; what a crash loses of them is fetched again. */
-const flushDelay = 20
+const flushDelay = 200
 
 const noStates = { from: Number.POSITIVE_INFINITY, to: 0 }
 

@@ -219,7 +219,7 @@ export class RunningAttempt implements Attempt {
         self: this.tools.self,
         signer: this.tools.signer,
         holder: () => peers.holder,
-        signed: (holder) => peers.signedBy(holder),
+        signed: () => peers.signed,
       }),
       open: async () => open(),
       introduced: (peer, told) => peers.introduced(peer, told),

@@ -59,15 +59,9 @@ export class BlobPeers {
     for (const view of this.#views.values()) this.#lists.consider(view)
   }
 
-  /** The longest part of the list that a peer has signed, as others told it. */
-  signedBy(holder: PeerId): SignedPrefix | undefined {
-    let longest: SignedPrefix | undefined
-    for (const view of this.#views.values()) {
-      if (!view.isFollowed) continue
-      const signed = view.signedBy(holder)
-      if (signed !== undefined && signed.known > (longest?.known ?? 0)) longest = signed
-    }
-    return longest
+  /** The part of our list that somebody has signed, as it was told last. */
+  get signed(): SignedPrefix | undefined {
+    return this.#lists.signed
   }
 
   /** A peer says what it knows of the blob. */

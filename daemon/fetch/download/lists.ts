@@ -7,7 +7,7 @@ import type { Assembly, Contradiction } from './assembly.ts'
 import { EVIDENCE_LIMIT_MS, MAX_WITNESSES } from './constants.ts'
 import type { Attempt } from './context.ts'
 import type { Lies } from './lies.ts'
-import type { View } from './view.ts'
+import type { SignedPrefix, View } from './view.ts'
 
 interface ListsOptions {
   readonly attempt: Attempt
@@ -33,9 +33,15 @@ export class Lists {
   /** One after the other: each may change the list. */
   #investigations: Promise<void> = Promise.resolve()
   #willReconsider = false
+  #signed: SignedPrefix | undefined
 
   constructor(options: ListsOptions) {
     this.#options = options
+  }
+
+  /** What was signed of the list, as it was told last. */
+  get signed(): SignedPrefix | undefined {
+    return this.#signed
   }
 
   /** Takes what a peer's list adds to ours, or finds out which of two that differ is false. */
@@ -104,10 +110,11 @@ export class Lists {
   #agree(view: View, assembly: Assembly): void {
     const { list } = view
     const holder = this.#options.holder()
-    const isTrusted = view.isListComplete || holder === undefined || holder === view.peer
-    const signed = isTrusted || list.known <= assembly.list.known ? undefined : view.signedBy(holder)
-    const known = isTrusted ? list.known : (signed?.known ?? 0)
     const before = assembly.list.known
+    const isTrusted = view.isListComplete || holder === undefined || holder === view.peer
+    const signed = list.known <= before || holder === undefined ? undefined : view.signedBy(holder)
+    const known = isTrusted ? list.known : (signed?.known ?? 0)
+    if (signed !== undefined && signed.known > before) this.#signed = signed
     if (known > before) {
       const states = list.encode(before).subarray(0, (known - before) * stateBytes)
       assembly.extend(states, isTrusted ? view.peer : holder)

@@ -4,14 +4,16 @@ import type { PeerId } from '../../swarm/ports.ts'
 import type { Assembly } from './assembly.ts'
 import type { SignedPrefix } from './view.ts'
 
+const nothing = { known: 0, bytes: new Uint8Array(0) }
+
 interface ToldListOptions {
   readonly assembly: () => Assembly | undefined
   readonly self: () => PeerId
   readonly signer: ListSigner
   /** Who reads upstream, as the coordinator says. */
   readonly holder: () => PeerId | undefined
-  /** What others have told that this holder has signed. */
-  readonly signed: (holder: PeerId) => SignedPrefix | undefined
+  /** The part of the list that was told with a signature last. */
+  readonly signed: () => SignedPrefix | undefined
 }
 
 /**
@@ -46,9 +48,9 @@ export class ToldList implements TellableList {
     const peer = holder()
     if (peer === undefined || assembly === undefined || assembly.list.known === 0) return undefined
     if (peer === self()) return this.#sign(assembly)
-    const prefix = signed(peer)
-    if (prefix === undefined || prefix.known > assembly.list.known) return { known: 0, signer: peer, bytes: new Uint8Array(0) }
-    return prefix
+    const prefix = signed()
+    // What the one who reads has not signed is believed by nobody.
+    return prefix?.signer === peer && prefix.known <= assembly.list.known ? prefix : { ...nothing, signer: peer }
   }
 
   #sign(assembly: Assembly): TellableList['signed'] {
