@@ -180,7 +180,7 @@ describe('an upgrade', () => {
   })
 
   test('of a peer with another certificate makes no link', async () => {
-    const rogue = await startRogue((socket) => socket.write(upgraded))
+    const rogue = await startRogue((socket) => socket.write('no answer at all'.padEnd(10_000, 'x')))
     const { links, heard } = await startNode({ locate: async () => ({ ...rogue, fingerprint: '00'.repeat(32) }) })
     await expect(links.sendPart('rogue', { id: 1, quarter: 0 }, Buffer.from('x'), never)).rejects.toThrow('certificate')
     await until(() => heard.ended.length > 0)
