@@ -11,7 +11,7 @@ import { SLICE_HEAD_BYTES, writeSliceHead } from '../../daemon/swarm/link/slice.
 import { createCertificate, type TransferCertificate } from '../../daemon/swarm/transfer/certificate.ts'
 import { createClientContext } from '../../daemon/swarm/transfer/pool.ts'
 import { TransferServer } from '../../daemon/swarm/transfer/server.ts'
-import { openUpgraded, type UpgradeKind } from '../../daemon/swarm/transfer/upgrade.ts'
+import { openUpgraded, type Upgraded, type UpgradeKind } from '../../daemon/swarm/transfer/upgrade.ts'
 import { ShareRecorder } from '../fixtures/share-listener.ts'
 import { MemoryContent, until } from '../fixtures/swarm.ts'
 
@@ -60,17 +60,17 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
   const peer = async (name: string) => {
     const own = await createCertificate()
     peers.set(own.fingerprint, name)
-    return { own, open: (kind: UpgradeKind) => open(address, kind, own) }
+    return { own, open: async (kind: UpgradeKind) => (await open(address, kind, own)).socket }
   }
   return { links, heard, port, address, peer }
 }
 
-async function open(address: KnownPeer, kind: UpgradeKind, own: TransferCertificate): Promise<TLSSocket> {
-  const { socket, head } = await openUpgraded(address, kind, createClientContext(own), deadlines, never)
-  onTestFinished(() => void socket.destroy())
-  if (head.length > 0) socket.unshift(head)
-  socket.on('error', () => {})
-  return socket
+async function open(address: KnownPeer, kind: UpgradeKind, own: TransferCertificate): Promise<Upgraded> {
+  const upgraded = await openUpgraded(address, kind, createClientContext(own), deadlines, never)
+  onTestFinished(() => void upgraded.socket.destroy())
+  upgraded.socket.on('error', () => {})
+  upgraded.read(() => {})
+  return upgraded
 }
 
 /** A server of a peer that answers as a test says. */
@@ -96,6 +96,19 @@ function frame(text: string, length = text.length): Buffer {
   const head = Buffer.alloc(4)
   head.writeUInt32BE(length)
   return Buffer.concat([head, Buffer.from(text)])
+}
+
+/** Says that parts wait. */
+const partsWait = Buffer.alloc(4, 0xff)
+
+/** A peer that a node connects to for parts, which are these bytes. */
+async function startSender(bytes: Buffer) {
+  const connected = Promise.withResolvers<TLSSocket>()
+  const rogue = await startRogue((socket) => {
+    socket.once('data', () => socket.write(Buffer.concat([Buffer.from(upgraded), bytes])))
+    connected.resolve(socket)
+  })
+  return { rogue, connected: connected.promise }
 }
 
 function slice({ id = 1, quarter = 0, total = 8, offset = 0, length = 8 } = {}): Buffer {
@@ -167,7 +180,7 @@ describe('an upgrade', () => {
   })
 
   test('of a peer with another certificate makes no link', async () => {
-    const rogue = await startRogue((socket) => socket.write(upgraded))
+    const rogue = await startRogue((socket) => socket.write('no answer at all'.padEnd(10_000, 'x')))
     const { links, heard } = await startNode({ locate: async () => ({ ...rogue, fingerprint: '00'.repeat(32) }) })
     await expect(links.sendPart('rogue', { id: 1, quarter: 0 }, Buffer.from('x'), never)).rejects.toThrow('certificate')
     await until(() => heard.ended.length > 0)
@@ -185,12 +198,16 @@ describe('a link ends', () => {
     ['a slice of another part', 'bulk', Buffer.concat([slice({ total: 16 }), slice({ id: 2, total: 16, offset: 8 })])],
     ['another length', 'bulk', Buffer.concat([slice({ total: 16 }), slice({ total: 24, offset: 8 })])],
   ])('with a peer that sends %s', async (_, kind, bytes) => {
-    const { heard, peer } = await startNode()
+    const { rogue, connected } = await startSender(bytes)
+    const { heard, peer } = await startNode({ locate: async () => rogue })
     const { open } = await peer('a')
-    const socket = await open(kind)
-    const closed = once(socket.resume(), 'close')
-    socket.write(bytes)
-    await closed
+    const control = await open('control')
+    const closed = [once(control, 'close')]
+    if (kind === 'bulk') {
+      control.write(partsWait)
+      closed.push(once(await connected, 'close'))
+    } else control.write(bytes)
+    await Promise.all(closed)
     await until(() => heard.ended.length === 1)
     expect(heard.parts).toEqual([])
   })
@@ -244,10 +261,8 @@ describe('a link ends', () => {
     const { open } = await peer('a')
     const [control, bulk] = [await open('control'), await open('bulk')]
     control.write(frame('old'))
-    bulk.write(slice())
-    await until(() => heard.messages.length === 1 && heard.parts.length === 1)
+    await until(() => heard.messages.length === 1)
     const closed = [once(control, 'close'), once(bulk, 'close')]
-    for (const socket of [control, bulk]) socket.resume()
     let endedBefore = -1
     heard.onMessage = () => {
       endedBefore = heard.ended.length
@@ -276,14 +291,34 @@ describe('a link ends', () => {
 })
 
 test('a part that is begun and not ended is dropped when the next one begins', async () => {
-  const { heard, peer } = await startNode()
-  const { open } = await peer('a')
-  const bulk = await open('bulk')
   const bytes = randomBytes(8)
   const whole = slice({ id: 2 })
   bytes.copy(whole, SLICE_HEAD_BYTES)
-  bulk.write(Buffer.concat([slice({ id: 1, total: 100, length: 40 }), whole]))
+  const { rogue } = await startSender(Buffer.concat([slice({ id: 1, total: 100, length: 40 }), whole]))
+  const { heard, peer } = await startNode({ locate: async () => rogue })
+  const { open } = await peer('a')
+  const control = await open('control')
+  control.write(partsWait)
   await until(() => heard.parts.length === 1)
   expect(heard.parts.map(({ head, bytes: got }) => [head, got])).toEqual([[{ id: 2, quarter: 0 }, bytes]])
   expect(heard.bytes.in).toBe(48)
+})
+
+test('a peer that does not connect for the parts that it is told of is given up', async () => {
+  const { heard, links, peer } = await startNode()
+  const { open } = await peer('a')
+  await open('control')
+  await expect(links.sendPart('a', { id: 1, quarter: 0 }, Buffer.from('x'), never)).rejects.toThrow('does not connect')
+  await until(() => heard.ended.length === 1)
+})
+
+test('a peer that sends on the connection where it should receive is cut off', async () => {
+  const { heard, peer } = await startNode()
+  const { open } = await peer('a')
+  const bulk = await open('bulk')
+  const closed = once(bulk, 'close')
+  bulk.write(slice())
+  await closed
+  await until(() => heard.ended.length === 1)
+  expect(heard.parts).toEqual([])
 })

@@ -1,6 +1,9 @@
 import { MAX_MESSAGE_BYTES } from './constants.ts'
 
 const lengthBytes = 4
+
+/** In the place of a length: the peer has parts for us, and would like to be connected for them. */
+const PARTS_WAIT = 0xffff_ffff
 const empty = Buffer.alloc(0)
 
 /** Room for the first messages of a write. */
@@ -18,15 +21,28 @@ export class FrameWriter {
 
   /** Adds a message; its memory may be used again at once. */
   push(message: Uint8Array): void {
-    const end = this.#length + lengthBytes + message.length
+    const end = this.#grow(lengthBytes + message.length)
+    this.#buffer.writeUInt32BE(message.length, this.#length)
+    this.#buffer.set(message, this.#length + lengthBytes)
+    this.#length = end
+  }
+
+  /** Adds that there are parts. */
+  pushPartsWait(): void {
+    const end = this.#grow(lengthBytes)
+    this.#buffer.writeUInt32BE(PARTS_WAIT, this.#length)
+    this.#length = end
+  }
+
+  /** Makes room, and gives the new length. */
+  #grow(bytes: number): number {
+    const end = this.#length + bytes
     if (end > this.#buffer.length) {
       const larger = Buffer.allocUnsafe(Math.max(FIRST_BYTES, 2 * this.#buffer.length, end))
       larger.set(this.#buffer.subarray(0, this.#length))
       this.#buffer = larger
     }
-    this.#buffer.writeUInt32BE(message.length, this.#length)
-    this.#buffer.set(message, this.#length + lengthBytes)
-    this.#length = end
+    return end
   }
 
   /** All that waits; the memory is the caller's. */
@@ -44,13 +60,15 @@ export class FrameWriter {
  */
 export class FrameReader {
   readonly #onMessage: (message: Buffer) => void
+  readonly #onPartsWait: () => void
   /** The start of a message that is not whole yet. */
   #held: Buffer = empty
   #length = 0
 
   /** @param onMessage what it is given is valid until it returns */
-  constructor(onMessage: (message: Buffer) => void) {
+  constructor(onMessage: (message: Buffer) => void, onPartsWait: () => void) {
     this.#onMessage = onMessage
+    this.#onPartsWait = onPartsWait
   }
 
   /** @throws {Error} where a message is longer than {@link MAX_MESSAGE_BYTES}, and what `onMessage` throws */
@@ -74,6 +92,11 @@ export class FrameReader {
     let at = 0
     while (at + lengthBytes <= bytes.length) {
       const length = bytes.readUInt32BE(at)
+      if (length === PARTS_WAIT) {
+        this.#onPartsWait()
+        at += lengthBytes
+        continue
+      }
       if (length > MAX_MESSAGE_BYTES) {
         throw new Error(`a message of ${length} bytes; at most ${MAX_MESSAGE_BYTES} are allowed`)
       }

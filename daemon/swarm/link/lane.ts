@@ -1,33 +1,83 @@
 import type { TLSSocket } from 'node:tls'
 import type { Upgraded } from '../transfer/upgrade.ts'
 
-interface LaneOptions {
-  /** Opens a connection of this kind to the peer. */
-  readonly open: () => Promise<Upgraded>
-  /** Makes what takes the bytes of a connection; what that throws ends the link. */
-  readonly receive: (socket: TLSSocket) => (bytes: Buffer) => void
-  /** There is a connection to send on. */
-  readonly onStanding: (socket: TLSSocket) => void
-  /** Told when a connection breaks, or none can be made; more than once perhaps. */
+interface ConnectionsOptions {
+  /** Told when a connection breaks, or what comes over it is not to be taken; more than once perhaps. */
   readonly fail: (error: Error) => void
 }
 
-/**
- * The connections of one kind with a peer: one, or two where both sides have opened one at the same moment. Each side sends on the
- * one that stood first for it, so that what it sends stays in order, and takes what comes on one of them.
- */
-export class Lane {
-  readonly #options: LaneOptions
+/** Connections that live and end together. */
+class Connections {
+  readonly #fail: (error: Error) => void
   readonly #sockets = new Set<TLSSocket>()
+  #isClosed = false
+
+  constructor({ fail }: ConnectionsOptions) {
+    this.#fail = fail
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /**
+   * Reads from one more. What `take` throws, and the end of the connection, are failures.
+   * @param use is called before anything is read
+   */
+  add({ socket, read }: Upgraded, take: (bytes: Buffer) => void, use: () => void): void {
+    if (this.#isClosed) {
+      socket.destroy()
+      return
+    }
+    this.#sockets.add(socket)
+    const onEnd = () => this.#fail(new Error('the peer closed the connection'))
+    socket.setNoDelay(true)
+    socket.on('error', this.#fail).on('end', onEnd).on('close', onEnd)
+    use()
+    read((bytes) => {
+      if (this.#isClosed) return
+      try {
+        take(bytes)
+      } catch (error) {
+        this.#fail(error as Error)
+      }
+    })
+    // It may have ended before anybody listened.
+    if (socket.destroyed) onEnd()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    for (const socket of this.#sockets) socket.destroy()
+    this.#sockets.clear()
+  }
+}
+
+interface ControlLaneOptions extends ConnectionsOptions {
+  /** Opens a connection to the peer. */
+  readonly open: () => Promise<Upgraded>
+  /** Takes what the peer sends. */
+  readonly receive: (bytes: Buffer) => void
+  /** There is a connection to send on. */
+  readonly onStanding: (socket: TLSSocket) => void
+}
+
+/**
+ * The connections for messages: one, or two where both sides have opened one at the same moment. Each side sends on the one that
+ * stood first for it, so that what it sends stays in order.
+ */
+export class ControlLane {
+  readonly #options: ControlLaneOptions
+  readonly #connections: Connections
   #out: TLSSocket | undefined
   /** The one that the peer sends on. */
   #in: TLSSocket | undefined
   #isOpening = false
-  #isClosed = false
   #hasInbound = false
 
-  constructor(options: LaneOptions) {
+  constructor(options: ControlLaneOptions) {
     this.#options = options
+    this.#connections = new Connections(options)
   }
 
   /** What is sent on. */
@@ -37,15 +87,11 @@ export class Lane {
 
   /** Sees to it that there will be a connection to send on. */
   need(): void {
-    if (this.#out !== undefined || this.#isOpening || this.#isClosed) return
+    if (this.#out !== undefined || this.#isOpening || this.#connections.isClosed) return
     this.#isOpening = true
     this.#options.open().then(
-      (upgraded) => {
-        this.#isOpening = false
-        this.#add(upgraded)
-      },
+      (upgraded) => this.#add(upgraded),
       (error) => {
-        this.#isOpening = false
         // The peer's own connection serves as well.
         if (this.#out === undefined) this.#options.fail(error)
       },
@@ -61,37 +107,87 @@ export class Lane {
   }
 
   close(): void {
-    this.#isClosed = true
-    for (const socket of this.#sockets) socket.destroy()
-    this.#sockets.clear()
+    this.#connections.close()
   }
 
-  #add({ socket, head }: Upgraded): void {
-    const { receive, onStanding, fail } = this.#options
-    if (this.#isClosed) {
-      socket.destroy()
-      return
+  #add(upgraded: Upgraded): void {
+    const { socket } = upgraded
+    const take = (bytes: Buffer) => {
+      this.#in ??= socket
+      if (this.#in !== socket) throw new Error('the peer sends messages on two connections')
+      this.#options.receive(bytes)
     }
-    this.#sockets.add(socket)
-    socket.setNoDelay(true)
-    const take = receive(socket)
-    const onData = (bytes: Buffer) => {
-      if (this.#isClosed) return
-      try {
-        this.#in ??= socket
-        if (this.#in !== socket) throw new Error('the peer sends on two connections')
-        take(bytes)
-      } catch (error) {
-        fail(error as Error)
-      }
-    }
-    const onEnd = () => fail(new Error('the peer closed the connection'))
-    socket.on('data', onData).on('error', fail).on('end', onEnd).on('close', onEnd).resume()
-    if (this.#out === undefined) {
+    this.#connections.add(upgraded, take, () => {
+      if (this.#out !== undefined) return
       this.#out = socket
-      onStanding(socket)
+      this.#options.onStanding(socket)
+    })
+  }
+}
+
+interface BulkLaneOptions extends ConnectionsOptions {
+  /** Opens a connection to the peer. */
+  readonly open: () => Promise<Upgraded>
+  /** Makes what takes the parts that come over a connection. */
+  readonly receive: (socket: TLSSocket) => (bytes: Buffer) => void
+  /** There is a connection to send on. */
+  readonly onStanding: (socket: TLSSocket) => void
+  /** Tells the peer that there are parts for it. */
+  readonly ask: () => void
+  /** Longest time until it has connected, in ms. */
+  readonly askMs: number
+}
+
+/**
+ * The connections for parts: one for each direction, opened by the side that receives. Only a socket that was opened here reads into
+ * memory of its own; and a node that can't be reached gets what it asks for.
+ */
+export class BulkLane {
+  readonly #options: BulkLaneOptions
+  readonly #connections: Connections
+  #isIncoming = false
+  #isOutgoing = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: BulkLaneOptions) {
+    this.#options = options
+    this.#connections = new Connections(options)
+  }
+
+  /** Sees to it that there will be a connection to send on. */
+  need(): void {
+    const { ask, askMs, fail } = this.#options
+    if (this.#isOutgoing || this.#timer !== undefined || this.#connections.isClosed) return
+    this.#timer = setTimeout(() => fail(new Error(`the peer does not connect for parts within ${askMs} ms`)), askMs)
+    ask()
+  }
+
+  /** The peer has parts: connects to it. */
+  asked(): void {
+    if (this.#isIncoming || this.#connections.isClosed) return
+    this.#isIncoming = true
+    this.#options
+      .open()
+      .then(
+        (upgraded) => this.#connections.add(upgraded, this.#options.receive(upgraded.socket), () => {}),
+        this.#options.fail,
+      )
+  }
+
+  /** Takes a connection that the peer has opened; false where it has one already. */
+  accept(upgraded: Upgraded): boolean {
+    if (this.#isOutgoing) return false
+    this.#isOutgoing = true
+    clearTimeout(this.#timer)
+    const take = () => {
+      throw new Error('the peer sends where it should receive')
     }
-    // Before all else that comes: the socket is read from the next tick on.
-    if (head.length > 0) onData(head)
+    this.#connections.add(upgraded, take, () => this.#options.onStanding(upgraded.socket))
+    return true
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+    this.#connections.close()
   }
 }

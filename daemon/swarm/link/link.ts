@@ -4,7 +4,7 @@ import type { Upgraded, UpgradeKind } from '../transfer/upgrade.ts'
 import type { Buffers } from './buffers.ts'
 import { MAX_MESSAGE_BYTES, MAX_UNSENT_BYTES, STUCK_MS } from './constants.ts'
 import { FrameReader, FrameWriter } from './frames.ts'
-import { Lane } from './lane.ts'
+import { BulkLane, ControlLane } from './lane.ts'
 import { PartReceiver } from './part-receiver.ts'
 import { PartSender } from './part-sender.ts'
 
@@ -21,6 +21,8 @@ interface LinkOptions {
   readonly listener: ShareListener
   readonly buffers: LinkBuffers
   readonly open: (kind: UpgradeKind, signal: AbortSignal) => Promise<Upgraded>
+  /** How long the peer may take to connect for parts, in ms. */
+  readonly askMs: number
   /** Called once, in a microtask of its own: nobody who calls a method here is called back meanwhile. */
   readonly onEnd: (link: Link, reason: Error) => void
 }
@@ -30,7 +32,7 @@ export class Link {
   readonly peer: PeerId
   readonly #options: LinkOptions
   readonly #ended = new AbortController()
-  readonly #lanes: Readonly<Record<UpgradeKind, Lane>>
+  readonly #lanes: { readonly control: ControlLane; readonly bulk: BulkLane }
   readonly #writer = new FrameWriter()
   readonly #sender: PartSender
   readonly #receivers = new Set<PartReceiver>()
@@ -47,17 +49,22 @@ export class Link {
     const open = (kind: UpgradeKind) => () => options.open(kind, this.#ended.signal)
     this.#sender = new PartSender({ buffers: options.buffers.slices, moved: (bytes) => this.#moved('out', bytes) })
     this.#lanes = {
-      control: new Lane({
+      control: new ControlLane({
         open: open('control'),
-        receive: () => this.#receiveMessages(),
+        receive: this.#receiveMessages(),
         onStanding: (socket) => {
           socket.on('drain', this.#flush)
           this.#write()
         },
         fail,
       }),
-      bulk: new Lane({
+      bulk: new BulkLane({
         open: open('bulk'),
+        ask: () => {
+          this.#writer.pushPartsWait()
+          this.#flushSoon()
+        },
+        askMs: options.askMs,
         receive: (socket) => this.#receiveParts(socket),
         onStanding: (socket) => this.#sender.start((bytes, callback) => socket.write(bytes, callback)),
         fail,
@@ -83,11 +90,13 @@ export class Link {
       this.end(new RangeError(`a message of ${message.length} bytes; it may have ${MAX_MESSAGE_BYTES} at most`))
     } else if (unsent + message.length > MAX_UNSENT_BYTES) {
       this.end(new Error(`the peer does not read: ${unsent} bytes of messages wait for it`))
-    } else this.#queue(message)
+    } else {
+      this.#writer.push(message)
+      this.#flushSoon()
+    }
   }
 
-  #queue(message: Uint8Array): void {
-    this.#writer.push(message)
+  #flushSoon(): void {
     this.#lanes.control.need()
     if (this.#isFlushing) return
     // What costs is not a byte but a TLS record and a system call.
@@ -135,9 +144,10 @@ export class Link {
 
   #receiveMessages(): (bytes: Buffer) => void {
     const { peer, listener } = this.#options
-    const reader = new FrameReader((message) => {
+    const onMessage = (message: Buffer) => {
       if (!this.#isOver) listener.message(peer, message)
-    })
+    }
+    const reader = new FrameReader(onMessage, () => this.#lanes.bulk.asked())
     return (bytes) => {
       this.#movedAt = performance.now()
       reader.push(bytes)

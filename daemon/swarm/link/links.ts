@@ -86,11 +86,13 @@ export class PeerLinks implements Links {
     const existing = this.#links.get(peer)
     if (existing !== undefined) return existing
     this.#makeRoom()
-    const { listener } = this.#options
+    const { listener, deadlines } = this.#options
     const link = new Link({
       peer,
       listener,
       buffers: this.#buffers,
+      // It has to find and to dial this node first, perhaps.
+      askMs: 2 * deadlines.connect + deadlines.headers,
       open: (kind, signal) => this.#open(peer, kind, signal),
       onEnd: (ended, reason) => {
         this.#options.log.debug({ peer, reason: reason.message }, 'a link ended')

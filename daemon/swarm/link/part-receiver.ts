@@ -37,7 +37,7 @@ export class PartReceiver {
   #isDelivering = false
   /** Whole, while another one is taken. */
   #next: Part | undefined
-  /** What came behind that. */
+  /** What came behind that, before the socket stood still. */
   #rest: Buffer | undefined
   #isClosed = false
 
@@ -45,14 +45,14 @@ export class PartReceiver {
     this.#options = options
   }
 
-  /** @throws {Error} where it is no slice, or not the one that should follow */
+  /** The memory may be used again when it returns. @throws {Error} where it is no slice, or not the one that should follow */
   push(bytes: Buffer): void {
     let at = 0
     while (at < bytes.length && this.#next === undefined && !this.#isClosed) {
       at += this.#sliceLeft === 0 ? this.#takeHead(bytes, at) : this.#takeBytes(bytes, at)
     }
     if (this.#next === undefined || this.#isClosed) return
-    if (at < bytes.length) this.#rest = bytes.subarray(at)
+    if (at < bytes.length) this.#rest = Buffer.concat([this.#rest ?? Buffer.alloc(0), bytes.subarray(at)])
     this.#options.pause()
   }
 

@@ -1,4 +1,5 @@
-import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
+import type { OnReadOpts } from 'node:net'
+import { type ConnectionOptions, connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { type buildConnector, Pool } from 'undici'
 import type { KnownPeer } from '../known-peers.ts'
 import { fingerprintOf, type TransferCertificate } from './certificate.ts'
@@ -40,14 +41,19 @@ function pinnedConnector(peer: KnownPeer, context: SecureContext, connectMs: num
  * Connects to a peer's transfer server. The callback is called once: without an error when the server has shown the certificate
  * that the peer told. Whoever destroys the socket before that gives up.
  * @param connectMs bounds the TCP and the TLS handshake together
+ * @param onread memory that is read into, and who is told: there are no `data` events then
  */
 export function connectPinned(
   { host, port, fingerprint }: KnownPeer,
   secureContext: SecureContext,
   connectMs: number,
   callback: (error: Error | undefined) => void,
+  onread?: OnReadOpts,
 ): TLSSocket {
-  const socket = connect({ host, port, secureContext, rejectUnauthorized: false })
+  // Of an option that node:tls passes on to node:net, as its documentation says, its types know nothing.
+  const options: ConnectionOptions & { onread?: OnReadOpts } = { host, port, secureContext, rejectUnauthorized: false }
+  if (onread !== undefined) options.onread = onread
+  const socket = connect(options)
   const settle = (error: Error | undefined) => {
     clearTimeout(timer)
     socket.off('secureConnect', onSecure).off('error', settle).off('close', onClose)

@@ -152,10 +152,7 @@ export class TransferServer {
     const kind = upgradeAsked(request)
     if (peer === undefined) refuseUpgrade(socket, 403)
     else if (kind === undefined) refuseUpgrade(socket, 404)
-    else {
-      acceptUpgrade(socket)
-      this.#options.onUpgrade(peer, kind, { socket, head })
-    }
+    else this.#options.onUpgrade(peer, kind, acceptUpgrade(socket, head))
   }
 
   /** Who sends a request, as far as it is admitted now. */

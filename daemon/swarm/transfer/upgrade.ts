@@ -10,14 +10,20 @@ import { connectPinned } from './pool.ts'
  */
 export type UpgradeKind = 'control' | 'bulk'
 
-/** The socket, paused, and what came right behind the headers. */
 export interface Upgraded {
   readonly socket: TLSSocket
-  readonly head: Buffer
+  /**
+   * Begins to read, with what came right behind the headers; to be called once. What `take` is given is valid until it returns. It
+   * may be called a few times more after the socket was paused.
+   */
+  readonly read: (take: (bytes: Buffer) => void) => void
 }
 
 /** What is spoken after the upgrade; another version is another name. */
 const PROTOCOL = 'layerd-share/1'
+
+/** A TLS record has no more (RFC 8446, 5.1), and each is given by itself. */
+const RECORD_BYTES = 2 ** 14
 
 const endOfHeaders = '\r\n\r\n'
 
@@ -28,11 +34,20 @@ export function upgradeAsked({ method, url, headers }: IncomingMessage): Upgrade
   return url === '/share/bulk' ? 'bulk' : undefined
 }
 
-/** Answers 101. */
-export function acceptUpgrade(socket: TLSSocket): void {
+/**
+ * Answers 101.
+ * @param head what came behind the headers
+ */
+export function acceptUpgrade(socket: TLSSocket, head: Buffer): Upgraded {
   // Those of HTTP end here.
   socket.setTimeout(0)
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${PROTOCOL}${endOfHeaders}`)
+  const read = (take: (bytes: Buffer) => void) => {
+    // Events come from the next tick on.
+    socket.on('data', take).resume()
+    if (head.length > 0) take(head)
+  }
+  return { socket, read }
 }
 
 /** Answers with an error, and closes. */
@@ -44,6 +59,9 @@ export function refuseUpgrade(socket: TLSSocket, status: number): void {
 /**
  * Connects to a peer's transfer server, and has the connection upgraded. Rejects where the server is not the peer's, does not
  * answer 101 within the deadlines for connecting and for headers, or the signal is aborted.
+ *
+ * Each record is read into the same memory. A server's socket takes fresh memory for each, and a node then spent 2.1 s of CPU time
+ * on receiving 1 GB in place of 0.45 s.
  */
 export async function openUpgraded(
   peer: KnownPeer,
@@ -54,51 +72,85 @@ export async function openUpgraded(
 ): Promise<Upgraded> {
   signal.throwIfAborted()
   const secure = Promise.withResolvers<void>()
-  const socket = connectPinned(peer, context, connect, (error) => (error ? secure.reject(error) : secure.resolve()))
+  const answer = new Answer()
+  let take = (bytes: Buffer) => answer.push(bytes)
+  const onread = {
+    buffer: Buffer.allocUnsafeSlow(RECORD_BYTES),
+    callback: (length: number, bytes: Uint8Array) => {
+      take((bytes as Buffer).subarray(0, length))
+      return true
+    },
+  }
+  const onConnect = (error: Error | undefined) => (error ? secure.reject(error) : secure.resolve())
+  const socket = connectPinned(peer, context, connect, onConnect, onread)
+  const fail = () => answer.fail(new Error('the peer closed the connection before it answered'))
   const onAbort = () => socket.destroy()
   signal.addEventListener('abort', onAbort, { once: true })
+  let timer: NodeJS.Timeout | undefined
   try {
     await secure.promise
-    socket.setNoDelay(true)
+    timer = setTimeout(() => answer.fail(new Error(`no answer within ${headers} ms`)), headers)
+    // This one stays: an error of a socket that nobody listens to would end the process.
+    socket.on('error', fail)
+    socket.once('close', fail).once('end', fail)
     socket.write(
       `GET /share/${kind} HTTP/1.1\r\nHost: layerd\r\nConnection: Upgrade\r\nUpgrade: ${PROTOCOL}${endOfHeaders}`,
     )
-    return { socket, head: await readAnswer(socket, headers) }
+    await answer.isAccepted
+    signal.throwIfAborted()
+    const read = (next: (bytes: Buffer) => void) => {
+      take = next
+      const rest = answer.rest()
+      if (rest.length > 0) next(rest)
+    }
+    return { socket, read }
   } catch (error) {
     socket.destroy()
     signal.throwIfAborted()
     throw error
   } finally {
+    clearTimeout(timer)
+    socket.off('close', fail).off('end', fail)
     signal.removeEventListener('abort', onAbort)
   }
 }
 
-/** Reads the headers of a 101, and gives what came behind them; the socket is paused then. */
-async function readAnswer(socket: TLSSocket, ms: number): Promise<Buffer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
-  let received = Buffer.alloc(0)
-  const onData = (bytes: Buffer) => {
-    received = Buffer.concat([received, bytes])
-    const end = received.indexOf(endOfHeaders)
+/** The headers of a 101, and what comes behind them until somebody reads that, which is in the same turn of the event loop. */
+class Answer {
+  readonly #accepted = Promise.withResolvers<void>()
+  #received = Buffer.alloc(0)
+  #headLength: number | undefined
+
+  constructor() {
+    // A server may answer before it has shown its certificate to be right, and then nobody waits for it.
+    this.#accepted.promise.catch(() => {})
+  }
+
+  /** Rejects where the peer answers something else. */
+  get isAccepted(): Promise<void> {
+    return this.#accepted.promise
+  }
+
+  push(bytes: Buffer): void {
+    this.#received = Buffer.concat([this.#received, bytes])
+    if (this.#headLength !== undefined) return
+    const end = this.#received.indexOf(endOfHeaders)
     if (end === -1) {
-      if (received.length > MAX_HEADER_BYTES) reject(new Error(`the answer has more than ${MAX_HEADER_BYTES} bytes`))
+      if (this.#received.length > MAX_HEADER_BYTES)
+        this.fail(new Error(`it answered more than ${MAX_HEADER_BYTES} bytes`))
       return
     }
-    // Nothing may be read before somebody listens for it.
-    socket.pause()
-    const [status = ''] = received.toString('latin1', 0, end).split('\r\n')
-    if (/^HTTP\/1\.1 101 /.test(status)) resolve(received.subarray(end + endOfHeaders.length))
-    else reject(new Error(`the peer does not share: it answered "${status.slice(0, 80)}"`))
+    this.#headLength = end + endOfHeaders.length
+    const [status = ''] = this.#received.toString('latin1', 0, end).split('\r\n')
+    if (/^HTTP\/1\.1 101 /.test(status)) this.#accepted.resolve()
+    else this.fail(new Error(`the peer does not share: it answered "${status.slice(0, 80)}"`))
   }
-  const onClose = () => reject(new Error('the peer closed the connection before it answered'))
-  const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
-  // Stays: an error of a socket that nobody listens to would end the process.
-  socket.on('error', reject)
-  socket.on('data', onData).on('close', onClose).on('end', onClose)
-  try {
-    return await promise
-  } finally {
-    clearTimeout(timer)
-    socket.off('data', onData).off('close', onClose).off('end', onClose)
+
+  fail(error: Error): void {
+    this.#accepted.reject(error)
+  }
+
+  rest(): Buffer {
+    return this.#received.subarray(this.#headLength)
   }
 }

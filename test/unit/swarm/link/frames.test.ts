@@ -12,6 +12,12 @@ function* pieces(bytes: Buffer, lengths: readonly number[]): Generator<Buffer, v
   }
 }
 
+const silent = () =>
+  new FrameReader(
+    () => {},
+    () => {},
+  )
+
 test('messages are read as they were written, however they are cut', () => {
   const messages = fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 20 })
   const lengths = fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1, maxLength: 5 })
@@ -26,7 +32,10 @@ test('messages are read as they were written, however they are cut', () => {
       const bytes = writer.take()
       expect([bytes.length, writer.length]).toEqual([sent.reduce((sum, { length }) => sum + length + 4, 0), 0])
       const got: Buffer[] = []
-      const reader = new FrameReader((message) => got.push(Buffer.from(message)))
+      const reader = new FrameReader(
+        (message) => got.push(Buffer.from(message)),
+        () => {},
+      )
       for (const piece of pieces(bytes, cuts)) reader.push(piece)
       expect(got.map((message) => Uint8Array.from(message))).toEqual(sent.map((message) => Uint8Array.from(message)))
     }),
@@ -46,17 +55,35 @@ test('a message that is whole in one piece is not copied', () => {
   writer.push(Buffer.from('message'))
   const bytes = Buffer.from(writer.take())
   let at = -1
-  new FrameReader((message) => {
+  const onMessage = (message: Buffer) => {
     at = message.buffer === bytes.buffer ? message.byteOffset - bytes.byteOffset : -1
-  }).push(bytes)
+  }
+  new FrameReader(onMessage, () => {}).push(bytes)
   expect(at).toBe(4)
 })
 
 test('a length beyond the bound is refused before its bytes come, one at the bound is not', () => {
   const head = Buffer.alloc(4)
   head.writeUInt32BE(MAX_MESSAGE_BYTES)
-  const reader = new FrameReader(() => {})
+  const reader = silent()
   reader.push(head)
   head.writeUInt32BE(MAX_MESSAGE_BYTES + 1)
-  expect(() => new FrameReader(() => {}).push(head)).toThrow('1048577 bytes')
+  expect(() => silent().push(head)).toThrow('1048577 bytes')
+})
+
+test('that parts wait is told between messages, however it is cut', () => {
+  const writer = new FrameWriter()
+  writer.push(Buffer.from('one'))
+  writer.pushPartsWait()
+  writer.push(Buffer.from('two'))
+  const bytes = writer.take()
+  for (let cut = 1; cut < bytes.length; cut++) {
+    const got: string[] = []
+    const reader = new FrameReader(
+      (message) => got.push(message.toString()),
+      () => got.push('parts wait'),
+    )
+    for (const piece of pieces(bytes, [cut])) reader.push(piece)
+    expect(got).toEqual(['one', 'parts wait', 'two'])
+  }
 })
