@@ -128,14 +128,14 @@ export class RunningAttempt implements Attempt {
     this.#swarming.meet(peer)
   }
 
-  held(chunk: number, from?: PeerId): void {
+  held(quarter: number, from?: PeerId): void {
     if (from !== undefined) this.#upstream.gotFromPeer()
-    this.#options.onHeld(chunk, from)
+    this.#options.onHeld(quarter, from)
     this.changed.notify()
   }
 
-  heard(peer: PeerId, chunk: number): void {
-    this.#options.onHeard(peer, chunk)
+  heard(peer: PeerId, quarter: number): void {
+    this.#options.onHeard(peer, quarter)
   }
 
   news(): void {
@@ -143,9 +143,9 @@ export class RunningAttempt implements Attempt {
     this.changed.notify()
   }
 
-  dropped(chunks: readonly number[]): void {
+  dropped(quarters: readonly number[]): void {
     // What comes to light later is about a file that nobody reads from any more.
-    if (chunks.length > 0 && !this.signal.aborted) this.#options.onDropped(chunks)
+    if (quarters.length > 0 && !this.signal.aborted) this.#options.onDropped(quarters)
     this.news()
   }
 

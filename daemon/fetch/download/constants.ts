@@ -105,10 +105,10 @@ export const DESPERATE_PEERS = 16
 /** What happens within this time, in ms, is looked at together. */
 export const GATHER_MS = 2
 
-/** How long a peer may take to give the one chunk that shows which of two lists is false, in ms. */
+/** How long a peer may take to give the one quarter that shows which of two lists is false, in ms. */
 export const EVIDENCE_LIMIT_MS = 10_000
 
-/** Peers that are asked for that chunk, on each side. */
+/** Peers that are asked for that quarter, on each side. */
 export const MAX_WITNESSES = 3
 
 /** How long a peer that sent a chunk which does not fit its list may take, in ms, to say that it has taken the list back. */

@@ -34,14 +34,14 @@ export interface DownloadTools {
   readonly isClosed: boolean
   /** Bounds what is under way at the same time. */
   readonly slots: Slots
-  /** How fast chunks come, of all blobs. */
+  /** How fast quarters come, of all blobs. */
   readonly pace: LinePace
   /** How long a cold request waits for peers before upstream is asked, in ms. */
   readonly lookupTimeout: number
   readonly onFetched: (origin: 'peer' | 'upstream', bytes: number) => void
   /** A blob was proven, of so many bytes; what was held of it before was provisional. */
   readonly onVerified: (bytes: number) => void
-  /** A chunk did not fit, was held along a list that was false, or came twice. */
+  /** A quarter did not fit, was held along a list that was false, or came twice. */
   readonly onWasted: (reason: WasteReason, bytes: number) => void
   readonly logger: Logger
 }
@@ -63,12 +63,12 @@ export interface AttemptOptions {
   readonly readings: ReadonlySet<Reading>
   /** Told when facts have changed. */
   readonly onNews: () => void
-  /** Told when a chunk is held; from a peer, or from upstream where it is left out. */
-  readonly onHeld: (chunk: number, from: PeerId | undefined) => void
-  /** Told when a peer says that it holds a chunk. */
-  readonly onHeard: (peer: PeerId, chunk: number) => void
-  /** Told when chunks turned out not to fit, which clients may have got. */
-  readonly onDropped: (chunks: readonly number[]) => void
+  /** Told when a quarter is held; from a peer, or from upstream where it is left out. */
+  readonly onHeld: (quarter: number, from: PeerId | undefined) => void
+  /** Told when a peer says that it holds a quarter. */
+  readonly onHeard: (peer: PeerId, quarter: number) => void
+  /** Told when quarters turned out not to fit, which clients may have got; lowest first. */
+  readonly onDropped: (quarters: readonly number[]) => void
   readonly signal: AbortSignal
 }
 
@@ -89,15 +89,15 @@ export interface Attempt {
    * @throws {SizeConflict} where another source told another size
    */
   begin(facts: DownloadFacts, by: PeerId | 'upstream'): Promise<Assembly>
-  /** A chunk came to be held; from a peer, or from upstream where it is left out. */
-  held(chunk: number, from?: PeerId): void
-  /** A peer says that it holds a chunk. */
-  heard(peer: PeerId, chunk: number): void
+  /** A quarter came to be held; from a peer, or from upstream where it is left out. */
+  held(quarter: number, from?: PeerId): void
+  /** A peer says that it holds a quarter. */
+  heard(peer: PeerId, quarter: number): void
   /** Something has changed for clients only. */
   news(): void
-  /** Chunks are not held any more. */
-  dropped(chunks: readonly number[]): void
-  /** Somebody has shown by a chunk which size is right: what is there of another one is worth nothing. */
+  /** Quarters, lowest first, are not held any more. */
+  dropped(quarters: readonly number[]): void
+  /** Somebody has shown by a quarter which size is right: what is there of another one is worth nothing. */
   provenSize(size: number): void
   /** What a peer said is worth nothing; so is the size, where nobody else told it. */
   distrust(peer: PeerId): void

@@ -5,7 +5,7 @@ import { isUnstorable } from '../../store/errors.ts'
 import type { PartialBlob } from '../../store/partial-blob.ts'
 import type { BlobWatch, BlobWatcher, PeerId, SharedBlob } from '../../swarm/ports.ts'
 import { DigestMismatch } from '../../verify/mismatch.ts'
-import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
+import { quarterBytes } from '../../verify/quarter.ts'
 import { Notifier } from '../notifier.ts'
 import type { PassedRange } from '../pass-through.ts'
 import { Admission } from './admission.ts'
@@ -212,16 +212,16 @@ export class Download {
       excluded: this.#excluded,
       readings: this.#readings,
       onNews: () => this.#news(),
-      onHeld: (chunk, from) => {
+      onHeld: (quarter, from) => {
         this.#changed.notify()
-        for (const watcher of this.#watchers) watcher.got(chunk, from)
+        for (const watcher of this.#watchers) watcher.got(quarter, from)
       },
-      onHeard: (peer, chunk) => {
-        for (const watcher of this.#watchers) watcher.heard(peer, chunk)
+      onHeard: (peer, quarter) => {
+        for (const watcher of this.#watchers) watcher.heard(peer, quarter)
       },
-      onDropped: (chunks) => {
-        tools.onWasted('dropped', chunks.length * chunkBytes)
-        this.#break(Math.min(...chunks) * chunkBytes)
+      onDropped: (quarters) => {
+        tools.onWasted('dropped', quarters.length * quarterBytes)
+        this.#break((quarters[0] ?? 0) * quarterBytes)
       },
       signal: this.#abort.signal,
     })
