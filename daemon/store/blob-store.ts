@@ -56,7 +56,7 @@ export class BlobStore {
   readonly #index: BlobIndex
   readonly #events: BlobStoreEvents
   readonly #now: () => number
-  /** Blobs of which any chunks are held. */
+  /** Blobs of which any quarters are held. */
   readonly partials: Partials
   readonly #accessed = new Set<Digest>()
   readonly #accessTimer: NodeJS.Timeout

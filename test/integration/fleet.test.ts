@@ -110,7 +110,7 @@ describe('a part of a cold blob', () => {
     holdBackAllBut(peer.content, 9)
     peer.swarm.advertise(blob, true)
     await until(() => peer.status().provided === 1)
-    const range = { start: 9 * chunkBytes + 5, end: 9 * chunkBytes + 500_000 }
+    const range = { start: 9 * chunkBytes + 5, end: 9 * chunkBytes + 200_000 }
     const got = await ask(node.url, `/v2/app/blobs/${blob}`, {
       headers: { range: `bytes=${range.start}-${range.end}` },
     })

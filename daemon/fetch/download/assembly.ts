@@ -25,7 +25,7 @@ export interface Contradiction {
 }
 
 export interface AssemblyEvents {
-  /** The list was cut. @param dropped quarters that are not held any more, and were not upstream's */
+  /** The list was cut. @param dropped quarters, lowest first, that are not held any more, and were not upstream's */
   readonly onCut: (dropped: readonly number[]) => void
   /** A quarter of upstream that was not verified yet, and that clients may have got, is of no use. */
   readonly onLost: (quarter: number) => void

@@ -12,7 +12,14 @@ import {
 } from '../../../daemon/verify/checkpoints.ts'
 import { type Link, linkOf, verdictOf } from '../../../daemon/verify/link.ts'
 import { DigestMismatch } from '../../../daemon/verify/mismatch.ts'
-import { quarterBytes, quarterCount, quarterLength } from '../../../daemon/verify/quarter.ts'
+import {
+  chunkBytes,
+  chunkCount,
+  quarterBytes,
+  quarterCount,
+  quarterLength,
+  quartersPerChunk,
+} from '../../../daemon/verify/quarter.ts'
 import { initialState, QuarterHasher, type Sha256Engine, type Sha256State } from '../../../daemon/verify/sha256.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
@@ -44,7 +51,19 @@ describe('quarters of a blob', () => {
       }),
     )
     expect([0, 1, quarterBytes, quarterBytes + 1].map(quarterCount)).toEqual([1, 1, 1, 2])
-    for (const size of [-1, 0.5, Number.NaN, 2 ** 53]) expect(() => quarterCount(size)).toThrow(RangeError)
+    for (const size of [-1, 0.5, Number.NaN, 2 ** 53]) {
+      expect(() => quarterCount(size)).toThrow(RangeError)
+      expect(() => chunkCount(size)).toThrow(RangeError)
+    }
+  })
+
+  it('make up its chunks, four each but for the last', () => {
+    fc.assert(
+      fc.property(fc.nat(50 * chunkBytes), (size) => {
+        expect(chunkCount(size)).toBe(Math.ceil(quarterCount(size) / quartersPerChunk))
+      }),
+    )
+    expect(chunkBytes).toBe(quartersPerChunk * quarterBytes)
   })
 })
 
@@ -233,6 +252,21 @@ describe('lists', () => {
     const other = new GrowingCheckpoints(digest, blob.length)
     other.append(flipped(states, 40).subarray(0, 64))
     expect(firstDivergence(other, copy)).toBe(1)
+  })
+
+  it('that grow keep each state where it was given out, and nothing of what they were given', () => {
+    const list = new GrowingCheckpoints(digest, 100 * quarterBytes)
+    const memory = new Uint8Array(32)
+    const given = Array.from({ length: 99 }, (_, index) => {
+      list.append(memory.fill(index))
+      expect(list.stateAt(index + 2)).toEqual(index === 98 ? list.stateAt(100) : undefined)
+      return list.stateAt(index + 1)
+    })
+    memory.fill(0xee)
+    list.encode().fill(0xee)
+    expect(given).toEqual(given.map((_, index) => new Uint8Array(32).fill(index)))
+    expect(given).toEqual(given.map((_, index) => list.stateAt(index + 1)))
+    expect(() => list.append(memory)).toThrow(RangeError)
   })
 })
 
