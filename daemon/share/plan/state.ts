@@ -131,8 +131,8 @@ export class State {
       view.cursor = blob.log.length
     }
     neighbour.toldFree = this.free
-    // That one takes part is no news of a chunk: the first one is told at once.
-    if (blobs.length === 0 || blobs.some(({ log }) => log.length > 0)) neighbour.toldAt = this.now
+    // A message that tells of no chunk does not make the next one wait: the first chunk is told at once.
+    if (blobs.some(({ log }) => log.length > 0)) neighbour.toldAt = this.now
     return { free: this.free, blobs }
   }
 
