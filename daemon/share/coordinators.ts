@@ -10,7 +10,8 @@ interface CoordinatorsOptions {
   readonly self: () => PeerId
   readonly coordination: Pick<Coordination, 'coordinators' | 'recorded' | 'tell'>
   readonly numbers: Numbers
-  readonly onTurn: (turn: Turn) => void
+  /** The coordinator's word about blobs, all of one moment. */
+  readonly onTurns: (turns: readonly Turn[]) => void
 }
 
 /** What was asked of a coordinator and not answered. */
@@ -94,7 +95,7 @@ export class Coordinators {
       this.#took.add(performance.now() - asked.since)
     }
     this.#silent.delete(peer)
-    for (const turn of claim.turns) this.#turned(turn)
+    this.#turned(claim.turns)
   }
 
   /** A peer is not connected any more. */
@@ -104,10 +105,14 @@ export class Coordinators {
     this.#passOn(peer)
   }
 
-  #turned(turn: Turn): void {
-    const waiting = this.#waiting.get(turn.blob)
-    if (waiting === undefined) this.#options.onTurn(turn)
-    else waiting(turn)
+  #turned(turns: readonly Turn[]): void {
+    const ofBlobs: Turn[] = []
+    for (const turn of turns) {
+      const waiting = this.#waiting.get(turn.blob)
+      if (waiting === undefined) ofBlobs.push(turn)
+      else waiting(turn)
+    }
+    if (ofBlobs.length > 0) this.#options.onTurns(ofBlobs)
   }
 
   async #tell(wants: readonly Want[]): Promise<void> {
@@ -177,7 +182,7 @@ export class Coordinators {
     }
     for (const [peer, turns] of byPeer) {
       if (peer !== this.#options.self()) this.#options.coordination.tell(peer, encodeTurns(turns)).catch(() => {})
-      else for (const turn of turns) this.#turned(turn)
+      else this.#turned(turns)
     }
     this.#schedule()
   }

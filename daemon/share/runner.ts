@@ -11,7 +11,7 @@ interface RunnerOptions extends Pick<PlanOptions, 'lastByteAt'> {
 export class Runner {
   readonly plan: Plan
   readonly #onEffect: (effect: Effect) => void
-  readonly #events: Event[] = []
+  readonly #events: (Event | readonly Event[])[] = []
   #isRunning = false
   #timer: NodeJS.Timeout | undefined
   #timerAt = Number.POSITIVE_INFINITY
@@ -23,7 +23,7 @@ export class Runner {
   }
 
   /** Something happens. What follows from it is done when this returns, unless it was called out of an effect. */
-  step(event: Event): void {
+  step(event: Event | readonly Event[]): void {
     this.#events.push(event)
     if (this.#isRunning || this.#isStopped) return
     this.#isRunning = true

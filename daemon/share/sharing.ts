@@ -67,9 +67,9 @@ export class Sharing implements ShareListener {
         tell: (peer, message) => swarm.coordination.tell(peer, message),
       },
       numbers: NUMBERS,
-      onTurn: (turn) => {
-        this.#entries.of(turn.blob)?.fetched?.headed(turn.head)
-        this.#runner.step({ kind: 'turn', turn })
+      onTurns: (turns) => {
+        for (const { blob, head } of turns) this.#entries.of(blob)?.fetched?.headed(head)
+        this.#runner.step(turns.map((turn) => ({ kind: 'turn', turn }) as const))
       },
     })
   }

@@ -6,15 +6,20 @@ import type { World } from './world.ts'
 export class Coordinator {
   readonly #world: World
   readonly #queue: ClaimQueue
+  readonly #recorded = new Map<string, readonly string[]>()
   #wakeAt = Number.POSITIVE_INFINITY
 
   constructor(world: World) {
     this.#world = world
-    this.#queue = new ClaimQueue(world.scenario.numbers, world.random)
+    const { numbers, isRecorded, holders, blobs } = world.scenario
+    this.#queue = new ClaimQueue(numbers, world.random)
+    if (!isRecorded) return
+    const peers = Array.from({ length: holders }, (_, index) => `holder-${index}`)
+    for (const index of blobs.keys()) this.#recorded.set(String(index), peers)
   }
 
   wants(from: string, wants: readonly Want[]): void {
-    this.#step({ kind: 'wants', from, wants, recorded: new Map() })
+    this.#step({ kind: 'wants', from, wants, recorded: this.#recorded })
   }
 
   left(peer: string): void {

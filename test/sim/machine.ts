@@ -52,6 +52,9 @@ export class Machine {
   readonly #reads = new Map<string, Read>()
   /** When the last message to each peer arrives there: they stay in order. Peers that are not in it are not connected. */
   readonly #lastTo = new Map<PeerId, number>()
+  readonly #sized = new Set<string>()
+  /** Whether it tells the coordinator nothing. */
+  #isSilent = false
   readonly #lastIn = new Map<PeerId, number>()
   readonly #lastOut = new Map<PeerId, number>()
   #wakeAt = Number.POSITIVE_INFINITY
@@ -72,12 +75,20 @@ export class Machine {
     const { now, scenario } = this.#world
     this.startedAt = now
     if (holdsAll) this.doneAt = now
-    const blobs = scenario.blobs.map((chunks, index) => {
-      const held = holdsAll ? Array.from({ length: chunks }, (_, chunk) => chunk) : []
-      return { blob: String(index), chunks, held, isWanted: true }
+    this.#isSilent = holdsAll && scenario.isRecorded
+    const isWanted = !holdsAll && scenario.ahead === 0
+    const blobs = scenario.blobs.map((size, index) => {
+      const held = holdsAll ? Array.from({ length: size }, (_, chunk) => chunk) : []
+      const isSized = holdsAll || !scenario.isUnsized
+      if (isSized) this.#sized.add(String(index))
+      return { blob: String(index), chunks: isSized ? size : undefined, held, isWanted }
     })
     this.clients.start(now)
     this.#step({ kind: 'blobs', blobs })
+    if (scenario.ahead === 0) return
+    this.#world.after(scenario.ahead, () => {
+      this.#step(blobs.map(({ blob }) => ({ kind: 'wanted', blob })))
+    })
   }
 
   turns(turns: readonly Turn[]): void {
@@ -85,7 +96,15 @@ export class Machine {
   }
 
   hear(from: PeerId, message: Message): void {
+    // Whoever has a part of a blob knows its size, and says it.
+    if ('news' in message) for (const { blob, log } of message.news.blobs) if (log.length > 0) this.#size(blob)
     this.#step({ kind: 'message', from, message })
+  }
+
+  #size(blob: string): void {
+    if (this.#sized.has(blob)) return
+    this.#sized.add(blob)
+    this.#step({ kind: 'sized', blob, chunks: this.#world.scenario.blobs[Number(blob)] ?? 0, held: [] })
   }
 
   /** Sends a message that waits behind bulk, and keeps its place among those to the same peer. */
@@ -161,6 +180,7 @@ export class Machine {
         break
       case 'want': {
         const { wants } = effect
+        if (this.#isSilent) break
         world.counters.wants++
         world.after(world.scenario.latency + this.#waits(), () => {
           if (this.isAlive) world.coordinator?.wants(this.id, wants)
@@ -235,6 +255,7 @@ export class Machine {
     const { network, upstream, scenario } = this.#world
     this.#world.after(scenario.upstreamDelay, () => {
       if (read.isOver) return
+      this.#size(blob)
       read.flow = network.start(upstream, this.down, this.#quarterBytes, this.#world.now, () => this.#came(blob, read))
     })
   }

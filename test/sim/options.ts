@@ -25,6 +25,9 @@ const USAGE = `npm run sim -- [options]
   --false-head N        peers that are first in the queue, and read nothing from upstream
   --silent-peer N       peers that take part and say nothing
   --holder N            nodes that have everything at the start
+  --recorded            these are known to the coordinator by its records only
+  --ahead MS            nodes know of the blobs for this long before they want them, 0 by default
+  --unsized             nodes don't know the sizes of the blobs when they want them
   --lying-coordinator   the coordinator says to all that somebody else reads upstream
   --exact N             rates are exact up to this many nodes, 24 by default
   --seeds N             runs seeds 1 to N, 1 by default
@@ -72,6 +75,9 @@ export function readOptions(args: readonly string[]): string | Options {
       'false-head': text,
       'silent-peer': text,
       holder: text,
+      recorded: flag,
+      ahead: text,
+      unsized: flag,
       'lying-coordinator': flag,
       exact: text,
       seeds: text,
@@ -106,6 +112,9 @@ export function readOptions(args: readonly string[]): string | Options {
     falseHeads: number('false-head', values['false-head'], plain.falseHeads),
     silentPeers: number('silent-peer', values['silent-peer'], plain.silentPeers),
     holders: number('holder', values.holder, plain.holders),
+    isRecorded: values.recorded,
+    ahead: number('ahead', values.ahead, plain.ahead),
+    isUnsized: values.unsized,
     isLyingCoordinator: values['lying-coordinator'],
     numbers: withSet(values.set),
     exactNodes: number('exact', values.exact, plain.exactNodes),

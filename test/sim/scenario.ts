@@ -40,6 +40,12 @@ export interface Scenario {
   readonly silentPeers: number
   /** Nodes that have everything at the start. */
   readonly holders: number
+  /** Whether those have announced it before, and the coordinator knows of them by its records only. */
+  readonly isRecorded: boolean
+  /** Nodes know of the blobs for this long before they want them, in ms. */
+  readonly ahead: number
+  /** Whether nodes learn the size of a blob from upstream, or from each other. */
+  readonly isUnsized: boolean
   /** Whether the coordinator says to all that somebody else reads upstream. */
   readonly isLyingCoordinator: boolean
   readonly numbers: Numbers
@@ -71,6 +77,9 @@ export const plainScenario: Scenario = {
   falseHeads: 0,
   silentPeers: 0,
   holders: 0,
+  isRecorded: false,
+  ahead: 0,
+  isUnsized: false,
   isLyingCoordinator: false,
   numbers: NUMBERS,
   exactNodes: 24,

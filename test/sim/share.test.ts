@@ -5,6 +5,8 @@ import { report } from './report.ts'
 import { plainScenario, type Scenario } from './scenario.ts'
 import { simulate } from './simulate.ts'
 
+const small = Array.from({ length: 40 }, () => 1)
+
 const run = (scenario: Partial<Scenario>) => simulate({ ...plainScenario, ...scenario })
 
 /** The last of 16 nodes, 256 MiB in three blobs, in parts of what nobody could do better; one seed, so with room to spare. */
@@ -24,6 +26,7 @@ const scenes: readonly [what: string, scenario: Partial<Scenario>, bound: number
   ['50 ms between nodes', { latency: 50 }, 1.2, 1.001],
   ['messages that wait behind chunks', { queue: 50 }, 1.1, 1.001],
   ['a coordinator that lies', { isLyingCoordinator: true }, 1.4, 1.05],
+  ['blobs of unknown size', { isUnsized: true }, 1.08, 1.001],
   ['lines that are slow', { rate: 5, upstreamRate: 5, blobs: [40, 18, 6] }, 1.3, 1.1],
 ]
 
@@ -35,10 +38,17 @@ describe('the simulated fleet', () => {
     expect(result.upstream).toBeLessThan(upstream)
   })
 
-  it('asks upstream for nothing that a node has', () => {
-    const result = run({ holders: 1 })
+  it.each([
+    ['says so', {}],
+    ['has announced it before', { isRecorded: true }],
+    ['has announced it before, and the sizes are not known', { isRecorded: true, isUnsized: true }],
+    ['has 40 small blobs, and has announced them before', { isRecorded: true, blobs: small }],
+    ['has announced it before, and the others know of it before they want it', { isRecorded: true, ahead: 500 }],
+  ])('asks upstream for nothing that a node has that %s', (_what, scenario) => {
+    const result = run({ holders: 1, ...scenario })
     expect(result.isComplete).toBe(true)
     expect(result.upstream).toBe(0)
+    expect(result.last).toBeLessThan(1.4)
   })
 
   it('of 64 is done in time, and no node long after the others', { timeout: 120_000 }, () => {
@@ -54,9 +64,13 @@ describe('the simulated fleet', () => {
   })
 
   it('fetches many small blobs without asking upstream twice', () => {
-    const result = run({ blobs: Array.from({ length: 40 }, () => 1) })
+    const result = run({ blobs: small })
     expect(result.isComplete).toBe(true)
     expect(result.upstream).toBeLessThan(1.1)
+  })
+
+  it('has a small blob everywhere as soon as it can be passed on: nothing waits for a timer', () => {
+    expect(run({ blobs: [1] }).last).toBeLessThan(4.2)
   })
 
   it('is the same again from the same seed, and another one from another', () => {

@@ -5,7 +5,7 @@ import { isUnstorable } from '../../store/errors.ts'
 import type { PartialBlob } from '../../store/partial-blob.ts'
 import type { PeerId, SharedBlob } from '../../swarm/ports.ts'
 import { DigestMismatch } from '../../verify/mismatch.ts'
-import { quarterBytes as chunkBytes } from '../../verify/quarter.ts'
+import { quarterBytes } from '../../verify/quarter.ts'
 import { Notifier } from '../notifier.ts'
 import type { PassedRange } from '../pass-through.ts'
 import { Admission } from './admission.ts'
@@ -181,9 +181,9 @@ export class Download {
       readings: this.#readings,
       onNews: () => this.#news(),
       open: () => this.share((facts) => facts.public || tools.isClosed),
-      onDropped: (chunks) => {
-        tools.onWasted('dropped', chunks.length * chunkBytes)
-        this.#break(Math.min(...chunks) * chunkBytes)
+      onDropped: (quarters) => {
+        tools.onWasted('dropped', quarters.length * quarterBytes)
+        this.#break((quarters[0] ?? 0) * quarterBytes)
       },
       signal: this.#abort.signal,
     })

@@ -27,7 +27,7 @@ export function choose(
   for (const wish of wishes) {
     const blob = blobs.get(wish.blob)
     const view = asker.views.get(wish.blob)
-    if (blob === undefined || view === undefined) continue
+    if (blob === undefined || view === undefined || lacks.has(wish.blob)) continue
     lacks.set(wish.blob, { blob, view, wish, coming: new Set(wish.coming), late: new Set(wish.late) })
   }
   const named = oldest === undefined ? undefined : lacks.get(oldest.blob)

@@ -67,7 +67,7 @@ export class Neighbour {
   toldFree = -1
   /** When it told anything last, in ms. */
   heardAt = Number.NEGATIVE_INFINITY
-  /** When it was told anything last, in ms. */
+  /** When it was told of a chunk last, in ms. */
   toldAt = Number.NEGATIVE_INFINITY
 
   constructor(id: PeerId) {

@@ -57,7 +57,7 @@ export class Plan {
   }
 
   /**
-   * Something happens, or several things at once, of which neighbours are then told in one message.
+   * Something happens, or several things at once, of which neighbours and coordinators are then told in one message.
    * @param now ms of any clock that does not go back
    * @returns what is to be done, in this order
    */
@@ -73,6 +73,8 @@ export class Plan {
     this.#sending.offer()
     this.#gossip.introduce()
     this.#gossip.look()
+    if (state.wants.size > 0) state.effects.push({ kind: 'want', wants: [...state.wants.values()] })
+    state.wants.clear()
     const { effects } = state
     state.effects = []
     return effects

@@ -1,5 +1,5 @@
 import { PlannedBlob } from './blob.ts'
-import type { BlobId, BlobNews, Message, News, PeerId } from './messages.ts'
+import type { BlobId, BlobNews, Message, News, PeerId, Want } from './messages.ts'
 import { count, Neighbour, nothingOf, type Receiving, type Sending, uncount } from './neighbour.ts'
 import type { Numbers } from './numbers.ts'
 import type { Effect, NewBlob } from './steps.ts'
@@ -36,6 +36,8 @@ export class State {
   readonly receivedIn: Took
   readonly sentIn: Took
   effects: Effect[] = []
+  /** What the coordinators of blobs are to be told in the end of a step. */
+  readonly wants = new Map<BlobId, Want>()
   now = 0
   /** Chunks that are whole, of all blobs. */
   held = 0
@@ -129,7 +131,8 @@ export class State {
       view.cursor = blob.log.length
     }
     neighbour.toldFree = this.free
-    neighbour.toldAt = this.now
+    // A message that tells of no chunk does not make the next one wait: the first chunk is told at once.
+    if (blobs.some(({ log }) => log.length > 0)) neighbour.toldAt = this.now
     return { free: this.free, blobs }
   }
 

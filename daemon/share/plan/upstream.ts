@@ -272,8 +272,7 @@ export class UpstreamPlace {
   }
 
   #tell(blobs: readonly PlannedBlob[], wish?: 'gone'): void {
-    const { now, numbers, effects } = this.#state
-    const wants: Want[] = []
+    const { now, numbers, wants } = this.#state
     for (const blob of blobs) {
       const part = this.#parts.get(blob.id)
       if (part === undefined) continue
@@ -281,9 +280,8 @@ export class UpstreamPlace {
       part.toldAt = now
       const seeks = part.told !== 'gone' && !blob.isDone && !blob.isAlone
       const sought = seeks ? Math.max(0, numbers.soughtNeighbours - blob.neighbours) : 0
-      wants.push({ blob: blob.id, brought: part.brought, wish: part.told, sought })
+      wants.set(blob.id, { blob: blob.id, brought: part.brought, wish: part.told, sought })
     }
-    if (wants.length > 0) effects.push({ kind: 'want', wants })
   }
 
   #wishOf(part: Part): Want['wish'] {

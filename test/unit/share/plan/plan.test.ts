@@ -1,112 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import type { Ask, LogEntry, Message, News, Want } from '../../../../daemon/share/plan/messages.ts'
-import { NUMBERS, type Numbers } from '../../../../daemon/share/plan/numbers.ts'
-import { Plan } from '../../../../daemon/share/plan/plan.ts'
-import type { Effect, Event } from '../../../../daemon/share/plan/steps.ts'
-
-const CHUNKS = 64
-const LAST = NUMBERS.quarters - 1
-
-/** A plan with one blob `b`, and time that the test sets. */
-class Scene {
-  now = 0
-  bytesAt = Number.NEGATIVE_INFINITY
-  effects: Effect[] = []
-  readonly plan: Plan
-
-  constructor(
-    held: readonly number[] = [],
-    numbers: Partial<Numbers> = {},
-    blobs: Readonly<Record<string, number>> = { b: CHUNKS },
-  ) {
-    // Upstream is not read without a turn but in the tests about that.
-    const patienceMs = 600_000
-    this.plan = new Plan({
-      numbers: { ...NUMBERS, patienceMs, ...numbers },
-      random: () => 0,
-      lastByteAt: () => this.bytesAt,
-    })
-    const isWanted = true
-    this.step({
-      kind: 'blobs',
-      blobs: Object.entries(blobs).map(([blob, chunks]) => ({ blob, chunks, held, isWanted })),
-    })
-  }
-
-  step(event: Event): Effect[] {
-    this.effects = [...this.plan.step(event, this.now)]
-    return this.effects
-  }
-
-  hear(from: string, message: Message): Effect[] {
-    return this.step({ kind: 'message', from, message })
-  }
-
-  /** Neighbours that have these chunks whole, and free places. */
-  meet(peer: string, chunks: readonly number[], free = 4): Effect[] {
-    return this.hear(peer, { kind: 'news', news: news(chunks, free) })
-  }
-
-  at(ms: number): Effect[] {
-    this.now = ms
-    return this.step({ kind: 'wake' })
-  }
-
-  sent<K extends Message['kind']>(kind: K, to?: string): Extract<Message, { kind: K }>[] {
-    return this.effects
-      .filter((effect) => effect.kind === 'send' && (to === undefined || effect.to === to))
-      .map((effect) => (effect.kind === 'send' ? effect.message : undefined))
-      .filter((message): message is Extract<Message, { kind: K }> => message?.kind === kind)
-  }
-
-  /** Whom the last step asked. */
-  get asked(): string[] {
-    return this.effects.flatMap((effect) =>
-      effect.kind === 'send' && effect.message.kind === 'ask' ? [effect.to] : [],
-    )
-  }
-
-  get reads(): number[] {
-    return this.effects.flatMap((effect) => (effect.kind === 'read' ? [effect.chunk] : []))
-  }
-
-  get served(): string[] {
-    return this.effects.flatMap((effect) => (effect.kind === 'serve' ? [`${effect.chunk} to ${effect.to}`] : []))
-  }
-
-  get wants(): Want[] {
-    return this.effects.flatMap((effect) => (effect.kind === 'want' ? effect.wants : []))
-  }
-
-  /** A whole chunk comes as the answer to a question. */
-  bring(from: string, id: number, chunk: number): Effect[] {
-    this.head(from, id, chunk)
-    return this.quarters(from, id)
-  }
-
-  head(from: string, id: number, chunk: number, quarter = 0): Effect[] {
-    return this.hear(from, { kind: 'head', id, blob: 'b', chunk, quarter, news: news([], 4) })
-  }
-
-  /** Parts of an answer come. @returns all effects */
-  quarters(from: string, id: number, first = 0, last = LAST): Effect[] {
-    const all: Effect[] = []
-    for (let quarter = first; quarter <= last; quarter++) all.push(...this.step({ kind: 'quarter', from, id, quarter }))
-    this.effects = all
-    return all
-  }
-}
-
-function news(whole: readonly LogEntry[], free: number): News {
-  return { free, blobs: [{ blob: 'b', log: whole.map((chunk) => ~chunk) }] }
-}
-
-function ask(id: number, wish: Partial<Ask['wishes'][number]> = {}, more: Partial<Ask> = {}): Ask {
-  const wishes = [{ blob: 'b', first: 0, coming: [], late: [], broken: new Map(), ...wish }]
-  return { kind: 'ask', id, news: news([], 4), wishes, oldest: undefined, ...more }
-}
-
-const all = Array.from({ length: CHUNKS }, (_, chunk) => chunk)
+import type { Ask } from '../../../../daemon/share/plan/messages.ts'
+import { NUMBERS } from '../../../../daemon/share/plan/numbers.ts'
+import { all, ask, CHUNKS, LAST, news, Scene } from './scene.ts'
 
 describe('places', () => {
   it('are one for a node that has nothing, and one more for each chunk', () => {
@@ -332,13 +227,16 @@ describe('news', () => {
     const scene = new Scene()
     scene.meet('q', [])
     scene.meet('p', all)
-    scene.now = 10
-    scene.bring('p', 1, 0)
-    expect(scene.sent('news', 'q')).toEqual([])
+    const told = () => scene.sent('news', 'q').flatMap(({ news: { blobs } }) => blobs)
+    scene.head('p', 1, 0)
+    scene.quarters('p', 1, 0, 0)
+    // The first one is told at once: what was said before told of no chunk.
+    expect(told()).toEqual([{ blob: 'b', log: [0] }])
+    scene.quarters('p', 1, 1)
     scene.at(99)
-    expect(scene.sent('news', 'q')).toEqual([])
+    expect(told()).toEqual([])
     scene.at(112)
-    expect(scene.sent('news', 'q').flatMap(({ news: { blobs } }) => blobs)).toEqual([{ blob: 'b', log: [0, ~0] }])
+    expect(told()).toEqual([{ blob: 'b', log: [~0] }])
   })
 
   it('does not go to a neighbour that lacks nothing', () => {
@@ -471,16 +369,6 @@ describe('whoever has left', () => {
 })
 
 describe('upstream', () => {
-  const turn = (scene: Scene, role: 'head' | 'racer' | 'none', brought = 0) =>
-    scene.step({ kind: 'turn', turn: { blob: 'b', role, head: undefined, brought, members: [] } })
-  const read = (scene: Scene, chunk: number) => {
-    const effects: Effect[] = []
-    for (let quarter = 0; quarter <= LAST; quarter++)
-      effects.push(...scene.step({ kind: 'read', blob: 'b', chunk, quarter }))
-    scene.effects = effects
-    return scene.reads
-  }
-
   it('is asked for by all blobs of an image in one message', () => {
     const scene = new Scene([], {}, { b: 4, c: 4 })
     expect(scene.wants).toEqual([
@@ -492,18 +380,18 @@ describe('upstream', () => {
   it('is read in order by the head, but for what a neighbour has', () => {
     const scene = new Scene([1])
     scene.meet('p', [2, 3], 0)
-    expect(turn(scene, 'head') && scene.reads).toEqual([0])
-    expect(read(scene, 0)).toEqual([4])
-    expect(read(scene, 4)).toEqual([5])
+    expect(scene.turn('head') && scene.reads).toEqual([0])
+    expect(scene.read(0)).toEqual([4])
+    expect(scene.read(4)).toEqual([5])
   })
 
   it('is read for one chunk in a race, and no further when the turn is over', () => {
     const racer = new Scene()
-    expect(turn(racer, 'racer') && racer.reads).toEqual([0])
-    expect(read(racer, 0)).toEqual([])
+    expect(racer.turn('racer') && racer.reads).toEqual([0])
+    expect(racer.read(0)).toEqual([])
     const head = new Scene()
-    turn(head, 'head')
-    expect(turn(head, 'none')).toContainEqual({ kind: 'unread', blob: 'b' })
+    head.turn('head')
+    expect(head.turn('none')).toContainEqual({ kind: 'unread', blob: 'b' })
   })
 
   it('takes places, so that many blobs are not read at once', () => {
@@ -518,8 +406,8 @@ describe('upstream', () => {
 
   it('is read without a turn where nothing new comes, whatever the coordinator says', () => {
     const scene = new Scene([], NUMBERS)
-    turn(scene, 'none', 4)
-    turn(scene, 'none', 400)
+    scene.turn('none', 4)
+    scene.turn('none', 400)
     expect(scene.at(NUMBERS.patienceMs - 1) && scene.reads).toEqual([])
     expect(scene.at(NUMBERS.patienceMs) && scene.reads).toEqual([0])
   })
@@ -528,18 +416,18 @@ describe('upstream', () => {
     const scene = new Scene([], NUMBERS)
     for (let brought = 1; brought <= NUMBERS.quarters; brought++) {
       scene.now = brought * (NUMBERS.patienceMs - 1)
-      turn(scene, 'none', brought)
+      scene.turn('none', brought)
       expect(scene.reads).toEqual([])
     }
     scene.now += NUMBERS.patienceMs
-    turn(scene, 'none', NUMBERS.quarters + 1)
+    scene.turn('none', NUMBERS.quarters + 1)
     expect(scene.reads).toEqual([0])
   })
 
   it('is not waited for because of what a staller says that it has', () => {
     const scene = new Scene()
     scene.meet('p', all)
-    expect(turn(scene, 'head') && scene.reads).toEqual([])
+    expect(scene.turn('head') && scene.reads).toEqual([])
     scene.at(500)
     expect(scene.reads).toEqual([0])
   })
@@ -555,7 +443,7 @@ describe('upstream', () => {
 
   it('is not asked again where it has refused', () => {
     const scene = new Scene()
-    turn(scene, 'head')
+    scene.turn('head')
     scene.step({ kind: 'unreadable', blob: 'b' })
     expect(scene.wants.map(({ wish }) => wish)).toEqual(['unable'])
     scene.at(60_000)
