@@ -41,8 +41,8 @@ export class Coordinators {
   readonly #silent = new Map<PeerId, Silence>()
   /** Parts that were told to be brought: who tells of more is not answered. */
   readonly #brought = new Map<string, number>()
-  /** Who waits for the answer about a key that is no blob. */
-  readonly #waiting = new Map<string, (turn: Turn) => void>()
+  /** Who waits for the answer about a key that is no blob: several, where a tag is asked for in several names. */
+  readonly #waiting = new Map<string, Set<(turn: Turn) => void>>()
   /** Wants are told in the order in which they came. */
   #telling: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
@@ -74,11 +74,13 @@ export class Coordinators {
     const { promise, resolve } = Promise.withResolvers<Turn | undefined>()
     const onAbort = () => resolve(undefined)
     signal.addEventListener('abort', onAbort, { once: true })
-    this.#waiting.set(key, resolve)
+    const waiting = this.#waiting.get(key) ?? new Set()
+    this.#waiting.set(key, waiting.add(resolve))
     this.want([{ blob: key, brought: 0, wish, sought: this.#options.numbers.named }])
     const turn = await promise
     signal.removeEventListener('abort', onAbort)
-    if (this.#waiting.get(key) === resolve) this.#waiting.delete(key)
+    waiting.delete(resolve)
+    if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key)
     return turn
   }
 
@@ -110,7 +112,7 @@ export class Coordinators {
     for (const turn of turns) {
       const waiting = this.#waiting.get(turn.blob)
       if (waiting === undefined) ofBlobs.push(turn)
-      else waiting(turn)
+      else for (const resolve of waiting) resolve(turn)
     }
     if (ofBlobs.length > 0) this.#options.onTurns(ofBlobs)
   }

@@ -35,7 +35,7 @@ export interface FetchedBlob extends LocalBlob {
   parted(peer: PeerId): void
   /** Who reads upstream, as the coordinator says. */
   headed(head: PeerId | undefined): void
-  /** Takes a part of a chunk from a peer. @throws {Error} where it can't be kept */
+  /** Takes a part of a chunk from a peer. Where it can't be kept, the fetch ends. */
   take(peer: PeerId, quarter: number, bytes: Buffer): Promise<TakenPart>
   /** Waits until the part can be verified, for a moment at most. @returns whether it can */
   verifiable(quarter: number): Promise<boolean>

@@ -64,6 +64,12 @@ export class BlobPeers {
     return this.#lists.signed
   }
 
+  /** Whether a peer has introduced itself, and it is not known yet whether its chunks may be used. */
+  get isUndecided(): boolean {
+    for (const { isUsed } of this.#views.values()) if (!isUsed) return true
+    return false
+  }
+
   /** A peer says what it knows of the blob. */
   introduced(peer: PeerId, facts: BlobFacts): void {
     const { excluded, signal, request, tools } = this.#attempt
@@ -101,12 +107,15 @@ export class BlobPeers {
     this.#attempt.changed.notify()
   }
 
-  /** Takes a quarter that a peer sent. @throws {StoreError} */
+  /** Takes a quarter that a peer sent. Where it can't be kept, that is no fault of the peer: the attempt ends, and no link. */
   async take(peer: PeerId, quarter: number, bytes: Buffer): Promise<TakenPart> {
     const { assembly, tools } = this.#attempt
     const view = this.#views.get(peer)
     if (assembly === undefined || view === undefined || bytes.length !== quarterLength(quarter, assembly.size)) return 'wrong'
-    const taken = await assembly.takeQuarter(quarter, bytes)
+    const taken = await assembly.takeQuarter(quarter, bytes).catch((error: unknown): TakenPart => {
+      this.#attempt.fail(error)
+      return 'unknown'
+    })
     if (taken === 'held') this.#attempt.held(quarter, peer)
     else if (taken === 'there') tools.onWasted('duplicate', bytes.length)
     else if (taken === 'wrong') {

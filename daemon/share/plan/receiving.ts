@@ -37,10 +37,13 @@ export class ReceivingPlaces {
     return at
   }
 
-  /** Places that are free. What is late takes none, but for as many as there are places. */
+  /**
+   * Places that are free. What is late takes none, but for as many as there are places; and upstream, which may hang, leaves one to
+   * neighbours.
+   */
   get #free(): number {
     const { numbers, reads, receiving } = this.#state
-    const places = this.#state.places - reads.size
+    const places = Math.max(1, this.#state.places - reads.size)
     let late = 0
     for (const { answers } of receiving) if (answers[0]?.isLate) late++
     return Math.min(places - (receiving.size - late), 2 * numbers.places - receiving.size)

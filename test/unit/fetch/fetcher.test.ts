@@ -1,7 +1,10 @@
+import { generateKeyPair } from '@libp2p/crypto/keys'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { configSchema } from '../../../config/schema.ts'
 import { Fetcher } from '../../../daemon/fetch/fetcher.ts'
 import { createRules } from '../../../daemon/rules.ts'
+import { Sharing } from '../../../daemon/share/sharing.ts'
+import { ListSigner } from '../../../daemon/share/signed-list.ts'
 import { sharingPolicy } from '../../../daemon/sharing.ts'
 import { loadEngine } from '../../../daemon/verify/sha256.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
@@ -9,6 +12,7 @@ import type { ContentRequest } from '../../../proxy/ports.ts'
 import { UpstreamError } from '../../../proxy/upstream/types.ts'
 import { collect, piecesOf, pseudoRandomBytes } from '../../fixtures/bytes.ts'
 import { openStore } from '../../fixtures/downloads.ts'
+import { MemorySwarm } from '../../fixtures/memory-swarm.ts'
 
 const bytes = pseudoRandomBytes(2_500_000, 'fetcher')
 const digest = digestOf(bytes)
@@ -22,7 +26,6 @@ async function setUp(config: object) {
       asked.push('providers')
       yield* []
     },
-    claim: async () => void asked.push('claim'),
     open: async () => {
       asked.push('open')
       throw new Error('no')
@@ -31,9 +34,19 @@ async function setUp(config: object) {
       asked.push('stat')
       throw new Error('no')
     },
-    watch: () => void asked.push('watch'),
     ban: () => void asked.push('ban'),
   }
+  const memory = new MemorySwarm().join('self')
+  const { recorded } = memory.coordination
+  memory.coordination.recorded = async (blob) => {
+    asked.push('recorded')
+    return await recorded(blob)
+  }
+  const content = { open: async () => undefined, list: async () => undefined }
+  const sharing = new Sharing({ swarm: memory, content, onMoved: () => {} })
+  memory.listen(sharing)
+  onTestFinished(() => sharing.stop())
+  const signer = new ListSigner(await generateKeyPair('Ed25519'), 'self')
   let isDown = false
   const upstream = {
     isSilent: () => false,
@@ -61,6 +74,8 @@ async function setUp(config: object) {
   const fetcher = new Fetcher({
     store,
     swarm: swarm as never,
+    sharing,
+    signer,
     upstream: upstream as never,
     access: access as never,
     engine,
@@ -114,8 +129,7 @@ describe.each([
   it('does not keep others from asking the swarm', async () => {
     const { asked, pull } = await setUp(config)
     expect(bytes.equals(await pull('open'))).toBe(true)
-    expect(asked).toContain('providers')
-    expect(asked).toContain('claim')
+    expect(asked).toContain('recorded')
   })
 })
 

@@ -5,7 +5,8 @@ import { configSchema } from '../../../config/schema.ts'
 import { Tags } from '../../../daemon/fetch/tags.ts'
 import { createRules } from '../../../daemon/rules.ts'
 import type { TagRecord } from '../../../daemon/store/metadata.ts'
-import type { ClaimAnswer, ClaimQuestion } from '../../../daemon/swarm/claim/book.ts'
+import type { Sharing } from '../../../daemon/share/sharing.ts'
+import type { Role, Turn } from '../../../daemon/share/plan/messages.ts'
 import type { TagConfirmation } from '../../../daemon/swarm/ports.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { type Access, UpstreamError, type UpstreamErrorCode } from '../../../proxy/upstream/types.ts'
@@ -26,7 +27,7 @@ interface Situation {
   /** Rules, as they would stand in the YAML file. */
   config?: Readonly<Record<string, object>>
   /** What the coordinator says, by the number of the question; `nobody` where nobody asks upstream, `silent` for no answer. */
-  roles?: readonly (ClaimAnswer['role'] | 'nobody' | 'silent')[]
+  roles?: readonly (Role | 'nobody' | 'silent')[]
 }
 
 const always = { repositories: { alwaysAsk: ['docker.io/library/*'] } }
@@ -37,21 +38,20 @@ function setUp({
   own,
   peers = [],
   trustPeers = false,
-  roles = ['holder'],
+  roles = ['head'],
   patience = 50,
   config = {},
 }: Situation = {}) {
   const wishes: string[] = []
-  const claim = async (
-    _key: string,
-    { wish }: ClaimQuestion,
-    asking: AbortSignal,
-  ): Promise<ClaimAnswer | undefined> => {
-    const role = roles[Math.min(wishes.length, roles.length - 1)] ?? 'none'
-    wishes.push(wish)
-    if (role === 'silent') return await once(asking, 'abort').then(() => undefined)
-    if (role === 'nobody') return { role: 'none', holder: undefined, members: ['peer'] }
-    return { role, holder: role === 'none' ? 'peer' : undefined, members: ['peer'] }
+  const sharing: Pick<Sharing, 'turn' | 'turnEnded'> = {
+    turn: async (blob, wish, asking): Promise<Turn | undefined> => {
+      const role = roles[Math.min(wishes.length, roles.length - 1)] ?? 'none'
+      wishes.push(wish)
+      if (role === 'silent') return await once(asking, 'abort').then(() => undefined)
+      const head = role === 'none' ? 'peer' : undefined
+      return { blob, role: role === 'nobody' ? 'none' : role, head, brought: 0, members: ['peer'] }
+    },
+    turnEnded: (_, isDone) => void wishes.push(isDone ? 'done' : 'gone'),
   }
   const now = 1_000_000
   let asked = 0
@@ -68,8 +68,8 @@ function setUp({
         askedOfPeers.push(name)
         return peers
       },
-      claim,
     },
+    sharing,
     trustPeers,
     keep: async () => {},
     upstream: {
@@ -181,9 +181,9 @@ describe('tags in a fleet that is trusted', () => {
   const trusted = { trustPeers: true, patience: 1_000 } as const
 
   it('asks upstream where the claim is granted, and says that it has done so', async () => {
-    const { resolve, asked, wishes } = setUp({ ...trusted, roles: ['holder', 'none'] })
+    const { resolve, asked, wishes } = setUp({ ...trusted, roles: ['head', 'none'] })
     expect(await resolve()).toMatchObject({ digest: one })
-    expect([asked(), wishes]).toEqual([1, ['if-nobody', 'done']])
+    expect([asked(), wishes]).toEqual([1, ['part', 'done']])
   })
 
   it('takes what another node has just heard, for this asker only', async () => {
@@ -200,7 +200,7 @@ describe('tags in a fleet that is trusted', () => {
   it('does not take what is no longer fresh, and asks upstream in the end', async () => {
     const { resolve, asked } = setUp({
       ...trusted,
-      roles: ['none', 'none', 'holder'],
+      roles: ['none', 'none', 'head'],
       peers: [{ digest: three, confirmedAt: 998_000 }],
     })
     expect(await resolve()).toMatchObject({ digest: one })
@@ -215,10 +215,10 @@ describe('tags in a fleet that is trusted', () => {
   })
 
   it('gives the claim back where upstream fails', async () => {
-    const { resolve, fail, wishes } = setUp({ ...trusted, roles: ['holder', 'none'] })
+    const { resolve, fail, wishes } = setUp({ ...trusted, roles: ['head', 'none'] })
     fail('not-found')
     await expect(resolve()).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' })
-    expect(wishes).toEqual(['if-nobody', 'nothing'])
+    expect(wishes).toEqual(['part', 'gone'])
   })
 
   it('is not asked where it is not trusted', async () => {

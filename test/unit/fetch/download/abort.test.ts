@@ -16,10 +16,10 @@ it('a fetch that is given up while the store makes room for it leaves nothing in
   })
   const old = pseudoRandomBytes(4 * chunkBytes, 'old')
   const upstream = upstreamWith(bytes)
-  const before = await fakeNode({ store, claim: { role: 'holder' }, upstream: upstreamWith(old) })
+  const before = await fakeNode({ store, claim: { role: 'head' }, upstream: upstreamWith(old) })
   await before.download(digestOf(old)).run()
   expect(store.has(digestOf(old))).toBe(true)
-  const { download } = await fakeNode({ store, claim: { role: 'holder' }, upstream })
+  const { download } = await fakeNode({ store, claim: { role: 'head' }, upstream })
   const first = download(digest)
   const running = first.run()
   await isRemoving

@@ -3,8 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { StoreError } from '../../../../daemon/store/errors.ts'
 import { quarterBytes as chunkBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
+import { UpstreamError } from '../../../../proxy/upstream/types.ts'
 import { collect, pseudoRandomBytes } from '../../../fixtures/bytes.ts'
-import { fakeNode, openStore, peerWith, requestOf, upstreamWith } from '../../../fixtures/downloads.ts'
+import { fakeNode, openStore, peerWith, requestOf } from '../../../fixtures/downloads.ts'
 import { checkpointsOf } from '../../../fixtures/swarm.ts'
 
 const right = pseudoRandomBytes(8 * chunkBytes + 7, 'full')
@@ -30,7 +31,10 @@ async function readOnFullDisk(bytes: Buffer, start: number): Promise<Buffer> {
     return partial
   }
   const peer = peerWith(bytes, await checkpointsOf(bytes))
-  const { download } = await fakeNode({ store, peers: { peer }, upstream: upstreamWith(right) })
+  const upstream = async () => {
+    throw new UpstreamError('unreachable', 'it is down')
+  }
+  const { download, swarm } = await fakeNode({ store, peers: { peer }, upstream })
   const fetch = download(digest, undefined, right)
   const running = fetch.run()
   const content = await fetch.open(requestOf(digest))
@@ -40,6 +44,8 @@ async function readOnFullDisk(bytes: Buffer, start: number): Promise<Buffer> {
     await running
     await content.close()
     expect(store.partials.idle).toBe(0)
+    // That is no fault of the peer.
+    expect(swarm.ends).toEqual([])
   }
 }
 

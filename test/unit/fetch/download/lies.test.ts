@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest'
 import { TAKE_BACK_MS } from '../../../../daemon/fetch/download/constants.ts'
 import { Lies } from '../../../../daemon/fetch/download/lies.ts'
 import { View } from '../../../../daemon/fetch/download/view.ts'
-import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { restoreCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
 import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import { stateBytes } from '../../../../daemon/verify/state.ts'
@@ -13,12 +12,14 @@ const size = 5 * quarterBytes
 /** The four inner states; the numbered ones are false. */
 const statesOf = (...wrong: number[]) =>
   Buffer.concat([1, 2, 3, 4].map((index) => Buffer.alloc(stateBytes, wrong.includes(index) ? 0xff : index)))
+const all = [0, 1, 2, 3, 4]
 const proven = restoreCheckpoints(digest, size, statesOf())
 
-function viewOf(states: Uint8Array, held: number[], isComplete = false): View {
-  const bits = new Bitfield(5)
-  for (const quarter of held) bits.set(quarter)
-  return new View({ peer: 'peer', digest, size, held: bits, states, isComplete })
+function viewOf(states: Uint8Array, held: readonly number[]): View {
+  const view = new View({ peer: 'peer', digest, size })
+  view.listed(states, undefined, false)
+  for (const quarter of held) view.told(quarter)
+  return view
 }
 
 function judge(view: View, wrongQuarter?: number, list: typeof proven | undefined = proven): string[] {
@@ -30,11 +31,11 @@ function judge(view: View, wrongQuarter?: number, list: typeof proven | undefine
 
 describe('who has lied', () => {
   it('is not who told what is right', () => {
-    expect(judge(viewOf(statesOf(), [0, 1, 2, 3, 4], true))).toEqual([])
+    expect(judge(viewOf(statesOf(), all))).toEqual([])
   })
 
   it('is who says that it has the whole, with false checkpoints', () => {
-    expect(judge(viewOf(statesOf(2), [], true))).toEqual(['told false checkpoints'])
+    expect(judge(viewOf(statesOf(2), all))).toEqual(['told false checkpoints'])
   })
 
   it('is not who holds quarters that fit a false list, as one does that passes it on', () => {
@@ -50,7 +51,7 @@ describe('who has lied', () => {
   it('is who told the first false state while it had the claim, and not who was told it before', () => {
     const grow = (before: number, ...wrong: number[]) => {
       const view = viewOf(statesOf(...wrong).subarray(0, before * stateBytes), [])
-      view.got([], statesOf(...wrong).subarray(before * stateBytes, 3 * stateBytes), true)
+      view.listed(statesOf(...wrong).subarray(before * stateBytes, 3 * stateBytes), undefined, true)
       return judge(view)
     }
     expect(grow(1, 2, 3)).toEqual(['told false checkpoints'])

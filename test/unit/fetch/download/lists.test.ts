@@ -4,7 +4,6 @@ import type { Attempt } from '../../../../daemon/fetch/download/context.ts'
 import { Lies } from '../../../../daemon/fetch/download/lies.ts'
 import { Lists } from '../../../../daemon/fetch/download/lists.ts'
 import { View } from '../../../../daemon/fetch/download/view.ts'
-import { Bitfield } from '../../../../daemon/verify/bitfield.ts'
 import { GrowingCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
 import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
@@ -28,13 +27,13 @@ it('a list that grows state by state is compared from where it was, until ours i
     onView: () => {},
     onChanged: () => {},
   })
-  const told = { held: new Bitfield(quarters), states: states.subarray(0, 32 * 500), isComplete: false }
-  const view = new View({ peer: 'a', digest, size, ...told })
+  const view = new View({ peer: 'a', digest, size })
+  view.listed(states.subarray(0, 32 * 500), undefined, false)
   view.isUsed = true
   lists.consider(view)
   const compared = vi.spyOn(view.list, 'stateAt')
   for (let state = 500; state < 600; state++) {
-    view.got([], states.subarray(32 * state, 32 * (state + 1)), false)
+    view.listed(states.subarray(32 * state, 32 * (state + 1)), undefined, false)
     lists.consider(view)
   }
   expect(compared.mock.calls.length).toBeLessThan(300)
@@ -42,7 +41,7 @@ it('a list that grows state by state is compared from where it was, until ours i
   compared.mockClear()
   lists.consider(view)
   expect(compared.mock.calls.length).toBeGreaterThan(600)
-  view.got([], Buffer.alloc(32, 1), false)
+  view.listed(Buffer.alloc(32, 1), undefined, false)
   lists.consider(view)
   expect(view.isApart).toBe(true)
 })
