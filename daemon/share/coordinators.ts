@@ -26,6 +26,10 @@ interface Silence {
   strikes: number
 }
 
+/** Blobs of which it is remembered who was asked, and peers of one blob: more than a node fetches at a time, and than coordinate it. */
+const MAX_TOLD = 8_192
+const MAX_TOLD_PEERS = 8
+
 /** Coordinators that are remembered as silent. */
 const MAX_SILENT = 256
 
@@ -39,6 +43,8 @@ export class Coordinators {
   readonly #took: Took
   readonly #asked = new Map<PeerId, Asked>()
   readonly #silent = new Map<PeerId, Silence>()
+  /** Who was asked about a blob, the one asked for longest ago first: nobody else is believed about turns at it. */
+  readonly #told = new Map<string, Set<PeerId>>()
   /** Parts that were told to be brought: who tells of more is not answered. */
   readonly #brought = new Map<string, number>()
   /** Who waits for the answer about a key that is no blob: several, where a tag is asked for in several names. */
@@ -97,7 +103,7 @@ export class Coordinators {
       this.#took.add(performance.now() - asked.since)
     }
     this.#silent.delete(peer)
-    this.#turned(claim.turns)
+    this.#turned(claim.turns.filter(({ blob }) => this.#told.get(blob)?.has(peer) === true))
   }
 
   /** A peer is not connected any more. */
@@ -134,10 +140,23 @@ export class Coordinators {
 
   #ask(peer: PeerId, wants: readonly Want[]): void {
     const asked = this.#asked.get(peer) ?? { since: performance.now(), wants: new Map() }
-    for (const want of wants) if (this.#isAnswered(want)) asked.wants.set(want.blob, want)
+    for (const want of wants) {
+      this.#note(want.blob, peer)
+      if (this.#isAnswered(want)) asked.wants.set(want.blob, want)
+    }
     if (asked.wants.size > 0) this.#asked.set(peer, asked)
     this.#options.coordination.tell(peer, encodeWants(wants)).catch(() => this.#isSilent(peer))
     this.#schedule()
+  }
+
+  #note(blob: string, peer: PeerId): void {
+    const peers = this.#told.get(blob) ?? new Set()
+    peers.delete(peer)
+    for (const oldest of peers) if (peers.size >= MAX_TOLD_PEERS) peers.delete(oldest)
+    this.#told.delete(blob)
+    this.#told.set(blob, peers.add(peer))
+    const [oldest] = this.#told.keys()
+    if (this.#told.size > MAX_TOLD && oldest !== undefined) this.#told.delete(oldest)
   }
 
   #isAnswered({ blob, wish, brought }: Want): boolean {

@@ -40,6 +40,10 @@ export class Entries implements EntryHost {
     this.#stored = new StoredBlobs(options.content, (found) => this.#found(found))
   }
 
+  get size(): number {
+    return this.#entries.size
+  }
+
   of(blob: BlobId): SharedEntry | undefined {
     return this.#entries.get(blob as Digest)
   }

@@ -74,6 +74,11 @@ export class Sharing implements ShareListener {
     })
   }
 
+  /** Blobs that take part, and peers that this node has a link with. */
+  get status(): { readonly blobs: number; readonly peers: number } {
+    return { blobs: this.#entries.size, peers: this.#partners.size }
+  }
+
   /** A blob is fetched from now on, until the hold on it is ended. */
   fetch(digest: Digest, blob: FetchedBlob): Fetching {
     const fetching = this.#entries.fetch(digest, blob)
@@ -173,6 +178,8 @@ export class Sharing implements ShareListener {
       if (entry?.isRestarting === true) return
       this.#outbox.send(partner, message, entryOf)
       partner.part(message.blob as Digest)
+      // It is introduced under another number where it is spoken of again.
+      partner.unname(message.blob as Digest)
       if (entry !== undefined) this.#entries.look(entry)
       return
     }

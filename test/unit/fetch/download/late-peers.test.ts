@@ -5,7 +5,7 @@ import type { Turn } from '../../../../daemon/share/plan/messages.ts'
 import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../../../../proxy/upstream/types.ts'
-import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
+import { collect, pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { fakeNode, peerWith, requestOf } from '../../../fixtures/downloads.ts'
 import type { Script } from '../../../fixtures/scripted-peer.ts'
 import { checkpointsOf } from '../../../fixtures/swarm.ts'
@@ -54,7 +54,7 @@ it('believes a peer that the chunks which it has are those that are missing, and
   void fetching.run()
   const content = await fetching.open(requestOf(digest))
   const reading = content.read(0, undefined, new AbortController().signal)
-  await expect(Array.fromAsync(reading)).rejects.toThrow('it does not have it')
+  await expect(collect(reading)).rejects.toThrow('it does not have it')
   expect([store.has(digest), swarm.ends]).toEqual([false, []])
   expect(performance.now() - since).toBeLessThan(LOOKUP_LIMIT_MS)
   await content.close()

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
 import { UpstreamError } from '../../../../proxy/upstream/types.ts'
-import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
+import { collect, pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { fakeNode, type OpenUpstream, peerWith, requestOf, upstreamWith } from '../../../fixtures/downloads.ts'
 import type { Script } from '../../../fixtures/scripted-peer.ts'
 import { checkpointsOf, until } from '../../../fixtures/swarm.ts'
@@ -94,11 +94,9 @@ describe('an upstream without ranges', () => {
     const download = node.download(digest)
     const running = download.run()
     const content = await download.open(requestOf(digest))
-    const range = await Array.fromAsync(
-      content.read(8 * quarterBytes, 8 * quarterBytes + 9, new AbortController().signal),
-      (piece) => Buffer.from(piece),
-    )
-    expect(Buffer.concat(range).equals(bytes.subarray(8 * quarterBytes, 8 * quarterBytes + 10))).toBe(true)
+    const start = 8 * quarterBytes
+    const range = await collect(content.read(start, start + 9, new AbortController().signal))
+    expect(range.equals(bytes.subarray(start, start + 10))).toBe(true)
     await content.close()
     await running
     expect(node.store.has(digest)).toBe(true)
