@@ -48,8 +48,7 @@ describe('a peer whose checkpoints are those of its own bytes, and that does not
     const blob = upstream.addBlob(layer)
     const [liar, ...honest] = peers
     if (liar === undefined) throw new Error('no peers')
-    for (const { content } of honest) content.add(layer)
-    for (const peer of honest) showFirst(peer, 8)
+    for (const peer of honest) await showFirst(peer, blob, layer, 8)
     await forge(liar, blob, forged, withheld)
     await announce(blob, peers)
     await pull(node, blob)
@@ -104,12 +103,12 @@ describe('a wrong size, while upstream can’t be asked', () => {
       if (liar === undefined || honest === undefined) throw new Error('no peers')
       const blob = honest.content.add(layer)
       await forge(liar, blob, pseudoRandomBytes(20 * quarterBytes, 'longer'), 1)
-      const { watch } = honest.content
+      const { list } = honest.content
       const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
       onTestFinished(() => openGate())
-      honest.content.watch = async (digest) => {
+      honest.content.list = async (digest) => {
         await gate
-        return await watch.call(honest.content, digest)
+        return await list.call(honest.content, digest)
       }
       await announce(blob, peers)
       const pulling = pull(node, blob)
