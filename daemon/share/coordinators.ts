@@ -44,6 +44,8 @@ export class Coordinators {
   readonly #waiting = new Map<string, (turn: Turn) => void>()
   /** Wants are told in the order in which they came. */
   #telling: Promise<void> = Promise.resolve()
+  /** And are served in that order: whoever said last that it is unable, or gone, must not be granted a turn. */
+  #serving: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
   #isStopped = false
 
@@ -158,7 +160,13 @@ export class Coordinators {
   }
 
   /** This node is the coordinator. */
-  async #serve(from: PeerId, wants: readonly Want[]): Promise<void> {
+  #serve(from: PeerId, wants: readonly Want[]): Promise<void> {
+    const served = this.#serving.then(() => this.#answer(from, wants))
+    this.#serving = served.catch(() => {})
+    return served
+  }
+
+  async #answer(from: PeerId, wants: readonly Want[]): Promise<void> {
     const recorded = new Map<string, readonly PeerId[]>()
     for (const { blob, wish } of wants) {
       if (wish !== 'part' && wish !== 'soon') continue
