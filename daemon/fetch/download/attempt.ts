@@ -282,7 +282,8 @@ export class RunningAttempt implements Attempt {
 
   /** Whether nobody that is known can bring the blob further. */
   get #isStuck(): boolean {
-    return this.#upstream.hasFailed && !this.#upstream.isRunning && this.#sharing?.isPromising !== true
+    const mayCome = this.#sharing?.isPromising === true || this.#peers.isMeeting
+    return this.#upstream.hasFailed && !this.#upstream.isRunning && !mayCome
   }
 
   /** Why nobody can give it. What a peer says of the length counts only where upstream can't say better. */

@@ -22,6 +22,8 @@ export class BlobPeers {
   /** How often each has introduced itself. */
   readonly #introductions = new Map<PeerId, number>()
   #holder: PeerId | undefined
+  /** Peers that have introduced themselves and are not used yet. */
+  #met = 0
 
   constructor(attempt: Attempt) {
     this.#attempt = attempt
@@ -46,6 +48,11 @@ export class BlobPeers {
       onLost: (quarter) => this.#attempt.dropped([quarter]),
       onContradicted: (contradiction) => this.#lists.contradicted(contradiction),
     }
+  }
+
+  /** Whether a peer says that it takes part, and it is not decided yet whether it may be used. */
+  get isMeeting(): boolean {
+    return this.#met > 0
   }
 
   get holder(): PeerId | undefined {
@@ -81,7 +88,13 @@ export class BlobPeers {
     const view = new View({ peer, digest: request.digest, size: facts.size })
     this.#views.set(peer, view)
     this.lies.heard(view)
-    this.#meet(view, facts).catch((error: unknown) => this.#leave(view, messageOf(error)))
+    this.#met++
+    this.#meet(view, facts)
+      .catch((error: unknown) => this.#leave(view, messageOf(error)))
+      .finally(() => {
+        this.#met--
+        this.#attempt.changed.notify()
+      })
   }
 
   /** @throws {RangeError} where the states can't follow what the peer told before */
@@ -157,7 +170,6 @@ export class BlobPeers {
     view.isUsed = true
     this.#sift(view)
     this.#lists.consider(view)
-    this.#attempt.changed.notify()
   }
 
   /** A list can be compared with a second one before chunks are asked for along it, where somebody else may tell one soon. */
