@@ -107,7 +107,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const sharing = new Sharing({
       swarm,
       content: shared,
-      onMoved: (direction, bytes) => (direction === 'in' ? metrics.fetched('peer', bytes) : metrics.served('peer', bytes)),
+      onMoved: (direction, bytes) =>
+        direction === 'in' ? metrics.fetched('peer', bytes) : metrics.served('peer', bytes),
     })
     swarm.listen(sharing)
 

@@ -51,6 +51,10 @@ export class Coordinators {
   readonly #waiting = new Map<string, Set<(turn: Turn) => void>>()
   /** Wants are told in the order in which they came. */
   #telling: Promise<void> = Promise.resolve()
+  /** And each peer's are served in that order: one that said last that it is unable, or gone, must not be granted a turn. */
+  readonly #serving = new Map<PeerId, Promise<void>>()
+  /** Records that are being read: all who ask for a blob in one moment wait for the same. */
+  readonly #lookups = new Map<string, Promise<readonly PeerId[]>>()
   #timer: NodeJS.Timeout | undefined
   #isStopped = false
 
@@ -185,12 +189,36 @@ export class Coordinators {
 
   /** This node is the coordinator. */
   async #serve(from: PeerId, wants: readonly Want[]): Promise<void> {
+    const before = this.#serving.get(from)
+    const served = (async () => {
+      const recorded = this.#recorded(wants)
+      await before
+      this.#step({ kind: 'wants', from, wants, recorded: await recorded })
+    })().catch(() => {})
+    this.#serving.set(from, served)
+    await served
+    if (this.#serving.get(from) === served) this.#serving.delete(from)
+  }
+
+  /** Who has announced the blobs of those who may be granted a turn. For whoever reads already, what was said last holds. */
+  async #recorded(wants: readonly Want[]): Promise<Map<string, readonly PeerId[]>> {
     const recorded = new Map<string, readonly PeerId[]>()
-    for (const { blob, wish } of wants) {
-      if (wish !== 'part' && wish !== 'soon') continue
-      recorded.set(blob, await this.#options.coordination.recorded(blob as Digest))
+    const lookUp = async (blob: string) => void recorded.set(blob, await this.#lookUp(blob))
+    const asking = wants.filter(({ wish, brought }) => wish === 'soon' || (wish === 'part' && brought === 0))
+    await Promise.all(asking.map(({ blob }) => lookUp(blob)))
+    return recorded
+  }
+
+  async #lookUp(blob: string): Promise<readonly PeerId[]> {
+    const known = this.#lookups.get(blob)
+    if (known !== undefined) return await known
+    const lookup = this.#options.coordination.recorded(blob as Digest)
+    this.#lookups.set(blob, lookup)
+    try {
+      return await lookup
+    } finally {
+      this.#lookups.delete(blob)
     }
-    this.#step({ kind: 'wants', from, wants, recorded })
   }
 
   #step(event: QueueEvent): void {

@@ -37,7 +37,8 @@ export class Inbox {
     const coming = await partner?.coming(id)
     const entry = coming && entries.of(coming.blob)
     // It was given up.
-    if (partner === undefined || coming === undefined || entry?.fetched === undefined || part >= quartersPerChunk) return
+    if (partner === undefined || coming === undefined || entry?.fetched === undefined || part >= quartersPerChunk)
+      return
     const { fetched } = entry
     const quarter = coming.chunk * quartersPerChunk + part
     let taken = await fetched.take(peer, quarter, bytes)

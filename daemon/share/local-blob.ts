@@ -28,7 +28,12 @@ export interface FetchedBlob extends LocalBlob {
   /** A peer introduces itself. Its chunks are used once it is followed, see {@link Fetching.follow}. */
   introduced(peer: PeerId, facts: BlobFacts): void
   /** A peer told checkpoints; `from` inner ones come before these. @throws {RangeError} where they can't follow what it told */
-  listed(peer: PeerId, from: number, states: Uint8Array, signature: { signer: PeerId; bytes: Uint8Array } | undefined): void
+  listed(
+    peer: PeerId,
+    from: number,
+    states: Uint8Array,
+    signature: { signer: PeerId; bytes: Uint8Array } | undefined,
+  ): void
   /** A peer told chunks: numbers of those that are whole, and of those of which it has the first part. */
   told(peer: PeerId, chunk: number, isWhole: boolean): void
   /** A peer takes no part any more, or takes back what it told. */

@@ -73,7 +73,11 @@ export class Outbox {
     messages.push(...splitList({ kind: 'list', number, from, states, signature }))
   }
 
-  #write(to: PeerId, messages: readonly WireMessage[], numberOf: (blob: BlobId) => number | undefined = () => undefined): void {
+  #write(
+    to: PeerId,
+    messages: readonly WireMessage[],
+    numberOf: (blob: BlobId) => number | undefined = () => undefined,
+  ): void {
     this.#send(
       to,
       encodeMessages(messages, (blob) => numberOf(blob) ?? REFUSED),

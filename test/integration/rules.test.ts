@@ -8,6 +8,7 @@ import { ask } from '../fixtures/client.ts'
 import type { Fault } from '../fixtures/fake-upstream/faults.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
 import { startTestNode, type TestNode, type TestNodeOptions, until, untilConnected } from '../fixtures/node.ts'
+import { scriptedBlob } from '../fixtures/peers.ts'
 import { spawnNode } from '../fixtures/process.ts'
 import { type TestNode as Peer, TestSwarm } from '../fixtures/swarm.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
@@ -51,10 +52,16 @@ async function knownTo(peer: Peer, node: TestNode, digest: Digest, reference = '
     () => 'there',
     (error) => error.code,
   )
-  const watched = await new Promise<string>((resolve) => {
-    const listener = { blob: () => resolve('there'), got: () => {}, gone: () => resolve('gone') }
-    peer.swarm.watch(peerId, digest, listener, signal)
-  })
+  const { promise: shared, resolve } = Promise.withResolvers<string>()
+  const fetching = peer.sharing.fetch(
+    digest,
+    scriptedBlob({ introduced: () => resolve('there'), parted: () => resolve('gone') }),
+  )
+  fetching.readable(false)
+  fetching.named([peerId])
+  signal.addEventListener('abort', () => resolve('silent'))
+  const watched = await shared
+  fetching.end(false)
   return { found: found.length, blob, watched, tags: (await peer.swarm.tags(reference, signal, [peerId])).length }
 }
 

@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished } from 'vitest'
-import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
+import { chunkBytes } from '../../daemon/verify/quarter.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'

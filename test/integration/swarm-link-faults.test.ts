@@ -43,7 +43,6 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
     certificate,
     content: new MemoryContent(),
     identify: (fingerprint) => peers.get(fingerprint),
-    onUpload: () => () => {},
     onUpgrade: (peer, kind, upgraded) => links.accept(peer, kind, upgraded),
     uploads: 4,
     deadlines,

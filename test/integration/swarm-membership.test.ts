@@ -148,7 +148,6 @@ describe('stopping', () => {
   test('is done within its bound while content hangs', async () => {
     const hangs: SharedContent = {
       open: () => new Promise(() => {}),
-      watch: () => new Promise(() => {}),
       tag: () => new Promise(() => {}),
     }
     const [a, b] = await swarm.pair({ content: hangs })

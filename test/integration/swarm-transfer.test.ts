@@ -23,7 +23,6 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
 
-const onUpload = () => () => {}
 const onUpgrade = () => {}
 
 /** The real server, which admits one client certificate. */
@@ -36,7 +35,6 @@ async function startServer(content: MemoryContent) {
     certificate,
     content,
     identify,
-    onUpload,
     onUpgrade,
     // Two for each peer.
     uploads: 2 * PEER_SHARE,
@@ -213,7 +211,6 @@ describe('the server', () => {
       certificate,
       content,
       identify,
-      onUpload,
       onUpgrade,
       uploads: 1,
       deadlines,

@@ -1,9 +1,9 @@
 import type { Message, PeerId, Turn } from '../../daemon/share/plan/messages.ts'
-import { Heap } from './heap.ts'
-import { seededRandom } from './random.ts'
 import type { Coordinator } from './coordinator.ts'
+import { Heap } from './heap.ts'
 import type { Machine } from './machine.ts'
 import { Line, Network } from './network.ts'
+import { seededRandom } from './random.ts'
 import { bytesPerMs, type Scenario } from './scenario.ts'
 
 /** Rates of many nodes are computed anew in the time that a line of 100 Mbit/s takes for 37 kB. */

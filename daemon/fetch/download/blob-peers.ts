@@ -85,10 +85,16 @@ export class BlobPeers {
   }
 
   /** @throws {RangeError} where the states can't follow what the peer told before */
-  listed(peer: PeerId, from: number, states: Uint8Array, signature: Pick<SignedPrefix, 'signer' | 'bytes'> | undefined): void {
+  listed(
+    peer: PeerId,
+    from: number,
+    states: Uint8Array,
+    signature: Pick<SignedPrefix, 'signer' | 'bytes'> | undefined,
+  ): void {
     const view = this.#views.get(peer)
     if (view === undefined) return
-    if (from !== view.list.known) throw new RangeError(`checkpoints from ${from + 1} on, where ${view.list.known} were told`)
+    if (from !== view.list.known)
+      throw new RangeError(`checkpoints from ${from + 1} on, where ${view.list.known} were told`)
     view.listed(states, signature, this.#holder === peer)
     this.#lists.consider(view)
   }
@@ -111,7 +117,8 @@ export class BlobPeers {
   async take(peer: PeerId, quarter: number, bytes: Buffer): Promise<TakenPart> {
     const { assembly, tools } = this.#attempt
     const view = this.#views.get(peer)
-    if (assembly === undefined || view === undefined || bytes.length !== quarterLength(quarter, assembly.size)) return 'wrong'
+    if (assembly === undefined || view === undefined || bytes.length !== quarterLength(quarter, assembly.size))
+      return 'wrong'
     const taken = await assembly.takeQuarter(quarter, bytes).catch((error: unknown): TakenPart => {
       this.#attempt.fail(error)
       return 'unknown'
@@ -160,7 +167,6 @@ export class BlobPeers {
     view.isUsed = true
     this.#sift(view)
     this.#lists.consider(view)
-    this.#attempt.changed.notify()
   }
 
   /** A list can be compared with a second one before chunks are asked for along it, where somebody else may tell one soon. */

@@ -50,7 +50,8 @@ export class RangeReads {
     const { attempt, upstream, isHead } = this.#options
     if (attempt.sharing?.expects(first) === true && !this.#isLate(reading)) return
     const most = SMALL_RANGE_BYTES / quarterBytes
-    if (reading.end + 1 - reading.start <= SMALL_RANGE_BYTES || isHead()) upstream.range(first, Math.min(last, first + most - 1))
+    if (reading.end + 1 - reading.start <= SMALL_RANGE_BYTES || isHead())
+      upstream.range(first, Math.min(last, first + most - 1))
     else if (this.#isLate(reading)) upstream.range(first, Math.min(last, first + quartersPerChunk - 1))
   }
 

@@ -77,8 +77,7 @@ export class UpstreamReads {
 
   /** The plan wants nothing more. */
   unread(): void {
-    for (const { isPlanned, abort } of this.#streams)
-      if (isPlanned) abort.abort(new Error('it comes from elsewhere'))
+    for (const { isPlanned, abort } of this.#streams) if (isPlanned) abort.abort(new Error('it comes from elsewhere'))
   }
 
   /** Fetches quarters `first` to `last` for a client, unless they come anyway. */

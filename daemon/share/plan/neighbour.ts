@@ -23,6 +23,8 @@ export interface Answer {
   /** When it was asked, or the answer before it was whole; in ms. */
   since: number
   isLate: boolean
+  /** Whether any part of it has come. */
+  hasBegun: boolean
   /** Whether the oldest chunk was asked for. */
   isOldest: boolean
 }
@@ -61,7 +63,7 @@ export class Neighbour {
   saidNone = false
   /** It is not asked before this time, in ms. */
   restsUntil = 0
-  /** Answers in a row that ended in silence. */
+  /** Answers in a row that ended in silence, or before the first part. */
   strikes = 0
   /** Our free sending places, as it was told last. */
   toldFree = -1

@@ -58,11 +58,12 @@ export class ReceivingPlaces {
     state.isBusy = isBusy
   }
 
-  /** Whether neighbours' chunks come in every place: this node could take no more. */
+  /** Whether neighbours' chunks come in every place: this node could take no more. The word of one that gives nothing does not count. */
   get #isBusy(): boolean {
     const { places, receiving } = this.#state
     let coming = 0
-    for (const { answers } of receiving) if (answers[0]?.blob !== undefined && !answers[0].isLate) coming++
+    for (const { answers, from } of receiving)
+      if (from.isTrusted && answers[0]?.blob !== undefined && !answers[0].isLate) coming++
     return coming >= places
   }
 
@@ -110,6 +111,7 @@ export class ReceivingPlaces {
     const answer = pair?.answers.find((one) => one.id === id)
     if (pair === undefined || answer?.blob === undefined) return
     const { blob, chunk } = answer
+    answer.hasBegun = true
     blob.movedAt = now
     if (blob.hold(chunk, quarter)) this.#state.hasNews = true
     if (quarter === numbers.quarters - 2) this.#askAhead(pair)
@@ -139,11 +141,14 @@ export class ReceivingPlaces {
     else from.saidNone = true
   }
 
-  /** The neighbour can't go on with an answer. One that has begun, and ends so, is followed by a rest. */
+  /** The neighbour can't go on with an answer. One whose head was here is followed by a rest; one of which nothing came is as good as silence. */
   broken(from: Neighbour, id: number): void {
     const { now, receivedIn } = this.#state
     const answer = from.receiving?.answers.find((one) => one.id === id)
-    if (answer?.blob !== undefined) from.restsUntil = now + receivedIn.limit
+    if (answer?.blob !== undefined) {
+      if (answer.hasBegun) from.restsUntil = now + receivedIn.limit
+      else this.#strike(from)
+    }
     this.cut(from, id)
   }
 
@@ -168,10 +173,16 @@ export class ReceivingPlaces {
         blob?.comesNot(chunk)
       }
       if (now < Math.max(since, lastByteAt(from.id, 'in')) + limit) continue
-      from.restsUntil = now + limit * 2 ** Math.min(from.strikes, 16)
-      from.strikes++
+      this.#strike(from)
       for (const one of [...pair.answers].reverse()) this.#leave(pair, one)
     }
+  }
+
+  /** It gave nothing: it rests for twice as long each time. */
+  #strike(from: Neighbour): void {
+    const { now, receivedIn } = this.#state
+    from.restsUntil = now + receivedIn.limit * 2 ** Math.min(from.strikes, 16)
+    from.strikes++
   }
 
   /** A neighbour, drawn from all that may give something. */
@@ -199,7 +210,15 @@ export class ReceivingPlaces {
     const { from } = pair
     const oldest = oldestOf(state, from)
     const id = ++this.#lastId
-    pair.answers.push({ id, blob: undefined, chunk: 0, since, isLate: false, isOldest: oldest !== undefined })
+    pair.answers.push({
+      id,
+      blob: undefined,
+      chunk: 0,
+      since,
+      isLate: false,
+      hasBegun: false,
+      isOldest: oldest !== undefined,
+    })
     state.send(from, { kind: 'ask', id, news: state.newsFor(from), wishes: wishesOf(state, from), oldest })
   }
 

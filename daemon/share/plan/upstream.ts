@@ -167,8 +167,10 @@ export class UpstreamPlace {
     if (isNew) state.hasNews = true
     part.brought++
     if (quarter >= state.numbers.quarters - 1 && state.reads.get(blob) === chunk) this.#came(part)
-    this.#tell([blob])
-    return isNew && blob.isWhole(chunk) ? blob : undefined
+    const isWhole = isNew && blob.isWhole(chunk)
+    // That it is done is told when the chunk is taken for whole.
+    if (!isWhole || !blob.isDone) this.#tell([blob])
+    return isWhole ? blob : undefined
   }
 
   /** A chunk came that can't be verified yet. */

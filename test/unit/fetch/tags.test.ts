@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest'
 import { configSchema } from '../../../config/schema.ts'
 import { Tags } from '../../../daemon/fetch/tags.ts'
 import { createRules } from '../../../daemon/rules.ts'
-import type { TagRecord } from '../../../daemon/store/metadata.ts'
-import type { Sharing } from '../../../daemon/share/sharing.ts'
 import type { Role, Turn } from '../../../daemon/share/plan/messages.ts'
+import type { Sharing } from '../../../daemon/share/sharing.ts'
+import type { TagRecord } from '../../../daemon/store/metadata.ts'
 import type { TagConfirmation } from '../../../daemon/swarm/ports.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { type Access, UpstreamError, type UpstreamErrorCode } from '../../../proxy/upstream/types.ts'
@@ -34,14 +34,7 @@ const always = { repositories: { alwaysAsk: ['docker.io/library/*'] } }
 const uncached = { repositories: { neverCache: ['docker.io/**'] } }
 const unshared = { repositories: { neverShare: ['docker.io/**'] } }
 
-function setUp({
-  own,
-  peers = [],
-  trustPeers = false,
-  roles = ['head'],
-  patience = 50,
-  config = {},
-}: Situation = {}) {
+function setUp({ own, peers = [], trustPeers = false, roles = ['head'], patience = 50, config = {} }: Situation = {}) {
   const wishes: string[] = []
   const sharing: Pick<Sharing, 'turn' | 'turnEnded'> = {
     turn: async (blob, wish, asking): Promise<Turn | undefined> => {

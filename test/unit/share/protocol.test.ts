@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { FetchedBlob } from '../../../daemon/share/local-blob.ts'
 import type { Message } from '../../../daemon/share/plan/messages.ts'
@@ -47,7 +47,8 @@ function setUp() {
   member.listen(sharing)
   onTestFinished(() => sharing.stop())
   const you = new ScriptedPeer(swarm.join('you'), nobody)
-  const introduce = (blob = digest) => you.say('me', { kind: 'intro', number: 1, digest: blob, facts: undefined }, news([], blob))
+  const introduce = (blob = digest) =>
+    you.say('me', { kind: 'intro', number: 1, digest: blob, facts: undefined }, news([], blob))
   return { swarm, content, member, sharing, you, introduce }
 }
 
@@ -259,18 +260,23 @@ describe('a node that fetches a blob', () => {
     await running
     await until(() => you?.of('intro').length === 2)
     expect(you?.of('intro')[1]?.facts).toMatchObject({ size: bytes.length })
-    await until(() => (you?.of('news') ?? []).flatMap(({ news: { blobs } }) => blobs.flatMap(({ log }) => log)).includes(~2))
+    await until(() =>
+      (you?.of('news') ?? []).flatMap(({ news: { blobs } }) => blobs.flatMap(({ log }) => log)).includes(~2),
+    )
     const told = Buffer.concat((you?.of('list') ?? []).map((list) => Buffer.from(list.states)))
     expect(told.equals(states)).toBe(true)
   })
 
   it('hears those who spoke of it before, although they were refused while it was looked for in the store', async () => {
-    const node = await fakeNode({ upstream: async () => Promise.reject(new Error('it is not asked')), claim: { role: 'none', head: 'you' } })
+    const node = await fakeNode({
+      upstream: async () => Promise.reject(new Error('it is not asked')),
+      claim: { role: 'none', head: 'you' },
+    })
     const you = new ScriptedPeer(node.swarm.join('you'), peerWith(bytes, states))
     // In the same turn: the store is still being looked at.
     const frame = new Promise<void>((resolve) => {
       const { message } = node.sharing
-      node.sharing.message = function (...args) {
+      node.sharing.message = (...args) => {
         message.apply(node.sharing, args)
         if (args[0] === 'you') resolve()
       }

@@ -55,7 +55,13 @@ async function setUp({ isHead = false, isWholeOnly = false, saysSize = true, sen
         await delay(1)
       }
     }
-    return { start, size: saysSize ? sent.length : undefined, mediaType: undefined, access: more.access ?? 'public', body: body() }
+    return {
+      start,
+      size: saysSize ? sent.length : undefined,
+      mediaType: undefined,
+      access: more.access ?? 'public',
+      body: body(),
+    }
   }
   const attempt = {
     tools: {
