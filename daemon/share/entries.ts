@@ -1,10 +1,12 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { quartersPerChunk } from '../verify/quarter.ts'
+import type { Acquaintance } from './acquaintance.ts'
 import { SharedEntry } from './entry.ts'
 import { EntryFetching, type EntryHost } from './fetching.ts'
 import type { FetchedBlob, Fetching, LocalBlob } from './local-blob.ts'
 import type { Outbox } from './outbox.ts'
+import type { Partner, Partners } from './partner.ts'
 import type { BlobId } from './plan/messages.ts'
 import type { Runner } from './runner.ts'
 import type { Serving } from './serving.ts'
@@ -12,6 +14,7 @@ import { type SharedStore, StoredBlobs, storedBlob } from './stored.ts'
 
 interface EntriesOptions {
   readonly runner: Runner
+  readonly partners: Partners
   readonly outbox: Outbox
   readonly serving: Serving
   readonly content: SharedStore
@@ -51,7 +54,7 @@ export class Entries implements EntryHost {
   /** A blob is fetched from now on. */
   fetch(digest: Digest, blob: FetchedBlob): Fetching {
     const before = this.#entries.get(digest)
-    const known = before === undefined ? [] : [...before.partners].map(({ id }) => id)
+    const known = before === undefined ? [] : [...before.peers]
     // Peers say again what they told while nobody listened.
     if (before?.isOpening === true) this.#dismiss(before)
     else if (before !== undefined) this.#remove(before)
@@ -78,7 +81,7 @@ export class Entries implements EntryHost {
 
   /** A blob that nobody asks for takes no part, unless it is being fetched. */
   look(entry: SharedEntry): void {
-    if (entry.fetched === undefined && entry.partners.size === 0 && !entry.isOpening && this.isCurrent(entry))
+    if (entry.fetched === undefined && entry.peers.size === 0 && !entry.isOpening && this.isCurrent(entry))
       this.#remove(entry)
   }
 
@@ -116,21 +119,16 @@ export class Entries implements EntryHost {
     this.step({ kind: 'sized', blob, chunks, held: entry.wholeChunks() })
     for (const quarter of quarters) this.holds(entry, quarter)
     this.usable(entry)
-    for (const partner of entry.partners) {
-      const acquaintance = partner.acquaintances.get(blob)
-      if (acquaintance !== undefined) this.#options.outbox.list(partner.id, acquaintance)
-    }
+    for (const [{ id }, acquaintance] of this.#acquaintances(entry)) this.#options.outbox.list(id, acquaintance)
   }
 
   restart(entry: SharedEntry, held: Iterable<number>): void {
     const { digest: blob, size, chunks } = entry
-    const partners = [...entry.partners]
+    const acquaintances = [...this.#acquaintances(entry)]
     const quarters = [...held]
     entry.isRestarting = true
     this.step({ kind: 'drop', blob })
-    for (const { id, acquaintances } of partners) {
-      const acquaintance = acquaintances.get(blob)
-      if (acquaintance === undefined) continue
+    for (const [{ id }, acquaintance] of acquaintances) {
       this.#options.outbox.retract(id, acquaintance)
       acquaintance.rewind()
     }
@@ -140,32 +138,29 @@ export class Entries implements EntryHost {
     for (const quarter of quarters) this.holds(entry, quarter)
     this.name(
       entry,
-      partners.map(({ id }) => id),
+      acquaintances.map(([{ id }]) => id),
     )
     this.usable(entry)
   }
 
   usable(entry: SharedEntry): void {
-    for (const { id, free, acquaintances } of entry.partners) {
-      const log = acquaintances.get(entry.digest)?.usable() ?? []
+    for (const [{ id, free }, acquaintance] of this.#acquaintances(entry)) {
+      const log = acquaintance.usable()
       if (log.length > 0) this.#tell(entry, id, free, log)
     }
   }
 
   follow(entry: SharedEntry, peer: PeerId, isFollowed: boolean): void {
-    for (const { id, free, acquaintances } of entry.partners) {
-      const acquaintance = acquaintances.get(entry.digest)
-      if (id !== peer || acquaintance === undefined || acquaintance.isFollowed === isFollowed) continue
-      acquaintance.isFollowed = isFollowed
-      if (isFollowed) {
-        this.#tell(entry, peer, free, acquaintance.usable())
-        continue
-      }
+    const partner = this.#options.partners.get(peer)
+    const acquaintance = partner?.acquaintances.get(entry.digest)
+    if (partner === undefined || acquaintance === undefined || acquaintance.isFollowed === isFollowed) return
+    acquaintance.isFollowed = isFollowed
+    if (!isFollowed) {
       // It stays a neighbour that may be given chunks, and has none.
       this.step({ kind: 'message', from: peer, message: { kind: 'bye', blob: entry.digest } })
       acquaintance.rewind()
-      this.#tell(entry, peer, free, [])
     }
+    this.#tell(entry, peer, partner.free, acquaintance.usable())
   }
 
   name(entry: SharedEntry, peers: Iterable<PeerId>): void {
@@ -177,12 +172,9 @@ export class Entries implements EntryHost {
     return this.#options.runner.plan.expects(entry.digest, chunk)
   }
 
-  awaitsAnswer({ digest, partners }: SharedEntry): boolean {
+  awaitsAnswer(entry: SharedEntry): boolean {
     const oldest = performance.now() - ANSWER_MS
-    for (const { acquaintances } of partners) {
-      const acquaintance = acquaintances.get(digest)
-      if (acquaintance !== undefined && !acquaintance.hasAnswered && acquaintance.metAt > oldest) return true
-    }
+    for (const [, { hasAnswered, metAt }] of this.#acquaintances(entry)) if (!hasAnswered && metAt > oldest) return true
     return false
   }
 
@@ -198,6 +190,15 @@ export class Entries implements EntryHost {
     entry.blob = storedBlob(facts, fetched.list.encode(0), () => this.#options.content.open(entry.digest))
     entry.fetched = undefined
     this.look(entry)
+  }
+
+  /** Who speaks of a blob here, and what was said of it. */
+  *#acquaintances({ digest, peers }: SharedEntry): Generator<readonly [Partner, Acquaintance]> {
+    for (const peer of peers) {
+      const partner = this.#options.partners.get(peer)
+      const acquaintance = partner?.acquaintances.get(digest)
+      if (partner !== undefined && acquaintance !== undefined) yield [partner, acquaintance]
+    }
   }
 
   #tell(entry: SharedEntry, from: PeerId, free: number, log: readonly number[]): void {
@@ -230,15 +231,15 @@ export class Entries implements EntryHost {
     }))
     this.step({ kind: 'blobs', blobs })
     for (const entry of opened) {
-      for (const { id, free, acquaintances } of entry.partners)
-        this.#tell(entry, id, free, acquaintances.get(entry.digest)?.usable() ?? [])
+      for (const [{ id, free }, acquaintance] of this.#acquaintances(entry))
+        this.#tell(entry, id, free, acquaintance.usable())
       this.look(entry)
     }
   }
 
   /** The plan does not know the blob: those who speak of it are told that it takes no part. */
   #dismiss(entry: SharedEntry): void {
-    for (const partner of [...entry.partners]) {
+    for (const [partner] of [...this.#acquaintances(entry)]) {
       this.#options.outbox.refuse(partner.id, entry.digest)
       partner.part(entry.digest)
       partner.unname(entry.digest)
@@ -249,7 +250,7 @@ export class Entries implements EntryHost {
   #remove(entry: SharedEntry): void {
     const { digest } = entry
     if (!entry.isOpening) this.step({ kind: 'drop', blob: digest })
-    for (const partner of [...entry.partners]) partner.part(digest)
+    for (const [partner] of [...this.#acquaintances(entry)]) partner.part(digest)
     this.#entries.delete(digest)
     entry.close().catch(() => {})
   }

@@ -1,14 +1,14 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
-import type { SharedBlob } from '../swarm/ports.ts'
+import type { PeerId, SharedBlob } from '../swarm/ports.ts'
 import { Bitfield } from '../verify/bitfield.ts'
 import { chunkCount, quarterBytes, quarterCount, quartersPerChunk } from '../verify/quarter.ts'
 import type { FetchedBlob, LocalBlob } from './local-blob.ts'
-import type { Partner } from './partner.ts'
 
 /** A blob that takes part in the swarm here. */
 export class SharedEntry {
   readonly digest: Digest
-  readonly partners = new Set<Partner>()
+  /** Peers that this node speaks of it with. */
+  readonly peers = new Set<PeerId>()
   /** Where its bytes and checkpoints are. */
   blob: LocalBlob
   /** The same, while it is being fetched. */
@@ -82,7 +82,8 @@ export class SharedEntry {
 
   /** Reads a quarter into a buffer. @throws {Error} where it can't be had any more */
   async read(quarter: number, buffer: Buffer, signal: AbortSignal): Promise<Buffer> {
-    const shared = await (this.#opening ??= this.blob.open())
+    this.#opening ??= this.blob.open()
+    const shared = await this.#opening
     if (shared === undefined) throw new Error('it is not shared any more')
     const start = quarter * quarterBytes
     const end = Math.min(start + quarterBytes, shared.size) - 1

@@ -33,7 +33,7 @@ export class EntryFetching implements Fetching {
   }
 
   get peers(): number {
-    return this.#entry.partners.size
+    return this.#entry.peers.size
   }
 
   get isPromising(): boolean {

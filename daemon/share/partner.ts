@@ -77,13 +77,13 @@ export class Partner {
     if (known?.entry === entry) return known
     const acquaintance = new Acquaintance(entry, ++this.#lastNumber)
     this.acquaintances.set(entry.digest, acquaintance)
-    entry.partners.add(this)
+    entry.peers.add(this.id)
     return acquaintance
   }
 
   /** They do so no more. */
   part(digest: Digest): void {
-    this.acquaintances.get(digest)?.entry.partners.delete(this)
+    this.acquaintances.get(digest)?.entry.peers.delete(this.id)
     this.acquaintances.delete(digest)
   }
 

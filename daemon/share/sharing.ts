@@ -51,14 +51,9 @@ export class Sharing implements ShareListener {
       onSent: (to, id) => this.#runner.step({ kind: 'sent', to, id }),
       onFailed: (to, id) => this.#cut(to, id),
     })
-    const { runner, partners, outbox, serving } = {
-      runner: this.#runner,
-      partners: this.#partners,
-      outbox: this.#outbox,
-      serving: this.#serving,
-    }
-    this.#entries = new Entries({ runner, outbox, serving, content })
-    this.#inbox = new Inbox({ runner, partners, outbox, entries: this.#entries })
+    const parts = { runner: this.#runner, partners: this.#partners, outbox: this.#outbox }
+    this.#entries = new Entries({ ...parts, serving: this.#serving, content })
+    this.#inbox = new Inbox({ ...parts, entries: this.#entries })
     this.#coordinators = new Coordinators({
       self: () => swarm.self,
       coordination: {

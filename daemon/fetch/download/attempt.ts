@@ -2,7 +2,7 @@ import type { OciError } from '../../../proxy/oci/errors.ts'
 import { manifestTooLong } from '../../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
-import type { FetchedBlob, Fetching } from '../../share/local-blob.ts'
+import type { Fetching } from '../../share/local-blob.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import { isOffline } from '../errors.ts'
 import { Notifier } from '../notifier.ts'
@@ -20,10 +20,10 @@ import {
   SizeConflict,
   WrongLength,
 } from './context.ts'
+import { fetchedBlob } from './fetched-blob.ts'
 import { KnownFacts } from './known-facts.ts'
 import { Lookup } from './lookup.ts'
 import { RangeReads } from './range-reads.ts'
-import { ToldList } from './told-list.ts'
 import { UpstreamReads } from './upstream-reads.ts'
 
 /** Fetches a blob from peers and upstream, until it is proven or can't be had. */
@@ -94,7 +94,17 @@ export class RunningAttempt implements Attempt {
    * @throws {DigestMismatch}, {SizeConflict} where what came is wrong; {NotByChunks}; {StoreError}; else why nobody can give it
    */
   async run(): Promise<Assembly> {
-    this.#sharing = this.tools.sharing.fetch(this.request.digest, this.#blob())
+    this.#sharing = this.tools.sharing.fetch(
+      this.request.digest,
+      fetchedBlob({
+        tools: this.tools,
+        facts: () => this.#known.facts,
+        assembly: () => this.#assembly,
+        open: this.#options.open,
+        peers: this.#peers,
+        upstream: this.#upstream,
+      }),
+    )
     const lookingUp = this.#lookup.run(() => this.#isStuck)
     try {
       await this.#resume()
@@ -198,42 +208,6 @@ export class RunningAttempt implements Attempt {
   tooLong(size: number): OciError {
     this.#tooLong = manifestTooLong(size)
     return this.#tooLong
-  }
-
-  /** The blob as the swarm sees it. */
-  #blob(): FetchedBlob {
-    const { open } = this.#options
-    const peers = this.#peers
-    const upstream = this.#upstream
-    const facts = () => {
-      const known = this.#known.facts
-      const isShown = known !== undefined && (known.public || this.tools.isClosed)
-      return isShown ? { ...known, access: known.public ? ('public' as const) : ('private' as const) } : undefined
-    }
-    return {
-      get facts() {
-        return facts()
-      },
-      list: new ToldList({
-        assembly: () => this.#assembly,
-        self: this.tools.self,
-        signer: this.tools.signer,
-        holder: () => peers.holder,
-        signed: () => peers.signed,
-      }),
-      open: async () => open(),
-      introduced: (peer, told) => peers.introduced(peer, told),
-      listed: (peer, from, states, signature) => peers.listed(peer, from, states, signature),
-      told: (peer, chunk, isWhole) => peers.told(peer, chunk, isWhole),
-      parted: (peer) => peers.parted(peer),
-      headed: (head) => {
-        peers.holder = head
-      },
-      take: (peer, quarter, bytes) => peers.take(peer, quarter, bytes),
-      verifiable: (quarter) => peers.verifiable(quarter),
-      read: (quarter) => upstream.read(quarter),
-      unread: () => upstream.unread(),
-    }
   }
 
   get #isHead(): boolean {

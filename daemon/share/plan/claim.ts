@@ -50,7 +50,7 @@ export function newClaim(blob: BlobId, patience: number, now: number): Claim {
 }
 
 /** Peers of whom some are drawn at random, in a time that does not grow with their number. */
-export class Names {
+class Names {
   readonly #peers: PeerId[] = []
   readonly #at = new Map<PeerId, number>()
 

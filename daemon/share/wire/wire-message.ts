@@ -36,7 +36,7 @@ export interface ListSignature {
 }
 
 /** Chunks and checkpoints that were told of the blob are not so any more. An introduction follows if it is shared again. */
-export interface Retraction {
+interface Retraction {
   readonly kind: 'retract'
   /** The sender's number of the blob on this link. */
   readonly number: number

@@ -76,9 +76,9 @@ test('in a large swarm they may be peers that are not connected; the DHT is aske
   expect(asked()).toBe(2)
 })
 
-test('whoever has announced a blob is named, without this node and those who are banned', async () => {
+test('whoever has announced a blob is named, this node too, without those who are banned', async () => {
   const { one } = coordination({ connected: [] })
-  expect(await one.recorded(digests[0] ?? digestOf(Buffer.alloc(0)))).toEqual([others[0]])
+  expect(await one.recorded(digests[0] ?? digestOf(Buffer.alloc(0)))).toEqual([self, others[0]])
 })
 
 test('a peer is told on the stream that it has opened, and on one of our own after that has ended', async () => {
