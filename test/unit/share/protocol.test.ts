@@ -278,7 +278,7 @@ describe('a node that fetches a blob', () => {
     you.introduce(node.self, digest)
     await frame
     await node.download(digest).run()
-    expect([node.store.has(digest), node.moved.in, node.swarm.ends]).toEqual([true, bytes.length, []])
+    expect([node.store.has(digest), node.moved.in >= bytes.length, node.swarm.ends]).toEqual([true, true, []])
   })
 
   it('takes back what it told where its list was cut, and tells anew', async () => {
@@ -323,7 +323,7 @@ describe('a node that fetches a blob', () => {
     await delay(200)
     resolve()
     await running
-    expect([node.store.has(digest), node.moved.in, node.swarm.ends]).toEqual([true, bytes.length, []])
+    expect([node.store.has(digest), node.moved.in >= bytes.length, node.swarm.ends]).toEqual([true, true, []])
   })
 
   it('leaves nothing behind where it is given up', async () => {
