@@ -12,7 +12,7 @@ export class Coordinator {
   constructor(world: World) {
     this.#world = world
     const { numbers, isRecorded, holders, blobs } = world.scenario
-    this.#queue = new ClaimQueue(numbers, world.random)
+    this.#queue = new ClaimQueue(numbers, world.random, (peer) => world.siteOf(peer))
     if (!isRecorded) return
     const peers = Array.from({ length: holders }, (_, index) => `holder-${index}`)
     for (const index of blobs.keys()) this.#recorded.set(String(index), peers)

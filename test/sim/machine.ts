@@ -5,7 +5,7 @@ import { Clients } from './clients.ts'
 import { type Flow, Line } from './network.ts'
 import { bytesPerMs, CHUNK_BYTES } from './scenario.ts'
 import { sizeOf } from './sizes.ts'
-import type { World } from './world.ts'
+import type { Site, World } from './world.ts'
 
 /** What is sent to a peer. */
 interface Serve {
@@ -42,6 +42,7 @@ export class Machine {
   readonly rate: number
   readonly up: Line
   readonly down: Line
+  readonly site: Site
   readonly clients: Clients
   startedAt = 0
   doneAt: number | undefined
@@ -59,15 +60,25 @@ export class Machine {
   readonly #lastOut = new Map<PeerId, number>()
   #wakeAt = Number.POSITIVE_INFINITY
 
-  constructor(world: World, id: PeerId, rate: number) {
+  constructor(world: World, id: PeerId, rate: number, site: Site) {
     const { scenario, random } = world
     this.#world = world
     this.id = id
     this.rate = rate
     this.up = new Line(bytesPerMs(rate))
     this.down = new Line(bytesPerMs(rate === scenario.rate ? (scenario.downRate ?? rate) : rate))
+    this.site = site
     this.clients = new Clients(scenario.blobs)
-    this.#plan = new Plan({ numbers: scenario.numbers, random, lastByteAt: (...which) => this.#lastByteAt(...which) })
+    const isFar = (peer: PeerId) => {
+      const other = world.siteOf(peer)
+      return other !== undefined && other !== world.siteOf(id)
+    }
+    this.#plan = new Plan({
+      numbers: scenario.numbers,
+      random,
+      lastByteAt: (...which) => this.#lastByteAt(...which),
+      isFar: scenario.sites > 1 && scenario.areSitesKnown ? isFar : undefined,
+    })
   }
 
   /** Its clients ask for everything at once. */
@@ -111,7 +122,7 @@ export class Machine {
   send(to: PeerId, message: Message): void {
     const world = this.#world
     const { latency } = world.scenario
-    this.#countMessage(message)
+    this.#countMessage(to, message)
     const last = this.#lastTo.get(to)
     // A new connection takes a round trip first.
     const opening = last === undefined ? 2 * latency : 0
@@ -173,6 +184,7 @@ export class Machine {
         break
       }
       case 'read':
+
         this.#read(effect.blob, effect.chunk, effect.quarter)
         break
       case 'unread':
@@ -197,13 +209,15 @@ export class Machine {
     serve.isWaiting = this.#plan.partsOf(blob, chunk) <= quarter
     if (serve.isWaiting) return
     const { network, now } = this.#world
-    serve.flow = network.start(this.up, to.down, this.#quarterBytes, now, () => this.#sent(serve))
+    const lines = [this.up, to.down, ...this.#world.between(this.site, to.site)]
+    serve.flow = network.start(lines, this.#quarterBytes, now, () => this.#sent(serve))
   }
 
   /** A part has left. @returns bytes of the next one, if it is held */
   #sent(serve: Serve): number | undefined {
     const { to, id, blob, chunk, quarter } = serve
     const world = this.#world
+    if (to.site !== this.site) world.counters.betweenBytes += this.#quarterBytes
     world.after(world.scenario.latency, () => to.#arrived(this.id, id, blob, chunk, quarter))
     this.#lastOut.set(to.id, world.now)
     serve.quarter++
@@ -256,17 +270,18 @@ export class Machine {
     this.#world.after(scenario.upstreamDelay, () => {
       if (read.isOver) return
       this.#size(blob)
-      read.flow = network.start(upstream, this.down, this.#quarterBytes, this.#world.now, () => this.#came(blob, read))
+      const lines = [upstream, this.down, ...this.#world.between(this.#upstreamSite, this.site)]
+      read.flow = network.start(lines, this.#quarterBytes, this.#world.now, () => this.#came(blob, read))
     })
   }
 
   /** A part came from upstream. @returns bytes of the next one, if it is wanted */
   #came(blob: string, read: Read): number | undefined {
     const world = this.#world
-    const { counters, scenario, listedAt } = world
+    const { scenario, listedAt } = world
     const { chunk, quarter } = read
     const { quarters } = scenario.numbers
-    counters.upstreamBytes += this.#quarterBytes
+    this.#countUpstream(this.#quarterBytes)
     const listed = listedAt.get(blob)
     if (listed !== undefined && listed[chunk * quarters + quarter] === 0)
       listed[chunk * quarters + quarter] =
@@ -288,19 +303,33 @@ export class Machine {
     this.#reads.delete(blob)
     if (read === undefined) return
     read.isOver = true
-    const { network, now, counters } = this.#world
+    const { network, now } = this.#world
     if (read.flow === undefined || read.flow.isOver) return
     const left = network.stop(read.flow, now)
     // A part that is complete was counted as it came.
-    if (left > 0) counters.upstreamBytes += this.#quarterBytes - left
+    if (left > 0) this.#countUpstream(this.#quarterBytes - left)
+  }
+
+  get #upstreamSite(): Site | undefined {
+    const { sites, scenario } = this.#world
+    return scenario.upstreamSite === undefined ? undefined : sites[scenario.upstreamSite]
+  }
+
+  #countUpstream(bytes: number): void {
+    const { counters } = this.#world
+    counters.upstreamBytes += bytes
+    if (this.#upstreamSite !== undefined && this.#upstreamSite !== this.site) counters.betweenBytes += bytes
   }
 
   #over(serve: Serve): void {
     serve.isOver = true
     if (this.#serves.get(serve.to.id) === serve) this.#serves.delete(serve.to.id)
     const { network, now, counters } = this.#world
-    if (serve.flow !== undefined && !serve.flow.isOver)
-      counters.twiceBytes += this.#quarterBytes - network.stop(serve.flow, now)
+    if (serve.flow !== undefined && !serve.flow.isOver) {
+      const sent = this.#quarterBytes - network.stop(serve.flow, now)
+      counters.twiceBytes += sent
+      if (serve.to.site !== this.site) counters.betweenBytes += sent
+    }
     serve.flow = undefined
   }
 
@@ -333,9 +362,12 @@ export class Machine {
     return CHUNK_BYTES / this.#world.scenario.numbers.quarters
   }
 
-  #countMessage(message: Message): void {
-    const { counters } = this.#world
-    counters.controlBytes += sizeOf(message)
+  #countMessage(to: PeerId, message: Message): void {
+    const { counters, machines } = this.#world
+    const size = sizeOf(message)
+    counters.controlBytes += size
+    const site = machines.get(to)?.site
+    if (site !== undefined && site !== this.site) counters.betweenBytes += size
     if (message.kind === 'news' || message.kind === 'bye') counters.news++
     else if (message.kind === 'ask') counters.asks++
     else if (message.kind === 'busy') counters.busy++

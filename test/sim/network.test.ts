@@ -6,7 +6,7 @@ const endless = 1e12
 
 function rates(flows: readonly (readonly [from: Line, to: Line])[]): number[] {
   const network = new Network(0)
-  const started = flows.map(([from, to]) => network.start(from, to, endless, 0, () => undefined))
+  const started = flows.map(([from, to]) => network.start([from, to], endless, 0, () => undefined))
   network.step(network.nextAt(0))
   return started.map(({ rate }) => rate)
 }
@@ -39,8 +39,8 @@ describe('the network of shared lines', () => {
   it('gives a new flow what is free until all rates are computed anew', () => {
     const network = new Network(3)
     const from = new Line(10)
-    const first = network.start(from, new Line(6), endless, 0, () => undefined)
-    const second = network.start(from, wide(), endless, 0, () => undefined)
+    const first = network.start([from, new Line(6)], endless, 0, () => undefined)
+    const second = network.start([from, wide()], endless, 0, () => undefined)
     expect([first.rate, second.rate]).toEqual([6, 4])
     network.step(0)
     expect([first.rate, second.rate]).toEqual([5, 5])
@@ -51,7 +51,7 @@ describe('the network of shared lines', () => {
     const pieces = [20, undefined]
     const at: number[] = []
     let now = 0
-    network.start(new Line(10), new Line(5), 10, 0, () => {
+    network.start([new Line(10), new Line(5)], 10, 0, () => {
       at.push(now)
       return pieces.shift()
     })

@@ -22,8 +22,7 @@ export class Line {
 
 /** Bytes on their way, piece by piece. */
 export class Flow {
-  readonly from: Line
-  readonly to: Line
+  readonly lines: readonly Line[]
   /** Called when a piece is complete; gives the bytes of the next one, or undefined at the end. */
   readonly onPiece: () => number | undefined
   /** Bytes left of the piece at the time `since`. */
@@ -33,9 +32,8 @@ export class Flow {
   isFixed = false
   isOver = false
 
-  constructor(from: Line, to: Line, bytes: number, onPiece: () => number | undefined, now: number) {
-    this.from = from
-    this.to = to
+  constructor(lines: readonly Line[], bytes: number, onPiece: () => number | undefined, now: number) {
+    this.lines = lines
     this.left = bytes
     this.onPiece = onPiece
     this.since = now
@@ -48,9 +46,9 @@ export class Flow {
 }
 
 /**
- * A fluid network: every flow has its max-min fair share of its sender's uplink and its receiver's downlink, and the core has room
- * for everything. Exact where `quantum` is 0. Otherwise all rates are computed anew each `quantum` ms only: until then a new flow
- * has what is free on both lines, and what a flow leaves is taken up by new ones alone.
+ * A fluid network: every flow has its max-min fair share of all lines that it goes through, as its sender's uplink and its receiver's
+ * downlink, and the core has room for everything. Exact where `quantum` is 0. Otherwise all rates are computed anew each `quantum` ms only: until then a new flow
+ * has what is free on its lines, and what a flow leaves is taken up by new ones alone.
  */
 export class Network {
   readonly #flows = new Set<Flow>()
@@ -74,14 +72,13 @@ export class Network {
     return Math.max(now, Math.min(computeAt, this.#due.least))
   }
 
-  start(from: Line, to: Line, bytes: number, now: number, onPiece: () => number | undefined): Flow {
-    const flow = new Flow(from, to, bytes, onPiece, now)
+  start(lines: readonly Line[], bytes: number, now: number, onPiece: () => number | undefined): Flow {
+    const flow = new Flow(lines, bytes, onPiece, now)
     this.#flows.add(flow)
-    from.flows.add(flow)
-    to.flows.add(flow)
+    for (const line of lines) line.flows.add(flow)
     this.#isDirty = true
     if (this.#quantum > 0) {
-      this.#use(flow, Math.min(from.free, to.free))
+      this.#use(flow, Math.min(...lines.map(({ free }) => free)))
       this.#foresee(flow, now)
     }
     return flow
@@ -94,8 +91,7 @@ export class Network {
     flow.isOver = true
     this.#use(flow, 0)
     this.#flows.delete(flow)
-    flow.from.flows.delete(flow)
-    flow.to.flows.delete(flow)
+    for (const line of flow.lines) line.flows.delete(flow)
     this.#isDirty = true
     return flow.left
   }
@@ -135,8 +131,7 @@ export class Network {
   }
 
   #use(flow: Flow, rate: number): void {
-    flow.from.used += rate - flow.rate
-    flow.to.used += rate - flow.rate
+    for (const line of flow.lines) line.used += rate - flow.rate
     flow.rate = rate
   }
 
@@ -148,8 +143,7 @@ export class Network {
     for (const flow of this.#flows) {
       flow.isFixed = false
       flow.rate = 0
-      this.#count(flow.from, lines)
-      this.#count(flow.to, lines)
+      for (const line of flow.lines) this.#count(line, lines)
     }
     for (const line of lines) shares.push(line.capacity / line.open, line)
     while (shares.size > 0) {
@@ -178,8 +172,7 @@ export class Network {
       if (flow.isFixed) continue
       flow.isFixed = true
       this.#use(flow, share)
-      flow.from.open--
-      flow.to.open--
+      for (const one of flow.lines) one.open--
     }
   }
 }

@@ -10,6 +10,10 @@ const USAGE = `npm run sim -- [options]
   --down-rate R         Mbit/s of their downlinks, if another
   --upstream-rate R     Mbit/s of upstream, 100 by default
   --upstream-delay MS   until the first byte from upstream, 20 by default
+  --sites N             the nodes are at N sites, 1 by default
+  --between R           Mbit/s of the line of each site to others, 10 by default
+  --upstream-site N     upstream is at this site, from 1 on; otherwise each site has a way of its own to it
+  --unknown-sites       nodes don't know at which site they are
   --latency MS          between two nodes, one way, 0.5 by default
   --queue MS            messages wait up to this long where their sender's uplink is busy, 0 by default
   --request MS          a sender's time for each question, 1 by default
@@ -60,6 +64,10 @@ export function readOptions(args: readonly string[]): string | Options {
       'down-rate': text,
       'upstream-rate': text,
       'upstream-delay': text,
+      sites: text,
+      between: text,
+      'upstream-site': text,
+      'unknown-sites': flag,
       latency: text,
       queue: text,
       request: text,
@@ -98,6 +106,11 @@ export function readOptions(args: readonly string[]): string | Options {
     downRate: values['down-rate'] === undefined ? undefined : number('down-rate', values['down-rate'], 0),
     upstreamRate: number('upstream-rate', values['upstream-rate'], plain.upstreamRate),
     upstreamDelay: number('upstream-delay', values['upstream-delay'], plain.upstreamDelay),
+    sites: number('sites', values.sites, plain.sites),
+    betweenRate: number('between', values.between, plain.betweenRate),
+    upstreamSite:
+      values['upstream-site'] === undefined ? undefined : number('upstream-site', values['upstream-site'], 1) - 1,
+    areSitesKnown: !values['unknown-sites'],
     latency: number('latency', values.latency, plain.latency),
     queue: number('queue', values.queue, plain.queue),
     request: number('request', values.request, plain.request),

@@ -32,6 +32,14 @@ export function report(scenario: Scenario, results: readonly Result[], seconds: 
       'upstream',
       `mean ${mean(({ upstream }) => upstream).toFixed(4)}, worst ${worst(({ upstream }) => upstream).toFixed(4)}`,
     ],
+    ...(scenario.sites === 1
+      ? []
+      : [
+          [
+            'between sites',
+            `mean ${mean(({ between }) => between).toFixed(4)}, worst ${worst(({ between }) => between).toFixed(4)}`,
+          ] as const,
+        ]),
     ['complete', `${results.filter(({ isComplete }) => isComplete).length} of ${results.length} runs`],
     ['simulated in', `${seconds.toFixed(1)} s`],
   ]

@@ -10,6 +10,14 @@ export interface Scenario {
   /** Of the downlinks, if another. */
   readonly downRate: number | undefined
   readonly upstreamRate: number
+  /** The nodes are at this many sites, the same number at each; what they send between sites goes through one line of each site. */
+  readonly sites: number
+  /** Of that line, each way. */
+  readonly betweenRate: number
+  /** The site at which upstream is, the first one being 0; undefined where each site has a way of its own to it. */
+  readonly upstreamSite: number | undefined
+  /** Whether nodes know their sites. */
+  readonly areSitesKnown: boolean
   /** Until the first byte of an answer from upstream. */
   readonly upstreamDelay: number
   /** Between two nodes, one way. */
@@ -62,6 +70,10 @@ export const plainScenario: Scenario = {
   rate: 100,
   downRate: undefined,
   upstreamRate: 100,
+  sites: 1,
+  betweenRate: 10,
+  upstreamSite: undefined,
+  areSitesKnown: true,
   upstreamDelay: 20,
   latency: 0.5,
   queue: 0,
@@ -100,7 +112,8 @@ export function chunksOf({ blobs }: Scenario): number {
 
 /**
  * The time in ms in which nobody could do better: the longest of what upstream takes to send each byte once, what a downlink takes,
- * and what all uplinks take. Slow nodes are left out: the limit is that of the others.
+ * and what all uplinks take. Slow nodes are left out: the limit is that of the others. With several sites it is what the content takes
+ * into one of them, as one node reads upstream at a time.
  */
 export function limitOf(scenario: Scenario): number {
   const { nodes, slow, holders, rate, downRate, upstreamRate } = scenario
@@ -108,5 +121,6 @@ export function limitOf(scenario: Scenario): number {
   const fast = nodes - slow.nodes
   const up = bytesPerMs(rate)
   const source = bytesPerMs(upstreamRate) + holders * up
-  return Math.max(size / source, size / bytesPerMs(downRate ?? rate), (fast * size) / (source + fast * up))
+  const between = scenario.sites > 1 ? size / bytesPerMs(scenario.betweenRate) : 0
+  return Math.max(between, size / source, size / bytesPerMs(downRate ?? rate), (fast * size) / (source + fast * up))
 }

@@ -28,6 +28,8 @@ export interface Result {
   readonly longestWait: number
   /** Bytes from upstream, in parts of the content's. */
   readonly upstream: number
+  /** Bytes from one site to another, in parts of the content's. */
+  readonly between: number
   readonly counters: Counters
 }
 
@@ -63,7 +65,12 @@ export function simulate(scenario: Scenario): Result {
 }
 
 function add(world: World, id: string, rate: number, at: number, holdsAll: boolean): void {
-  const machine = new Machine(world, id, rate)
+  // One after the other: holders and slow nodes are at the first site.
+  const { holders, nodes } = world.scenario
+  const place = Math.max(0, world.machines.size - holders) / nodes
+  const site = world.sites[Math.floor(place * world.sites.length)]
+  if (site === undefined) throw new RangeError('a scenario has at least one site')
+  const machine = new Machine(world, id, rate, site)
   world.machines.set(id, machine)
   world.peers.set(id, machine)
   world.after(at, () => machine.start(holdsAll))
@@ -123,6 +130,7 @@ function summary(world: World, limit: number): Result {
     median: times[times.length >> 1] ?? 0,
     longestWait: Math.max(...fast.map(({ longestWait }) => longestWait)),
     upstream: counters.upstreamBytes / bytes,
+    between: counters.betweenBytes / bytes,
     counters,
   }
 }

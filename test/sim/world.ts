@@ -32,6 +32,15 @@ export interface Counters {
   upstreamBytes: number
   /** Bytes that were received and were of no use. */
   twiceBytes: number
+  /** Bytes that went from one site to another, with those of messages. */
+  betweenBytes: number
+}
+
+/** Nodes near each other, and their line to those of other sites. */
+export interface Site {
+  readonly index: number
+  readonly out: Line
+  readonly in: Line
 }
 
 /** Time, network and upstream of one simulation. */
@@ -54,7 +63,9 @@ export class World {
     controlBytes: 0,
     upstreamBytes: 0,
     twiceBytes: 0,
+    betweenBytes: 0,
   }
+  readonly sites: readonly Site[]
   coordinator: Coordinator | undefined
   /** Called for each chunk that came from upstream. */
   onBrought: (machine: Machine) => void = () => {}
@@ -69,8 +80,24 @@ export class World {
     const isExact = scenario.nodes <= scenario.exactNodes
     this.network = new Network(isExact ? 0 : (QUANTUM_MS * QUANTUM_RATE) / scenario.rate)
     this.upstream = new Line(bytesPerMs(scenario.upstreamRate))
+    const { betweenRate } = scenario
+    this.sites = Array.from({ length: scenario.sites }, (_, index) => {
+      return { index, out: new Line(bytesPerMs(betweenRate)), in: new Line(bytesPerMs(betweenRate)) }
+    })
     for (const [index, chunks] of scenario.blobs.entries())
       this.listedAt.set(String(index), new Float64Array(chunks * scenario.numbers.quarters))
+  }
+
+  /** The lines between two sites; none within one. */
+  between(from: Site | undefined, to: Site | undefined): readonly Line[] {
+    return from === undefined || to === undefined || from === to ? [] : [from.out, to.in]
+  }
+
+  /** The name of a peer's site; undefined where there is one only, or none is told. */
+  siteOf(peer: PeerId): string | undefined {
+    const { sites, areSitesKnown } = this.scenario
+    const site = sites > 1 && areSitesKnown ? this.machines.get(peer)?.site : undefined
+    return site === undefined ? undefined : `site-${site.index}`
   }
 
   after(ms: number, event: () => void): void {

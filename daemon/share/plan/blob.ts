@@ -1,6 +1,12 @@
 import { Bitfield } from '../../verify/bitfield.ts'
 import type { BlobId, LogEntry } from './messages.ts'
 
+/**
+ * What is left to neighbours of the own site, so that none of another site is asked for it: all; what one of them has, in part or
+ * whole; what one has whole; or nothing.
+ */
+export type LeftToSite = 'all' | 'begun' | 'whole' | 'nothing'
+
 /** What this node holds of one blob, what is on its way, and how many copies it knows of. */
 export class PlannedBlob {
   readonly id: BlobId
@@ -13,6 +19,9 @@ export class PlannedBlob {
   isAlone = false
   /** Neighbours for it. */
   neighbours = 0
+  leftToSite: LeftToSite = 'all'
+  /** Parts that came from other sites. */
+  crossed = 0
   /** Chunks that clients wait for. */
   urgent: readonly number[] = []
   /** Verified parts of each chunk. */

@@ -1,19 +1,25 @@
-import type { BlobId, PeerId, Want } from './messages.ts'
+import type { BlobId, PeerId, Role, Want } from './messages.ts'
 
 /** Somebody who fetches the blob. */
 export interface Member {
   readonly peer: PeerId
+  /** Parts that it has brought from upstream, and from other sites. */
   brought: number
+  crossed: number
   wish: Want['wish']
   heardAt: number
+  /** The line in which it waits for a turn at other sites; undefined where it knows no site, or asks none. */
+  site: Line | undefined
 }
 
-/** Who has one blob, who reads it from upstream, and who would. */
-export interface Claim {
-  readonly blob: BlobId
-  /** Those who fetch it, the one heard of longest ago first. */
-  readonly members: Map<PeerId, Member>
-  /** Those of them that can read upstream. Whoever gives its turn back, or loses it, goes to the end. */
+/**
+ * Those who wait for a turn at a thin line: at upstream all who fetch the blob, at other sites those of one site. In either it is one
+ * who asks, and the others get it from there.
+ */
+export interface Line {
+  /** Undefined for upstream. */
+  readonly site: string | undefined
+  /** Those of the members that can ask there. Whoever gives its turn back, or loses it, goes to the end. */
   readonly queue: Set<Member>
   /** Those of them to whom nothing comes. */
   readonly hungry: Set<Member>
@@ -21,32 +27,70 @@ export interface Claim {
   readonly names: Names
   /** Those who have said that they have the blob. */
   readonly holders: Names
-  /** Those who have announced it, as was told last. */
-  recorded: readonly PeerId[]
   head: Member | undefined
   racer: Member | undefined
   /** When the head was granted its turn, or brought a chunk last; in ms. */
   headAt: number
   racerAt: number
-  /** How long the head may take for a chunk, in ms: longer after each race in vain, as then it is upstream that takes its time. */
+  /** How long the head may take for a chunk, in ms: longer after each race in vain, as then it is the line that takes its time. */
   patience: number
 }
 
+/** Who has one blob, who reads it from upstream or asks other sites for it, and who would. */
+export interface Claim {
+  readonly blob: BlobId
+  /** Those who fetch it, the one heard of longest ago first. */
+  readonly members: Map<PeerId, Member>
+  readonly upstream: Line
+  /** By site. */
+  readonly sites: Map<string, Line>
+  /** Those who have announced it, as was told last. */
+  recorded: readonly PeerId[]
+}
+
 export function newClaim(blob: BlobId, patience: number, now: number): Claim {
+  const upstream = newLine(undefined, patience, now)
+  return { blob, members: new Map(), upstream, sites: new Map(), recorded: [] }
+}
+
+export function newLine(site: string | undefined, patience: number, now: number): Line {
   return {
-    blob,
-    members: new Map(),
+    site,
     queue: new Set(),
     hungry: new Set(),
     names: new Names(),
     holders: new Names(),
-    recorded: [],
     head: undefined,
     racer: undefined,
     headAt: now,
     racerAt: now,
     patience,
   }
+}
+
+/** The line at upstream, and those of the sites. */
+export function linesOf({ upstream, sites }: Claim): readonly Line[] {
+  return sites.size === 0 ? [upstream] : [upstream, ...sites.values()]
+}
+
+/** What a member is at a line. */
+export function roleAt({ head, racer }: Line, member: Member | undefined): Role {
+  if (member === undefined) return 'none'
+  return member === head ? 'head' : member === racer ? 'racer' : 'none'
+}
+
+/** The first that is hungry, but for the head. */
+export function hungryAt({ hungry, head }: Line): Member | undefined {
+  for (const member of hungry) if (member !== head) return member
+  return undefined
+}
+
+/** It waits for no turn any more, and has none. */
+export function giveBack(line: Line, member: Member): void {
+  line.queue.delete(member)
+  line.hungry.delete(member)
+  if (line.head === member) line.head = undefined
+  if (line.racer === member) line.racer = undefined
 }
 
 /** Peers of whom some are drawn at random, in a time that does not grow with their number. */
@@ -102,16 +146,37 @@ class Names {
 }
 
 /**
- * Peers that are told to somebody: the head, then up to a half of them such as have the blob, then others that fetch it, and if there
- * are too few of those more that have it. Announced ones may be gone, and all who ask at once would come to the same few.
+ * Peers that are told to somebody: first those of its site, all of them, or a half for one that asks other sites; then any. Of either
+ * the head comes first, then up to a half such as have the blob, then others that fetch it, and if there are too few of those more
+ * that have it. Announced ones may be gone, and all who ask at once would come to the same few.
+ * @param site the line of the asker's site, if it has any
  */
 export function nameFor(
-  { head, holders, recorded, names, members }: Claim,
+  claim: Claim,
+  site: Line | undefined,
+  asker: PeerId,
+  count: number,
+  { random, siteOf }: { readonly random: () => number; readonly siteOf: (peer: PeerId) => string | undefined },
+): PeerId[] {
+  const named = new Set<PeerId>()
+  const announced = claim.recorded.filter((peer) => !claim.members.has(peer))
+  if (site !== undefined) {
+    const asksOthers = roleAt(site, claim.members.get(asker)) !== 'none'
+    const near = announced.filter((peer) => siteOf(peer) === site.site)
+    nameOf(site, near, named, asker, asksOthers ? Math.ceil(count / 2) : count, random)
+  }
+  nameOf(claim.upstream, announced, named, asker, count, random)
+  return [...named]
+}
+
+function nameOf(
+  { head, holders, names }: Line,
+  recorded: readonly PeerId[],
+  named: Set<PeerId>,
   asker: PeerId,
   count: number,
   random: () => number,
-): PeerId[] {
-  const named = new Set<PeerId>()
+): void {
   const add = (peers: Iterable<PeerId>, most: number) => {
     for (const peer of peers) {
       if (named.size >= most) return
@@ -120,12 +185,11 @@ export function nameFor(
   }
   if (head !== undefined) add([head.peer], count)
   const announced = new Names()
-  for (const peer of recorded) if (!members.has(peer)) announced.add(peer)
+  for (const peer of recorded) announced.add(peer)
   const half = named.size + Math.ceil((count - named.size) / 2)
   add(holders.drawn(random), half)
   add(announced.drawn(random), half)
   add(names.drawn(random), count)
   add(holders.drawn(random), count)
   add(announced.drawn(random), count)
-  return [...named]
 }

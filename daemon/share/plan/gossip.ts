@@ -40,8 +40,11 @@ export class Gossip {
     const state = this.#state
     const blob = state.blobs.get(id)
     if (blob === undefined || blob.isAlone) return
+    const { soughtNeighbours, mostNeighbours } = state.numbers
     for (const peer of peers) {
-      if (blob.neighbours >= state.numbers.soughtNeighbours) return
+      // Whoever brings chunks from other sites has neighbours there besides those of its own.
+      const isBeside = blob.leftToSite !== 'all' && state.isFar?.(peer)
+      if (blob.neighbours >= (isBeside ? mostNeighbours : soughtNeighbours)) continue
       this.#meet(state.neighbour(peer), blob)
     }
   }

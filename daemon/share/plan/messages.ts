@@ -83,15 +83,19 @@ export interface Want {
   readonly wish: 'part' | 'hungry' | 'unable' | 'done' | 'soon' | 'gone'
   /** Neighbours that it would like to be named. */
   readonly sought: number
+  /** Parts of chunks that it has brought from other sites; left out where it knows no site, or asks none. */
+  readonly far?: number | undefined
 }
 
-/** `head`: read upstream in order; `racer`: read one chunk; `none`: somebody else does. */
+/** `head`: read upstream in order; `racer`: read one chunk; `none`: somebody else does. Of other sites the same holds. */
 export type Role = 'head' | 'racer' | 'none'
 
 /** What the coordinator of a blob answers, or tells unasked when the role of a node changes. */
 export interface Turn {
   readonly blob: BlobId
   readonly role: Role
+  /** The part in asking neighbours of other sites, for whoever knows its site. */
+  readonly far?: Role | undefined
   /** Who reads upstream; undefined where nobody does. */
   readonly head: PeerId | undefined
   /** Parts that the head has brought. */

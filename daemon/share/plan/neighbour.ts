@@ -55,6 +55,8 @@ export interface Sending {
 export class Neighbour {
   readonly id: PeerId
   readonly views = new Map<BlobId, View>()
+  /** Whether it is at another site. */
+  isFar = false
   receiving: Receiving | undefined
   sending: Sending | undefined
   /** Sending places that it has, as told, less the questions asked since. */
@@ -96,6 +98,11 @@ export class Neighbour {
     }
     return view
   }
+}
+
+/** Whether a neighbour can give something of a chunk: its first part where none is here, all of one that is here in part. */
+export function canGive({ blob, begun, whole }: View, chunk: number): boolean {
+  return blob.partsOf(chunk) === 0 ? begun.has(chunk) : whole.has(chunk)
 }
 
 /** What a view says of a neighbour that has told nothing. */

@@ -139,8 +139,8 @@ export class Plan {
         this.#left(event.peer)
         break
       case 'turn':
-        this.#gossip.named(event.turn.blob, event.turn.members)
         this.#upstream.turn(event.turn)
+        this.#gossip.named(event.turn.blob, event.turn.members)
         break
       case 'wake':
         break

@@ -1,4 +1,15 @@
-import { type Claim, type Member, nameFor, newClaim } from './claim.ts'
+import {
+  type Claim,
+  giveBack,
+  hungryAt,
+  type Line,
+  linesOf,
+  type Member,
+  nameFor,
+  newClaim,
+  newLine,
+  roleAt,
+} from './claim.ts'
 import type { BlobId, PeerId, Turn, Want } from './messages.ts'
 import type { Numbers } from './numbers.ts'
 
@@ -23,16 +34,17 @@ export interface Telling {
 /** Bounds of what a coordinator remembers: they protect its memory, and tune nothing. */
 const MAX_CLAIMS = 4_096
 const MAX_MEMBERS = 4_096
+const MAX_SITES = 64
 
 /**
  * The coordinator's side: one queue for each blob, whose head reads upstream. A head that is gone is followed by the next one at
  * once. One that brings nothing is raced against for one chunk by the first that is hungry, and whoever brings a chunk first is the
- * head. Where somebody has the whole blob, as it says or as is recorded, only the hungry are granted a turn. In memory; time is the
- * caller's. A message costs the same, however many claims and members there are.
+ * head. Where somebody has the whole blob, as it says or as is recorded, only the hungry are granted a turn. For each site the same
+ * holds of asking other sites: there is a line for it, of those who fetch the blob there. In memory; time is the caller's. A message costs the same, however many claims and members there are.
  */
 export class ClaimQueue {
   readonly #numbers: Numbers
-  readonly #random: () => number
+  readonly #naming: Parameters<typeof nameFor>[4]
   /** The one asked for longest ago first. */
   readonly #claims = new Map<BlobId, Claim>()
   /** Those of them for blobs that nobody fetches. */
@@ -44,9 +56,14 @@ export class ClaimQueue {
   #tellings: Telling[] = []
   #now = 0
 
-  constructor(numbers: Numbers, random: () => number) {
+  /** @param siteOf the site of a peer, if it has told one */
+  constructor(
+    numbers: Numbers,
+    random: () => number,
+    siteOf: (peer: PeerId) => string | undefined = () => undefined,
+  ) {
     this.#numbers = numbers
-    this.#random = random
+    this.#naming = { random, siteOf }
   }
 
   /** When `wake` is to happen, in ms of the clock of events. */
@@ -76,7 +93,7 @@ export class ClaimQueue {
       if (wish === 'soon') {
         const claim = known ?? newClaim(blob, 0, this.#now)
         if (recorded !== undefined) claim.recorded = recorded
-        this.#tell(claim, from, 'none', sought)
+        this.#tell(claim, from, sought)
       }
       if (known === undefined) return
       known.recorded = known.recorded.filter((peer) => peer !== from)
@@ -91,145 +108,180 @@ export class ClaimQueue {
 
   /** Somebody has the blob. Those who fetch it are told to it where it is new, so that it tells them. */
   #hold(claim: Claim, from: PeerId): void {
-    const isNew = !claim.members.has(from) && !claim.holders.has(from)
+    const isNew = !claim.members.has(from) && !claim.upstream.holders.has(from)
     this.#remove(claim, from)
-    claim.holders.add(from)
-    if (claim.holders.size > MAX_MEMBERS) claim.holders.delete(claim.holders.oldest ?? from)
+    for (const line of [claim.upstream, this.#siteLine(claim, from)]) {
+      line?.holders.add(from)
+      if (line !== undefined && line.holders.size > MAX_MEMBERS) line.holders.delete(line.holders.oldest ?? from)
+    }
     this.#look(claim)
-    if (isNew && claim.members.size > 0) this.#tell(claim, from, 'none', this.#numbers.named)
+    if (isNew && claim.members.size > 0) this.#tell(claim, from, this.#numbers.named)
   }
 
-  #fetch(claim: Claim, from: PeerId, { brought, wish, sought }: Want): void {
+  #fetch(claim: Claim, from: PeerId, { brought, wish, sought, far }: Want): void {
     const before = claim.members.get(from)
-    claim.holders.delete(from)
-    const member = before ?? { peer: from, brought, wish, heardAt: this.#now }
-    const hasMore = brought > member.brought
-    const { quarters, named } = this.#numbers
-    const chunks = Math.floor(brought / quarters) - Math.floor(member.brought / quarters)
+    const site = far === undefined ? undefined : this.#siteLine(claim, from)
+    for (const line of linesOf(claim)) line.holders.delete(from)
+    const member = before ?? { peer: from, brought, crossed: far ?? 0, wish, heardAt: this.#now, site }
+    const crossed = far ?? member.crossed
+    const hasMore = brought > member.brought || crossed > member.crossed
+    const chunks = this.#chunks(member.brought, brought)
+    const farChunks = this.#chunks(member.crossed, crossed)
     member.brought = brought
+    member.crossed = crossed
     member.wish = wish
     member.heardAt = this.#now
+    if (member.site !== undefined && member.site !== site) this.#takeOut(claim, member.site, member)
+    member.site = site
     claim.members.delete(from)
     claim.members.set(from, member)
-    claim.names.add(from)
-    if (wish === 'unable') this.#giveBack(claim, member)
-    else claim.queue.add(member)
-    if (wish === 'hungry') claim.hungry.add(member)
-    else claim.hungry.delete(member)
+    for (const line of [claim.upstream, site]) {
+      if (line === undefined) continue
+      line.names.add(from)
+      // Other sites can be asked for what upstream does not give.
+      if (wish === 'unable' && line === claim.upstream) giveBack(line, member)
+      else line.queue.add(member)
+      if (wish === 'hungry') line.hungry.add(member)
+      else line.hungry.delete(member)
+    }
     const [oldest] = claim.members.keys()
     if (claim.members.size > MAX_MEMBERS && oldest !== undefined) this.#remove(claim, oldest)
-    if (chunks > 0) this.#progress(claim, member, chunks)
+    if (chunks > 0) this.#progress(claim, claim.upstream, member, chunks)
+    if (farChunks > 0 && site !== undefined) this.#progress(claim, site, member, farChunks)
     this.#look(claim)
     // Whoever waits hears how far the head has come.
     const isNew = before === undefined
-    if (isNew || !hasMore) this.#tell(claim, from, this.#roleOf(claim, member), isNew ? named : sought)
+    if (isNew || !hasMore) this.#tell(claim, from, isNew ? this.#numbers.named : sought)
+  }
+
+  #chunks(before: number, now: number): number {
+    const { quarters } = this.#numbers
+    return Math.floor(now / quarters) - Math.floor(before / quarters)
+  }
+
+  /** The line of a peer's site. There is none for sites beyond a number that no fleet has. */
+  #siteLine({ sites }: Claim, peer: PeerId): Line | undefined {
+    const site = this.#naming.siteOf(peer)
+    if (site === undefined) return undefined
+    const known = sites.get(site)
+    if (known !== undefined || sites.size >= MAX_SITES) return known
+    const line = newLine(site, this.#numbers.headLateMs, this.#now)
+    sites.set(site, line)
+    return line
   }
 
   /** Whoever brings a chunk, the head or its racer, is the head. */
-  #progress(claim: Claim, member: Member, chunks: number): void {
-    const { head, racer, headAt } = claim
+  #progress(claim: Claim, line: Line, member: Member, chunks: number): void {
+    const { head, racer, headAt } = line
     if (member !== head && member !== racer) return
     const { headLateMs } = this.#numbers
     const took = (this.#now - headAt) / chunks
-    claim.headAt = this.#now
-    claim.head = member
-    claim.racer = undefined
+    line.headAt = this.#now
+    line.head = member
+    line.racer = undefined
     if (member === racer) {
-      if (head !== undefined) this.#toEnd(claim, head)
-      this.#tell(claim, member.peer, 'head', 0)
+      if (head !== undefined) this.#toEnd(claim, line, head)
+      this.#tell(claim, member.peer, 0)
     } else if (racer !== undefined) {
-      claim.patience = Math.max(claim.patience, took) * 2
-      this.#toEnd(claim, racer)
-    } else if (took < headLateMs / 2) claim.patience = headLateMs
+      line.patience = Math.max(line.patience, took) * 2
+      this.#toEnd(claim, line, racer)
+    } else if (took < headLateMs / 2) line.patience = headLateMs
   }
 
   /** Grants turns that are due, and says when to look again. */
   #look(claim: Claim): void {
     this.#expire(claim)
-    this.#grantDue(claim)
-    const { head, racer, racerAt, headAt, patience, members, holders } = claim
+    let at = Number.POSITIVE_INFINITY
+    for (const line of linesOf(claim)) at = Math.min(at, this.#lookAt(claim, line))
+    const { members, upstream } = claim
     if (members.size === 0) this.#idle.add(claim)
     else this.#idle.delete(claim)
-    if (members.size === 0 && holders.size === 0) this.#forget(claim)
-    else if (racer !== undefined) this.#lookAgain(claim, racerAt + patience)
-    else if (head !== undefined && this.#hungry(claim) !== undefined) this.#lookAgain(claim, headAt + patience)
-    else this.#lookAgain(claim, undefined)
+    if (members.size === 0 && upstream.holders.size === 0) this.#forget(claim)
+    else this.#lookAgain(claim, at)
   }
 
-  #grantDue(claim: Claim): void {
+  /** @returns when to look at the line again, in ms */
+  #lookAt(claim: Claim, line: Line): number {
+    this.#grantDue(claim, line)
+    const { head, racer, racerAt, headAt, patience } = line
+    if (racer !== undefined) return racerAt + patience
+    return head !== undefined && hungryAt(line) !== undefined ? headAt + patience : Number.POSITIVE_INFINITY
+  }
+
+  #grantDue(claim: Claim, line: Line): void {
     const now = this.#now
-    if (claim.head === undefined) {
-      const [first] = this.#isAnywhere(claim) ? claim.hungry : claim.queue
-      const next = claim.racer ?? first
-      claim.racer = undefined
+    // A gate is told of peers beyond its site.
+    const sought = line === claim.upstream ? 0 : this.#numbers.named
+    if (line.head === undefined) {
+      const [first] = this.#isAnywhere(claim, line) ? line.hungry : line.queue
+      const next = line.racer ?? first
+      line.racer = undefined
       if (next === undefined) return
-      claim.head = next
-      claim.headAt = now
-      this.#tell(claim, next.peer, 'head', 0)
+      line.head = next
+      line.headAt = now
+      this.#tell(claim, next.peer, sought)
       return
     }
-    if (claim.racer !== undefined && now >= claim.racerAt + claim.patience) {
+    if (line.racer !== undefined && now >= line.racerAt + line.patience) {
       // Neither brings anything: it is upstream that takes its time, and a third reader would make it slower.
-      claim.patience *= 2
-      const { racer } = claim
-      claim.racer = undefined
-      this.#toEnd(claim, racer)
+      line.patience *= 2
+      const { racer } = line
+      line.racer = undefined
+      this.#toEnd(claim, line, racer)
     }
-    if (claim.racer !== undefined || now < claim.headAt + claim.patience) return
-    const racer = this.#hungry(claim)
+    if (line.racer !== undefined || now < line.headAt + line.patience) return
+    const racer = hungryAt(line)
     if (racer === undefined) return
-    claim.racer = racer
-    claim.racerAt = now
-    this.#tell(claim, racer.peer, 'racer', 0)
+    line.racer = racer
+    line.racerAt = now
+    this.#tell(claim, racer.peer, sought)
   }
 
-  #lookAgain(claim: Claim, at: number | undefined): void {
-    const isSooner = at !== undefined && this.#next !== undefined && at < (this.#due.get(this.#next) ?? 0)
-    if (at === undefined) this.#due.delete(claim)
+  #lookAgain(claim: Claim, at: number): void {
+    const isSooner = this.#next !== undefined && at < (this.#due.get(this.#next) ?? 0)
+    if (at === Number.POSITIVE_INFINITY) this.#due.delete(claim)
     else this.#due.set(claim, at)
     if (isSooner) this.#next = claim
     else if (this.#next === claim) this.#next = undefined
   }
 
-  #isAnywhere({ holders, recorded, members }: Claim): boolean {
-    return holders.size > 0 || recorded.some((peer) => !members.has(peer))
+  #isAnywhere({ recorded, members }: Claim, { site, holders }: Line): boolean {
+    const { siteOf } = this.#naming
+    const isThere = (peer: PeerId) => !members.has(peer) && (site === undefined || siteOf(peer) === site)
+    return holders.size > 0 || recorded.some(isThere)
   }
 
-  /** The first one, but for the head. */
-  #hungry({ hungry, head }: Claim): Member | undefined {
-    for (const member of hungry) if (member !== head) return member
-    return undefined
-  }
-
-  #roleOf({ head, racer }: Claim, member: Member): Turn['role'] {
-    return member === head ? 'head' : member === racer ? 'racer' : 'none'
-  }
-
-  #giveBack(claim: Claim, member: Member): void {
-    claim.queue.delete(member)
-    claim.hungry.delete(member)
-    if (claim.head === member) claim.head = undefined
-    if (claim.racer === member) claim.racer = undefined
-  }
-
-  #toEnd(claim: Claim, member: Member): void {
-    for (const line of [claim.queue, claim.hungry]) if (line.delete(member)) line.add(member)
-    this.#tell(claim, member.peer, 'none', 0)
+  #toEnd(claim: Claim, line: Line, member: Member): void {
+    for (const waiting of [line.queue, line.hungry]) if (waiting.delete(member)) waiting.add(member)
+    this.#tell(claim, member.peer, 0)
   }
 
   /** A peer has gone, or neither fetches the blob nor has it. */
   #leave(claim: Claim, peer: PeerId): void {
-    if (!claim.members.has(peer) && !claim.holders.has(peer)) return
+    if (!claim.members.has(peer) && !claim.upstream.holders.has(peer)) return
     this.#remove(claim, peer)
     this.#look(claim)
   }
 
   #remove(claim: Claim, peer: PeerId): void {
     const member = claim.members.get(peer)
-    claim.holders.delete(peer)
-    claim.names.delete(peer)
     claim.members.delete(peer)
-    if (member !== undefined) this.#giveBack(claim, member)
+    for (const line of linesOf(claim)) {
+      line.holders.delete(peer)
+      if (member !== undefined && (line === claim.upstream || line === member.site)) this.#takeOut(claim, line, member)
+      else this.#sweep(claim, line)
+    }
+  }
+
+  #takeOut(claim: Claim, line: Line, member: Member): void {
+    line.names.delete(member.peer)
+    giveBack(line, member)
+    this.#sweep(claim, line)
+  }
+
+  /** Forgets a site that nobody is at any more. */
+  #sweep({ sites }: Claim, { site, names, holders }: Line): void {
+    if (site !== undefined && names.size === 0 && holders.size === 0) sites.delete(site)
   }
 
   /** Forgets members that were not heard of for long. */
@@ -253,12 +305,18 @@ export class ClaimQueue {
   #forget(claim: Claim): void {
     this.#claims.delete(claim.blob)
     this.#idle.delete(claim)
-    this.#lookAgain(claim, undefined)
+    this.#lookAgain(claim, Number.POSITIVE_INFINITY)
   }
 
-  #tell(claim: Claim, to: PeerId, role: Turn['role'], sought: number): void {
-    const { blob, head } = claim
-    const members = nameFor(claim, to, Math.min(sought, this.#numbers.named), this.#random)
-    this.#tellings.push({ to, turn: { blob, role, head: head?.peer, brought: head?.brought ?? 0, members } })
+  /** Tells somebody its roles. */
+  #tell(claim: Claim, to: PeerId, sought: number): void {
+    const { blob, upstream, sites } = claim
+    const { head } = upstream
+    const member = claim.members.get(to)
+    const site = member === undefined ? sites.get(this.#naming.siteOf(to) ?? '') : member.site
+    const members = nameFor(claim, site, to, Math.min(sought, this.#numbers.named), this.#naming)
+    const role = roleAt(upstream, member)
+    const turn = { blob, role, head: head?.peer, brought: head?.brought ?? 0, members }
+    this.#tellings.push({ to, turn: member?.site === undefined ? turn : { ...turn, far: roleAt(member.site, member) } })
   }
 }

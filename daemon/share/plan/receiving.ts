@@ -2,6 +2,7 @@ import type { PlannedBlob } from './blob.ts'
 import type { Head } from './messages.ts'
 import type { Answer, Neighbour, Receiving } from './neighbour.ts'
 import { isUseful, mayNameChunk, oldestOf, wishesOf } from './question.ts'
+import { isLeftToSite } from './site.ts'
 import type { State } from './state.ts'
 
 interface Listeners {
@@ -91,7 +92,8 @@ export class ReceivingPlaces {
     if (pair === undefined || answer === undefined || answer.blob !== undefined) return
     const blob = blobs.get(blobId)
     const fits = blob?.isAskedFor === true && chunk < blob.chunks && quarter < numbers.quarters
-    if (!fits || blob.isWhole(chunk) || blob.coming.has(chunk)) {
+    const isLeft = from.isFar && fits && isLeftToSite(this.#state, blob, chunk)
+    if (!fits || isLeft || blob.isWhole(chunk) || blob.coming.has(chunk)) {
       // Two senders chose the same chunk, or it came meanwhile: ask again. That wins no time for one that always says so.
       pair.answers = pair.answers.filter((one) => one !== answer)
       this.#state.send(from, { kind: 'leave', id })
@@ -113,7 +115,10 @@ export class ReceivingPlaces {
     const { blob, chunk } = answer
     answer.hasBegun = true
     blob.movedAt = now
-    if (blob.hold(chunk, quarter)) this.#state.hasNews = true
+    if (blob.hold(chunk, quarter)) {
+      this.#state.hasNews = true
+      if (from.isFar) blob.crossed++
+    }
     if (quarter === numbers.quarters - 2) this.#askAhead(pair)
     if (quarter < numbers.quarters - 1) return
     if (!blob.isWhole(chunk)) {

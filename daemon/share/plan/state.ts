@@ -14,6 +14,8 @@ export interface PlanOptions {
   readonly random: () => number
   /** When the last byte of an answer was received or sent, in ms of the clock of events; looked at when one may be silent. */
   readonly lastByteAt: (peer: PeerId, direction: 'in' | 'out') => number
+  /** Whether a peer is at another site; left out where this node knows no site. */
+  readonly isFar?: ((peer: PeerId) => boolean) | undefined
 }
 
 /** What one node knows; the rules beside it change it. */
@@ -21,6 +23,7 @@ export class State {
   readonly numbers: Numbers
   readonly random: () => number
   readonly lastByteAt: PlanOptions['lastByteAt']
+  readonly isFar: PlanOptions['isFar']
   readonly blobs = new Map<BlobId, PlannedBlob>()
   /** Those that neighbours are asked for. */
   readonly askedFor = new Set<PlannedBlob>()
@@ -49,10 +52,11 @@ export class State {
   /** Whether there may be something to tell. */
   hasNews = false
 
-  constructor({ numbers, random, lastByteAt }: PlanOptions) {
+  constructor({ numbers, random, lastByteAt, isFar }: PlanOptions) {
     this.numbers = numbers
     this.random = random
     this.lastByteAt = lastByteAt
+    this.isFar = isFar
     this.receivedIn = new Took(numbers)
     this.sentIn = new Took(numbers)
   }
@@ -112,6 +116,7 @@ export class State {
     if (neighbour === undefined) {
       neighbour = new Neighbour(id)
       Object.assign(neighbour, this.#struck.get(id))
+      neighbour.isFar = this.isFar?.(id) ?? false
       this.neighbours.set(id, neighbour)
     }
     return neighbour
@@ -139,6 +144,8 @@ export class State {
   /** A neighbour has told something. */
   hear(neighbour: Neighbour, { free, blobs }: News): void {
     neighbour.heardAt = this.now
+    // Of one that was named before it was connected this was not known.
+    neighbour.isFar = this.isFar?.(neighbour.id) ?? false
     neighbour.free = free
     neighbour.saidNone = false
     for (const { blob: id, log } of blobs) {
@@ -150,7 +157,8 @@ export class State {
         // Not `~entry`, which knows 32 bits only.
         const chunk = entry < 0 ? -1 - entry : entry
         if (chunk >= blob.chunks) continue
-        if (neighbour.isTrusted && blob.sees(chunk)) blob.movedAt = this.now
+        const isExpected = neighbour.isTrusted && (!neighbour.isFar || blob.leftToSite !== 'all')
+        if (isExpected && blob.sees(chunk)) blob.movedAt = this.now
         begun.set(chunk)
         if (entry < 0) whole.set(chunk)
         count(view, chunk)
@@ -166,6 +174,8 @@ export class State {
     if (view.counted.count > 0) for (const chunk of view.counted.indexes()) uncount(view, chunk)
     neighbour.views.delete(blob.id)
     blob.neighbours--
+    // What was left to it is not any more.
+    if (!neighbour.isFar) for (const other of this.neighbours.values()) if (other.isFar) other.saidNone = false
     if (neighbour.views.size > 0) return
     this.neighbours.delete(neighbour.id)
     this.refused.delete(neighbour)

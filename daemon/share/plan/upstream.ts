@@ -6,6 +6,8 @@ import type { State } from './state.ts'
 interface Part {
   readonly blob: PlannedBlob
   role: Role
+  /** Its part in asking neighbours of other sites. */
+  far: Role
   /** Parts that it has brought from there. */
   brought: number
   /** Parts that the head has brought, as the coordinator says. */
@@ -19,6 +21,7 @@ interface Part {
   /** What it told the coordinator last, and when, in ms. */
   told: Want['wish'] | undefined
   toldAt: number
+  toldCrossed: number
 }
 
 /**
@@ -80,13 +83,14 @@ export class UpstreamPlace {
       const part = {
         blob,
         role: 'none',
+        far: 'none',
         brought: 0,
         headBrought: 0,
         isUnable: false,
         rank: random(),
         readAt: now,
       } as const
-      this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now })
+      this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now, toldCrossed: 0 })
     }
     this.#tell(blobs)
     for (const blob of blobs) if (blob.isDone) this.#parts.delete(blob.id)
@@ -118,10 +122,12 @@ export class UpstreamPlace {
   }
 
   /** The coordinator has spoken. */
-  turn({ blob: id, role, brought }: Turn): void {
+  turn({ blob: id, role, far = 'none', brought }: Turn): void {
     const part = this.#parts.get(id)
     if (part === undefined || part.blob.isAlone) return
     part.role = role
+    part.far = far
+    this.#cross(part)
     this.#believe(part, brought)
     // What is read without a turn goes on.
     if (role === 'none' && this.#patiences(part) === 0) this.stop(part.blob)
@@ -194,6 +200,10 @@ export class UpstreamPlace {
   whole(blob: PlannedBlob, chunk: number): void {
     if (this.#state.reads.get(blob) === chunk) this.stop(blob)
     if (blob.isDone) this.#done(blob)
+    else {
+      const part = this.#parts.get(blob.id)
+      if (part !== undefined && blob.crossed >= part.toldCrossed + this.#state.numbers.quarters) this.#tell([blob])
+    }
   }
 
   #done(blob: PlannedBlob): void {
@@ -208,6 +218,7 @@ export class UpstreamPlace {
     for (const part of this.#parts.values()) {
       const { blob, toldAt, told } = part
       if (!blob.isShared) continue
+      this.#cross(part)
       if (now >= toldAt + numbers.renewMs || (told === 'part' && this.#isHungry(part))) due.push(blob)
     }
     if (due.length > 0) this.#tell(due)
@@ -216,6 +227,15 @@ export class UpstreamPlace {
   #isHungry({ blob, role }: Part): boolean {
     const { now, numbers } = this.#state
     return role === 'none' && now >= this.#state.quietSince(blob) + numbers.headLateMs
+  }
+
+  /** Other sites are like upstream: whoever has the turn there leaves to its own site what is there; the others do so for a while. */
+  #cross(part: Part): void {
+    if (this.#state.isFar === undefined) return
+    const patiences = this.#patiences(part)
+    if (patiences >= 3) part.blob.leftToSite = 'nothing'
+    else if (patiences >= 2) part.blob.leftToSite = 'whole'
+    else part.blob.leftToSite = part.far !== 'none' || patiences >= 1 ? 'begun' : 'all'
   }
 
   /** Reads what is to be read. */
@@ -282,7 +302,10 @@ export class UpstreamPlace {
       part.toldAt = now
       const seeks = part.told !== 'gone' && !blob.isDone && !blob.isAlone
       const sought = seeks ? Math.max(0, numbers.soughtNeighbours - blob.neighbours) : 0
-      wants.set(blob.id, { blob: blob.id, brought: part.brought, wish: part.told, sought })
+      const want: Want = { blob: blob.id, brought: part.brought, wish: part.told, sought }
+      part.toldCrossed = blob.crossed
+      const mayCross = this.#state.isFar !== undefined && seeks && blob.isWanted
+      wants.set(blob.id, mayCross ? { ...want, far: blob.crossed } : want)
     }
   }
 
