@@ -68,9 +68,9 @@ export function newLine(site: string | undefined, patience: number, now: number)
   }
 }
 
-/** The line at upstream, and those of the sites. */
+/** The lines of the sites, and that at upstream. */
 export function linesOf({ upstream, sites }: Claim): readonly Line[] {
-  return sites.size === 0 ? [upstream] : [upstream, ...sites.values()]
+  return sites.size === 0 ? [upstream] : [...sites.values(), upstream]
 }
 
 /** What a member is at a line. */
@@ -79,10 +79,17 @@ export function roleAt({ head, racer }: Line, member: Member | undefined): Role 
   return member === head ? 'head' : member === racer ? 'racer' : 'none'
 }
 
-/** The first that is hungry, but for the head. */
-export function hungryAt({ hungry, head }: Line): Member | undefined {
-  for (const member of hungry) if (member !== head) return member
+/** The first who may be given a turn at a line: the head of its queue, or of its hungry. */
+export function firstAt(line: Line, which: 'queue' | 'hungry'): Member | undefined {
+  for (const member of line[which]) if (member !== line.head && isPutForward(line, member)) return member
   return undefined
+}
+
+/** A site is at upstream by the one who asks other sites for it; unless upstream gives that one nothing. */
+function isPutForward({ site: ofSite, queue }: Line, member: Member): boolean {
+  const { site } = member
+  if (ofSite !== undefined || site?.head === undefined || !queue.has(site.head)) return true
+  return member === site.head || member === site.racer
 }
 
 /** It waits for no turn any more, and has none. */

@@ -1,7 +1,7 @@
 import {
   type Claim,
+  firstAt,
   giveBack,
-  hungryAt,
   type Line,
   linesOf,
   type Member,
@@ -205,7 +205,7 @@ export class ClaimQueue {
     this.#grantDue(claim, line)
     const { head, racer, racerAt, headAt, patience } = line
     if (racer !== undefined) return racerAt + patience
-    return head !== undefined && hungryAt(line) !== undefined ? headAt + patience : Number.POSITIVE_INFINITY
+    return head !== undefined && firstAt(line, 'hungry') !== undefined ? headAt + patience : Number.POSITIVE_INFINITY
   }
 
   #grantDue(claim: Claim, line: Line): void {
@@ -213,8 +213,7 @@ export class ClaimQueue {
     // A gate is told of peers beyond its site.
     const sought = line === claim.upstream ? 0 : this.#numbers.named
     if (line.head === undefined) {
-      const [first] = this.#isAnywhere(claim, line) ? line.hungry : line.queue
-      const next = line.racer ?? first
+      const next = line.racer ?? firstAt(line, this.#isAnywhere(claim, line) ? 'hungry' : 'queue')
       line.racer = undefined
       if (next === undefined) return
       line.head = next
@@ -230,7 +229,7 @@ export class ClaimQueue {
       this.#toEnd(claim, line, racer)
     }
     if (line.racer !== undefined || now < line.headAt + line.patience) return
-    const racer = hungryAt(line)
+    const racer = firstAt(line, 'hungry')
     if (racer === undefined) return
     line.racer = racer
     line.racerAt = now
