@@ -63,6 +63,9 @@ const registry = z.strictObject({
   idleTimeout: timeoutText.optional().describe('Overrides upstream.idleTimeout for this registry.'),
 })
 
+/** Names of sites; peers tell them. */
+export const sitePattern = /^[!-~]{1,64}$/
+
 export const configSchema = z.strictObject({
   dataDir: filePath
     .default('~/.local/share/layerd')
@@ -133,6 +136,13 @@ export const configSchema = z.strictObject({
         .array(peerId)
         .default([])
         .describe('PeerIds that may connect; empty means all that can reach the node (and know the swarm key).'),
+      site: z
+        .string()
+        .regex(sitePattern, 'expected up to 64 visible ASCII characters')
+        .optional()
+        .describe(
+          'Name of the site (data centre, zone, rack) where this node is. Between sites each blob is moved once, as from upstream: set it where links between sites are slow or cost something. Nodes without one count as near all others.',
+        ),
       lookupTimeout: wait(25).describe(
         'How long a cold request waits for peers before upstream is asked as well; longer where that has nothing.',
       ),

@@ -107,8 +107,9 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const sharing = new Sharing({
       swarm,
       content: shared,
-      onMoved: (direction, bytes) =>
-        direction === 'in' ? metrics.fetched('peer', bytes) : metrics.served('peer', bytes),
+      site: config.swarm.site,
+      onMoved: (direction, bytes, isFar) =>
+        direction === 'in' ? metrics.fetched(isFar ? 'far' : 'peer', bytes) : metrics.served('peer', bytes),
     })
     swarm.listen(sharing)
 

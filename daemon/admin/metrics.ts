@@ -13,7 +13,11 @@ export interface Readings {
 /** The metrics of a node. Their names are a stable interface: fleets are watched by them. */
 export class Metrics {
   readonly registry = new Registry()
-  readonly #fetched = this.#counter('layerd_fetched_bytes_total', 'Bytes received, by where they came from', 'source')
+  readonly #fetched = this.#counter(
+    'layerd_fetched_bytes_total',
+    'Bytes received, by where they came from: upstream, a peer of this site, or one of another (far)',
+    'source',
+  )
   readonly #served = this.#counter('layerd_served_bytes_total', 'Bytes sent, by to whom', 'to')
   readonly #requests = this.#counter('layerd_requests_total', 'Requests of clients, by status', 'status')
   readonly #sources = this.#counter(
@@ -34,18 +38,18 @@ export class Metrics {
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300],
     registers: [this.registry],
   })
-  readonly #totals = { fetched: { upstream: 0, peer: 0 }, served: { client: 0, peer: 0 } }
+  readonly #totals = { fetched: { upstream: 0, peer: 0, far: 0 }, served: { client: 0, peer: 0 } }
 
   constructor() {
     collectDefaultMetrics({ register: this.registry })
-    for (const source of ['upstream', 'peer']) this.#fetched.inc({ source }, 0)
+    for (const source of ['upstream', 'peer', 'far']) this.#fetched.inc({ source }, 0)
     for (const to of ['client', 'peer']) this.#served.inc({ to }, 0)
     for (const reason of ['wrong', 'dropped', 'duplicate']) this.#wasted.inc({ reason }, 0)
     this.#damaged.inc(0)
     this.#verified.inc(0)
   }
 
-  fetched(source: 'upstream' | 'peer', bytes: number): void {
+  fetched(source: 'upstream' | 'peer' | 'far', bytes: number): void {
     this.#totals.fetched[source] += bytes
     this.#fetched.inc({ source }, bytes)
   }
@@ -77,7 +81,7 @@ export class Metrics {
 
   /** Bytes since the start. */
   get totals(): {
-    readonly fetchedBytes: { readonly upstream: number; readonly peer: number }
+    readonly fetchedBytes: { readonly upstream: number; readonly peer: number; readonly far: number }
     readonly servedBytes: { readonly client: number; readonly peer: number }
   } {
     return { fetchedBytes: { ...this.#totals.fetched }, servedBytes: { ...this.#totals.served } }

@@ -10,6 +10,8 @@ interface CoordinatorsOptions {
   readonly self: () => PeerId
   readonly coordination: Pick<Coordination, 'coordinators' | 'recorded' | 'tell'>
   readonly numbers: Numbers
+  /** The site of a peer, or of this node, if it has told one. */
+  readonly siteOf?: ((peer: PeerId) => string | undefined) | undefined
   /** The coordinator's word about blobs, all of one moment. */
   readonly onTurns: (turns: readonly Turn[]) => void
 }
@@ -45,7 +47,7 @@ export class Coordinators {
   readonly #silent = new Map<PeerId, Silence>()
   /** Who was asked about a blob, the one asked for longest ago first: nobody else is believed about turns at it. */
   readonly #told = new Map<string, Set<PeerId>>()
-  /** Parts that were told to be brought: who tells of more is not answered. */
+  /** Parts that were told to be brought, from upstream or other sites: who tells of more is not answered. */
   readonly #brought = new Map<string, number>()
   /** Who waits for the answer about a key that is no blob: several, where a tag is asked for in several names. */
   readonly #waiting = new Map<string, Set<(turn: Turn) => void>>()
@@ -60,7 +62,7 @@ export class Coordinators {
 
   constructor(options: CoordinatorsOptions) {
     this.#options = options
-    this.#queue = new ClaimQueue(options.numbers, Math.random)
+    this.#queue = new ClaimQueue(options.numbers, Math.random, options.siteOf)
     this.#took = new Took(options.numbers)
   }
 
@@ -163,8 +165,9 @@ export class Coordinators {
     if (this.#told.size > MAX_TOLD && oldest !== undefined) this.#told.delete(oldest)
   }
 
-  #isAnswered({ blob, wish, brought }: Want): boolean {
+  #isAnswered({ blob, wish, brought: fromUpstream, far = 0 }: Want): boolean {
     const before = this.#brought.get(blob) ?? 0
+    const brought = fromUpstream + far
     if (wish === 'gone' || wish === 'done') this.#brought.delete(blob)
     else if (brought > before) this.#brought.set(blob, brought)
     return wish !== 'gone' && wish !== 'done' && brought <= before

@@ -3,7 +3,7 @@ import { Plan } from './plan/plan.ts'
 import type { PlanOptions } from './plan/state.ts'
 import type { Effect, Event } from './plan/steps.ts'
 
-interface RunnerOptions extends Pick<PlanOptions, 'lastByteAt'> {
+interface RunnerOptions extends Pick<PlanOptions, 'lastByteAt' | 'isFar'> {
   readonly onEffect: (effect: Effect) => void
 }
 
@@ -17,8 +17,8 @@ export class Runner {
   #timerAt = Number.POSITIVE_INFINITY
   #isStopped = false
 
-  constructor({ lastByteAt, onEffect }: RunnerOptions) {
-    this.plan = new Plan({ numbers: NUMBERS, random: Math.random, lastByteAt })
+  constructor({ lastByteAt, isFar, onEffect }: RunnerOptions) {
+    this.plan = new Plan({ numbers: NUMBERS, random: Math.random, lastByteAt, isFar })
     this.#onEffect = onEffect
   }
 

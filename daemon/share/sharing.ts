@@ -16,10 +16,12 @@ import { Serving } from './serving.ts'
 import type { SharedStore } from './stored.ts'
 
 interface SharingOptions {
-  readonly swarm: Pick<Swarm, 'self' | 'links' | 'coordination'>
+  readonly swarm: Pick<Swarm, 'self' | 'links' | 'coordination' | 'siteOf'>
+  /** Where this node is; undefined where nobody has said. */
+  readonly site?: string | undefined
   readonly content: SharedStore
-  /** Bytes of blobs came from peers, or went to them. */
-  readonly onMoved: (direction: 'in' | 'out', bytes: number) => void
+  /** Bytes of blobs came from peers, or went to them; far ones are at another site. */
+  readonly onMoved: (direction: 'in' | 'out', bytes: number, isFar: boolean) => void
 }
 
 /**
@@ -39,9 +41,10 @@ export class Sharing implements ShareListener {
 
   constructor(options: SharingOptions) {
     this.#options = options
-    const { swarm, content } = options
+    const { swarm, content, site } = options
     this.#runner = new Runner({
       lastByteAt: (peer, direction) => this.#lastByteAt(peer, direction),
+      isFar: site === undefined ? undefined : (peer) => this.#isFar(peer),
       onEffect: (effect) => this.#do(effect),
     })
     this.#outbox = new Outbox((peer, message) => swarm.links.send(peer, message))
@@ -62,6 +65,7 @@ export class Sharing implements ShareListener {
         tell: (peer, message) => swarm.coordination.tell(peer, message),
       },
       numbers: NUMBERS,
+      siteOf: (peer) => swarm.siteOf(peer),
       onTurns: (turns) => {
         for (const { blob, head } of turns) this.#entries.of(blob)?.fetched?.headed(head)
         this.#runner.step(turns.map((turn) => ({ kind: 'turn', turn }) as const))
@@ -113,7 +117,7 @@ export class Sharing implements ShareListener {
   moved(peer: PeerId, direction: 'in' | 'out', bytes: number): void {
     const partner = this.#partners.get(peer)
     if (partner !== undefined) partner.movedAt[direction] = performance.now()
-    this.#options.onMoved(direction, bytes)
+    this.#options.onMoved(direction, bytes, this.#isFar(peer))
   }
 
   gone(peer: PeerId): void {
@@ -192,6 +196,13 @@ export class Sharing implements ShareListener {
   #cut(to: PeerId, id: number): void {
     this.#runner.step({ kind: 'message', from: to, message: { kind: 'leave', id } })
     this.#outbox.send(this.#partners.of(to), { kind: 'cut', id }, () => undefined)
+  }
+
+  /** Where one of two nodes does not know its site, they count as near each other. */
+  #isFar(peer: PeerId): boolean {
+    const { site, swarm } = this.#options
+    const other = site === undefined ? undefined : swarm.siteOf(peer)
+    return other !== undefined && other !== site
   }
 
   #lastByteAt(peer: PeerId, direction: 'in' | 'out'): number {

@@ -7,6 +7,8 @@ export interface KnownPeer {
   readonly port: number
   /** SHA-256 of its transfer certificate in DER, lower-case hex. */
   readonly fingerprint: string
+  /** As it told. */
+  readonly site?: string | undefined
 }
 
 interface Waiting extends PromiseWithResolvers<KnownPeer> {
@@ -66,6 +68,11 @@ export class KnownPeers {
   get(peerId: PeerId): KnownPeer | undefined {
     const entry = this.#peers.get(peerId)
     return entry?.ready && this.#admits(peerId) ? entry.peer : undefined
+  }
+
+  /** The site that a peer has told; undefined where it has not. */
+  siteOf(peerId: PeerId): string | undefined {
+    return this.#peers.get(peerId)?.peer.site
   }
 
   /**

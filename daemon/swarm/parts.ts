@@ -172,7 +172,7 @@ async function assemble(
 
   const stopped = new AbortController()
   shutdown.add('hello', () => stopped.abort())
-  const hello = { port, fingerprint: certificate.fingerprint }
+  const hello = { port, fingerprint: certificate.fingerprint, site: config.site }
   const versions = new Versions(log)
   await node.handle(HELLO_PROTOCOL, helloServer(hello, known, versions, log), { maxInboundStreams: MAX_HELLO_STREAMS })
   await node.handle(

@@ -164,6 +164,8 @@ export interface Swarm {
   advertise(digest: Digest, priority: boolean): void
   /** Takes a blob back before it is deleted. Bounded to a second; never throws. */
   withdraw(digest: Digest): Promise<void>
+  /** The site that a connected peer has told, or this node's own; undefined where none is known. */
+  siteOf(peer: PeerId): string | undefined
   /** Leaves a peer alone for a time, because of what it sent. */
   ban(peer: PeerId, reason: string): void
   status(): SwarmStatus

@@ -114,6 +114,11 @@ class RunningSwarm implements Swarm {
     await this.#parts?.advertiser.withdraw(digest)
   }
 
+  siteOf(peer: PeerId): string | undefined {
+    const { site } = this.#options.config
+    return this.#parts?.known.siteOf(peer) ?? (site !== undefined && peer === this.self ? site : undefined)
+  }
+
   ban(peer: PeerId, reason: string): void {
     this.#bans.add(peer, reason)
     this.#options.log.warn({ peer, reason }, 'a peer is left alone for a time')

@@ -27,11 +27,15 @@ const want = z.object({
   brought: count,
   wish: z.enum(['part', 'hungry', 'unable', 'done', 'soon', 'gone']),
   sought: count,
+  far: count.optional(),
 })
+
+const role = z.enum(['head', 'racer', 'none'])
 
 const turn = z.object({
   blob,
-  role: z.enum(['head', 'racer', 'none']),
+  role,
+  far: role.optional(),
   head: peerId.optional(),
   brought: count,
   members: listOf(peerId, MAX_MEMBERS),

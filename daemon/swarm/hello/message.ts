@@ -1,5 +1,6 @@
 import type { Connection, Stream } from '@libp2p/interface'
 import { z } from 'zod'
+import { sitePattern } from '../../../config/schema.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import { HELLO_VERSION, MAX_HELLO_BYTES, OLDEST_HELLO_VERSION } from './constants.ts'
 
@@ -8,6 +9,8 @@ export interface Hello {
   readonly port: number
   /** SHA-256 of the certificate in DER, lower-case hex. */
   readonly fingerprint: string
+  /** Where the node is, as its operator calls it; undefined where that was not said. */
+  readonly site?: string | undefined
 }
 
 /** What a peer tells. */
@@ -19,13 +22,14 @@ const schema = z.object({
   version: z.number().int().min(OLDEST_HELLO_VERSION),
   port: z.number().int().min(1).max(65535),
   fingerprint: z.string().regex(/^[0-9a-f]{64}$/),
+  site: z.string().regex(sitePattern).optional(),
 })
 
 const newline = 0x0a
 
 /** One line of JSON. */
-export function encodeHello({ port, fingerprint }: Hello): Uint8Array {
-  return new TextEncoder().encode(`${JSON.stringify({ version: HELLO_VERSION, port, fingerprint })}\n`)
+export function encodeHello({ port, fingerprint, site }: Hello): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify({ version: HELLO_VERSION, port, fingerprint, site })}\n`)
 }
 
 /** Reads the line, of any version; fields that are not known are left alone. @throws {Error} */
@@ -66,8 +70,8 @@ export async function readHello(stream: Stream, signal: AbortSignal): Promise<Pe
 const hostProtocols = new Set(['ip4', 'ip6', 'dns', 'dns4', 'dns6'])
 
 /** Joins a hello with the address that its connection stands on: the transfer server is at the same host. */
-export function toKnownPeer(connection: Connection, { port, fingerprint }: Hello): KnownPeer {
+export function toKnownPeer(connection: Connection, { port, fingerprint, site }: Hello): KnownPeer {
   const host = connection.remoteAddr.getComponents().find(({ name }) => hostProtocols.has(name))?.value
   if (host === undefined) throw new Error(`the address ${connection.remoteAddr} names no host`)
-  return { peerId: connection.remotePeer.toString(), host, port, fingerprint }
+  return { peerId: connection.remotePeer.toString(), host, port, fingerprint, site }
 }
