@@ -20,6 +20,8 @@ export class PlannedBlob {
   /** Neighbours for it. */
   neighbours = 0
   leftToSite: LeftToSite = 'all'
+  /** Whether this node has the turn at other sites; without it, it asks for one chunk at a time there. */
+  isSiteHead = false
   /** Parts that came from other sites. */
   crossed = 0
   /** Chunks that clients wait for. */

@@ -77,10 +77,15 @@ export function wishesOf(state: State, { views, isFar }: Neighbour): Wish[] {
 function crosses(state: State, view: View): boolean {
   const { blob } = view
   const { first, wanted } = blob
-  if (blob.leftToSite === 'all') return false
+  if (blob.leftToSite === 'all' || (!blob.isSiteHead && isAskingFar(state))) return false
   const end = Math.min(first + state.numbers.windowChunks, blob.chunks)
   for (let chunk = first; chunk < end; chunk++)
     if (wanted.has(chunk) && canGive(view, chunk) && !isLeftToSite(state, blob, chunk)) return true
+  return false
+}
+
+function isAskingFar({ receiving }: State): boolean {
+  for (const { from } of receiving) if (from.isFar) return true
   return false
 }
 

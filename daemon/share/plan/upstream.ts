@@ -233,6 +233,7 @@ export class UpstreamPlace {
   #cross(part: Part): void {
     if (this.#state.isFar === undefined) return
     const patiences = this.#patiences(part)
+    part.blob.isSiteHead = part.far === 'head'
     if (patiences >= 3) part.blob.leftToSite = 'nothing'
     else if (patiences >= 2) part.blob.leftToSite = 'whole'
     else part.blob.leftToSite = part.far !== 'none' || patiences >= 1 ? 'begun' : 'all'
