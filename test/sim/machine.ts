@@ -184,7 +184,6 @@ export class Machine {
         break
       }
       case 'read':
-
         this.#read(effect.blob, effect.chunk, effect.quarter)
         break
       case 'unread':

@@ -57,11 +57,7 @@ export class ClaimQueue {
   #now = 0
 
   /** @param siteOf the site of a peer, if it has told one */
-  constructor(
-    numbers: Numbers,
-    random: () => number,
-    siteOf: (peer: PeerId) => string | undefined = () => undefined,
-  ) {
+  constructor(numbers: Numbers, random: () => number, siteOf: (peer: PeerId) => string | undefined = () => undefined) {
     this.#numbers = numbers
     this.#naming = { random, siteOf }
   }

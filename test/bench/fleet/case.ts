@@ -7,6 +7,8 @@ export interface FleetCase {
   upstreamRate: number
   /** The last so many nodes have another rate. */
   slow: { count: number; rate: number } | undefined
+  /** Mbit/s, in each direction, of the line between two sites that have half of the nodes each; both have a way to upstream. */
+  between: number | undefined
   /** Whether the layerd that has fetched most from upstream is killed at half time. */
   kill: boolean
 }
@@ -16,11 +18,17 @@ export function isSlow({ nodes, slow }: FleetCase, index: number): boolean {
   return slow !== undefined && index >= nodes - slow.count
 }
 
+/** The site of a node, counted from 0; there is only one without a line between two. */
+export function siteOf({ nodes, between }: FleetCase, index: number): 0 | 1 {
+  return between !== undefined && index >= nodes / 2 ? 1 : 0
+}
+
 /** `8 nodes at 100 Mbit/s, upstream at 20`. */
-export function titleOf({ nodes, rate, upstreamRate, slow, kill }: FleetCase): string {
+export function titleOf({ nodes, rate, upstreamRate, slow, between, kill }: FleetCase): string {
   const parts = [`${nodes} nodes at ${rate} Mbit/s`]
   if (slow) parts.push(`${slow.count} of them at ${slow.rate}`)
   parts.push(`upstream at ${upstreamRate}`)
+  if (between) parts.push(`two sites with ${between} between`)
   if (kill) parts.push('one killed at half time')
   return parts.join(', ')
 }
@@ -34,17 +42,20 @@ export interface Rates {
   up: number
   /** Into a slow node. */
   slowDown: number | undefined
+  /** From one site to the other. */
+  between: number | undefined
 }
 
 /**
  * The shortest time, in seconds, in which content can flow to all nodes that are not slow: it must leave upstream once, it
- * must enter each node, and all nodes' copies must be sent by somebody.
+ * must enter each node, and all nodes' copies must be sent by somebody. Of two sites one gets it from the other.
  *
  * @param size bytes of the image
  */
-export function fluidLimit(fleetCase: FleetCase, size: number, { upstream, down, up }: Rates): number {
+export function fluidLimit(fleetCase: FleetCase, size: number, { upstream, down, up, between }: Rates): number {
   const nodes = fleetCase.nodes - (fleetCase.slow?.count ?? 0)
-  return Math.max(size / upstream, size / down, (nodes * size) / (upstream + nodes * up))
+  const crossing = between === undefined ? 0 : size / between
+  return Math.max(crossing, size / upstream, size / down, (nodes * size) / (upstream + nodes * up))
 }
 
 /** What layerd is to reach. */
@@ -53,12 +64,15 @@ export interface Goals {
   last: number
   /** Most that upstream may send, in images; nothing is promised where a node is slow. */
   upstream: number | undefined
+  /** Most that may cross the line between two sites, in images. */
+  between?: number
 }
 
-export function goalsOf({ rate, upstreamRate, slow, kill }: FleetCase): Goals {
+export function goalsOf({ rate, upstreamRate, slow, between, kill }: FleetCase): Goals {
   // Where upstream is what all wait for, peers have time to spare.
   const last = upstreamRate < rate / 2 ? 1.05 : 1.15
   // Who is killed takes with it what nobody has asked it for yet, and its time is lost: only that all finish is promised.
   if (kill) return { last: Number.POSITIVE_INFINITY, upstream: 1.1 }
+  if (between) return { last: 1.15, upstream: 1.02, between: 1.05 }
   return { last, upstream: slow ? undefined : 1.02 }
 }

@@ -51,6 +51,8 @@ export interface Contender extends AsyncDisposable {
   readonly shared: readonly number[]
   /** Bytes that upstream has sent as content, where it is not the registry that sends. */
   sent?(): Promise<number>
+  /** Bytes of content that nodes have had from those of another site. */
+  crossed?(): Promise<number>
   /** kill -9 the node that has fetched most from upstream. */
   killBusiest?(): Promise<{ index: number; fetched: number }>
   /** Checks what a node holds after all is over. @throws Error that says what is wrong with it */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Tools } from '../../e2e/debian.ts'
 import { run } from '../../e2e/exec.ts'
 import type { FleetCase } from './case.ts'
-import { isSlow } from './case.ts'
+import { isSlow, siteOf } from './case.ts'
 
 /** Namespace of the bridge. */
 const SWITCH = 'switch'
@@ -22,6 +22,11 @@ const CONGESTION_CONTROL = 'cubic'
 /** A slow link's queue would hold only a few of those, and there are few packets to save. */
 const SLOW = { rate: 50, mtu: 1500 } as const
 
+/** Hosts of this network are at no site: what they send and get does not go through the line between two. */
+const BEYOND = '10.77.1.0/24'
+/** The class of all else, whose bytes are counted. */
+const THIN = '1:10'
+
 /** A machine on the network. */
 export interface Host {
   /** Of its namespace, and of its port at the switch. */
@@ -32,6 +37,7 @@ export interface Host {
 interface Link extends Host {
   /** Mbit/s in each direction; a link without is as fast as the machine. */
   readonly rate?: number
+  readonly site?: 0 | 1
 }
 
 /**
@@ -47,18 +53,21 @@ export class Lan implements AsyncDisposable {
   readonly probe: Host
   readonly #tools: Tools
   readonly #links: readonly Link[]
+  readonly #between: number | undefined
 
-  private constructor(tools: Tools, { nodes, rate, upstreamRate, slow, kill }: FleetCase) {
-    const fleetCase = { nodes, rate, upstreamRate, slow, kill }
+  private constructor(tools: Tools, fleetCase: FleetCase) {
+    const { nodes, rate, upstreamRate, slow, between } = fleetCase
     const links = Array.from({ length: nodes }, (_, index) => ({
       name: `node${index + 1}`,
       address: `10.77.0.${index + 1}`,
       rate: slow && isSlow(fleetCase, index) ? slow.rate : rate,
+      site: siteOf(fleetCase, index),
     }))
     const upstream = { name: 'upstream', address: '10.77.1.1', rate: upstreamRate }
     const cache = { name: 'cache', address: '10.77.1.2', rate }
     const probe = { name: 'probe', address: '10.77.1.3' }
     this.#tools = tools
+    this.#between = between
     this.#links = [...links, upstream, cache, probe]
     this.nodes = links
     this.upstream = upstream
@@ -88,6 +97,19 @@ export class Lan implements AsyncDisposable {
     return run(command, args, deadlineMs === undefined ? {} : { deadlineMs })
   }
 
+  /** Bytes of frames that went through the line between two sites, in both directions. */
+  async crossed(): Promise<number> {
+    const counted = await Promise.all(
+      ['line0', 'line1'].map(async (device) => {
+        const args = ['-n', SWITCH, '-s', 'class', 'show', 'dev', device, 'classid', THIN]
+        const bytes = /Sent (\d+) bytes/.exec(await run(join(this.#tools.bookworm, 'sbin/tc'), args))?.[1]
+        if (bytes === undefined) throw new Error(`the line between two sites is not there: ${device}`)
+        return Number(bytes)
+      }),
+    )
+    return counted.reduce((sum, bytes) => sum + bytes, 0)
+  }
+
   /** Whatever still runs on it has lost its network. */
   async [Symbol.asyncDispose](): Promise<void> {
     const names = [SWITCH, ...this.#links.map(({ name }) => name)]
@@ -108,14 +130,17 @@ export class Lan implements AsyncDisposable {
       ['-n', SWITCH],
       [
         'link set lo up',
-        `link add br0 mtu ${MTU} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
-        'link set br0 up',
-        ...links.flatMap(({ name }) => [
+        ...[0, 1].flatMap((site) => [
+          `link add br${site} mtu ${MTU} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
+          `link set br${site} up`,
+        ]),
+        ...links.flatMap(({ name, site = 0 }) => [
           `link add ${name} mtu ${MTU} type veth peer name eth0 netns ${name}`,
-          `link set ${name} master br0 up`,
+          `link set ${name} master br${site} up`,
         ]),
       ],
     )
+    if (this.#between !== undefined) await this.#join(this.#between)
     // A link's two directions are shaped where they begin: at the host, and at the switch's port.
     await this.#tc(
       SWITCH,
@@ -131,10 +156,42 @@ export class Lan implements AsyncDisposable {
           `addr add ${address}/16 brd + dev eth0`,
           `route change 10.77.0.0/16 dev eth0 congctl ${CONGESTION_CONTROL}`,
           'route add 224.0.0.0/4 dev eth0',
+          ...this.#routesBetween(name),
         ],
       )
       if (rate) await this.#tc(name, [shaping('eth0', rate)])
     }
+  }
+
+  /** The line between two sites. @param rate Mbit/s */
+  async #join(rate: number): Promise<void> {
+    await this.#ip(
+      ['-n', SWITCH],
+      [
+        `link add line0 mtu ${MTU} type veth peer name line1`,
+        'link set line0 master br0 up',
+        'link set line1 master br1 up',
+      ],
+    )
+    const thin = `${Math.round(rate * 1000)}kbit burst ${Math.round(burstKiB(rate))}kb`
+    const lines = ['line0', 'line1'].flatMap((device) => [
+      `qdisc add dev ${device} root handle 1: htb default 10`,
+      `class add dev ${device} parent 1: classid ${THIN} htb rate ${thin}`,
+      `class add dev ${device} parent 1: classid 1:20 htb rate 10gbit burst 1mb`,
+      `qdisc add dev ${device} parent ${THIN} bfifo limit ${Math.round((rate * 1000 * QUEUE_MS) / 8)}`,
+      ...['src', 'dst'].map(
+        (end) => `filter add dev ${device} parent 1: protocol ip prio 1 u32 match ip ${end} ${BEYOND} flowid 1:20`,
+      ),
+    ])
+    await this.#tc(SWITCH, lines)
+  }
+
+  /** Packets for the other site are smaller where the line between is slow. */
+  #routesBetween(name: string): string[] {
+    const own = this.#links.find((link) => link.name === name)?.site
+    if (this.#between === undefined || this.#between >= SLOW.rate || own === undefined) return []
+    const others = this.#links.filter(({ site }) => site !== undefined && site !== own)
+    return others.map(({ address }) => `route add ${address} dev eth0 mtu ${SLOW.mtu} congctl ${CONGESTION_CONTROL}`)
   }
 
   async #ip(where: readonly string[], lines: readonly string[], options: readonly string[] = []): Promise<void> {

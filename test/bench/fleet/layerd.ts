@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { NodeStatus } from '../../../daemon/admin/app.ts'
 import { Child } from '../child.ts'
 import { pullsFrom } from './baselines.ts'
+import { siteOf } from './case.ts'
 import type { Contender, World } from './contender.ts'
 import type { Host, Lan } from './lan.ts'
 
@@ -36,7 +37,7 @@ export async function startLayerd(world: World): Promise<Contender> {
   await untilMet(nodes)
   world.log(`all nodes had met after ${((performance.now() - began) / 1000).toFixed(1)} s`)
   await firstPull(world)
-  const fetched = () => Promise.all(nodes.map((node) => node.fetchedFromUpstream()))
+  const fetched = () => Promise.all(nodes.map((node) => node.fetched('upstream')))
   const before = await fetched()
   const pulls = pullsFrom(world, REGISTRY_URL)
   const running = scope.move()
@@ -46,6 +47,9 @@ export async function startLayerd(world: World): Promise<Contender> {
     clients: pulls.map(({ pid }) => pid),
     go: () => pulls.forEach((pull) => void pull.go()),
     shared: [],
+    async crossed() {
+      return (await Promise.all(nodes.map((node) => node.fetched('far')))).reduce((sum, bytes) => sum + bytes, 0)
+    },
     async killBusiest() {
       const bytes = (await fetched()).map((now, index) => now - (before[index] ?? 0))
       const most = Math.max(...bytes)
@@ -65,7 +69,7 @@ class LayerdNode implements AsyncDisposable {
   readonly #data: string
   readonly #log: string
 
-  constructor({ lan, program, upstream, folder, logs }: World, host: Host) {
+  constructor({ lan, program, upstream, folder, logs, fleetCase }: World, host: Host) {
     this.host = host
     this.#lan = lan
     this.#data = join(folder, `data-${host.name}`)
@@ -82,6 +86,9 @@ class LayerdNode implements AsyncDisposable {
     const foreign = Object.keys(process.env).filter((name) => name.startsWith('LAYERD_'))
     this.#child = new Child(`layerd on ${host.name}`, this.#log, command, args, {
       ...Object.fromEntries(foreign.map((name) => [name, undefined])),
+      ...(fleetCase.between !== undefined && {
+        LAYERD_SWARM_SITE: `site-${siteOf(fleetCase, lan.nodes.indexOf(host))}`,
+      }),
       LAYERD_UPSTREAM_DOCKER_CONFIG: '/nonexistent/config.json',
       // Its compiled modules are shared with the other nodes, and with nobody else.
       XDG_CACHE_HOME: join(folder, '..'),
@@ -102,9 +109,10 @@ class LayerdNode implements AsyncDisposable {
     return status.peers.filter((peer) => peer.transfer).length
   }
 
-  async fetchedFromUpstream(): Promise<number> {
+  async fetched(source: 'upstream' | 'far'): Promise<number> {
     const metrics = await this.#ask('/metrics')
-    return Number(/^layerd_fetched_bytes_total\{source="upstream"\} (\S+)$/m.exec(metrics)?.[1] ?? 0)
+    const line = new RegExp(`^layerd_fetched_bytes_total\\{source="${source}"\\} (\\S+)$`, 'm')
+    return Number(line.exec(metrics)?.[1] ?? 0)
   }
 
   kill(): Promise<void> {

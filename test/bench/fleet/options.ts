@@ -27,6 +27,8 @@ const USAGE = `npm run bench:fleet -- [options]
   --nodes N,...         nodes, 8 by default; each number is a case
   --upstream-rate R,... Mbit/s of upstream's link, as a node's by default; each number is a case
   --slow K=R            the last K nodes have R Mbit/s
+  --sites 2             half of the nodes are at another site, and know it
+  --between R           Mbit/s of the line between the sites, 10 by default
   --kill                kill -9 the layerd that has fetched most from upstream, at half of the least time
   --rate R              Mbit/s of each node's link, in each direction, 100 by default; where a machine's cores are slower
                         than these links, a lower rate shows what layerd does with links
@@ -51,6 +53,7 @@ const scenario = (rate: number): Partial<FleetCase>[] => [
 ]
 const DEFAULT_NODES = 8
 const DEFAULT_RATE = 100
+const DEFAULT_BETWEEN = 10
 /** Addresses are given for so many; no machine runs more. */
 const MOST_NODES = 200
 
@@ -68,6 +71,8 @@ export function readOptions(args: readonly string[]): Options | string {
       rate: { type: 'string' },
       'upstream-rate': { type: 'string' },
       slow: { type: 'string' },
+      sites: { type: 'string' },
+      between: { type: 'string' },
       kill: { type: 'boolean' },
       size: { type: 'string', default: '256' },
       layers: { type: 'string', default: '3' },
@@ -102,24 +107,33 @@ interface CaseFlags {
   rate?: string | undefined
   'upstream-rate'?: string | undefined
   slow?: string | undefined
+  sites?: string | undefined
+  between?: string | undefined
   kill?: boolean | undefined
 }
 
 function casesOf({ scenario: isScenario, rate: rateText, ...flags }: CaseFlags): FleetCase[] {
   const rate = positive('--rate', rateText ?? String(DEFAULT_RATE))
   if (isScenario) {
-    const given = (['nodes', 'upstream-rate', 'slow', 'kill'] as const).find((name) => flags[name] !== undefined)
+    const given = (['nodes', 'upstream-rate', 'slow', 'sites', 'between', 'kill'] as const).find(
+      (name) => flags[name] !== undefined,
+    )
     if (given) throw new Error(`--scenario says what --${given} would`)
-    const usual = { nodes: DEFAULT_NODES, rate, upstreamRate: rate, slow: undefined, kill: false }
+    const usual = { nodes: DEFAULT_NODES, rate, upstreamRate: rate, slow: undefined, between: undefined, kill: false }
     return scenario(rate).map((difference) => ({ ...usual, ...difference }))
   }
+  if (![undefined, '2'].includes(flags.sites))
+    throw new Error(`--sites ${flags.sites}: the bench has 2, or no line between`)
+  if (flags.between !== undefined && flags.sites === undefined) throw new Error('--between needs --sites 2')
+  const between =
+    flags.sites === undefined ? undefined : positive('--between', flags.between ?? String(DEFAULT_BETWEEN))
   const upstreamRates = (flags['upstream-rate'] ?? String(rate)).split(',')
   return (flags.nodes ?? String(DEFAULT_NODES)).split(',').flatMap((text) => {
     const nodes = wholeNumber('--nodes', text)
     if (nodes < 2 || nodes > MOST_NODES) throw new Error(`--nodes ${text}: 2 to ${MOST_NODES}`)
     const slow = flags.slow === undefined ? undefined : slowNodes(flags.slow, nodes)
     return upstreamRates.map((upstream) => ({
-      ...{ nodes, rate, slow, kill: flags.kill ?? false },
+      ...{ nodes, rate, slow, between, kill: flags.kill ?? false },
       upstreamRate: positive('--upstream-rate', upstream),
     }))
   })

@@ -38,7 +38,10 @@ export async function measureRates({ tools, lan, fleetCase, image, data, folder,
     measure(upstream, lan.probe, fleetCase.upstreamRate),
     slow && measure(probe, slow, fleetCase.slow?.rate ?? 0),
   ])
-  return { up, down, upstream: fromUpstream, slowDown }
+  const last = lan.nodes.at(-1)
+  const { between: rate } = fleetCase
+  const between = rate === undefined || last === undefined ? undefined : await measure(sender, last, rate)
+  return { up, down, upstream: fromUpstream, slowDown, between }
 }
 
 /** @param rate Mbit/s that are expected @returns bytes a second */

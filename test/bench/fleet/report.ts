@@ -23,6 +23,7 @@ export function caseText(result: CaseResult): string {
     ...rate('into a node', rates.down),
     ...rate('out of a node', rates.up),
     ...rate('into a slow node', rates.slowDown),
+    ...rate('from site to site', rates.between),
   ]
   return [
     title,
@@ -65,9 +66,14 @@ function goalText(ratio: number, most: number | undefined): string {
 }
 
 /** What happened to single nodes. */
-function notesOf({ rates, size }: CaseResult, name: string, run: RunResult): string[] {
+function notesOf({ case: fleetCase, rates, size }: CaseResult, name: string, run: RunResult): string[] {
   const notes: string[] = []
-  const { nodes, killed, cutAt } = run
+  const { nodes, killed, cutAt, between } = run
+  if (between?.content !== undefined) {
+    const [content, frames] = [between.content / size, between.frames / size]
+    const goal = name.startsWith('layerd') ? `, ${goalText(content, goalsOf(fleetCase).between)}` : ''
+    notes.push(`${figure(content)} of the image went from site to site${goal}; with frames ${figure(frames)}`)
+  } else if (between) notes.push(`frames of ${figure(between.frames / size)} of the image went from site to site`)
   if (killed) {
     const left = nodes.filter((node) => node.killedAt === undefined)
     const done = left.filter((node) => node.finished !== undefined).length

@@ -10,6 +10,8 @@ export interface RunResult extends RaceResult {
   median?: number
   /** Bytes from upstream: content as upstream accounts for it, and frames on its link. */
   upstream: { content: number; frames: number }
+  /** Bytes from one site to the other: content as nodes account for it, and frames on the line. */
+  between?: { content: number | undefined; frames: number }
   failures: string[]
 }
 
@@ -24,29 +26,42 @@ interface RunOptions {
 
 /** Starts a contender, lets all nodes pull, measures, checks what they hold, and stops it. */
 export async function runOnce({ world, start, limit, giveUp }: RunOptions): Promise<RunResult> {
-  const { upstream } = world
+  const { upstream, lan, fleetCase } = world
+  const crossedFrames = async () => (fleetCase.between === undefined ? 0 : await lan.crossed())
   const failures: string[] = []
-  const { result, frames, mark, sent } = await (async () => {
+  const { result, frames, mark, sent, between } = await (async () => {
     await using contender = await start(world)
     const mark = await upstream.mark()
     const before = await sentFrames(upstream.pid)
+    const crossedBefore = { content: await contender.crossed?.(), frames: await crossedFrames() }
     const result = await new Race(world, contender).run(limit, giveUp)
     // What is fetched after the clients have all they want counts; what slow nodes still want would take minutes.
     if (result.nodes.every(hasEnded)) await upstream.settled()
     const frames = (await sentFrames(upstream.pid)) - before
+    const contentAfter = await contender.crossed?.()
+    const between = {
+      content: contentAfter === undefined ? undefined : contentAfter - (crossedBefore.content ?? 0),
+      frames: (await crossedFrames()) - crossedBefore.frames,
+    }
     for (const [index, node] of result.nodes.entries()) {
       const pid = contender.daemons[index]
       if (pid !== undefined && node.killedAt === undefined) node.peakMemory = await peakMemory(pid).catch(() => 0)
       if (node.finished === undefined) continue
       await contender.verify?.(index).catch((error: Error) => void failures.push(`${node.name}: ${error.message}`))
     }
-    return { result, frames, mark, sent: await contender.sent?.() }
+    return { result, frames, mark, sent: await contender.sent?.(), between }
   })()
   // Upstream says how much it sent to those that were cut off only when they are.
   await upstream.settled()
   const content = sent ?? (await upstream.sentSince(mark))
   for (const { name, failure } of result.nodes) if (failure) failures.push(`${name}: ${failure}`)
-  return { ...result, ...timesOf(result), upstream: { content, frames }, failures }
+  return {
+    ...result,
+    ...timesOf(result),
+    upstream: { content, frames },
+    ...(fleetCase.between !== undefined && { between }),
+    failures,
+  }
 }
 
 function timesOf({ nodes }: RaceResult): { last: number; median: number } | undefined {
