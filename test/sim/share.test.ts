@@ -63,6 +63,25 @@ describe('the simulated fleet', () => {
     expect(chunkMs).toBeLessThan(70)
   })
 
+  it.each<[what: string, scenario: Partial<Scenario>, bound: number, between: number, upstream: number]>([
+    ['links that are equal', {}, 1.05, 1.05, 1.02],
+    ['upstream at one of them', { upstreamSite: 0 }, 1.05, 1.05, 1.02],
+    ['the reader killed', { killHolder: 0.5 }, 1.15, 1.1, 1.15],
+    ['nodes that leave', { leave: 0.2 }, 1.15, 1.1, 1.05],
+    ['a peer that takes questions and sends nothing', { stallers: 1 }, 1.15, 1.1, 1.1],
+    ['one node that has it all', { holders: 1, isRecorded: true }, 1.1, 1.1, 0.001],
+  ])('at two sites has each chunk cross the line between once: %s', (_what, scenario, bound, between, upstream) => {
+    const result = run({ nodes: 8, sites: 2, betweenRate: 10, blobs: [80, 36, 12], ...scenario })
+    expect(result.isComplete).toBe(true)
+    expect(result.last).toBeLessThan(bound)
+    expect(result.between).toBeLessThan(between)
+    expect(result.upstream).toBeLessThan(upstream)
+  })
+
+  it('at two sites that nodes do not know sends more than that', () => {
+    expect(run({ nodes: 8, sites: 2, blobs: [32], areSitesKnown: false }).between).toBeGreaterThan(2)
+  })
+
   it('fetches many small blobs without asking upstream twice', () => {
     const result = run({ blobs: small })
     expect(result.isComplete).toBe(true)

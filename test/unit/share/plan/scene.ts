@@ -17,6 +17,7 @@ export class Scene {
     held: readonly number[] = [],
     numbers: Partial<Numbers> = {},
     blobs: Readonly<Record<string, number>> = { b: CHUNKS },
+    isFar?: (peer: string) => boolean,
   ) {
     // Upstream is not read without a turn but in the tests about that.
     const patienceMs = 600_000
@@ -24,6 +25,7 @@ export class Scene {
       numbers: { ...NUMBERS, patienceMs, ...numbers },
       random: () => 0,
       lastByteAt: () => this.bytesAt,
+      isFar,
     })
     const isWanted = true
     this.add(...Object.entries(blobs).map(([blob, chunks]) => ({ blob, chunks, held, isWanted })))

@@ -18,6 +18,12 @@ describe('messages about claims', () => {
     expect(sent(encodeWants(wants))).toEqual({ kind: 'wants', wants })
     const turns: Turn[] = [turn, { ...turn, role: 'head', head: undefined, members: [] }, { ...turn, role: 'racer' }]
     expect(sent(encodeTurns(turns))).toStrictEqual({ kind: 'turns', turns })
+    const far: Want = { ...want, far: 8 }
+    expect(sent(encodeWants([far]))).toStrictEqual({ kind: 'wants', wants: [far] })
+    expect(sent(encodeTurns([{ ...turn, far: 'head' }]))).toStrictEqual({
+      kind: 'turns',
+      turns: [{ ...turn, far: 'head' }],
+    })
     expect(sent(encodeWants([]))).toEqual({ kind: 'wants', wants: [] })
   })
 
@@ -54,6 +60,8 @@ describe('messages about claims', () => {
     ['name members at length', { kind: 'turns', turns: [{ ...turn, members: ['p'.repeat(129)] }] }],
     ['name a head at length', { kind: 'turns', turns: [{ ...turn, head: 'p'.repeat(129) }] }],
     ['have another role', { kind: 'turns', turns: [{ ...turn, role: 'boss' }] }],
+    ['have another role at other sites', { kind: 'turns', turns: [{ ...turn, far: 'boss' }] }],
+    ['have brought less than nothing from other sites', { kind: 'wants', wants: [{ ...want, far: -1 }] }],
     ['have another wish', { kind: 'wants', wants: [{ ...want, wish: 'all' }] }],
     ['are of no digest', { kind: 'wants', wants: [{ ...want, blob: 'sha256:1' }] }],
     ['have brought less than nothing', { kind: 'wants', wants: [{ ...want, brought: -1 }] }],

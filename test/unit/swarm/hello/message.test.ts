@@ -19,6 +19,11 @@ describe('a hello', () => {
     )
   })
 
+  test('may tell a site', () => {
+    const site = '~'.repeat(64)
+    expect(decodeHello(encodeHello({ port: 1, fingerprint, site }))).toMatchObject({ site })
+  })
+
   test.each([1, 3])('of version %i is read, and may have fields of later releases', (version) => {
     expect(decodeHello(text({ version, port: 1, fingerprint, zone: 'a' }))).toEqual({ version, port: 1, fingerprint })
   })
@@ -30,6 +35,9 @@ describe('a hello', () => {
     ['another shape', text([1, 2])],
     ['no version', text({ port: 1, fingerprint })],
     ['an old version', text({ version: 0, port: 1, fingerprint })],
+    ['a site without a name', text({ version: 2, port: 1, fingerprint, site: '' })],
+    ['a site with a long name', text({ version: 2, port: 1, fingerprint, site: 'a'.repeat(65) })],
+    ['a site with a line break', text({ version: 2, port: 1, fingerprint, site: 'a\nb' })],
     ['a port that is none', text({ version: 1, port: 65536, fingerprint })],
     ['a port as text', text({ version: 1, port: '1', fingerprint })],
     ['a short fingerprint', text({ version: 1, port: 1, fingerprint: 'ab' })],
