@@ -79,6 +79,16 @@ export function roleAt({ head, racer }: Line, member: Member | undefined): Role 
   return member === head ? 'head' : member === racer ? 'racer' : 'none'
 }
 
+/** Whether somebody has the whole blob, as it says or as is recorded; for the line of a site, somebody there. */
+export function isAnywhere(
+  { recorded, members }: Claim,
+  { site, holders }: Line,
+  siteOf: (peer: PeerId) => string | undefined,
+): boolean {
+  const isThere = (peer: PeerId) => !members.has(peer) && (site === undefined || siteOf(peer) === site)
+  return holders.size > 0 || recorded.some(isThere)
+}
+
 /** The first who may be given a turn at a line: the head of its queue, or of its hungry. */
 export function firstAt(line: Line, which: 'queue' | 'hungry'): Member | undefined {
   for (const member of line[which]) if (member !== line.head && isPutForward(line, member)) return member

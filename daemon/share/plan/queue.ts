@@ -2,6 +2,7 @@ import {
   type Claim,
   firstAt,
   giveBack,
+  isAnywhere,
   type Line,
   linesOf,
   type Member,
@@ -10,6 +11,7 @@ import {
   newLine,
   roleAt,
 } from './claim.ts'
+import { Deadlines } from './deadlines.ts'
 import type { BlobId, PeerId, Turn, Want } from './messages.ts'
 import type { Numbers } from './numbers.ts'
 
@@ -49,10 +51,8 @@ export class ClaimQueue {
   readonly #claims = new Map<BlobId, Claim>()
   /** Those of them for blobs that nobody fetches. */
   readonly #idle = new Set<Claim>()
-  /** Claims that are to be looked at later although nobody says anything, and when, in ms. */
-  readonly #due = new Map<Claim, number>()
-  /** The one that is due first; undefined where that is not known. */
-  #next: Claim | undefined
+  /** When claims are to be looked at although nobody says anything. */
+  readonly #deadlines = new Deadlines<Claim>()
   #tellings: Telling[] = []
   #now = 0
 
@@ -64,10 +64,7 @@ export class ClaimQueue {
 
   /** When `wake` is to happen, in ms of the clock of events. */
   get wakeAt(): number {
-    if (this.#next === undefined)
-      for (const [claim, at] of this.#due)
-        if (this.#next === undefined || at < (this.#due.get(this.#next) ?? 0)) this.#next = claim
-    return this.#next === undefined ? Number.POSITIVE_INFINITY : (this.#due.get(this.#next) ?? 0)
+    return this.#deadlines.first
   }
 
   /** @param now ms of any clock that does not go back */
@@ -76,7 +73,7 @@ export class ClaimQueue {
     if (event.kind === 'wants')
       for (const want of event.wants) this.#want(event.from, want, event.recorded.get(want.blob))
     else if (event.kind === 'left') for (const claim of [...this.#claims.values()]) this.#leave(claim, event.peer)
-    else for (const [claim, at] of [...this.#due]) if (now >= at) this.#look(claim)
+    else for (const claim of this.#deadlines.ripe(now)) this.#look(claim)
     const tellings = this.#tellings
     this.#tellings = []
     return tellings
@@ -193,7 +190,7 @@ export class ClaimQueue {
     if (members.size === 0) this.#idle.add(claim)
     else this.#idle.delete(claim)
     if (members.size === 0 && upstream.holders.size === 0) this.#forget(claim)
-    else this.#lookAgain(claim, at)
+    else this.#deadlines.set(claim, at)
   }
 
   /** @returns when to look at the line again, in ms */
@@ -209,7 +206,7 @@ export class ClaimQueue {
     // A gate is told of peers beyond its site.
     const sought = line === claim.upstream ? 0 : this.#numbers.named
     if (line.head === undefined) {
-      const next = line.racer ?? firstAt(line, this.#isAnywhere(claim, line) ? 'hungry' : 'queue')
+      const next = line.racer ?? firstAt(line, isAnywhere(claim, line, this.#naming.siteOf) ? 'hungry' : 'queue')
       line.racer = undefined
       if (next === undefined) return
       line.head = next
@@ -230,20 +227,6 @@ export class ClaimQueue {
     line.racer = racer
     line.racerAt = now
     this.#tell(claim, racer.peer, sought)
-  }
-
-  #lookAgain(claim: Claim, at: number): void {
-    const isSooner = this.#next !== undefined && at < (this.#due.get(this.#next) ?? 0)
-    if (at === Number.POSITIVE_INFINITY) this.#due.delete(claim)
-    else this.#due.set(claim, at)
-    if (isSooner) this.#next = claim
-    else if (this.#next === claim) this.#next = undefined
-  }
-
-  #isAnywhere({ recorded, members }: Claim, { site, holders }: Line): boolean {
-    const { siteOf } = this.#naming
-    const isThere = (peer: PeerId) => !members.has(peer) && (site === undefined || siteOf(peer) === site)
-    return holders.size > 0 || recorded.some(isThere)
   }
 
   #toEnd(claim: Claim, line: Line, member: Member): void {
@@ -300,7 +283,7 @@ export class ClaimQueue {
   #forget(claim: Claim): void {
     this.#claims.delete(claim.blob)
     this.#idle.delete(claim)
-    this.#lookAgain(claim, Number.POSITIVE_INFINITY)
+    this.#deadlines.set(claim, Number.POSITIVE_INFINITY)
   }
 
   /** Tells somebody its roles. */

@@ -1,8 +1,15 @@
-import type { PlannedBlob } from './blob.ts'
+import type { LeftToSite, PlannedBlob } from './blob.ts'
+import type { Role } from './messages.ts'
 import { canGive } from './neighbour.ts'
 import type { State } from './state.ts'
 
 // Neighbours of other sites are behind a thin line: a chunk comes from there once, as it comes from upstream once.
+
+/** What is left to the own site. @param patiences how often for its patience nothing new has come to this node */
+export function whatIsLeft(far: Role, patiences: number): LeftToSite {
+  if (patiences >= 2) return patiences >= 3 ? 'nothing' : 'whole'
+  return far !== 'none' || patiences === 1 ? 'begun' : 'all'
+}
 
 /** Whether no neighbour of another site is to be asked for a chunk: one of this site has it, or somebody else brings it here. */
 export function isLeftToSite({ neighbours }: State, blob: PlannedBlob, chunk: number): boolean {

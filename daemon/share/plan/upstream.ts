@@ -1,5 +1,6 @@
 import type { PlannedBlob } from './blob.ts'
 import type { BlobId, Role, Turn, Want } from './messages.ts'
+import { whatIsLeft } from './site.ts'
 import type { State } from './state.ts'
 
 /** This node's part in reading one blob from upstream. */
@@ -232,11 +233,8 @@ export class UpstreamPlace {
   /** Other sites are like upstream: whoever has the turn there leaves to its own site what is there; the others do so for a while. */
   #cross(part: Part): void {
     if (this.#state.isFar === undefined) return
-    const patiences = this.#patiences(part)
     part.blob.isSiteHead = part.far === 'head'
-    if (patiences >= 3) part.blob.leftToSite = 'nothing'
-    else if (patiences >= 2) part.blob.leftToSite = 'whole'
-    else part.blob.leftToSite = part.far !== 'none' || patiences >= 1 ? 'begun' : 'all'
+    part.blob.leftToSite = whatIsLeft(part.far, this.#patiences(part))
   }
 
   /** Reads what is to be read. */

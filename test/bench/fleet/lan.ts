@@ -168,7 +168,8 @@ export class Lan implements AsyncDisposable {
     await this.#ip(
       ['-n', SWITCH],
       [
-        `link add line0 mtu ${MTU} type veth peer name line1`,
+        'link add line0 type veth peer name line1',
+        ...['line0', 'line1'].map((device) => `link set ${device} mtu ${MTU}`),
         'link set line0 master br0 up',
         'link set line1 master br1 up',
       ],
