@@ -4,9 +4,9 @@ import { Line, Network } from './network.ts'
 /** Bytes of a flow that never ends. */
 const endless = 1e12
 
-function rates(flows: readonly (readonly [from: Line, to: Line])[]): number[] {
+function rates(flows: readonly (readonly Line[])[]): number[] {
   const network = new Network(0)
-  const started = flows.map(([from, to]) => network.start([from, to], endless, 0, () => undefined))
+  const started = flows.map((lines) => network.start(lines, endless, 0, () => undefined))
   network.step(network.nextAt(0))
   return started.map(({ rate }) => rate)
 }
@@ -26,12 +26,21 @@ describe('the network of shared lines', () => {
       const [a, b, shared] = [new Line(10), new Line(10), new Line(6)]
       return [[a, shared] as const, [b, shared] as const, [b, wide()] as const]
     },
+    between: () => {
+      const [from, between] = [new Line(10), new Line(4)]
+      return [
+        [from, wide()],
+        [from, wide(), between],
+        [wide(), wide(), between],
+      ]
+    },
   }
 
   it.each([
     ['shares an uplink', flows.uplink, [4, 4, 4]],
     ['gives what a slow receiver leaves to others', flows.receiver, [2, 10]],
     ['is max-min fair over several lines', flows.lines, [3, 3, 7]],
+    ['takes flows through a line between', flows.between, [8, 2, 2]],
   ])('%s', (_what, make, expected) => {
     expect(rates(make())).toEqual(expected)
   })

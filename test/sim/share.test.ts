@@ -129,6 +129,12 @@ describe('the command line', () => {
     })
   })
 
+  it('reads sites', () => {
+    expect(readOptions('--sites 2 --between 5 --upstream-site 1 --unknown-sites'.split(' '))).toMatchObject({
+      scenario: { sites: 2, betweenRate: 5, upstreamSite: 0, areSitesKnown: false },
+    })
+  })
+
   it.each([
     ['--set', 'rooms=8', /--set takes name=value/],
     ['--nodes', 'many', /--nodes takes a number/],
