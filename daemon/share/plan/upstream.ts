@@ -1,29 +1,8 @@
 import type { PlannedBlob } from './blob.ts'
-import type { BlobId, Role, Turn, Want } from './messages.ts'
+import type { BlobId, Turn, Want } from './messages.ts'
+import type { Part } from './part.ts'
 import { whatIsLeft } from './site.ts'
 import type { State } from './state.ts'
-
-/** This node's part in reading one blob from upstream. */
-interface Part {
-  readonly blob: PlannedBlob
-  role: Role
-  /** Its part in asking neighbours of other sites. */
-  far: Role
-  /** Parts that it has brought from there. */
-  brought: number
-  /** Parts that the head has brought, as the coordinator says. */
-  headBrought: number
-  /** Upstream has refused. */
-  isUnable: boolean
-  /** Of all that wait for news of the blob, which comes first when none comes; 0 up to 1. */
-  readonly rank: number
-  /** When it began to read the chunk that is under way, in ms. */
-  readAt: number
-  /** What it told the coordinator last, and when, in ms. */
-  told: Want['wish'] | undefined
-  toldAt: number
-  toldCrossed: number
-}
 
 /**
  * Upstream is a neighbour that has everything and one sending place for all nodes together, which the coordinator gives away. One
