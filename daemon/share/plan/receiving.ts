@@ -37,13 +37,10 @@ export class ReceivingPlaces {
     return at
   }
 
-  /**
-   * Places that are free. What is late takes none, but for as many as there are places; and upstream, which may hang, leaves one to
-   * neighbours.
-   */
+  /** Places that are free. What is late takes none, but for as many as there are places. */
   get #free(): number {
     const { numbers, reads, receiving } = this.#state
-    const places = Math.max(1, this.#state.places - reads.size)
+    const places = this.#state.places - reads.places
     let late = 0
     for (const { answers } of receiving) if (answers[0]?.isLate) late++
     return Math.min(places - (receiving.size - late), 2 * numbers.places - receiving.size)
@@ -231,9 +228,10 @@ export class ReceivingPlaces {
   /** A chunk came from a neighbour. */
   #came(pair: Receiving, answer: Answer): void {
     const { from } = pair
-    const { now, receivedIn } = this.#state
+    const { now, receivedIn, receiving } = this.#state
     const took = now - answer.since
     receivedIn.add(took)
+    from.took = took / receiving.size
     from.strikes = 0
     if (answer.isLate) from.restsUntil = now + took
     this.#end(pair, answer)

@@ -2,6 +2,7 @@ import { PlannedBlob } from './blob.ts'
 import type { BlobId, BlobNews, Message, News, PeerId, Want } from './messages.ts'
 import { count, Neighbour, nothingOf, type Receiving, type Sending, uncount } from './neighbour.ts'
 import type { Numbers } from './numbers.ts'
+import { Reads } from './reads.ts'
 import type { Effect, NewBlob } from './steps.ts'
 import { Took } from './took.ts'
 
@@ -27,8 +28,8 @@ export class State {
   readonly neighbours = new Map<PeerId, Neighbour>()
   readonly receiving = new Set<Receiving>()
   readonly sending = new Set<Sending>()
-  /** What is read from upstream, by blob. */
-  readonly reads = new Map<PlannedBlob, number>()
+  /** What is read from upstream. */
+  readonly reads: Reads
   /** Neighbours that found no free sending place, the one that asked longest ago first. */
   readonly refused = new Set<Neighbour>()
   /** Those of which an answer ended in silence, and that are no neighbours now. */
@@ -53,6 +54,7 @@ export class State {
     this.numbers = numbers
     this.random = random
     this.lastByteAt = lastByteAt
+    this.reads = new Reads(numbers)
     this.receivedIn = new Took(numbers)
     this.sentIn = new Took(numbers)
   }

@@ -1,5 +1,6 @@
 import type { PlannedBlob } from './blob.ts'
 import type { BlobId, Role, Turn, Want } from './messages.ts'
+import type { Neighbour } from './neighbour.ts'
 import type { State } from './state.ts'
 
 /** This node's part in reading one blob from upstream. */
@@ -14,8 +15,6 @@ interface Part {
   isUnable: boolean
   /** Of all that wait for news of the blob, which comes first when none comes; 0 up to 1. */
   readonly rank: number
-  /** When it began to read the chunk that is under way, in ms. */
-  readAt: number
   /** What it told the coordinator last, and when, in ms. */
   told: Want['wish'] | undefined
   toldAt: number
@@ -32,8 +31,6 @@ export class UpstreamPlace {
   readonly #state: State
   /** Of the blobs that are not done. */
   readonly #parts = new Map<BlobId, Part>()
-  /** What the last chunk that upstream sent took, of whatever blob, in ms. */
-  #took = 0
 
   constructor(state: State) {
     this.#state = state
@@ -42,7 +39,7 @@ export class UpstreamPlace {
   /** When {@link look} is to be called, in ms. Nothing is told again, and nothing read, of blobs that are not wanted now. */
   get wakeAt(): number {
     const { now, numbers } = this.#state
-    let at = Number.POSITIVE_INFINITY
+    let at = this.#state.reads.wakeAt
     for (const part of this.#parts.values()) {
       const { blob, role, toldAt, told } = part
       if (!blob.isShared) continue
@@ -61,11 +58,12 @@ export class UpstreamPlace {
 
   /**
    * How long it waits for something new, in ms, before it reads without a turn: one node after the other, so that those that come
-   * later hear of the chunks of the first. Where upstream is slow, they are waited for as long as they take there.
+   * later hear of the chunks of the first. Where lines are slow, it waits for as long as chunks take.
    */
   #patience({ blob, rank }: Part): number {
-    const { numbers } = this.#state
-    return Math.max(numbers.patienceMs + rank * blob.neighbours * numbers.lateMs, 2 * this.#took)
+    const { numbers, reads, receivedIn } = this.#state
+    const inTurn = numbers.patienceMs + rank * blob.neighbours * numbers.lateMs
+    return Math.max(inTurn, reads.limit, receivedIn.limit)
   }
 
   /** For how often this long nothing new has come. */
@@ -84,7 +82,6 @@ export class UpstreamPlace {
         headBrought: 0,
         isUnable: false,
         rank: random(),
-        readAt: now,
       } as const
       this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now })
     }
@@ -100,7 +97,7 @@ export class UpstreamPlace {
 
   /** The size of a blob is known now, and perhaps some chunks are held. */
   sized(blob: PlannedBlob): void {
-    const chunk = this.#state.reads.get(blob)
+    const chunk = this.#state.reads.chunkOf(blob)
     if (chunk !== undefined && blob.isWhole(chunk)) this.stop(blob)
     if (blob.isDone) this.#done(blob)
   }
@@ -144,7 +141,7 @@ export class UpstreamPlace {
     if (part === undefined) return
     part.isUnable = true
     part.role = 'none'
-    this.#end(part.blob)
+    this.#state.reads.end(part.blob)
     this.#tell([part.blob])
   }
 
@@ -166,7 +163,7 @@ export class UpstreamPlace {
     const isNew = blob.hold(chunk, quarter)
     if (isNew) state.hasNews = true
     part.brought++
-    if (quarter >= state.numbers.quarters - 1 && state.reads.get(blob) === chunk) this.#came(part)
+    if (quarter >= state.numbers.quarters - 1 && state.reads.chunkOf(blob) === chunk) this.#came(part)
     const isWhole = isNew && blob.isWhole(chunk)
     // That it is done is told when the chunk is taken for whole.
     if (!isWhole || !blob.isDone) this.#tell([blob])
@@ -177,22 +174,19 @@ export class UpstreamPlace {
   raw(id: BlobId, chunk: number): void {
     const part = this.#parts.get(id)
     if (part === undefined || chunk >= part.blob.chunks) return
-    if (this.#state.reads.get(part.blob) === chunk) this.#came(part)
+    if (this.#state.reads.chunkOf(part.blob) === chunk) this.#came(part)
     part.blob.holdRaw(chunk)
   }
 
   /** The chunk that was asked of upstream is here. */
   #came(part: Part): void {
-    const { now } = this.#state
-    this.#end(part.blob)
-    this.#took = now - part.readAt
+    this.#state.reads.came(part.blob, this.#state.now)
     if (part.role === 'racer') part.role = 'none'
-    part.readAt = now
   }
 
   /** A chunk is whole. */
   whole(blob: PlannedBlob, chunk: number): void {
-    if (this.#state.reads.get(blob) === chunk) this.stop(blob)
+    if (this.#state.reads.chunkOf(blob) === chunk) this.stop(blob)
     if (blob.isDone) this.#done(blob)
   }
 
@@ -203,7 +197,8 @@ export class UpstreamPlace {
 
   /** Tells the coordinator that this node still takes part, and where nothing comes. */
   look(): void {
-    const { now, numbers } = this.#state
+    const { now, numbers, reads } = this.#state
+    reads.look(now)
     const due: PlannedBlob[] = []
     for (const part of this.#parts.values()) {
       const { blob, toldAt, told } = part
@@ -224,13 +219,11 @@ export class UpstreamPlace {
     for (const part of this.#parts.values()) {
       if (reads.size >= numbers.places) return
       const { blob, isUnable } = part
-      if (!blob.isWanted || isUnable || reads.has(blob)) continue
+      if (!blob.isWanted || isUnable || reads.chunkOf(blob) !== undefined) continue
       const respected = this.#respected(part)
       const chunk = respected === undefined ? undefined : this.#next(blob, respected)
       if (chunk === undefined) continue
-      part.readAt = now
-      reads.set(blob, chunk)
-      blob.comes(chunk)
+      reads.begin(blob, chunk, now)
       effects.push({ kind: 'read', blob: blob.id, chunk, quarter: blob.partsOf(chunk) })
     }
   }
@@ -255,22 +248,25 @@ export class UpstreamPlace {
 
   #isAtNeighbour({ id, copies }: PlannedBlob, chunk: number, which: 'begun' | 'whole'): boolean {
     if (copies[chunk] === 0) return false
-    for (const { views, isTrusted } of this.#state.neighbours.values())
-      if (isTrusted && views.get(id)?.[which].has(chunk) === true) return true
+    for (const neighbour of this.#state.neighbours.values())
+      if (neighbour.views.get(id)?.[which].has(chunk) === true && this.#isInTime(neighbour)) return true
     return false
+  }
+
+  /**
+   * Whether what a neighbour has can be left to it. It can't where nobody else shares its line or this node's, and a chunk takes far
+   * longer than upstream takes.
+   */
+  #isInTime({ isTrusted, took, free }: Neighbour): boolean {
+    const { numbers, reads, isBusy } = this.#state
+    return isTrusted && (isBusy || free <= 0 || took <= Math.max(numbers.headLateMs, reads.limit))
   }
 
   /** Nothing more of it is read. */
   stop(blob: PlannedBlob): void {
-    if (this.#state.reads.has(blob)) this.#state.effects.push({ kind: 'unread', blob: blob.id })
-    this.#end(blob)
-  }
-
-  #end(blob: PlannedBlob): void {
-    const chunk = this.#state.reads.get(blob)
-    if (chunk === undefined) return
-    this.#state.reads.delete(blob)
-    blob.comesNot(chunk)
+    const { reads, effects } = this.#state
+    if (reads.chunkOf(blob) !== undefined) effects.push({ kind: 'unread', blob: blob.id })
+    reads.end(blob)
   }
 
   #tell(blobs: readonly PlannedBlob[], wish?: 'gone'): void {
