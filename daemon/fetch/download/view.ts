@@ -4,7 +4,7 @@ import type { PeerId } from '../../swarm/ports.ts'
 import { Bitfield } from '../../verify/bitfield.ts'
 import { firstDivergence } from '../../verify/check-quarter.ts'
 import { type Checkpoints, GrowingCheckpoints, type ProvenCheckpoints } from '../../verify/checkpoints.ts'
-import { sameState } from '../../verify/state.ts'
+import { sameState, stateBytes } from '../../verify/state.ts'
 
 interface ViewOptions {
   readonly peer: PeerId
@@ -19,8 +19,6 @@ export interface SignedPrefix {
   readonly bytes: Uint8Array
   /** Inner states. */
   readonly known: number
-  /** SHA-256 of them. */
-  readonly hash: Buffer
 }
 
 /**
@@ -47,6 +45,7 @@ export class View {
   readonly #claimed: Bitfield
   /** The states that it told one after the other while it had the claim. */
   #grown = { from: 1, to: 0 }
+  /** Has hashed the list as far as a signature was looked at: of most that come it is not. */
   readonly #hasher = new ListHasher()
   #signed: SignedPrefix | undefined
   /** Whether the signature was found right, once it was looked at. */
@@ -95,9 +94,8 @@ export class View {
   listed(states: Uint8Array, signature: Pick<SignedPrefix, 'signer' | 'bytes'> | undefined, isHolder: boolean): void {
     const before = this.list.known
     this.list.append(states)
-    this.#hasher.append(states)
     if (signature !== undefined) {
-      this.#signed = { ...signature, known: this.list.known, hash: this.#hasher.digest() }
+      this.#signed = { ...signature, known: this.list.known }
       this.#isRight = undefined
     }
     // What completes a list may have come from somebody who told a complete one.
@@ -110,8 +108,12 @@ export class View {
     const { digest, size } = this
     const signed = this.#signed
     if (signed?.signer !== peer) return undefined
-    const { known, hash, bytes } = signed
-    this.#isRight ??= isSignedBy(peer, { digest, size, known, hash }, bytes)
+    if (this.#isRight === undefined) {
+      const { known, bytes } = signed
+      const from = this.#hasher.known
+      this.#hasher.append(this.list.encode(from).subarray(0, (known - from) * stateBytes))
+      this.#isRight = isSignedBy(peer, { digest, size, known, hash: this.#hasher.digest() }, bytes)
+    }
     return this.#isRight ? signed : undefined
   }
 

@@ -165,8 +165,9 @@ export class UpstreamPlace {
     part.brought++
     if (quarter >= state.numbers.quarters - 1 && state.reads.chunkOf(blob) === chunk) this.#came(part)
     const isWhole = isNew && blob.isWhole(chunk)
-    // That it is done is told when the chunk is taken for whole.
-    if (!isWhole || !blob.isDone) this.#tell([blob])
+    // Where chunks take long, others hear that it goes on. That all is done is told when the chunk is taken for whole.
+    const isDue = isWhole || state.now >= part.toldAt + state.numbers.lateMs
+    if (isDue && !blob.isDone) this.#tell([blob])
     return isWhole ? blob : undefined
   }
 
