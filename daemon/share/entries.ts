@@ -4,13 +4,16 @@ import { quartersPerChunk } from '../verify/quarter.ts'
 import type { Acquaintance } from './acquaintance.ts'
 import { SharedEntry } from './entry.ts'
 import { EntryFetching, type EntryHost } from './fetching.ts'
+import { Foreseen } from './foreseen.ts'
 import type { FetchedBlob, Fetching, LocalBlob } from './local-blob.ts'
 import type { Outbox } from './outbox.ts'
 import type { Partner, Partners } from './partner.ts'
 import type { BlobId } from './plan/messages.ts'
+import type { Event } from './plan/steps.ts'
 import type { Runner } from './runner.ts'
 import type { Serving } from './serving.ts'
 import { type SharedStore, StoredBlobs, storedBlob } from './stored.ts'
+import type { ListPart } from './wire/wire-message.ts'
 
 interface EntriesOptions {
   readonly runner: Runner
@@ -32,11 +35,12 @@ const nothing: LocalBlob = {
   open: async () => undefined,
 }
 
-/** The blobs that take part here: those that are fetched, and those of the store that peers ask for. */
+/** The blobs that take part here: those that are fetched, or soon will be, and those of the store that peers ask for. */
 export class Entries implements EntryHost {
   readonly #options: EntriesOptions
   readonly #entries = new Map<Digest, SharedEntry>()
   readonly #stored: StoredBlobs
+  readonly #foreseen = new Foreseen((digests) => this.#past(digests))
 
   constructor(options: EntriesOptions) {
     this.#options = options
@@ -54,15 +58,42 @@ export class Entries implements EntryHost {
   /** A blob is fetched from now on. */
   fetch(digest: Digest, blob: FetchedBlob): Fetching {
     const before = this.#entries.get(digest)
-    const known = before === undefined ? [] : [...before.peers]
-    // Peers say again what they told while nobody listened.
-    if (before?.isOpening === true) this.#dismiss(before)
-    else if (before !== undefined) this.#remove(before)
+    if (before?.isForeseen === true) return this.#wanted(before, blob)
     const entry = new SharedEntry(digest, blob, blob)
-    this.#entries.set(digest, entry)
+    const known = this.#replace(entry)
     this.step({ kind: 'blobs', blobs: [{ blob: digest, chunks: undefined, held: [], isWanted: true }] })
     this.name(entry, known)
     return new EntryFetching(entry, this)
+  }
+
+  /**
+   * Blobs that clients will probably ask for soon, which are not held: coordinators and those who have them are told of all at once,
+   * and nothing is fetched. @returns those that take part since now
+   */
+  foresee(digests: readonly Digest[]): readonly Digest[] {
+    const added: Digest[] = []
+    const named: Event[] = []
+    const foreseen: Digest[] = []
+    for (const digest of digests) {
+      const before = this.#entries.get(digest)
+      if (before?.isForeseen === true) foreseen.push(digest)
+      if (before === undefined ? this.#entries.size >= MAX_ENTRIES : !before.isOpening) continue
+      const entry = new SharedEntry(digest, nothing, undefined)
+      entry.isForeseen = true
+      const peers = this.#replace(entry)
+      if (peers.length > 0) named.push({ kind: 'named', blob: digest, peers })
+      added.push(digest)
+    }
+    const blobs = added.map((blob) => ({ blob, chunks: undefined, held: [], isWanted: false }))
+    if (added.length > 0) this.#options.runner.step([{ kind: 'blobs', blobs }, ...named])
+    this.#foreseen.add([...foreseen, ...added])
+    return added
+  }
+
+  /** A peer tells checkpoints of a blob that is foreseen. Where there is no room for them, it is heard again later. */
+  listed(entry: SharedEntry, { acquaintances }: Partner, { from, states, signature }: Omit<ListPart, 'kind'>): void {
+    const { digest } = entry
+    acquaintances.get(digest)?.listed({ from, states, signature }, this.#foreseen.keep(digest, states.length))
   }
 
   /** A peer speaks of a blob that takes no part yet. @returns undefined where there is no room for more */
@@ -76,13 +107,14 @@ export class Entries implements EntryHost {
   }
 
   async close(): Promise<void> {
+    this.#foreseen.stop()
     await Promise.all([...this.#entries.values()].map((entry) => entry.close()))
   }
 
   /** A blob that nobody asks for takes no part, unless it is being fetched. */
   look(entry: SharedEntry): void {
-    if (entry.fetched === undefined && entry.peers.size === 0 && !entry.isOpening && this.isCurrent(entry))
-      this.#remove(entry)
+    const isNeeded = entry.fetched !== undefined || entry.isForeseen || entry.isOpening
+    if (!isNeeded && entry.peers.size === 0 && this.isCurrent(entry)) this.#remove(entry)
   }
 
   /** A quarter is held, which the plan was told of, or is told now: it may have come out of order. */
@@ -202,8 +234,7 @@ export class Entries implements EntryHost {
   }
 
   #tell(entry: SharedEntry, from: PeerId, free: number, log: readonly number[]): void {
-    const news = { free, blobs: [{ blob: entry.digest, log }] }
-    this.step({ kind: 'message', from, message: { kind: 'news', news } })
+    this.step(newsOf(entry, from, free, log))
   }
 
   /** Blobs were looked for in the store. */
@@ -229,12 +260,55 @@ export class Entries implements EntryHost {
       held: entry.wholeChunks(),
       isWanted: false,
     }))
-    this.step({ kind: 'blobs', blobs })
-    for (const entry of opened) {
+    const told: Event[] = []
+    for (const entry of opened)
       for (const [{ id, free }, acquaintance] of this.#acquaintances(entry))
-        this.#tell(entry, id, free, acquaintance.usable())
-      this.look(entry)
-    }
+        told.push(newsOf(entry, id, free, acquaintance.usable()))
+    // In one step, so that each of them is told of all in one message.
+    this.#options.runner.step([{ kind: 'blobs', blobs }, ...told])
+    for (const entry of opened) this.look(entry)
+  }
+
+  /** An entry takes the place of the one for its blob. @returns peers of that one, which say again what they told it */
+  #replace(entry: SharedEntry): readonly PeerId[] {
+    const before = this.#entries.get(entry.digest)
+    const peers = before === undefined ? [] : [...before.peers]
+    if (before?.isOpening === true) this.#dismiss(before)
+    else if (before !== undefined) this.#remove(before)
+    this.#entries.set(entry.digest, entry)
+    return peers
+  }
+
+  /** A blob that was foreseen is fetched: its neighbours are known, and what they said holds. */
+  #wanted(entry: SharedEntry, blob: FetchedBlob): Fetching {
+    const { digest } = entry
+    this.#foreseen.delete(digest)
+    entry.isForeseen = false
+    entry.blob = blob
+    entry.fetched = blob
+    const isOffered = [...this.#acquaintances(entry)].some(([, { hasAll }]) => hasAll)
+    this.step({ kind: 'wanted', blob: digest, isOffered })
+    // The fetch has its hold then.
+    queueMicrotask(() => {
+      if (!this.isCurrent(entry) || entry.fetched !== blob) return
+      for (const [{ id }, acquaintance] of [...this.#acquaintances(entry)]) {
+        try {
+          acquaintance.recall(id, blob)
+        } catch {
+          // They speak of it from the beginning.
+          this.step({ kind: 'part', blob: digest, peer: id })
+          this.name(entry, [id])
+        }
+      }
+    })
+    return new EntryFetching(entry, this)
+  }
+
+  /** Nobody has asked for blobs that were foreseen: peers and coordinators are told that they take no part. */
+  #past(digests: readonly Digest[]): void {
+    const entries = digests.flatMap((digest) => this.#entries.get(digest) ?? []).filter(({ isForeseen }) => isForeseen)
+    this.#options.runner.step(entries.map(({ digest }) => ({ kind: 'drop', blob: digest })))
+    for (const entry of entries) this.#forget(entry)
   }
 
   /** The plan does not know the blob: those who speak of it are told that it takes no part. */
@@ -248,10 +322,20 @@ export class Entries implements EntryHost {
   }
 
   #remove(entry: SharedEntry): void {
+    if (!entry.isOpening) this.step({ kind: 'drop', blob: entry.digest })
+    this.#forget(entry)
+  }
+
+  #forget(entry: SharedEntry): void {
     const { digest } = entry
-    if (!entry.isOpening) this.step({ kind: 'drop', blob: digest })
     for (const [partner] of [...this.#acquaintances(entry)]) partner.part(digest)
     this.#entries.delete(digest)
     entry.close().catch(() => {})
   }
+}
+
+/** What a peer told of one blob, as the plan may know it. */
+function newsOf(entry: SharedEntry, from: PeerId, free: number, log: readonly number[]): Event {
+  const news = { free, blobs: [{ blob: entry.digest, log }] }
+  return { kind: 'message', from, message: { kind: 'news', news } }
 }

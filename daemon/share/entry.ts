@@ -19,6 +19,8 @@ export class SharedEntry {
   isRestarting = false
   /** The plan does not know it yet: it is looked for in the store. */
   isOpening = false
+  /** A client will probably ask for it soon. */
+  isForeseen = false
   #size: number | undefined
   #held: Bitfield | undefined
   #opening: Promise<SharedBlob | undefined> | undefined

@@ -36,8 +36,9 @@ export class State {
   readonly receivedIn: Took
   readonly sentIn: Took
   effects: Effect[] = []
-  /** What the coordinators of blobs are to be told in the end of a step. */
+  /** What the coordinators of blobs are to be told, and by when, in ms. */
   readonly wants = new Map<BlobId, Want>()
+  wantsAt = Number.POSITIVE_INFINITY
   now = 0
   /** Chunks that are whole, of all blobs. */
   held = 0

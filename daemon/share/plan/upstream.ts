@@ -12,6 +12,8 @@ interface Part {
   headBrought: number
   /** Upstream has refused. */
   isUnable: boolean
+  /** Whether a neighbour had all of it before its size was known. */
+  isOffered: boolean
   /** Of all that wait for news of the blob, which comes first when none comes; 0 up to 1. */
   readonly rank: number
   /** When it began to read the chunk that is under way, in ms. */
@@ -83,6 +85,7 @@ export class UpstreamPlace {
         brought: 0,
         headBrought: 0,
         isUnable: false,
+        isOffered: false,
         rank: random(),
         readAt: now,
       } as const
@@ -92,9 +95,11 @@ export class UpstreamPlace {
     for (const blob of blobs) if (blob.isDone) this.#parts.delete(blob.id)
   }
 
-  /** A blob is wanted now. Time without news of it begins. */
-  wanted(blob: PlannedBlob): void {
+  /** A blob is wanted now. Time without news of it begins. @param isOffered whether a neighbour has it, as it told before its size was known */
+  wanted(blob: PlannedBlob, isOffered: boolean): void {
     blob.movedAt = this.#state.now
+    const part = this.#parts.get(blob.id)
+    if (part !== undefined) part.isOffered = isOffered
     this.#tell([blob])
   }
 
@@ -283,7 +288,24 @@ export class UpstreamPlace {
       const seeks = part.told !== 'gone' && !blob.isDone && !blob.isAlone
       const sought = seeks ? Math.max(0, numbers.soughtNeighbours - blob.neighbours) : 0
       wants.set(blob.id, { blob: blob.id, brought: part.brought, wish: part.told, sought })
+      const at = this.#canWait(part) ? now + numbers.newsMs : now
+      this.#state.wantsAt = Math.min(this.#state.wantsAt, at)
     }
+  }
+
+  /**
+   * Whether nobody waits for what the coordinator is told, or answers: a neighbour has the whole blob. Then it is told with what other
+   * blobs give to tell: small blobs that come one after the other cost a message for all, and not three for each.
+   */
+  #canWait({ blob, role, told, isOffered }: Part): boolean {
+    if (role !== 'none' || (told !== 'part' && told !== 'done')) return false
+    return blob.isSized ? this.#isWholeAtNeighbour(blob) : isOffered
+  }
+
+  #isWholeAtNeighbour({ id }: PlannedBlob): boolean {
+    for (const { views, isTrusted } of this.#state.neighbours.values())
+      if (isTrusted && views.get(id)?.whole.isFull === true) return true
+    return false
   }
 
   #wishOf(part: Part): Want['wish'] {
