@@ -75,22 +75,27 @@ export class Acquaintance {
   /** It tells checkpoints before the blob is fetched. @param isKept whether there is room for them */
   listed(list: HeardList, isKept: boolean): void {
     this.#isCutOff ||= !isKept
-    if (isKept) this.#lists.push({ ...list, states: Uint8Array.from(list.states) })
+    const { from, states, signature } = list
+    if (isKept) this.#lists.push({ from, states: Uint8Array.from(states), signature })
     else this.#lists = []
   }
 
   /**
    * The blob is fetched now: what the peer said before is said again.
-   * @throws {RangeError} where it does not fit together, or was more than could be kept
+   * @returns false where it does not fit together, or was more than could be kept
    */
-  recall(peer: PeerId, fetched: FetchedBlob): void {
+  recall(peer: PeerId, fetched: FetchedBlob): boolean {
     const lists = this.#lists
     this.#lists = []
-    if (this.#isCutOff) throw new RangeError('not all that it said was kept')
-    if (this.#facts === undefined) return
+    if (this.#facts === undefined || this.#isCutOff) return !this.#isCutOff
     fetched.introduced(peer, this.#facts)
-    for (const { from, states, signature } of lists) fetched.listed(peer, from, states, signature)
-    for (const [chunk, isWhole] of this.#told) fetched.told(peer, chunk, isWhole)
+    try {
+      for (const { from, states, signature } of lists) fetched.listed(peer, from, states, signature)
+      for (const [chunk, isWhole] of this.#told) fetched.told(peer, chunk, isWhole)
+    } catch {
+      return false
+    }
+    return true
   }
 
   /** What the plan may be told now; it counts as told. */

@@ -65,7 +65,10 @@ export class Inbox {
         const blob = partner.blobOf(message.number)
         const entry = blob && this.#options.entries.of(blob)
         entry?.fetched?.listed(partner.id, message.from, message.states, message.signature)
-        if (entry?.isForeseen === true) this.#options.entries.listed(entry, partner, message)
+        if (entry?.isForeseen !== true) break
+        // Where there is no room, it is heard again when the blob is wanted.
+        const isKept = this.#options.entries.foreseen.keep(entry.digest, message.states.length)
+        partner.acquaintances.get(entry.digest)?.listed(message, isKept)
         break
       }
       case 'retract': {

@@ -108,6 +108,21 @@ export class State {
     else this.askedFor.delete(blob)
   }
 
+  /** Whether a neighbour that can be trusted has a chunk, or its first part. */
+  isAtNeighbour({ id, copies }: PlannedBlob, chunk: number, which: 'begun' | 'whole'): boolean {
+    if (copies[chunk] === 0) return false
+    for (const { views, isTrusted } of this.neighbours.values())
+      if (isTrusted && views.get(id)?.[which].has(chunk) === true) return true
+    return false
+  }
+
+  /** Whether one has all chunks. */
+  isWholeAtNeighbour({ id }: PlannedBlob): boolean {
+    for (const { views, isTrusted } of this.neighbours.values())
+      if (isTrusted && views.get(id)?.whole.isFull === true) return true
+    return false
+  }
+
   neighbour(id: PeerId): Neighbour {
     let neighbour = this.neighbours.get(id)
     if (neighbour === undefined) {

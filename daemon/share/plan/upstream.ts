@@ -79,23 +79,14 @@ export class UpstreamPlace {
   add(blobs: readonly PlannedBlob[]): void {
     const { random, now } = this.#state
     for (const blob of blobs) {
-      const part = {
-        blob,
-        role: 'none',
-        brought: 0,
-        headBrought: 0,
-        isUnable: false,
-        isOffered: false,
-        rank: random(),
-        readAt: now,
-      } as const
-      this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now })
+      const part = { role: 'none', brought: 0, headBrought: 0, isUnable: false, isOffered: false } as const
+      this.#parts.set(blob.id, { blob, ...part, rank: random(), readAt: now, told: undefined, toldAt: now })
     }
     this.#tell(blobs)
     for (const blob of blobs) if (blob.isDone) this.#parts.delete(blob.id)
   }
 
-  /** A blob is wanted now. Time without news of it begins. @param isOffered whether a neighbour has it, as it told before its size was known */
+  /** A blob is wanted now. Time without news of it begins. @param isOffered whether a neighbour said that it has all of it */
   wanted(blob: PlannedBlob, isOffered: boolean): void {
     blob.movedAt = this.#state.now
     const part = this.#parts.get(blob.id)
@@ -253,16 +244,9 @@ export class UpstreamPlace {
 
   #next(blob: PlannedBlob, respected: 'begun' | 'whole' | 'nothing'): number | undefined {
     for (let chunk = blob.first; chunk < blob.chunks; chunk++)
-      if (blob.wanted.has(chunk) && (respected === 'nothing' || !this.#isAtNeighbour(blob, chunk, respected)))
+      if (blob.wanted.has(chunk) && (respected === 'nothing' || !this.#state.isAtNeighbour(blob, chunk, respected)))
         return chunk
     return undefined
-  }
-
-  #isAtNeighbour({ id, copies }: PlannedBlob, chunk: number, which: 'begun' | 'whole'): boolean {
-    if (copies[chunk] === 0) return false
-    for (const { views, isTrusted } of this.#state.neighbours.values())
-      if (isTrusted && views.get(id)?.[which].has(chunk) === true) return true
-    return false
   }
 
   /** Nothing more of it is read. */
@@ -299,13 +283,7 @@ export class UpstreamPlace {
    */
   #canWait({ blob, role, told, isOffered }: Part): boolean {
     if (role !== 'none' || (told !== 'part' && told !== 'done')) return false
-    return blob.isSized ? this.#isWholeAtNeighbour(blob) : isOffered
-  }
-
-  #isWholeAtNeighbour({ id }: PlannedBlob): boolean {
-    for (const { views, isTrusted } of this.#state.neighbours.values())
-      if (isTrusted && views.get(id)?.whole.isFull === true) return true
-    return false
+    return blob.isSized ? this.#state.isWholeAtNeighbour(blob) : isOffered
   }
 
   #wishOf(part: Part): Want['wish'] {
