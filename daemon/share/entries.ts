@@ -140,7 +140,7 @@ export class Entries implements EntryHost {
   }
 
   restart(entry: SharedEntry, held: Iterable<number>): void {
-    const { digest: blob, size, chunks } = entry
+    const { digest: blob, size } = entry
     const acquaintances = [...this.#options.partners.acquaintances(entry)]
     const quarters = [...held]
     entry.isRestarting = true
@@ -150,7 +150,7 @@ export class Entries implements EntryHost {
       acquaintance.rewind()
     }
     if (size !== undefined) entry.begin(size, quarters)
-    this.step({ kind: 'blobs', blobs: [{ blob, chunks, held: entry.wholeChunks(), isWanted: true }] })
+    this.step({ kind: 'blobs', blobs: [entry.planned(true)] })
     entry.isRestarting = false
     for (const quarter of quarters) this.holds(entry, quarter)
     this.name(
@@ -224,12 +224,7 @@ export class Entries implements EntryHost {
       opened.push(entry)
     }
     if (opened.length === 0) return
-    const blobs = opened.map((entry) => ({
-      blob: entry.digest,
-      chunks: entry.chunks,
-      held: entry.wholeChunks(),
-      isWanted: false,
-    }))
+    const blobs = opened.map((entry) => entry.planned(false))
     const told: Event[] = []
     for (const entry of opened)
       for (const [partner] of this.#options.partners.acquaintances(entry)) told.push(partner.usable(entry.digest))

@@ -107,8 +107,8 @@ describe('an image of many small layers', () => {
       await settled()
       return { ms: Math.max(...ms), coordination, links }
     }
-    const apart = []
-    const asOne = []
+    const apart: Awaited<ReturnType<typeof wave>>[] = []
+    const asOne: typeof apart = []
     for (let round = 0; round < 3; round++) {
       apart.push(await wave(addImage(upstream, `apart ${round}`, false)))
       asOne.push(await wave(addImage(upstream, `as one ${round}`)))
