@@ -259,6 +259,7 @@ export class Entries implements EntryHost {
       for (const [{ id }, acquaintance] of [...partners.acquaintances(entry)]) {
         if (acquaintance.recall(id, blob)) continue
         // They speak of it from the beginning.
+        blob.parted(id)
         runner.step([
           { kind: 'part', blob: digest, peer: id },
           { kind: 'named', blob: digest, peers: [id] },
