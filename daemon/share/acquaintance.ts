@@ -1,8 +1,18 @@
+import type { BlobFacts, PeerId } from '../swarm/ports.ts'
+import { chunkCount } from '../verify/quarter.ts'
 import type { SharedEntry } from './entry.ts'
+import type { FetchedBlob } from './local-blob.ts'
 import type { BlobNews, LogEntry } from './plan/messages.ts'
 
 /** Chunks of a blob of 64 GiB, the longest that is shared by chunks. */
 const MAX_CHUNKS = 65_536
+
+/** Checkpoints as a peer told them. */
+interface HeardList {
+  readonly from: number
+  readonly states: Uint8Array
+  readonly signature: { readonly signer: PeerId; readonly bytes: Uint8Array } | undefined
+}
 
 /** A peer and a blob: what each has told the other of it, but for what the plan keeps. */
 export class Acquaintance {
@@ -22,6 +32,11 @@ export class Acquaintance {
   /** Chunks that it told, with whether they are whole; and those of them that the plan was not told, as they can't be used yet. */
   readonly #told = new Map<number, boolean>()
   readonly #pending = new Map<number, boolean>()
+  /** What it said of a blob that is not fetched yet. */
+  #facts: BlobFacts | undefined
+  #lists: HeardList[] = []
+  /** More was said than could be kept. */
+  #isCutOff = false
 
   constructor(entry: SharedEntry, number: number) {
     this.entry = entry
@@ -40,6 +55,47 @@ export class Acquaintance {
       this.#pending.set(chunk, isWhole)
       onChunk(chunk, isWhole)
     }
+  }
+
+  /** It introduces itself before the blob is fetched. */
+  introduced(facts: BlobFacts): void {
+    this.#facts = facts
+    this.#lists = []
+    this.#isCutOff = false
+  }
+
+  /** Whether it has said before the blob is fetched that it has all of it. */
+  get hasAll(): boolean {
+    if (this.#facts === undefined) return false
+    let whole = 0
+    for (const isWhole of this.#told.values()) if (isWhole) whole++
+    return whole >= chunkCount(this.#facts.size)
+  }
+
+  /** It tells checkpoints before the blob is fetched. @param isKept whether there is room for them */
+  listed(list: HeardList, isKept: boolean): void {
+    this.#isCutOff ||= !isKept
+    const { from, states, signature } = list
+    if (isKept) this.#lists.push({ from, states: Uint8Array.from(states), signature })
+    else this.#lists = []
+  }
+
+  /**
+   * The blob is fetched now: what the peer said before is said again.
+   * @returns false where it does not fit together, or was more than could be kept
+   */
+  recall(peer: PeerId, fetched: FetchedBlob): boolean {
+    const lists = this.#lists
+    this.#lists = []
+    if (this.#facts === undefined || this.#isCutOff) return !this.#isCutOff
+    fetched.introduced(peer, this.#facts)
+    try {
+      for (const { from, states, signature } of lists) fetched.listed(peer, from, states, signature)
+      for (const [chunk, isWhole] of this.#told) fetched.told(peer, chunk, isWhole)
+    } catch {
+      return false
+    }
+    return true
   }
 
   /** What the plan may be told now; it counts as told. */
@@ -66,5 +122,6 @@ export class Acquaintance {
   forget(): void {
     this.#told.clear()
     this.#pending.clear()
+    this.#lists = []
   }
 }

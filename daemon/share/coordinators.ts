@@ -33,6 +33,9 @@ const MAX_TOLD_PEERS = 8
 /** Coordinators that are remembered as silent. */
 const MAX_SILENT = 256
 
+/** Blobs of one message: with all peers that a turn names it stays below 256 KiB, the most that a peer takes. */
+const MAX_PER_MESSAGE = 128
+
 /**
  * Both sides of who reads upstream: asks the coordinator of each blob, and the next one where it is silent for longer than answers
  * take; and answers for blobs of which this node is the coordinator itself.
@@ -149,7 +152,8 @@ export class Coordinators {
       if (this.#isAnswered(want)) asked.wants.set(want.blob, want)
     }
     if (asked.wants.size > 0) this.#asked.set(peer, asked)
-    this.#options.coordination.tell(peer, encodeWants(wants)).catch(() => this.#isSilent(peer))
+    for (const some of messagesOf(wants))
+      this.#options.coordination.tell(peer, encodeWants(some)).catch(() => this.#isSilent(peer))
     this.#schedule()
   }
 
@@ -230,8 +234,9 @@ export class Coordinators {
       else turns.push(turn)
     }
     for (const [peer, turns] of byPeer) {
-      if (peer !== this.#options.self()) this.#options.coordination.tell(peer, encodeTurns(turns)).catch(() => {})
-      else this.#turned(turns)
+      if (peer === this.#options.self()) this.#turned(turns)
+      else
+        for (const some of messagesOf(turns)) this.#options.coordination.tell(peer, encodeTurns(some)).catch(() => {})
     }
     this.#schedule()
   }
@@ -249,4 +254,8 @@ export class Coordinators {
     for (const [peer, { since }] of [...this.#asked]) if (now >= since + this.#took.limit) this.#isSilent(peer)
     this.#step({ kind: 'wake' })
   }
+}
+
+function* messagesOf<T>(claims: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < claims.length; at += MAX_PER_MESSAGE) yield claims.slice(at, at + MAX_PER_MESSAGE)
 }

@@ -1,16 +1,17 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { quartersPerChunk } from '../verify/quarter.ts'
-import type { Acquaintance } from './acquaintance.ts'
 import { SharedEntry } from './entry.ts'
 import { EntryFetching, type EntryHost } from './fetching.ts'
+import { Foreseen } from './foreseen.ts'
 import type { FetchedBlob, Fetching, LocalBlob } from './local-blob.ts'
 import type { Outbox } from './outbox.ts'
-import type { Partner, Partners } from './partner.ts'
+import type { Partners } from './partner.ts'
 import type { BlobId } from './plan/messages.ts'
+import type { Event } from './plan/steps.ts'
 import type { Runner } from './runner.ts'
 import type { Serving } from './serving.ts'
-import { type SharedStore, StoredBlobs, storedBlob } from './stored.ts'
+import { type SharedStore, StoredBlobs, storedBlob, unknownBlob } from './stored.ts'
 
 interface EntriesOptions {
   readonly runner: Runner
@@ -23,20 +24,13 @@ interface EntriesOptions {
 /** Blobs that take part at the same time. */
 const MAX_ENTRIES = 4_096
 
-/** How long a peer that was named may take to say what it has of a blob, in ms, before it counts as one that has nothing. */
-const ANSWER_MS = 5_000
-
-const nothing: LocalBlob = {
-  facts: undefined,
-  list: { known: 0, isComplete: false, encode: () => new Uint8Array(0), signed: undefined },
-  open: async () => undefined,
-}
-
-/** The blobs that take part here: those that are fetched, and those of the store that peers ask for. */
+/** The blobs that take part here: those that are fetched, or soon will be, and those of the store that peers ask for. */
 export class Entries implements EntryHost {
   readonly #options: EntriesOptions
   readonly #entries = new Map<Digest, SharedEntry>()
   readonly #stored: StoredBlobs
+  /** Those of them that will soon be fetched. */
+  readonly foreseen = new Foreseen((digests) => this.#past(digests))
 
   constructor(options: EntriesOptions) {
     this.#options = options
@@ -54,21 +48,40 @@ export class Entries implements EntryHost {
   /** A blob is fetched from now on. */
   fetch(digest: Digest, blob: FetchedBlob): Fetching {
     const before = this.#entries.get(digest)
-    const known = before === undefined ? [] : [...before.peers]
-    // Peers say again what they told while nobody listened.
-    if (before?.isOpening === true) this.#dismiss(before)
-    else if (before !== undefined) this.#remove(before)
+    if (before?.isForeseen === true) return this.#wanted(before, blob)
     const entry = new SharedEntry(digest, blob, blob)
-    this.#entries.set(digest, entry)
+    const known = this.#replace(entry)
     this.step({ kind: 'blobs', blobs: [{ blob: digest, chunks: undefined, held: [], isWanted: true }] })
     this.name(entry, known)
     return new EntryFetching(entry, this)
   }
 
+  /**
+   * Blobs that clients will probably ask for soon, which are not held: coordinators and those who have them are told of all at once,
+   * and nothing is fetched. @returns those that take part since now
+   */
+  foresee(digests: readonly Digest[]): readonly Digest[] {
+    const added: Digest[] = []
+    const named: Event[] = []
+    for (const digest of digests) {
+      const before = this.#entries.get(digest)
+      if (before === undefined ? this.#entries.size >= MAX_ENTRIES : !before.isOpening) continue
+      const entry = new SharedEntry(digest, unknownBlob, undefined)
+      entry.isForeseen = true
+      const peers = this.#replace(entry)
+      if (peers.length > 0) named.push({ kind: 'named', blob: digest, peers })
+      added.push(digest)
+    }
+    const blobs = added.map((blob) => ({ blob, chunks: undefined, held: [], isWanted: false }))
+    if (added.length > 0) this.#options.runner.step([{ kind: 'blobs', blobs }, ...named])
+    this.foreseen.add(digests.filter((digest) => this.#entries.get(digest)?.isForeseen === true))
+    return added
+  }
+
   /** A peer speaks of a blob that takes no part yet. @returns undefined where there is no room for more */
   invite(digest: Digest): SharedEntry | undefined {
     if (this.#entries.size >= MAX_ENTRIES) return undefined
-    const entry = new SharedEntry(digest, nothing, undefined)
+    const entry = new SharedEntry(digest, unknownBlob, undefined)
     entry.isOpening = true
     this.#entries.set(digest, entry)
     this.#stored.open(digest)
@@ -76,13 +89,14 @@ export class Entries implements EntryHost {
   }
 
   async close(): Promise<void> {
+    this.foreseen.stop()
     await Promise.all([...this.#entries.values()].map((entry) => entry.close()))
   }
 
   /** A blob that nobody asks for takes no part, unless it is being fetched. */
   look(entry: SharedEntry): void {
-    if (entry.fetched === undefined && entry.peers.size === 0 && !entry.isOpening && this.isCurrent(entry))
-      this.#remove(entry)
+    const isNeeded = entry.fetched !== undefined || entry.isForeseen || entry.isOpening
+    if (!isNeeded && entry.peers.size === 0 && this.isCurrent(entry)) this.#remove(entry)
   }
 
   /** A quarter is held, which the plan was told of, or is told now: it may have come out of order. */
@@ -119,12 +133,15 @@ export class Entries implements EntryHost {
     this.step({ kind: 'sized', blob, chunks, held: entry.wholeChunks() })
     for (const quarter of quarters) this.holds(entry, quarter)
     this.usable(entry)
-    for (const [{ id }, acquaintance] of this.#acquaintances(entry)) this.#options.outbox.list(id, acquaintance)
+    const { partners, outbox } = this.#options
+    // Those that have said how long it is wait for nothing but checkpoints: they are told with the first question.
+    for (const [{ id }, acquaintance] of partners.acquaintances(entry))
+      if (!acquaintance.hasAnswered || entry.blob.list.known > 0) outbox.list(id, acquaintance)
   }
 
   restart(entry: SharedEntry, held: Iterable<number>): void {
-    const { digest: blob, size, chunks } = entry
-    const acquaintances = [...this.#acquaintances(entry)]
+    const { digest: blob, size } = entry
+    const acquaintances = [...this.#options.partners.acquaintances(entry)]
     const quarters = [...held]
     entry.isRestarting = true
     this.step({ kind: 'drop', blob })
@@ -133,7 +150,7 @@ export class Entries implements EntryHost {
       acquaintance.rewind()
     }
     if (size !== undefined) entry.begin(size, quarters)
-    this.step({ kind: 'blobs', blobs: [{ blob, chunks, held: entry.wholeChunks(), isWanted: true }] })
+    this.step({ kind: 'blobs', blobs: [entry.planned(true)] })
     entry.isRestarting = false
     for (const quarter of quarters) this.holds(entry, quarter)
     this.name(
@@ -144,9 +161,9 @@ export class Entries implements EntryHost {
   }
 
   usable(entry: SharedEntry): void {
-    for (const [{ id, free }, acquaintance] of this.#acquaintances(entry)) {
-      const log = acquaintance.usable()
-      if (log.length > 0) this.#tell(entry, id, free, log)
+    for (const [partner] of this.#options.partners.acquaintances(entry)) {
+      const event = partner.usable(entry.digest)
+      if (event.log.length > 0) this.step(event)
     }
   }
 
@@ -160,7 +177,7 @@ export class Entries implements EntryHost {
       this.step({ kind: 'message', from: peer, message: { kind: 'bye', blob: entry.digest } })
       acquaintance.rewind()
     }
-    this.#tell(entry, peer, partner.free, acquaintance.usable())
+    this.step(partner.usable(entry.digest))
   }
 
   name(entry: SharedEntry, peers: Iterable<PeerId>): void {
@@ -173,9 +190,7 @@ export class Entries implements EntryHost {
   }
 
   awaitsAnswer(entry: SharedEntry): boolean {
-    const oldest = performance.now() - ANSWER_MS
-    for (const [, { hasAnswered, metAt }] of this.#acquaintances(entry)) if (!hasAnswered && metAt > oldest) return true
-    return false
+    return this.#options.partners.mayAnswer(entry)
   }
 
   end(entry: SharedEntry, isHeld: boolean): void {
@@ -190,20 +205,6 @@ export class Entries implements EntryHost {
     entry.blob = storedBlob(facts, fetched.list.encode(0), () => this.#options.content.open(entry.digest))
     entry.fetched = undefined
     this.look(entry)
-  }
-
-  /** Who speaks of a blob here, and what was said of it. */
-  *#acquaintances({ digest, peers }: SharedEntry): Generator<readonly [Partner, Acquaintance]> {
-    for (const peer of peers) {
-      const partner = this.#options.partners.get(peer)
-      const acquaintance = partner?.acquaintances.get(digest)
-      if (partner !== undefined && acquaintance !== undefined) yield [partner, acquaintance]
-    }
-  }
-
-  #tell(entry: SharedEntry, from: PeerId, free: number, log: readonly number[]): void {
-    const news = { free, blobs: [{ blob: entry.digest, log }] }
-    this.step({ kind: 'message', from, message: { kind: 'news', news } })
   }
 
   /** Blobs were looked for in the store. */
@@ -223,23 +224,61 @@ export class Entries implements EntryHost {
       opened.push(entry)
     }
     if (opened.length === 0) return
-    const blobs = opened.map((entry) => ({
-      blob: entry.digest,
-      chunks: entry.chunks,
-      held: entry.wholeChunks(),
-      isWanted: false,
-    }))
-    this.step({ kind: 'blobs', blobs })
-    for (const entry of opened) {
-      for (const [{ id, free }, acquaintance] of this.#acquaintances(entry))
-        this.#tell(entry, id, free, acquaintance.usable())
-      this.look(entry)
-    }
+    const blobs = opened.map((entry) => entry.planned(false))
+    const told: Event[] = []
+    for (const entry of opened)
+      for (const [partner] of this.#options.partners.acquaintances(entry)) told.push(partner.usable(entry.digest))
+    // In one step, so that each of them is told of all in one message.
+    this.#options.runner.step([{ kind: 'blobs', blobs }, ...told])
+    for (const entry of opened) this.look(entry)
+  }
+
+  /** An entry takes the place of the one for its blob. @returns peers of that one, which say again what they told it */
+  #replace(entry: SharedEntry): readonly PeerId[] {
+    const before = this.#entries.get(entry.digest)
+    const peers = before === undefined ? [] : [...before.peers]
+    if (before?.isOpening === true) this.#dismiss(before)
+    else if (before !== undefined) this.#remove(before)
+    this.#entries.set(entry.digest, entry)
+    return peers
+  }
+
+  /** A blob that was foreseen is fetched: its neighbours are known, and what they said holds. */
+  #wanted(entry: SharedEntry, blob: FetchedBlob): Fetching {
+    const { digest } = entry
+    const { partners, runner } = this.#options
+    this.foreseen.delete(digest)
+    entry.isForeseen = false
+    entry.blob = blob
+    entry.fetched = blob
+    const isOffered = [...partners.acquaintances(entry)].some(([, { hasAll }]) => hasAll)
+    this.step({ kind: 'wanted', blob: digest, isOffered })
+    // The fetch has its hold then.
+    queueMicrotask(() => {
+      if (!this.isCurrent(entry) || entry.fetched !== blob) return
+      for (const [{ id }, acquaintance] of [...partners.acquaintances(entry)]) {
+        if (acquaintance.recall(id, blob)) continue
+        // They speak of it from the beginning.
+        blob.parted(id)
+        runner.step([
+          { kind: 'part', blob: digest, peer: id },
+          { kind: 'named', blob: digest, peers: [id] },
+        ])
+      }
+    })
+    return new EntryFetching(entry, this)
+  }
+
+  /** Nobody has asked for blobs that were foreseen: peers and coordinators are told that they take no part. */
+  #past(digests: readonly Digest[]): void {
+    const entries = digests.flatMap((digest) => this.#entries.get(digest) ?? []).filter(({ isForeseen }) => isForeseen)
+    this.#options.runner.step(entries.map(({ digest }) => ({ kind: 'drop', blob: digest })))
+    for (const entry of entries) this.#forget(entry)
   }
 
   /** The plan does not know the blob: those who speak of it are told that it takes no part. */
   #dismiss(entry: SharedEntry): void {
-    for (const [partner] of [...this.#acquaintances(entry)]) {
+    for (const [partner] of [...this.#options.partners.acquaintances(entry)]) {
       this.#options.outbox.refuse(partner.id, entry.digest)
       partner.part(entry.digest)
       partner.unname(entry.digest)
@@ -248,9 +287,13 @@ export class Entries implements EntryHost {
   }
 
   #remove(entry: SharedEntry): void {
+    if (!entry.isOpening) this.step({ kind: 'drop', blob: entry.digest })
+    this.#forget(entry)
+  }
+
+  #forget(entry: SharedEntry): void {
     const { digest } = entry
-    if (!entry.isOpening) this.step({ kind: 'drop', blob: digest })
-    for (const [partner] of [...this.#acquaintances(entry)]) partner.part(digest)
+    for (const [partner] of [...this.#options.partners.acquaintances(entry)]) partner.part(digest)
     this.#entries.delete(digest)
     entry.close().catch(() => {})
   }

@@ -3,6 +3,7 @@ import type { PeerId, SharedBlob } from '../swarm/ports.ts'
 import { Bitfield } from '../verify/bitfield.ts'
 import { chunkCount, quarterBytes, quarterCount, quartersPerChunk } from '../verify/quarter.ts'
 import type { FetchedBlob, LocalBlob } from './local-blob.ts'
+import type { NewBlob } from './plan/steps.ts'
 
 /** A blob that takes part in the swarm here. */
 export class SharedEntry {
@@ -19,6 +20,8 @@ export class SharedEntry {
   isRestarting = false
   /** The plan does not know it yet: it is looked for in the store. */
   isOpening = false
+  /** A client will probably ask for it soon. */
+  isForeseen = false
   #size: number | undefined
   #held: Bitfield | undefined
   #opening: Promise<SharedBlob | undefined> | undefined
@@ -58,6 +61,11 @@ export class SharedEntry {
   has(quarter: number): boolean {
     if (this.#held !== undefined && quarter >= this.#held.length) return this.#held.has(this.#held.length - 1)
     return this.#held?.has(quarter) ?? false
+  }
+
+  /** As the plan is told of it. @param isWanted whether it is fetched now */
+  planned(isWanted: boolean): NewBlob {
+    return { blob: this.digest, chunks: this.chunks, held: this.wholeChunks(), isWanted }
   }
 
   /** Chunks of which all quarters are held. */

@@ -65,6 +65,10 @@ export class Inbox {
         const blob = partner.blobOf(message.number)
         const entry = blob && this.#options.entries.of(blob)
         entry?.fetched?.listed(partner.id, message.from, message.states, message.signature)
+        if (entry?.isForeseen !== true) break
+        // Where there is no room, it is heard again when the blob is wanted.
+        const isKept = this.#options.entries.foreseen.keep(entry.digest, message.states.length)
+        partner.acquaintances.get(entry.digest)?.listed(message, isKept)
         break
       }
       case 'retract': {
@@ -89,7 +93,9 @@ export class Inbox {
     }
     const acquaintance = partner.meet(entry)
     acquaintance.hasAnswered ||= facts !== undefined
-    if (facts !== undefined) entry.fetched?.introduced(partner.id, facts)
+    if (facts === undefined) return
+    entry.fetched?.introduced(partner.id, facts)
+    if (entry.isForeseen) acquaintance.introduced(facts)
   }
 
   /** The peer's word of a blob does not hold any more; it says something else next. */

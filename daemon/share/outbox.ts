@@ -10,6 +10,12 @@ import type { WireMessage } from './wire/wire-message.ts'
 /** The number of blobs that are spoken of once, to say that they take no part. */
 const REFUSED = 0
 
+/** Bytes of a frame that are not gone beyond, as far as they are known before it is written. A peer takes 1 MiB at most. */
+const FRAME_BYTES = 1_000_000
+
+/** What a message that is no list counts as there: an introduction with the names of all repositories that it may have. */
+const MESSAGE_BYTES = 4_096
+
 /** What goes to peers: a blob is introduced before it is spoken of, and checkpoints go before the chunks that they verify. */
 export class Outbox {
   readonly #send: Links['send']
@@ -78,11 +84,29 @@ export class Outbox {
     messages: readonly WireMessage[],
     numberOf: (blob: BlobId) => number | undefined = () => undefined,
   ): void {
-    this.#send(
-      to,
-      encodeMessages(messages, (blob) => numberOf(blob) ?? REFUSED),
-    )
+    for (const frame of framesOf(messages))
+      this.#send(
+        to,
+        encodeMessages(frame, (blob) => numberOf(blob) ?? REFUSED),
+      )
   }
+}
+
+/** The blobs of an image may have more checkpoints together than a frame takes. */
+function* framesOf(messages: readonly WireMessage[]): Generator<readonly WireMessage[]> {
+  let frame: WireMessage[] = []
+  let bytes = 0
+  for (const message of messages) {
+    const more = message.kind === 'list' ? message.states.length : MESSAGE_BYTES
+    if (bytes + more > FRAME_BYTES && frame.length > 0) {
+      yield frame
+      frame = []
+      bytes = 0
+    }
+    frame.push(message)
+    bytes += more
+  }
+  if (frame.length > 0) yield frame
 }
 
 function* blobsOf(message: Message): Generator<BlobId> {

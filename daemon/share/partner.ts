@@ -2,9 +2,13 @@ import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { Acquaintance } from './acquaintance.ts'
 import type { SharedEntry } from './entry.ts'
+import type { Event } from './plan/steps.ts'
 
 /** Blobs that a peer may speak of at the same time. */
 const MAX_BLOBS = 4_096
+
+/** How long a peer that was named may take to say what it has of a blob, in ms, before it counts as one that has nothing. */
+const ANSWER_MS = 5_000
 
 /** The chunk that is the answer to a question. */
 export interface Coming {
@@ -81,6 +85,13 @@ export class Partner {
     return acquaintance
   }
 
+  /** What it told of a blob and the plan was not told, as it could not be used until now. */
+  usable(digest: Digest): Event & { readonly log: readonly number[] } {
+    const log = this.acquaintances.get(digest)?.usable() ?? []
+    const news = { free: this.free, blobs: [{ blob: digest, log }] }
+    return { kind: 'message', from: this.id, message: { kind: 'news', news }, log }
+  }
+
   /** They do so no more. */
   part(digest: Digest): void {
     this.acquaintances.get(digest)?.entry.peers.delete(this.id)
@@ -102,5 +113,21 @@ export class Partners extends Map<PeerId, Partner> {
       this.set(id, partner)
     }
     return partner
+  }
+
+  /** Whether one of them has not said yet what it has of a blob, and may still do so. */
+  mayAnswer(entry: SharedEntry): boolean {
+    const oldest = performance.now() - ANSWER_MS
+    for (const [, { hasAnswered, metAt }] of this.acquaintances(entry)) if (!hasAnswered && metAt > oldest) return true
+    return false
+  }
+
+  /** Who speaks of a blob here, and what was said of it. */
+  *acquaintances({ digest, peers }: SharedEntry): Generator<readonly [Partner, Acquaintance]> {
+    for (const peer of peers) {
+      const partner = this.get(peer)
+      const acquaintance = partner?.acquaintances.get(digest)
+      if (partner !== undefined && acquaintance !== undefined) yield [partner, acquaintance]
+    }
   }
 }

@@ -83,6 +83,25 @@ export class Sharing implements ShareListener {
     return fetching
   }
 
+  /**
+   * Clients will probably ask for these blobs soon, which are not held: those who have them are found and made neighbours, so that
+   * {@link fetch} asks them at once. Coordinators and neighbours are told of all in one message for each. Forgotten after a minute.
+   * @param digests of one image, at most 256
+   */
+  foresee(digests: readonly Digest[]): void {
+    if (this.#isStopped) return
+    const { coordination, self } = this.#options.swarm
+    const added = this.#entries.foresee(digests)
+    const recorded = added.map(async (blob) => {
+      const peers = await coordination.recorded(blob)
+      return { kind: 'named', blob, peers: peers.filter((peer) => peer !== self) } as const
+    })
+    Promise.all(recorded).then(
+      (named) => this.#runner.step(named.filter(({ peers }) => peers.length > 0)),
+      () => {},
+    )
+  }
+
   /** See {@link Coordinators.turn}; `turnEnded` is to be called by whoever was given one. */
   async turn(key: Digest, wish: 'part' | 'hungry', signal: AbortSignal): Promise<Turn | undefined> {
     return await this.#coordinators.turn(key, wish, signal)

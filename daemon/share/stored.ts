@@ -10,6 +10,13 @@ export interface SharedStore {
   list(digest: Digest): Promise<Uint8Array | undefined>
 }
 
+/** One of which this node has nothing yet. */
+export const unknownBlob: LocalBlob = {
+  facts: undefined,
+  list: { known: 0, isComplete: false, encode: () => new Uint8Array(0), signed: undefined },
+  open: async () => undefined,
+}
+
 /** A blob that is held, as the swarm sees it. @param states its inner checkpoints */
 export function storedBlob(
   facts: LocalBlob['facts'],

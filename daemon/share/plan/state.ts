@@ -37,8 +37,9 @@ export class State {
   readonly receivedIn: Took
   readonly sentIn: Took
   effects: Effect[] = []
-  /** What the coordinators of blobs are to be told in the end of a step. */
+  /** What the coordinators of blobs are to be told, and by when, in ms. */
   readonly wants = new Map<BlobId, Want>()
+  wantsAt = Number.POSITIVE_INFINITY
   now = 0
   /** Chunks that are whole, of all blobs. */
   held = 0
@@ -107,6 +108,30 @@ export class State {
   sort(blob: PlannedBlob): void {
     if (blob.isAskedFor) this.askedFor.add(blob)
     else this.askedFor.delete(blob)
+  }
+
+  /** Whether a neighbour that can be trusted, and is not far too slow, has a chunk or its first part. */
+  isAtNeighbour({ id, copies }: PlannedBlob, chunk: number, which: 'begun' | 'whole'): boolean {
+    if (copies[chunk] === 0) return false
+    for (const neighbour of this.neighbours.values())
+      if (neighbour.views.get(id)?.[which].has(chunk) === true && this.#isInTime(neighbour)) return true
+    return false
+  }
+
+  /**
+   * Whether what a neighbour has can be left to it. It can't where nobody else shares its line or this node's, and a chunk takes far
+   * longer than upstream takes.
+   */
+  #isInTime({ isTrusted, took, free }: Neighbour): boolean {
+    const { numbers, reads, isBusy } = this
+    return isTrusted && (isBusy || free <= 0 || took <= Math.max(numbers.headLateMs, reads.limit))
+  }
+
+  /** Whether one has all chunks. */
+  isWholeAtNeighbour({ id }: PlannedBlob): boolean {
+    for (const { views, isTrusted } of this.neighbours.values())
+      if (isTrusted && views.get(id)?.whole.isFull === true) return true
+    return false
   }
 
   neighbour(id: PeerId): Neighbour {

@@ -1,6 +1,5 @@
 import type { PlannedBlob } from './blob.ts'
 import type { BlobId, Role, Turn, Want } from './messages.ts'
-import type { Neighbour } from './neighbour.ts'
 import type { State } from './state.ts'
 
 /** This node's part in reading one blob from upstream. */
@@ -13,6 +12,8 @@ interface Part {
   headBrought: number
   /** Upstream has refused. */
   isUnable: boolean
+  /** Whether a neighbour had all of it before its size was known. */
+  isOffered: boolean
   /** Of all that wait for news of the blob, which comes first when none comes; 0 up to 1. */
   readonly rank: number
   /** What it told the coordinator last, and when, in ms. */
@@ -75,23 +76,18 @@ export class UpstreamPlace {
   add(blobs: readonly PlannedBlob[]): void {
     const { random, now } = this.#state
     for (const blob of blobs) {
-      const part = {
-        blob,
-        role: 'none',
-        brought: 0,
-        headBrought: 0,
-        isUnable: false,
-        rank: random(),
-      } as const
-      this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now })
+      const part = { role: 'none', brought: 0, headBrought: 0, isUnable: false, isOffered: false } as const
+      this.#parts.set(blob.id, { blob, ...part, rank: random(), told: undefined, toldAt: now })
     }
     this.#tell(blobs)
     for (const blob of blobs) if (blob.isDone) this.#parts.delete(blob.id)
   }
 
-  /** A blob is wanted now. Time without news of it begins. */
-  wanted(blob: PlannedBlob): void {
+  /** A blob is wanted now. Time without news of it begins. @param isOffered whether a neighbour said that it has all of it */
+  wanted(blob: PlannedBlob, isOffered: boolean): void {
     blob.movedAt = this.#state.now
+    const part = this.#parts.get(blob.id)
+    if (part !== undefined) part.isOffered = isOffered
     this.#tell([blob])
   }
 
@@ -242,25 +238,9 @@ export class UpstreamPlace {
 
   #next(blob: PlannedBlob, respected: 'begun' | 'whole' | 'nothing'): number | undefined {
     for (let chunk = blob.first; chunk < blob.chunks; chunk++)
-      if (blob.wanted.has(chunk) && (respected === 'nothing' || !this.#isAtNeighbour(blob, chunk, respected)))
+      if (blob.wanted.has(chunk) && (respected === 'nothing' || !this.#state.isAtNeighbour(blob, chunk, respected)))
         return chunk
     return undefined
-  }
-
-  #isAtNeighbour({ id, copies }: PlannedBlob, chunk: number, which: 'begun' | 'whole'): boolean {
-    if (copies[chunk] === 0) return false
-    for (const neighbour of this.#state.neighbours.values())
-      if (neighbour.views.get(id)?.[which].has(chunk) === true && this.#isInTime(neighbour)) return true
-    return false
-  }
-
-  /**
-   * Whether what a neighbour has can be left to it. It can't where nobody else shares its line or this node's, and a chunk takes far
-   * longer than upstream takes.
-   */
-  #isInTime({ isTrusted, took, free }: Neighbour): boolean {
-    const { numbers, reads, isBusy } = this.#state
-    return isTrusted && (isBusy || free <= 0 || took <= Math.max(numbers.headLateMs, reads.limit))
   }
 
   /** Nothing more of it is read. */
@@ -280,7 +260,18 @@ export class UpstreamPlace {
       const seeks = part.told !== 'gone' && !blob.isDone && !blob.isAlone
       const sought = seeks ? Math.max(0, numbers.soughtNeighbours - blob.neighbours) : 0
       wants.set(blob.id, { blob: blob.id, brought: part.brought, wish: part.told, sought })
+      const at = this.#canWait(part) ? now + numbers.newsMs : now
+      this.#state.wantsAt = Math.min(this.#state.wantsAt, at)
     }
+  }
+
+  /**
+   * Whether nobody waits for what the coordinator is told, or answers: a neighbour has the whole blob. Then it is told with what other
+   * blobs give to tell: small blobs that come one after the other cost a message for all, and not three for each.
+   */
+  #canWait({ blob, role, told, isOffered }: Part): boolean {
+    if (role !== 'none' || (told !== 'part' && told !== 'done')) return false
+    return blob.isSized ? this.#state.isWholeAtNeighbour(blob) : isOffered
   }
 
   #wishOf(part: Part): Want['wish'] {

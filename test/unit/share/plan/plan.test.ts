@@ -438,6 +438,9 @@ describe('upstream', () => {
     expect(scene.wants.map(({ wish }) => wish)).toEqual(['hungry'])
     scene.meet('p', [0])
     scene.bring('p', 1, 0)
+    // The neighbour that has it has told the coordinator.
+    expect(scene.wants).toEqual([])
+    scene.at(scene.now + NUMBERS.newsMs)
     expect(scene.wants.map(({ wish }) => wish)).toEqual(['done'])
   })
 
