@@ -134,6 +134,10 @@ export class Sharing implements ShareListener {
     if (!this.#isStopped) this.#coordinators.heard(peer, message)
   }
 
+  joined(peer: PeerId): void {
+    if (!this.#isStopped) this.#coordinators.joined(peer)
+  }
+
   left(peer: PeerId): void {
     if (!this.#isStopped) this.#coordinators.left(peer)
   }

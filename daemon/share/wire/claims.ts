@@ -5,7 +5,7 @@ import { MAX_NUMBER, MAX_PEER_ID_CHARACTERS } from './limits.ts'
 import { WireError } from './reader.ts'
 
 /** Wants or turns in one message: it stays within a packet or two for each hundred blobs, and is read at once. */
-const MAX_CLAIMS_PER_MESSAGE = 512
+export const MAX_CLAIMS_PER_MESSAGE = 512
 
 /** Peers that one turn names: more than a node seeks, and few enough that a message with 512 turns is no burden. */
 const MAX_MEMBERS = 64
