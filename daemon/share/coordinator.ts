@@ -1,10 +1,12 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { Coordination, PeerId } from '../swarm/ports.ts'
+import type { Clock } from './clock.ts'
 import type { Turn, Want } from './plan/messages.ts'
 import type { Numbers } from './plan/numbers.ts'
 import { ClaimQueue, type QueueEvent } from './plan/queue.ts'
 
 interface CoordinatorOptions {
+  readonly clock: Clock
   readonly numbers: Numbers
   readonly recorded: Coordination['recorded']
   /** A peer, or this node itself, is to be told about turns. */
@@ -19,7 +21,7 @@ export class Coordinator {
   readonly #serving = new Map<PeerId, Promise<void>>()
   /** Records that are being read: all who ask for a blob in one moment wait for the same. */
   readonly #lookups = new Map<string, Promise<readonly PeerId[]>>()
-  #timer: NodeJS.Timeout | undefined
+  readonly #wake = () => this.#step({ kind: 'wake' })
   #isStopped = false
 
   constructor(options: CoordinatorOptions) {
@@ -29,7 +31,6 @@ export class Coordinator {
 
   stop(): void {
     this.#isStopped = true
-    clearTimeout(this.#timer)
   }
 
   async serve(from: PeerId, wants: readonly Want[]): Promise<void> {
@@ -73,19 +74,12 @@ export class Coordinator {
   #step(event: QueueEvent): void {
     if (this.#isStopped) return
     const byPeer = new Map<PeerId, Turn[]>()
-    for (const { to, turn } of this.#queue.step(event, performance.now())) {
+    for (const { to, turn } of this.#queue.step(event, this.#options.clock.now)) {
       const turns = byPeer.get(to)
       if (turns === undefined) byPeer.set(to, [turn])
       else turns.push(turn)
     }
     for (const [peer, turns] of byPeer) this.#options.onTurns(peer, turns)
-    this.#schedule()
-  }
-
-  #schedule(): void {
-    clearTimeout(this.#timer)
-    const at = this.#queue.wakeAt
-    if (at === Number.POSITIVE_INFINITY || this.#isStopped) return
-    this.#timer = setTimeout(() => this.#step({ kind: 'wake' }), Math.max(1, at - performance.now() + 1))
+    this.#options.clock.wake(this.#wake, this.#queue.wakeAt)
   }
 }

@@ -1,5 +1,6 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { Coordination, PeerId } from '../swarm/ports.ts'
+import type { Clock } from './clock.ts'
 import { Coordinator } from './coordinator.ts'
 import type { Turn, Want } from './plan/messages.ts'
 import type { Numbers } from './plan/numbers.ts'
@@ -7,6 +8,7 @@ import { Silences } from './silences.ts'
 import { encodeTurns, encodeWants, MAX_CLAIMS_PER_MESSAGE, parseClaim } from './wire/claims.ts'
 
 interface CoordinatorsOptions {
+  readonly clock: Clock
   readonly self: () => PeerId
   readonly coordination: Pick<Coordination, 'coordinators' | 'recorded' | 'tell'>
   readonly numbers: Numbers
@@ -51,9 +53,10 @@ export class Coordinators {
 
   constructor(options: CoordinatorsOptions) {
     this.#options = options
-    const { numbers, coordination, self } = options
-    this.#silences = new Silences({ numbers, onSilent: () => this.#move() })
+    const { clock, numbers, coordination, self } = options
+    this.#silences = new Silences({ clock, numbers, onSilent: () => this.#move() })
     this.#own = new Coordinator({
+      clock,
       numbers,
       recorded: (digest) => coordination.recorded(digest),
       onTurns: (to, turns) => {

@@ -1,8 +1,10 @@
 import type { PeerId } from '../swarm/ports.ts'
+import type { Clock } from './clock.ts'
 import type { Numbers } from './plan/numbers.ts'
 import { Took } from './plan/took.ts'
 
 interface SilencesOptions {
+  readonly clock: Clock
   readonly numbers: Numbers
   /** A peer has left a question open for too long, or can't be asked. */
   readonly onSilent: (peer: PeerId) => void
@@ -11,8 +13,8 @@ interface SilencesOptions {
 interface Line {
   /** When the oldest open question was asked, in ms; undefined where all are answered. */
   askedAt: number | undefined
-  /** For how long this node has listened since then, in ms; undefined where nothing is waited for. */
-  waited: number | undefined
+  /** The same; undefined where it is not waited for any more. */
+  openSince: number | undefined
   hasAnswered: boolean
   /** How often it was silent since it answered last. */
   strikes: number
@@ -23,13 +25,8 @@ interface Line {
 /** Peers of which it is remembered how they answer; the one asked for longest ago is forgotten. */
 const MAX_LINES = 1_024
 
-/** Into this many turns of the event loop the shortest limit is divided. With fewer, one long turn can hide all answers. */
-const TURNS = 10
-
 /**
- * Which peers are silent: those that leave a question open for longer than answers take here. Time counts while this node listens: a
- * turn of its event loop counts for no more than it was to take, however long it took, and what waits in the sockets is heard before
- * a peer is judged. The first answer of a peer may take nearly as long as a node waits for any news, so that another peer can still
+ * Which peers are silent: those that leave a question open for longer than answers take here. The first answer of a peer may take nearly as long as a node waits for any news, so that another peer can still
  * be asked: a connection that is new says nothing about how fast answers are.
  */
 export class Silences {
@@ -37,39 +34,37 @@ export class Silences {
   readonly #took: Took
   /** The one asked for longest ago first. */
   readonly #lines = new Map<PeerId, Line>()
-  readonly #turnMs: number
-  #timer: NodeJS.Timeout | undefined
+  #wakeAt = Number.POSITIVE_INFINITY
   #isStopped = false
 
   constructor(options: SilencesOptions) {
     this.#options = options
     this.#took = new Took(options.numbers)
-    this.#turnMs = options.numbers.lateMs / TURNS
   }
 
   stop(): void {
     this.#isStopped = true
-    clearTimeout(this.#timer)
   }
 
   isSilent(peer: PeerId): boolean {
-    return performance.now() < (this.#lines.get(peer)?.silentUntil ?? 0)
+    return this.#options.clock.now < (this.#lines.get(peer)?.silentUntil ?? 0)
   }
 
   /** A peer was asked something that it is to answer. */
   asked(peer: PeerId): void {
     const line = this.#line(peer)
-    line.askedAt ??= performance.now()
-    line.waited ??= 0
-    this.#schedule()
+    const { now } = this.#options.clock
+    line.askedAt ??= now
+    line.openSince ??= now
+    this.#wake(line.openSince + this.#limitOf(line))
   }
 
   /** A peer has answered, in time or not. */
   answered(peer: PeerId): void {
     const line = this.#lines.get(peer)
     if (line === undefined) return
-    if (line.askedAt !== undefined) this.#took.add(Math.min(performance.now() - line.askedAt, this.#longest))
-    this.#lines.set(peer, { askedAt: undefined, waited: undefined, hasAnswered: true, strikes: 0, silentUntil: 0 })
+    if (line.askedAt !== undefined) this.#took.add(Math.min(this.#options.clock.now - line.askedAt, this.#longest))
+    this.#lines.set(peer, { askedAt: undefined, openSince: undefined, hasAnswered: true, strikes: 0, silentUntil: 0 })
   }
 
   /** A peer can't be asked. */
@@ -85,7 +80,7 @@ export class Silences {
   #line(peer: PeerId): Line {
     const line = this.#lines.get(peer) ?? {
       askedAt: undefined,
-      waited: undefined,
+      openSince: undefined,
       hasAnswered: false,
       strikes: 0,
       silentUntil: 0,
@@ -107,35 +102,32 @@ export class Silences {
     return hasAnswered || strikes > 0 ? Math.min(this.#took.limit, this.#longest) : this.#longest
   }
 
-  #schedule(): void {
-    if (this.#timer !== undefined || this.#isStopped) return
-    this.#timer = setTimeout(() => this.#turn(), this.#turnMs)
+  #wake(at: number): void {
+    if (at >= this.#wakeAt) return
+    this.#wakeAt = at
+    this.#options.clock.wake(this.#look, at)
   }
 
-  #turn(): void {
-    const late: [PeerId, Line][] = []
-    let isWaiting = false
-    for (const [peer, line] of this.#lines) {
-      if (line.waited === undefined) continue
-      line.waited += this.#turnMs
-      isWaiting = true
-      if (line.waited >= this.#limitOf(line)) late.push([peer, line])
-    }
-    this.#timer = undefined
-    if (isWaiting) this.#schedule()
-    // Sockets are read after timers.
-    if (late.length > 0) setImmediate(() => this.#judge(late))
-  }
+  /** What waits in the sockets is heard first: they are read after timers. */
+  readonly #look = () => void setImmediate(() => this.#judge())
 
-  #judge(late: readonly [PeerId, Line][]): void {
+  #judge(): void {
     if (this.#isStopped) return
-    for (const [peer, line] of late)
-      if (this.#lines.get(peer) === line && line.waited !== undefined) this.#silence(peer, line)
+    const { clock } = this.#options
+    let next = Number.POSITIVE_INFINITY
+    for (const [peer, line] of [...this.#lines]) {
+      if (line.openSince === undefined) continue
+      const at = line.openSince + this.#limitOf(line)
+      if (clock.now >= at) this.#silence(peer, line)
+      else next = Math.min(next, at)
+    }
+    this.#wakeAt = Number.POSITIVE_INFINITY
+    this.#wake(next)
   }
 
   #silence(peer: PeerId, line: Line): void {
-    line.silentUntil = performance.now() + this.#limitOf(line) * 2 ** Math.min(line.strikes++, 6)
-    line.waited = undefined
+    line.silentUntil = this.#options.clock.now + this.#limitOf(line) * 2 ** Math.min(line.strikes++, 6)
+    line.openSince = undefined
     this.#options.onSilent(peer)
   }
 }

@@ -61,15 +61,11 @@ describe('a cold blob that eight nodes ask for in one moment', () => {
   it('comes from upstream once, if it is one of ten small ones', async () => {
     const upstream = await startUpstream(12 * chunkBytes)
     const nodes = await startNodes(upstream, 8)
-    // That all eight make their links takes a second in one process, in which they would take each other for silent.
-    const warm = upstream.addBlob(pseudoRandomBytes(1000, 'warm'))
-    await Promise.all(nodes.map((node) => pull(node, warm)))
-    const before = [upstream.seen('/blobs/').length, await sum(nodes, upstreamBytes)] as const
     const layers = Array.from({ length: 10 }, (_, index) => pseudoRandomBytes(300 * 1024, `small ${index}`))
     const blobs = layers.map((layer) => upstream.addBlob(layer))
     await Promise.all(nodes.flatMap((node) => blobs.map((blob) => pull(node, blob))))
-    expect(upstream.seen('/blobs/')).toHaveLength(before[0] + 10)
-    expect(await sum(nodes, upstreamBytes)).toBe(before[1] + 10 * 300 * 1024)
+    expect(upstream.seen('/blobs/')).toHaveLength(10)
+    expect(await sum(nodes, upstreamBytes)).toBe(10 * 300 * 1024)
   })
 })
 
