@@ -115,7 +115,7 @@ export class Coordinators {
 
   /** A peer can be asked from now on. */
   joined(peer: PeerId): void {
-    this.#silences.left(peer)
+    this.#silences.joined(peer)
     this.#move()
   }
 

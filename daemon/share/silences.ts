@@ -13,7 +13,7 @@ interface SilencesOptions {
 interface Line {
   /** When the oldest open question was asked, in ms; undefined where all are answered. */
   askedAt: number | undefined
-  /** The same; undefined where it is not waited for any more. */
+  /** The same; undefined as well where it is not waited for any more. */
   openSince: number | undefined
   hasAnswered: boolean
   /** How often it was silent since it answered last. */
@@ -26,8 +26,9 @@ interface Line {
 const MAX_LINES = 1_024
 
 /**
- * Which peers are silent: those that leave a question open for longer than answers take here. The first answer of a peer may take nearly as long as a node waits for any news, so that another peer can still
- * be asked: a connection that is new says nothing about how fast answers are.
+ * Which peers are silent: those that leave a question open for longer than answers take here. No limit is longer than what leaves
+ * the next coordinator time to answer before this node reads without any turn. That is the limit of a peer's first answer: nothing
+ * is known of it yet but that it is connected.
  */
 export class Silences {
   readonly #options: SilencesOptions
@@ -69,10 +70,17 @@ export class Silences {
 
   /** A peer can't be asked. */
   failed(peer: PeerId): void {
-    this.#silence(peer, this.#line(peer))
+    const line = this.#line(peer)
+    line.askedAt = undefined
+    this.#silence(peer, line)
   }
 
-  /** Whoever is connected anew is asked as for the first time. */
+  /** A peer can be asked from now on, perhaps for the first time. */
+  joined(peer: PeerId): void {
+    if (this.#lines.get(peer)?.openSince === undefined) this.#lines.delete(peer)
+  }
+
+  /** A peer is not connected any more: when it comes back, it is asked as for the first time. */
   left(peer: PeerId): void {
     this.#lines.delete(peer)
   }
@@ -92,7 +100,7 @@ export class Silences {
     return line
   }
 
-  /** The next coordinator can answer before this node reads without any turn. */
+  /** In ms. */
   get #longest(): number {
     const { patienceMs, lateMs } = this.#options.numbers
     return patienceMs - lateMs
