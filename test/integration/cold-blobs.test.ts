@@ -10,6 +10,7 @@ import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
 import { startTestNode, type TestNode, until, untilConnected } from '../fixtures/node.ts'
 import { type NodeProcess, spawnNode } from '../fixtures/process.ts'
 import { ShareRecorder } from '../fixtures/share-listener.ts'
+import { delayFirstTurns } from '../fixtures/slow-messages.ts'
 import { TestSwarm } from '../fixtures/swarm.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
@@ -67,6 +68,18 @@ describe('a cold blob that eight nodes ask for in one moment', () => {
     expect(upstream.seen('/blobs/')).toHaveLength(10)
     expect(await sum(nodes, upstreamBytes)).toBe(10 * 300 * 1024)
   })
+})
+
+it('a coordinator that is a second late with its first answer is waited for: it is not taken for silent', async () => {
+  const upstream = await startUpstream(12 * chunkBytes)
+  const nodes = await startNodes(upstream, 3)
+  const layer = pseudoRandomBytes(24 * chunkBytes + 1, 'late')
+  const blob = upstream.addBlob(layer)
+  delayFirstTurns(1_000)
+  // One of them coordinates it, and begins to read at once.
+  await Promise.all(nodes.map((node) => pull(node, blob)))
+  // Besides, who has heard nothing for a second may ask for the size, or race for a chunk; a second reader would bring a third more.
+  expect(await sum(nodes, upstreamBytes)).toBeLessThan(1.1 * layer.length)
 })
 
 describe('the node that reads upstream', () => {
