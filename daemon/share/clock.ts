@@ -1,5 +1,8 @@
-/** A turn of the event loop counts for no longer than this, in ms. With more, one long turn hides answers that wait meanwhile. */
-const LONGEST_TURN_MS = 50
+/**
+ * A turn of the event loop counts for no longer than this, in ms: some 50 turns make a second, and what takes a handshake and a few
+ * messages fits into that on a node that is busy. Less costs an idle node timers; more calls peers silent where cores are full.
+ */
+const LONGEST_TURN_MS = 20
 
 /** Timers of an idle node are late by this much, in ms. Less makes time go slowly; more hides that a node is busy. */
 const TIMER_SLACK_MS = 2
