@@ -24,7 +24,7 @@ export class Partner {
   free = 0
   /** What each question that is open brings, once the peer has said it. */
   readonly #coming = new Map<number, PromiseWithResolvers<Coming | undefined>>()
-  /** When bytes of a part came or left last, in ms of `performance.now()`. */
+  /** When bytes of a part came or left last, in ms of {@link Clock}. */
   readonly movedAt = { in: Number.NEGATIVE_INFINITY, out: Number.NEGATIVE_INFINITY }
   /** Blobs by the numbers under which the peer speaks of them. */
   readonly #names = new Map<number, Digest>()

@@ -1,6 +1,7 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PartHead, PeerId, ShareListener, Swarm } from '../swarm/ports.ts'
 import { quartersPerChunk } from '../verify/quarter.ts'
+import { Clock } from './clock.ts'
 import { Coordinators } from './coordinators.ts'
 import { Entries } from './entries.ts'
 import type { SharedEntry } from './entry.ts'
@@ -28,6 +29,7 @@ interface SharingOptions {
  */
 export class Sharing implements ShareListener {
   readonly #options: SharingOptions
+  readonly #clock = new Clock()
   readonly #runner: Runner
   readonly #partners = new Partners()
   readonly #entries: Entries
@@ -41,6 +43,7 @@ export class Sharing implements ShareListener {
     this.#options = options
     const { swarm, content } = options
     this.#runner = new Runner({
+      clock: this.#clock,
       lastByteAt: (peer, direction) => this.#lastByteAt(peer, direction),
       onEffect: (effect) => this.#do(effect),
     })
@@ -55,6 +58,7 @@ export class Sharing implements ShareListener {
     this.#entries = new Entries({ ...parts, serving: this.#serving, content })
     this.#inbox = new Inbox({ ...parts, entries: this.#entries })
     this.#coordinators = new Coordinators({
+      clock: this.#clock,
       self: () => swarm.self,
       coordination: {
         coordinators: (digest) => swarm.coordination.coordinators(digest),
@@ -115,6 +119,7 @@ export class Sharing implements ShareListener {
   /** Ends all; nothing is sent or told any more. */
   async stop(): Promise<void> {
     this.#isStopped = true
+    this.#clock.stop()
     this.#runner.stop()
     this.#coordinators.stop()
     this.#serving.stopAll()
@@ -131,7 +136,7 @@ export class Sharing implements ShareListener {
 
   moved(peer: PeerId, direction: 'in' | 'out', bytes: number): void {
     const partner = this.#partners.get(peer)
-    if (partner !== undefined) partner.movedAt[direction] = performance.now()
+    if (partner !== undefined) partner.movedAt[direction] = this.#clock.now
     this.#options.onMoved(direction, bytes)
   }
 
@@ -153,6 +158,10 @@ export class Sharing implements ShareListener {
     if (!this.#isStopped) this.#coordinators.heard(peer, message)
   }
 
+  joined(peer: PeerId): void {
+    if (!this.#isStopped) this.#coordinators.joined(peer)
+  }
+
   left(peer: PeerId): void {
     if (!this.#isStopped) this.#coordinators.left(peer)
   }
@@ -164,7 +173,7 @@ export class Sharing implements ShareListener {
         break
       case 'serve': {
         const entry = this.#entries.of(effect.blob)
-        this.#partners.of(effect.to).movedAt.out = performance.now()
+        this.#partners.of(effect.to).movedAt.out = this.#clock.now
         if (entry !== undefined) this.#serving.start(effect, entry)
         break
       }
@@ -214,7 +223,7 @@ export class Sharing implements ShareListener {
   }
 
   #lastByteAt(peer: PeerId, direction: 'in' | 'out'): number {
-    if (direction === 'out' && this.#serving.isWaiting(peer)) return performance.now()
+    if (direction === 'out' && this.#serving.isWaiting(peer)) return this.#clock.now
     return this.#partners.get(peer)?.movedAt[direction] ?? Number.NEGATIVE_INFINITY
   }
 }

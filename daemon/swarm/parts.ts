@@ -98,6 +98,7 @@ async function assemble(
     find.prepare(peer)
     coordination.joined(peer)
     advertiser.connected(peer)
+    listener.joined(peer)
   })
 
   const datastore = new SwarmDatastore(join(dataDir, 'dht'))

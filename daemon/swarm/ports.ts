@@ -71,6 +71,8 @@ export interface ShareListener {
   gone(peer: PeerId): void
   /** A message about claims, from one who asks this node as a coordinator, or from a coordinator. What it throws cuts the peer off. */
   claim(peer: PeerId, message: unknown): void
+  /** A peer can be told and asked from now on. */
+  joined(peer: PeerId): void
   /** A peer is not connected any more. */
   left(peer: PeerId): void
 }

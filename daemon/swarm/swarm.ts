@@ -31,6 +31,7 @@ const nobody: ShareListener = {
   moved: () => {},
   gone: () => {},
   claim: () => {},
+  joined: () => {},
   left: () => {},
 }
 

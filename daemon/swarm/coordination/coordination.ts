@@ -43,10 +43,14 @@ export class PeerCoordination implements Coordination {
     this.#space.add(options.self)
   }
 
-  /** To be called when a peer can coordinate. */
+  /**
+   * To be called when a peer can coordinate. One of both opens the stream ahead of the first question, which is then answered
+   * within a round trip; where it breaks, it is opened again with the next message.
+   */
   joined(peer: PeerId): void {
     this.#space.add(peer)
     this.#nearest.clear()
+    if (this.#options.self < peer) this.#conversations.with(peer).catch(() => {})
   }
 
   /** To be called when a peer is gone, or is not to be asked any more. */

@@ -81,15 +81,20 @@ test('whoever has announced a blob is named, this node too, without those who ar
   expect(await one.recorded(digests[0] ?? digestOf(Buffer.alloc(0)))).toEqual([self, others[0]])
 })
 
-test('a peer is told on the stream that it has opened, and on one of our own after that has ended', async () => {
-  const { one, opened, sent, stream } = coordination({ connected: others })
+test('the one of two peers whose name comes first opens the stream when they meet, and either one after it has ended', async () => {
   const [peer = ''] = others
+  const { one, opened, sent, stream } = coordination({ connected: others })
+  const before = others.filter((other) => self < other)
+  expect(opened.toSorted()).toEqual(before.toSorted())
   const inbound = stream(peer)
+  opened.length = 0
+  one.left(peer)
   one.handler(inbound, { remotePeer: { toString: () => peer } } as unknown as Connection)
+  one.joined(peer)
   await one.tell(peer, { n: 1 })
-  expect([opened.length, sent.length]).toEqual([1, 1])
+  expect([opened, sent.length]).toEqual([[], 1])
   Object.assign(inbound, { status: 'closed' })
   await one.tell(peer, { n: 2 })
   await one.tell(peer, { n: 3 })
-  expect([opened.length, sent.length]).toEqual([2, 3])
+  expect([opened, sent.length]).toEqual([[peer], 3])
 })
