@@ -1,8 +1,43 @@
+import { Bitfield } from '../verify/bitfield.ts'
 import type { SharedEntry } from './entry.ts'
 import type { BlobNews, LogEntry } from './plan/messages.ts'
+import { MAX_CHUNKS } from './wire/limits.ts'
 
-/** Chunks of a blob of 64 GiB, the longest that is shared by chunks. */
-const MAX_CHUNKS = 65_536
+/** Chunks of a blob of any size: it takes memory up to the last one. */
+class Chunks {
+  #bits = new Bitfield(64)
+
+  has(chunk: number): boolean {
+    return this.#bits.has(chunk)
+  }
+
+  /** @returns whether it is new */
+  add(chunk: number): boolean {
+    if (chunk >= this.#bits.length) {
+      const before = this.#bits
+      this.#bits = new Bitfield(Math.max(2 * before.length, chunk + 1))
+      for (const one of before.indexes()) this.#bits.set(one)
+    }
+    return this.#bits.set(chunk)
+  }
+
+  delete(chunk: number): void {
+    this.#bits.clear(chunk)
+  }
+
+  clear(): void {
+    this.#bits = new Bitfield(64)
+  }
+
+  get isEmpty(): boolean {
+    return this.#bits.count === 0
+  }
+
+  /** In ascending order. */
+  [Symbol.iterator](): Iterator<number> {
+    return this.#bits.indexes()[Symbol.iterator]()
+  }
+}
 
 /** A peer and a blob: what each has told the other of it, but for what the plan keeps. */
 export class Acquaintance {
@@ -19,9 +54,10 @@ export class Acquaintance {
   hasAnswered = false
   /** Whether its chunks may be used. */
   isFollowed = false
-  /** Chunks that it told, with whether they are whole; and those of them that the plan was not told, as they can't be used yet. */
-  readonly #told = new Map<number, boolean>()
-  readonly #pending = new Map<number, boolean>()
+  /** Chunks that it told; those of them that are whole; and those that the plan was not told, as they can't be used yet. */
+  readonly #told = new Chunks()
+  readonly #whole = new Chunks()
+  readonly #pending = new Chunks()
 
   constructor(entry: SharedEntry, number: number) {
     this.entry = entry
@@ -34,10 +70,11 @@ export class Acquaintance {
       const isWhole = one < 0
       const chunk = isWhole ? ~one : one
       if (chunk >= MAX_CHUNKS) throw new RangeError(`a blob has ${MAX_CHUNKS} chunks at most, and no chunk ${chunk}`)
-      const before = this.#told.get(chunk)
-      if (before === true || before === isWhole) continue
-      this.#told.set(chunk, isWhole)
-      this.#pending.set(chunk, isWhole)
+      // Of a blob that is here the size is proven: there is nothing to remember of what it does not have.
+      if (this.entry.isStored && chunk >= (this.entry.chunks ?? 0)) continue
+      const isNew = this.#told.add(chunk)
+      if (!(isWhole ? this.#whole.add(chunk) : isNew)) continue
+      this.#pending.add(chunk)
       onChunk(chunk, isWhole)
     }
   }
@@ -46,25 +83,28 @@ export class Acquaintance {
   usable(): LogEntry[] {
     const log: LogEntry[] = []
     const { entry } = this
-    if (this.#pending.size === 0 || entry.chunks === undefined || (!this.isFollowed && entry.fetched !== undefined))
+    if (this.#pending.isEmpty || entry.chunks === undefined || (!this.isFollowed && entry.fetched !== undefined))
       return log
-    for (const [chunk, isWhole] of this.#pending) {
-      if (isWhole && entry.isVerifiable(chunk, true)) log.push(~chunk)
-      else if (entry.isVerifiable(chunk, false)) log.push(chunk)
-      else continue
-      if (!isWhole || log.at(-1) === ~chunk) this.#pending.delete(chunk)
+    for (const chunk of this.#pending) {
+      // Checkpoints come in order: nothing behind this one can be verified.
+      if (!entry.isVerifiable(chunk, false)) break
+      const isWhole = this.#whole.has(chunk)
+      const isUsable = !isWhole || entry.isVerifiable(chunk, true)
+      log.push(isWhole && isUsable ? ~chunk : chunk)
+      if (isUsable) this.#pending.delete(chunk)
     }
     return log
   }
 
   /** The plan has forgotten what it was told. */
   rewind(): void {
-    for (const [chunk, isWhole] of this.#told) this.#pending.set(chunk, isWhole)
+    for (const chunk of this.#told) this.#pending.add(chunk)
   }
 
   /** The peer takes back what it told. */
   forget(): void {
     this.#told.clear()
+    this.#whole.clear()
     this.#pending.clear()
   }
 }

@@ -10,7 +10,7 @@ import type { Partner, Partners } from './partner.ts'
 import type { BlobId } from './plan/messages.ts'
 import type { Runner } from './runner.ts'
 import type { Serving } from './serving.ts'
-import { type SharedStore, StoredBlobs, storedBlob } from './stored.ts'
+import { notFound, type SharedStore, StoredBlobs, storedBlob } from './stored.ts'
 
 interface EntriesOptions {
   readonly runner: Runner
@@ -18,29 +18,31 @@ interface EntriesOptions {
   readonly outbox: Outbox
   readonly serving: Serving
   readonly content: SharedStore
+  /** How long a blob of the store takes part after anybody has spoken of it, in ms. */
+  readonly keptMs: number
 }
 
-/** Blobs that take part at the same time. */
+/** Above this number of blobs that take part, one of the store makes room for the next, or, where there is none, peers are refused. */
 const MAX_ENTRIES = 4_096
+
+/** Above this number of blobs that are looked for in the store, peers are refused. They name those of an image in one moment. */
+const MAX_OPENING = 512
 
 /** How long a peer that was named may take to say what it has of a blob, in ms, before it counts as one that has nothing. */
 const ANSWER_MS = 5_000
 
-const nothing: LocalBlob = {
-  facts: undefined,
-  list: { known: 0, isComplete: false, encode: () => new Uint8Array(0), signed: undefined },
-  open: async () => undefined,
-}
-
 /** The blobs that take part here: those that are fetched, and those of the store that peers ask for. */
 export class Entries implements EntryHost {
   readonly #options: EntriesOptions
+  /** The one that was used longest ago first. */
   readonly #entries = new Map<Digest, SharedEntry>()
   readonly #stored: StoredBlobs
+  readonly #timer: NodeJS.Timeout
 
   constructor(options: EntriesOptions) {
     this.#options = options
     this.#stored = new StoredBlobs(options.content, (found) => this.#found(found))
+    this.#timer = setInterval(() => this.#letGo(), options.keptMs / 4).unref()
   }
 
   get size(): number {
@@ -67,15 +69,30 @@ export class Entries implements EntryHost {
 
   /** A peer speaks of a blob that takes no part yet. @returns undefined where there is no room for more */
   invite(digest: Digest): SharedEntry | undefined {
-    if (this.#entries.size >= MAX_ENTRIES) return undefined
-    const entry = new SharedEntry(digest, nothing, undefined)
+    if (this.#stored.size >= MAX_OPENING || !this.#hasRoom()) return undefined
+    const entry = new SharedEntry(digest, notFound, undefined)
     entry.isOpening = true
     this.#entries.set(digest, entry)
     this.#stored.open(digest)
     return entry
   }
 
+  /** Somebody has spoken of a blob, or is given some of it. */
+  use(entry: SharedEntry): void {
+    if (!this.isCurrent(entry)) return
+    entry.usedAt = performance.now()
+    this.#entries.delete(entry.digest)
+    this.#entries.set(entry.digest, entry)
+  }
+
+  /** A blob of the store is not there any more, or is about to be deleted. Resolves when its file is closed. */
+  async withdraw(entry: SharedEntry): Promise<void> {
+    if (this.isCurrent(entry) && entry.isStored) this.#remove(entry)
+    await entry.close()
+  }
+
   async close(): Promise<void> {
+    clearInterval(this.#timer)
     await Promise.all([...this.#entries.values()].map((entry) => entry.close()))
   }
 
@@ -156,6 +173,7 @@ export class Entries implements EntryHost {
     if (partner === undefined || acquaintance === undefined || acquaintance.isFollowed === isFollowed) return
     acquaintance.isFollowed = isFollowed
     if (!isFollowed) {
+      this.#options.outbox.leave(partner, entry.digest)
       // It stays a neighbour that may be given chunks, and has none.
       this.step({ kind: 'message', from: peer, message: { kind: 'bye', blob: entry.digest } })
       acquaintance.rewind()
@@ -187,8 +205,9 @@ export class Entries implements EntryHost {
       return
     }
     for (let quarter = 0; quarter < quarters; quarter++) this.holds(entry, quarter)
-    entry.blob = storedBlob(facts, fetched.list.encode(0), () => this.#options.content.open(entry.digest))
+    entry.moveTo(storedBlob(facts, fetched.list.encode(0), () => this.#options.content.open(entry.digest)))
     entry.fetched = undefined
+    this.use(entry)
     this.look(entry)
   }
 
@@ -237,21 +256,42 @@ export class Entries implements EntryHost {
     }
   }
 
+  /** A blob of the store that nobody has spoken of for long is told to be gone; whoever needs it asks for it again. */
+  #letGo(): void {
+    const before = performance.now() - this.#options.keptMs
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.usedAt > before) return
+      if (entry.isStored) this.#remove(entry)
+    }
+  }
+
+  #hasRoom(): boolean {
+    if (this.#entries.size < MAX_ENTRIES) return true
+    const oldest = [...this.#entries.values()].find((entry) => entry.isStored)
+    if (oldest !== undefined) this.#remove(oldest)
+    return oldest !== undefined
+  }
+
   /** The plan does not know the blob: those who speak of it are told that it takes no part. */
   #dismiss(entry: SharedEntry): void {
-    for (const [partner] of [...this.#acquaintances(entry)]) {
-      this.#options.outbox.refuse(partner.id, entry.digest)
-      partner.part(entry.digest)
-      partner.unname(entry.digest)
-    }
     this.#entries.delete(entry.digest)
+    this.#refuse(entry)
   }
 
   #remove(entry: SharedEntry): void {
-    const { digest } = entry
-    if (!entry.isOpening) this.step({ kind: 'drop', blob: digest })
-    for (const [partner] of [...this.#acquaintances(entry)]) partner.part(digest)
-    this.#entries.delete(digest)
+    this.step({ kind: 'drop', blob: entry.digest })
+    this.#entries.delete(entry.digest)
+    // Those who are no neighbours for it, but have spoken of it, and may be told of it.
+    this.#refuse(entry)
     entry.close().catch(() => {})
+  }
+
+  #refuse(entry: SharedEntry): void {
+    const { digest } = entry
+    for (const [partner] of [...this.#acquaintances(entry)]) {
+      this.#options.outbox.refuse(partner.id, digest)
+      partner.part(digest)
+      partner.unname(digest)
+    }
   }
 }

@@ -43,6 +43,12 @@ export class Outbox {
     this.#write(to, [{ kind: 'retract', number: acquaintance.number }])
   }
 
+  /** Wants no answer any more that may be of a blob, see {@link Partner.drops}. To be called before the plan asks anew. */
+  leave(partner: Partner, blob: BlobId): void {
+    const left = partner.drops(blob).map((id): WireMessage => ({ kind: 'plan', message: { kind: 'leave', id } }))
+    if (left.length > 0) this.#write(partner.id, left)
+  }
+
   /** Refuses a blob that does not take part here. */
   refuse(to: PeerId, digest: Digest): void {
     const messages: WireMessage[] = [
