@@ -10,6 +10,9 @@ import type { WireMessage } from './wire/wire-message.ts'
 /** The number of blobs that are spoken of once, to say that they take no part. */
 const REFUSED = 0
 
+/** Begin another frame above this length, in bytes. Peers cut off whoever sends one of more than 1 MiB. */
+const FRAME_BYTES = 1_000_000
+
 /** What goes to peers: a blob is introduced before it is spoken of, and checkpoints go before the chunks that they verify. */
 export class Outbox {
   readonly #send: Links['send']
@@ -79,16 +82,39 @@ export class Outbox {
     messages.push(...splitList({ kind: 'list', number, from, states, signature }))
   }
 
+  /** In several frames where one would be too long: a list may have 8 MiB, and an image many of them. */
   #write(
     to: PeerId,
     messages: readonly WireMessage[],
     numberOf: (blob: BlobId) => number | undefined = () => undefined,
   ): void {
-    this.#send(
-      to,
-      encodeMessages(messages, (blob) => numberOf(blob) ?? REFUSED),
-    )
+    let frame: WireMessage[] = []
+    let bytes = 0
+    const flush = () => {
+      this.#send(
+        to,
+        encodeMessages(frame, (blob) => numberOf(blob) ?? REFUSED),
+      )
+      frame = []
+      bytes = 0
+    }
+    for (const message of messages) {
+      const more = mostBytesOf(message)
+      if (frame.length > 0 && bytes + more > FRAME_BYTES) flush()
+      frame.push(message)
+      bytes += more
+    }
+    if (frame.length > 0) flush()
   }
+}
+
+/** Roughly, and rather too many. */
+function mostBytesOf(message: WireMessage): number {
+  if (message.kind === 'list') return message.states.length + 256
+  if (message.kind === 'intro')
+    return 512 + (message.facts?.repositories ?? []).reduce((sum, { length }) => sum + 4 * length, 0)
+  if (message.kind === 'retract' || !('news' in message.message)) return 16
+  return message.message.news.blobs.reduce((sum, { log }) => sum + 8 + 4 * log.length, 4_096)
 }
 
 function* blobsOf(message: Message): Generator<BlobId> {

@@ -85,7 +85,10 @@ export class Sharing implements ShareListener {
     const fetching = this.#entries.fetch(digest, blob)
     const { coordination, self } = this.#options.swarm
     const found = (peers: readonly PeerId[]) => fetching.named(peers.filter((peer) => peer !== self))
-    coordination.recorded(digest).then(found, () => {})
+    coordination
+      .recorded(digest)
+      .then(found)
+      .catch(() => {})
     return fetching
   }
 

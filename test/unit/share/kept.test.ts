@@ -235,3 +235,29 @@ it('a blob that takes long to be looked for holds up no other', async () => {
   await until(() => you.of('news').length > 0)
   expect(sharing.status.blobs).toBe(2)
 })
+
+it('the checkpoints of a blob of many GiB go in frames of which none is too long', async () => {
+  const { member, you, sharing } = setUp()
+  const known = 70_000
+  const size = (known + 1) * quarterBytes
+  const long = pseudoRandomBytes(known * 32, 'long')
+  const { send } = member.links
+  const lengths: number[] = []
+  member.links.send = (to, frame) => {
+    lengths.push(frame.length)
+    send(to, frame)
+  }
+  const fetching = sharing.fetch(
+    digest,
+    scriptedBlob({
+      facts: { size, mediaType: undefined, access: 'public', repositories: [] },
+      list: { known, isComplete: true, encode: (from) => long.subarray(from * 32), signed: undefined },
+    }),
+  )
+  fetching.sized(size, [])
+  you.say('me', intro(), news())
+  await until(() => you.of('list').length >= 3)
+  expect(Buffer.concat(you.of('list').map((part) => Buffer.from(part.states))).equals(long)).toBe(true)
+  expect(you.of('news').length).toBeGreaterThan(0)
+  expect(Math.max(...lengths)).toBeLessThan(2 ** 20)
+})
