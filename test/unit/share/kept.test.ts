@@ -4,6 +4,7 @@ import type { WireMessage } from '../../../daemon/share/wire/wire-message.ts'
 import { quarterBytes } from '../../../daemon/verify/quarter.ts'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../../fixtures/bytes.ts'
+import { fakeNode, peerWith } from '../../fixtures/downloads.ts'
 import { MemorySwarm } from '../../fixtures/memory-swarm.ts'
 import { scriptedBlob } from '../../fixtures/peers.ts'
 import { type Script, ScriptedPeer } from '../../fixtures/scripted-peer.ts'
@@ -260,4 +261,23 @@ it('the checkpoints of a blob of many GiB go in frames of which none is too long
   expect(Buffer.concat(you.of('list').map((part) => Buffer.from(part.states))).equals(long)).toBe(true)
   expect(you.of('news').length).toBeGreaterThan(0)
   expect(Math.max(...lengths)).toBeLessThan(2 ** 20)
+})
+
+it('a part without its head holds up no other once the blob was given up', async () => {
+  const node = await fakeNode({
+    peers: { you: { ...peerWith(bytes, Buffer.from(states)), answer: 'nothing' } },
+    claim: { role: 'none', head: 'you', members: ['you'] },
+    upstream: () => new Promise(() => {}),
+  })
+  const one = node.download(digest)
+  const running = one.run()
+  const you = node.scripted.get('you')
+  await until(() => (you?.of('ask').length ?? 0) > 0)
+  const { id = 0 } = you?.of('ask')[0] ?? {}
+  const part = node.sharing.part('you', { id, quarter: 0 }, Buffer.alloc(quarterBytes))
+  you?.say(node.self, { kind: 'plan', message: { kind: 'bye', blob: digest } })
+  await part
+  await until(() => (you?.of('leave') ?? []).some((left) => left.id === id))
+  one.abort(new Error('enough'))
+  await running
 })
