@@ -1,11 +1,46 @@
 import type { BlobFacts, PeerId } from '../swarm/ports.ts'
+import { Bitfield } from '../verify/bitfield.ts'
 import { chunkCount } from '../verify/quarter.ts'
 import type { SharedEntry } from './entry.ts'
 import type { FetchedBlob } from './local-blob.ts'
 import type { BlobNews, LogEntry } from './plan/messages.ts'
+import { MAX_CHUNKS } from './wire/limits.ts'
 
-/** Chunks of a blob of 64 GiB, the longest that is shared by chunks. */
-const MAX_CHUNKS = 65_536
+/** Chunks of a blob of any size: it takes memory up to the last one. */
+class Chunks {
+  #bits = new Bitfield(64)
+
+  has(chunk: number): boolean {
+    return this.#bits.has(chunk)
+  }
+
+  /** @returns whether it is new */
+  add(chunk: number): boolean {
+    if (chunk >= this.#bits.length) {
+      const before = this.#bits
+      this.#bits = new Bitfield(Math.max(2 * before.length, chunk + 1))
+      for (const one of before.indexes()) this.#bits.set(one)
+    }
+    return this.#bits.set(chunk)
+  }
+
+  delete(chunk: number): void {
+    this.#bits.clear(chunk)
+  }
+
+  clear(): void {
+    this.#bits = new Bitfield(64)
+  }
+
+  get count(): number {
+    return this.#bits.count
+  }
+
+  /** In ascending order. */
+  [Symbol.iterator](): Iterator<number> {
+    return this.#bits.indexes()[Symbol.iterator]()
+  }
+}
 
 /** Checkpoints as a peer told them. */
 interface HeardList {
@@ -29,9 +64,10 @@ export class Acquaintance {
   hasAnswered = false
   /** Whether its chunks may be used. */
   isFollowed = false
-  /** Chunks that it told, with whether they are whole; and those of them that the plan was not told, as they can't be used yet. */
-  readonly #told = new Map<number, boolean>()
-  readonly #pending = new Map<number, boolean>()
+  /** Chunks that it told; those of them that are whole; and those that the plan was not told, as they can't be used yet. */
+  readonly #told = new Chunks()
+  readonly #whole = new Chunks()
+  readonly #pending = new Chunks()
   /** What it said of a blob that is not fetched yet. */
   #facts: BlobFacts | undefined
   #lists: HeardList[] = []
@@ -49,10 +85,11 @@ export class Acquaintance {
       const isWhole = one < 0
       const chunk = isWhole ? ~one : one
       if (chunk >= MAX_CHUNKS) throw new RangeError(`a blob has ${MAX_CHUNKS} chunks at most, and no chunk ${chunk}`)
-      const before = this.#told.get(chunk)
-      if (before === true || before === isWhole) continue
-      this.#told.set(chunk, isWhole)
-      this.#pending.set(chunk, isWhole)
+      // Of a blob that is here the size is proven: there is nothing to remember of what it does not have.
+      if (this.entry.isStored && chunk >= (this.entry.chunks ?? 0)) continue
+      const isNew = this.#told.add(chunk)
+      if (!(isWhole ? this.#whole.add(chunk) : isNew)) continue
+      this.#pending.add(chunk)
       onChunk(chunk, isWhole)
     }
   }
@@ -66,10 +103,7 @@ export class Acquaintance {
 
   /** Whether it has said before the blob is fetched that it has all of it. */
   get hasAll(): boolean {
-    if (this.#facts === undefined) return false
-    let whole = 0
-    for (const isWhole of this.#told.values()) if (isWhole) whole++
-    return whole >= chunkCount(this.#facts.size)
+    return this.#facts !== undefined && this.#whole.count >= chunkCount(this.#facts.size)
   }
 
   /** It tells checkpoints before the blob is fetched. @param isKept whether there is room for them */
@@ -91,7 +125,7 @@ export class Acquaintance {
     fetched.introduced(peer, this.#facts)
     try {
       for (const { from, states, signature } of lists) fetched.listed(peer, from, states, signature)
-      for (const [chunk, isWhole] of this.#told) fetched.told(peer, chunk, isWhole)
+      for (const chunk of this.#told) fetched.told(peer, chunk, this.#whole.has(chunk))
     } catch {
       return false
     }
@@ -102,25 +136,28 @@ export class Acquaintance {
   usable(): LogEntry[] {
     const log: LogEntry[] = []
     const { entry } = this
-    if (this.#pending.size === 0 || entry.chunks === undefined || (!this.isFollowed && entry.fetched !== undefined))
+    if (this.#pending.count === 0 || entry.chunks === undefined || (!this.isFollowed && entry.fetched !== undefined))
       return log
-    for (const [chunk, isWhole] of this.#pending) {
-      if (isWhole && entry.isVerifiable(chunk, true)) log.push(~chunk)
-      else if (entry.isVerifiable(chunk, false)) log.push(chunk)
-      else continue
-      if (!isWhole || log.at(-1) === ~chunk) this.#pending.delete(chunk)
+    for (const chunk of this.#pending) {
+      // Checkpoints come in order: nothing behind this one can be verified.
+      if (!entry.isVerifiable(chunk, false)) break
+      const isWhole = this.#whole.has(chunk)
+      const isUsable = !isWhole || entry.isVerifiable(chunk, true)
+      log.push(isWhole && isUsable ? ~chunk : chunk)
+      if (isUsable) this.#pending.delete(chunk)
     }
     return log
   }
 
   /** The plan has forgotten what it was told. */
   rewind(): void {
-    for (const [chunk, isWhole] of this.#told) this.#pending.set(chunk, isWhole)
+    for (const chunk of this.#told) this.#pending.add(chunk)
   }
 
   /** The peer takes back what it told. */
   forget(): void {
     this.#told.clear()
+    this.#whole.clear()
     this.#pending.clear()
     this.#lists = []
   }

@@ -2,32 +2,28 @@ import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { quartersPerChunk } from '../verify/quarter.ts'
 import { SharedEntry } from './entry.ts'
+import { EntryTable, type EntryTableOptions } from './entry-table.ts'
 import { EntryFetching, type EntryHost } from './fetching.ts'
 import { Foreseen } from './foreseen.ts'
 import type { FetchedBlob, Fetching, LocalBlob } from './local-blob.ts'
-import type { Outbox } from './outbox.ts'
-import type { Partners } from './partner.ts'
 import type { BlobId } from './plan/messages.ts'
 import type { Event } from './plan/steps.ts'
 import type { Runner } from './runner.ts'
 import type { Serving } from './serving.ts'
 import { type SharedStore, StoredBlobs, storedBlob, unknownBlob } from './stored.ts'
 
-interface EntriesOptions {
-  readonly runner: Runner
-  readonly partners: Partners
-  readonly outbox: Outbox
+interface EntriesOptions extends EntryTableOptions {
   readonly serving: Serving
   readonly content: SharedStore
 }
 
-/** Blobs that take part at the same time. */
-const MAX_ENTRIES = 4_096
+/** Above this number of blobs that are looked for in the store, peers are refused. They name those of an image in one moment. */
+const MAX_OPENING = 512
 
 /** The blobs that take part here: those that are fetched, or soon will be, and those of the store that peers ask for. */
 export class Entries implements EntryHost {
   readonly #options: EntriesOptions
-  readonly #entries = new Map<Digest, SharedEntry>()
+  readonly #table: EntryTable
   readonly #stored: StoredBlobs
   /** Those of them that will soon be fetched. */
   readonly foreseen = new Foreseen((digests) => this.#past(digests))
@@ -35,22 +31,23 @@ export class Entries implements EntryHost {
   constructor(options: EntriesOptions) {
     this.#options = options
     this.#stored = new StoredBlobs(options.content, (found) => this.#found(found))
+    this.#table = new EntryTable(options)
   }
 
   get size(): number {
-    return this.#entries.size
+    return this.#table.size
   }
 
   of(blob: BlobId): SharedEntry | undefined {
-    return this.#entries.get(blob as Digest)
+    return this.#table.of(blob)
   }
 
   /** A blob is fetched from now on. */
   fetch(digest: Digest, blob: FetchedBlob): Fetching {
-    const before = this.#entries.get(digest)
+    const before = this.#table.of(digest)
     if (before?.isForeseen === true) return this.#wanted(before, blob)
     const entry = new SharedEntry(digest, blob, blob)
-    const known = this.#replace(entry)
+    const known = this.#table.replace(entry)
     this.step({ kind: 'blobs', blobs: [{ blob: digest, chunks: undefined, held: [], isWanted: true }] })
     this.name(entry, known)
     return new EntryFetching(entry, this)
@@ -64,39 +61,45 @@ export class Entries implements EntryHost {
     const added: Digest[] = []
     const named: Event[] = []
     for (const digest of digests) {
-      const before = this.#entries.get(digest)
-      if (before === undefined ? this.#entries.size >= MAX_ENTRIES : !before.isOpening) continue
+      const before = this.#table.of(digest)
+      if (before === undefined ? !this.#table.hasRoom() : !before.isOpening) continue
       const entry = new SharedEntry(digest, unknownBlob, undefined)
       entry.isForeseen = true
-      const peers = this.#replace(entry)
+      const peers = this.#table.replace(entry)
       if (peers.length > 0) named.push({ kind: 'named', blob: digest, peers })
       added.push(digest)
     }
     const blobs = added.map((blob) => ({ blob, chunks: undefined, held: [], isWanted: false }))
     if (added.length > 0) this.#options.runner.step([{ kind: 'blobs', blobs }, ...named])
-    this.foreseen.add(digests.filter((digest) => this.#entries.get(digest)?.isForeseen === true))
+    this.foreseen.add(digests.filter((digest) => this.#table.of(digest)?.isForeseen === true))
     return added
   }
 
   /** A peer speaks of a blob that takes no part yet. @returns undefined where there is no room for more */
   invite(digest: Digest): SharedEntry | undefined {
-    if (this.#entries.size >= MAX_ENTRIES) return undefined
+    if (this.#stored.size >= MAX_OPENING || !this.#table.hasRoom()) return undefined
     const entry = new SharedEntry(digest, unknownBlob, undefined)
     entry.isOpening = true
-    this.#entries.set(digest, entry)
+    this.#table.add(entry)
     this.#stored.open(digest)
     return entry
   }
 
+  /** A blob of the store is not there any more, or is about to be deleted. Resolves when its file is closed. */
+  async withdraw(entry: SharedEntry): Promise<void> {
+    if (this.#table.isCurrent(entry) && entry.isStored) this.#table.remove(entry)
+    await entry.close()
+  }
+
   async close(): Promise<void> {
     this.foreseen.stop()
-    await Promise.all([...this.#entries.values()].map((entry) => entry.close()))
+    await this.#table.close()
   }
 
   /** A blob that nobody asks for takes no part, unless it is being fetched. */
   look(entry: SharedEntry): void {
     const isNeeded = entry.fetched !== undefined || entry.isForeseen || entry.isOpening
-    if (!isNeeded && entry.peers.size === 0 && this.isCurrent(entry)) this.#remove(entry)
+    if (!isNeeded && entry.peers.size === 0 && this.#table.isCurrent(entry)) this.#table.remove(entry)
   }
 
   /** A quarter is held, which the plan was told of, or is told now: it may have come out of order. */
@@ -115,7 +118,12 @@ export class Entries implements EntryHost {
   }
 
   isCurrent(entry: SharedEntry): boolean {
-    return this.#entries.get(entry.digest) === entry
+    return this.#table.isCurrent(entry)
+  }
+
+  /** Somebody has spoken of a blob, or is given some of it. */
+  use(entry: SharedEntry): void {
+    this.#table.use(entry)
   }
 
   step(event: Parameters<Runner['step']>[0]): void {
@@ -173,6 +181,7 @@ export class Entries implements EntryHost {
     if (partner === undefined || acquaintance === undefined || acquaintance.isFollowed === isFollowed) return
     acquaintance.isFollowed = isFollowed
     if (!isFollowed) {
+      this.#options.outbox.leave(partner, entry.digest)
       // It stays a neighbour that may be given chunks, and has none.
       this.step({ kind: 'message', from: peer, message: { kind: 'bye', blob: entry.digest } })
       acquaintance.rewind()
@@ -198,12 +207,13 @@ export class Entries implements EntryHost {
     if (fetched === undefined) return
     const { facts } = fetched
     if (!isHeld || facts === undefined || entry.isAlone) {
-      this.#remove(entry)
+      this.#table.remove(entry)
       return
     }
     for (let quarter = 0; quarter < quarters; quarter++) this.holds(entry, quarter)
-    entry.blob = storedBlob(facts, fetched.list.encode(0), () => this.#options.content.open(entry.digest))
+    entry.moveTo(storedBlob(facts, fetched.list.encode(0), () => this.#options.content.open(entry.digest)))
     entry.fetched = undefined
+    this.use(entry)
     this.look(entry)
   }
 
@@ -211,11 +221,11 @@ export class Entries implements EntryHost {
   #found(found: ReadonlyMap<Digest, LocalBlob | undefined>): void {
     const opened: SharedEntry[] = []
     for (const [digest, blob] of found) {
-      const entry = this.#entries.get(digest)
+      const entry = this.#table.of(digest)
       if (entry === undefined || !entry.isOpening) continue
       entry.isOpening = false
       if (blob?.facts === undefined) {
-        this.#dismiss(entry)
+        this.#table.dismiss(entry)
         continue
       }
       entry.blob = blob
@@ -233,16 +243,6 @@ export class Entries implements EntryHost {
     for (const entry of opened) this.look(entry)
   }
 
-  /** An entry takes the place of the one for its blob. @returns peers of that one, which say again what they told it */
-  #replace(entry: SharedEntry): readonly PeerId[] {
-    const before = this.#entries.get(entry.digest)
-    const peers = before === undefined ? [] : [...before.peers]
-    if (before?.isOpening === true) this.#dismiss(before)
-    else if (before !== undefined) this.#remove(before)
-    this.#entries.set(entry.digest, entry)
-    return peers
-  }
-
   /** A blob that was foreseen is fetched: its neighbours are known, and what they said holds. */
   #wanted(entry: SharedEntry, blob: FetchedBlob): Fetching {
     const { digest } = entry
@@ -255,7 +255,7 @@ export class Entries implements EntryHost {
     this.step({ kind: 'wanted', blob: digest, isOffered })
     // The fetch has its hold then.
     queueMicrotask(() => {
-      if (!this.isCurrent(entry) || entry.fetched !== blob) return
+      if (!this.#table.isCurrent(entry) || entry.fetched !== blob) return
       for (const [{ id }, acquaintance] of [...partners.acquaintances(entry)]) {
         if (acquaintance.recall(id, blob)) continue
         // They speak of it from the beginning.
@@ -271,30 +271,8 @@ export class Entries implements EntryHost {
 
   /** Nobody has asked for blobs that were foreseen: peers and coordinators are told that they take no part. */
   #past(digests: readonly Digest[]): void {
-    const entries = digests.flatMap((digest) => this.#entries.get(digest) ?? []).filter(({ isForeseen }) => isForeseen)
+    const entries = digests.flatMap((digest) => this.#table.of(digest) ?? []).filter(({ isForeseen }) => isForeseen)
     this.#options.runner.step(entries.map(({ digest }) => ({ kind: 'drop', blob: digest })))
-    for (const entry of entries) this.#forget(entry)
-  }
-
-  /** The plan does not know the blob: those who speak of it are told that it takes no part. */
-  #dismiss(entry: SharedEntry): void {
-    for (const [partner] of [...this.#options.partners.acquaintances(entry)]) {
-      this.#options.outbox.refuse(partner.id, entry.digest)
-      partner.part(entry.digest)
-      partner.unname(entry.digest)
-    }
-    this.#entries.delete(entry.digest)
-  }
-
-  #remove(entry: SharedEntry): void {
-    if (!entry.isOpening) this.step({ kind: 'drop', blob: entry.digest })
-    this.#forget(entry)
-  }
-
-  #forget(entry: SharedEntry): void {
-    const { digest } = entry
-    for (const [partner] of [...this.#options.partners.acquaintances(entry)]) partner.part(digest)
-    this.#entries.delete(digest)
-    entry.close().catch(() => {})
+    for (const entry of entries) this.#table.forget(entry)
   }
 }

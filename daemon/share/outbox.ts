@@ -10,11 +10,8 @@ import type { WireMessage } from './wire/wire-message.ts'
 /** The number of blobs that are spoken of once, to say that they take no part. */
 const REFUSED = 0
 
-/** Bytes of a frame that are not gone beyond, as far as they are known before it is written. A peer takes 1 MiB at most. */
+/** Begin another frame above this length, in bytes. Peers cut off whoever sends one of more than 1 MiB. */
 const FRAME_BYTES = 1_000_000
-
-/** What a message that is no list counts as there: an introduction with the names of all repositories that it may have. */
-const MESSAGE_BYTES = 4_096
 
 /** What goes to peers: a blob is introduced before it is spoken of, and checkpoints go before the chunks that they verify. */
 export class Outbox {
@@ -49,6 +46,12 @@ export class Outbox {
     this.#write(to, [{ kind: 'retract', number: acquaintance.number }])
   }
 
+  /** Wants no answer any more that may be of a blob, see {@link Partner.drops}. To be called before the plan asks anew. */
+  leave(partner: Partner, blob: BlobId): void {
+    const left = partner.drops(blob).map((id): WireMessage => ({ kind: 'plan', message: { kind: 'leave', id } }))
+    if (left.length > 0) this.#write(partner.id, left)
+  }
+
   /** Refuses a blob that does not take part here. */
   refuse(to: PeerId, digest: Digest): void {
     const messages: WireMessage[] = [
@@ -79,34 +82,39 @@ export class Outbox {
     messages.push(...splitList({ kind: 'list', number, from, states, signature }))
   }
 
+  /** In several frames where one would be too long: a list may have 8 MiB, and an image many of them. */
   #write(
     to: PeerId,
     messages: readonly WireMessage[],
     numberOf: (blob: BlobId) => number | undefined = () => undefined,
   ): void {
-    for (const frame of framesOf(messages))
+    let frame: WireMessage[] = []
+    let bytes = 0
+    const flush = () => {
       this.#send(
         to,
         encodeMessages(frame, (blob) => numberOf(blob) ?? REFUSED),
       )
-  }
-}
-
-/** The blobs of an image may have more checkpoints together than a frame takes. */
-function* framesOf(messages: readonly WireMessage[]): Generator<readonly WireMessage[]> {
-  let frame: WireMessage[] = []
-  let bytes = 0
-  for (const message of messages) {
-    const more = message.kind === 'list' ? message.states.length : MESSAGE_BYTES
-    if (bytes + more > FRAME_BYTES && frame.length > 0) {
-      yield frame
       frame = []
       bytes = 0
     }
-    frame.push(message)
-    bytes += more
+    for (const message of messages) {
+      const more = mostBytesOf(message)
+      if (frame.length > 0 && bytes + more > FRAME_BYTES) flush()
+      frame.push(message)
+      bytes += more
+    }
+    if (frame.length > 0) flush()
   }
-  if (frame.length > 0) yield frame
+}
+
+/** Roughly, and rather too many. */
+function mostBytesOf(message: WireMessage): number {
+  if (message.kind === 'list') return message.states.length + 256
+  if (message.kind === 'intro')
+    return 512 + (message.facts?.repositories ?? []).reduce((sum, { length }) => sum + 4 * length, 0)
+  if (message.kind === 'retract' || !('news' in message.message)) return 16
+  return message.message.news.blobs.reduce((sum, { log }) => sum + 8 + 4 * log.length, 4_096)
 }
 
 function* blobsOf(message: Message): Generator<BlobId> {

@@ -1,12 +1,13 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PartHead, PeerId, ShareListener, Swarm } from '../swarm/ports.ts'
-import { quartersPerChunk } from '../verify/quarter.ts'
+import { quarterBytes, quartersPerChunk } from '../verify/quarter.ts'
 import { Clock } from './clock.ts'
 import { Coordinators } from './coordinators.ts'
 import { Entries } from './entries.ts'
 import type { SharedEntry } from './entry.ts'
 import { Inbox } from './inbox.ts'
 import type { FetchedBlob, Fetching } from './local-blob.ts'
+import { NotShared } from './open-blob.ts'
 import { Outbox } from './outbox.ts'
 import { Partners } from './partner.ts'
 import type { Turn } from './plan/messages.ts'
@@ -21,7 +22,12 @@ interface SharingOptions {
   readonly content: SharedStore
   /** Bytes of blobs came from peers, or went to them. */
   readonly onMoved: (direction: 'in' | 'out', bytes: number) => void
+  /** How long a blob of the store takes part after anybody has spoken of it, in ms; a minute where it is left out. */
+  readonly keptMs?: number
 }
+
+/** As long as a link stays without traffic. Sooner, a blob is opened anew for peers that come one after the other. */
+const KEPT_MS = 60_000
 
 /**
  * Runs the plan of this node: what peers say and send comes in here, and what it decides is done. It moves bytes and messages: what
@@ -41,7 +47,7 @@ export class Sharing implements ShareListener {
 
   constructor(options: SharingOptions) {
     this.#options = options
-    const { swarm, content } = options
+    const { swarm, content, keptMs = KEPT_MS } = options
     this.#runner = new Runner({
       clock: this.#clock,
       lastByteAt: (peer, direction) => this.#lastByteAt(peer, direction),
@@ -52,10 +58,10 @@ export class Sharing implements ShareListener {
       sendPart: (...part) => swarm.links.sendPart(...part),
       onPart: (to, entry) => this.#tellList(to, entry),
       onSent: (to, id) => this.#runner.step({ kind: 'sent', to, id }),
-      onFailed: (to, id) => this.#cut(to, id),
+      onFailed: (to, id, entry, error) => this.#cut(to, id, entry, error),
     })
     const parts = { runner: this.#runner, partners: this.#partners, outbox: this.#outbox }
-    this.#entries = new Entries({ ...parts, serving: this.#serving, content })
+    this.#entries = new Entries({ ...parts, serving: this.#serving, content, keptMs })
     this.#inbox = new Inbox({ ...parts, entries: this.#entries })
     this.#coordinators = new Coordinators({
       clock: this.#clock,
@@ -83,7 +89,10 @@ export class Sharing implements ShareListener {
     const fetching = this.#entries.fetch(digest, blob)
     const { coordination, self } = this.#options.swarm
     const found = (peers: readonly PeerId[]) => fetching.named(peers.filter((peer) => peer !== self))
-    coordination.recorded(digest).then(found, () => {})
+    coordination
+      .recorded(digest)
+      .then(found)
+      .catch(() => {})
     return fetching
   }
 
@@ -116,6 +125,14 @@ export class Sharing implements ShareListener {
     this.#coordinators.want([{ blob: key, brought: 0, wish: isDone ? 'done' : 'gone', sought: 0 }])
   }
 
+  /** A blob is about to be deleted from the store: peers that share it and its coordinator are told. Resolves when its file is closed. */
+  async withdraw(digest: Digest): Promise<void> {
+    const entry = this.#entries.of(digest)
+    if (this.#isStopped || entry?.fetched !== undefined) return
+    this.#coordinators.want([{ blob: digest, brought: 0, wish: 'gone', sought: 0 }])
+    if (entry !== undefined) await this.#entries.withdraw(entry)
+  }
+
   /** Ends all; nothing is sent or told any more. */
   async stop(): Promise<void> {
     this.#isStopped = true
@@ -135,8 +152,7 @@ export class Sharing implements ShareListener {
   }
 
   moved(peer: PeerId, direction: 'in' | 'out', bytes: number): void {
-    const partner = this.#partners.get(peer)
-    if (partner !== undefined) partner.movedAt[direction] = this.#clock.now
+    this.#partners.get(peer)?.moves(direction, bytes / quarterBytes, this.#clock.now)
     this.#options.onMoved(direction, bytes)
   }
 
@@ -173,8 +189,10 @@ export class Sharing implements ShareListener {
         break
       case 'serve': {
         const entry = this.#entries.of(effect.blob)
-        this.#partners.of(effect.to).movedAt.out = this.#clock.now
-        if (entry !== undefined) this.#serving.start(effect, entry)
+        this.#partners.of(effect.to).moves('out', 0, this.#clock.now)
+        if (entry === undefined) break
+        this.#entries.use(entry)
+        this.#serving.start(effect, entry)
         break
       }
       case 'stop':
@@ -197,6 +215,7 @@ export class Sharing implements ShareListener {
     const entryOf = (blob: string) => this.#entries.of(blob)
     if (message.kind === 'bye') {
       const entry = entryOf(message.blob)
+      this.#outbox.leave(partner, message.blob)
       // It is told anew in a moment.
       if (entry?.isRestarting === true) return
       this.#outbox.send(partner, message, entryOf)
@@ -217,9 +236,11 @@ export class Sharing implements ShareListener {
   }
 
   /** An answer can't be sent to its end. */
-  #cut(to: PeerId, id: number): void {
-    this.#runner.step({ kind: 'message', from: to, message: { kind: 'leave', id } })
+  #cut(to: PeerId, id: number, entry: SharedEntry, error: unknown): void {
     this.#outbox.send(this.#partners.of(to), { kind: 'cut', id }, () => undefined)
+    this.#runner.step({ kind: 'message', from: to, message: { kind: 'leave', id } })
+    // It went from the store without a word, or peers may not have it any more.
+    if (error instanceof NotShared && entry.isStored) this.withdraw(entry.digest).catch(() => {})
   }
 
   #lastByteAt(peer: PeerId, direction: 'in' | 'out'): number {

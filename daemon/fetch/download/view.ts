@@ -19,6 +19,8 @@ export interface SignedPrefix {
   readonly bytes: Uint8Array
   /** Inner states. */
   readonly known: number
+  /** SHA-256 of them. */
+  readonly hash: Buffer
 }
 
 /**
@@ -47,9 +49,11 @@ export class View {
   #grown = { from: 1, to: 0 }
   /** Has hashed the list as far as a signature was looked at: of most that come it is not. */
   readonly #hasher = new ListHasher()
+  /** The newest signature that it told. */
+  #told: Omit<SignedPrefix, 'hash'> | undefined
+  /** The same, once it was looked at; undefined where it is wrong. */
   #signed: SignedPrefix | undefined
-  /** Whether the signature was found right, once it was looked at. */
-  #isRight: boolean | undefined
+  #isChecked = false
 
   /** @throws {RangeError} for what is no size */
   constructor({ peer, digest, size }: ViewOptions) {
@@ -95,8 +99,8 @@ export class View {
     const before = this.list.known
     this.list.append(states)
     if (signature !== undefined) {
-      this.#signed = { ...signature, known: this.list.known }
-      this.#isRight = undefined
+      this.#told = { ...signature, known: this.list.known }
+      this.#isChecked = false
     }
     // What completes a list may have come from somebody who told a complete one.
     if (!isHolder || this.isListComplete) return
@@ -106,15 +110,16 @@ export class View {
   /** The part of its list that a peer has signed; undefined where none is. */
   signedBy(peer: PeerId): SignedPrefix | undefined {
     const { digest, size } = this
-    const signed = this.#signed
-    if (signed?.signer !== peer) return undefined
-    if (this.#isRight === undefined) {
-      const { known, bytes } = signed
+    const told = this.#told
+    if (told?.signer !== peer) return undefined
+    if (!this.#isChecked) {
+      this.#isChecked = true
       const from = this.#hasher.known
-      this.#hasher.append(this.list.encode(from).subarray(0, (known - from) * stateBytes))
-      this.#isRight = isSignedBy(peer, { digest, size, known, hash: this.#hasher.digest() }, bytes)
+      this.#hasher.append(this.list.encode(from).subarray(0, (told.known - from) * stateBytes))
+      const signed = { ...told, hash: this.#hasher.digest() }
+      this.#signed = isSignedBy(peer, { digest, size, ...signed }, told.bytes) ? signed : undefined
     }
-    return this.#isRight ? signed : undefined
+    return this.#signed
   }
 
   /** Whether it tells the same states `from` and `to`. */
