@@ -4,7 +4,7 @@ import type { Acquaintance } from './acquaintance.ts'
 import type { SharedEntry } from './entry.ts'
 import type { Partner } from './partner.ts'
 import type { BlobId, Message } from './plan/messages.ts'
-import { encodeMessages, splitList } from './wire/messages.ts'
+import { encodeFrames, splitList } from './wire/messages.ts'
 import type { WireMessage } from './wire/wire-message.ts'
 
 /** The number of blobs that are spoken of once, to say that they take no part. */
@@ -78,10 +78,7 @@ export class Outbox {
     messages: readonly WireMessage[],
     numberOf: (blob: BlobId) => number | undefined = () => undefined,
   ): void {
-    this.#send(
-      to,
-      encodeMessages(messages, (blob) => numberOf(blob) ?? REFUSED),
-    )
+    for (const frame of encodeFrames(messages, (blob) => numberOf(blob) ?? REFUSED)) this.#send(to, frame)
   }
 }
 

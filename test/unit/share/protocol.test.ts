@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { FetchedBlob } from '../../../daemon/share/local-blob.ts'
 import type { Message } from '../../../daemon/share/plan/messages.ts'
 import { Sharing } from '../../../daemon/share/sharing.ts'
-import { encodeMessages } from '../../../daemon/share/wire/messages.ts'
+import { encodeFrames } from '../../../daemon/share/wire/messages.ts'
 import type { WireMessage } from '../../../daemon/share/wire/wire-message.ts'
 import { quarterBytes } from '../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
@@ -174,10 +174,7 @@ describe('a peer that speaks of a blob again and again', () => {
     for (let number = 1; number <= 4_200; number++) {
       const fetching = sharing.fetch(digest, blob)
       const intro = { kind: 'intro', number, digest, facts: undefined } as const
-      peer.links.send(
-        'me',
-        encodeMessages([intro, news()], () => number),
-      )
+      for (const frame of encodeFrames([intro, news()], () => number)) peer.links.send('me', frame)
       while (fetching.peers === 0) await nextTurn()
       fetching.end(false)
     }
