@@ -1,8 +1,8 @@
 /** Longest message. */
 export const MAX_MESSAGE_BYTES = 2 ** 20
 
-/** End the link when more than this waits for a peer that does not read. */
-export const MAX_UNSENT_BYTES = 4 * 2 ** 20
+/** End the link when more than this waits for a peer that does not read. The checkpoints of the largest blob are 8 MiB, sent at once. */
+export const MAX_UNSENT_BYTES = 10 * 2 ** 20
 
 /** Longest part: a quarter of a chunk. */
 export const MAX_PART_BYTES = 2 ** 18

@@ -39,6 +39,8 @@ export class Link {
   #isOver = false
   #isFlushing = false
   #movedAt = performance.now()
+  /** Since when messages wait that the peer does not take (performance.now()). */
+  #blockedSince: number | undefined
   readonly #flush = () => this.#write()
   readonly #fail = (error: Error) => this.end(error)
 
@@ -119,8 +121,9 @@ export class Link {
 
   /** Ends the link where nothing went over it for `idleMs`, or the peer takes nothing. */
   check(now: number, idleMs: number): void {
+    const stuckSince = Math.min(this.#blockedSince ?? now, this.#sender.waitingSince ?? now)
     if (now - this.#movedAt >= idleMs) this.end(new Error('nothing went over the link for a while'))
-    else if (now - (this.#sender.waitingSince ?? now) > STUCK_MS) this.end(new Error('the peer does not read parts'))
+    else if (now - stuckSince > STUCK_MS) this.end(new Error('the peer does not read what is sent to it'))
   }
 
   end(reason: Error): void {
@@ -137,9 +140,11 @@ export class Link {
     this.#isFlushing = false
     const { out } = this.#lanes.control
     // Where the peer is slow, what comes until `drain` goes in one write.
-    if (this.#isOver || out === undefined || this.#writer.length === 0 || out.writableNeedDrain) return
+    if (this.#isOver || out === undefined || out.writableNeedDrain) return
+    this.#blockedSince = undefined
+    if (this.#writer.length === 0) return
     this.#movedAt = performance.now()
-    out.write(this.#writer.take())
+    if (!out.write(this.#writer.take())) this.#blockedSince = this.#movedAt
   }
 
   #receiveMessages(): (bytes: Buffer) => void {

@@ -21,6 +21,8 @@ interface PartReceiverOptions {
   readonly fail: (error: Error) => void
 }
 
+const nothing = Buffer.alloc(0)
+
 /**
  * Gathers the slices that come over one connection into parts. While a part is taken the next one is read, and then no more, so that
  * a node that can't keep up slows down whoever sends.
@@ -38,7 +40,7 @@ export class PartReceiver {
   /** Whole, while another one is taken. */
   #next: Part | undefined
   /** What came behind that, before the socket stood still. */
-  #rest: Buffer | undefined
+  #rest = nothing
   #isClosed = false
 
   constructor(options: PartReceiverOptions) {
@@ -47,13 +49,19 @@ export class PartReceiver {
 
   /** The memory may be used again when it returns. @throws {Error} where it is no slice, or not the one that should follow */
   push(bytes: Buffer): void {
+    const rest = this.#take(bytes)
+    if (this.#next === undefined || this.#isClosed) return
+    if (rest.length > 0) this.#rest = Buffer.concat([this.#rest, rest])
+    this.#options.pause()
+  }
+
+  /** Takes what there is room for, and gives the rest. */
+  #take(bytes: Buffer): Buffer {
     let at = 0
     while (at < bytes.length && this.#next === undefined && !this.#isClosed) {
       at += this.#sliceLeft === 0 ? this.#takeHead(bytes, at) : this.#takeBytes(bytes, at)
     }
-    if (this.#next === undefined || this.#isClosed) return
-    if (at < bytes.length) this.#rest = Buffer.concat([this.#rest ?? Buffer.alloc(0), bytes.subarray(at)])
-    this.#options.pause()
+    return bytes.subarray(at)
   }
 
   /** Nothing more is delivered. */
@@ -62,7 +70,7 @@ export class PartReceiver {
     for (const part of [this.#part, this.#next]) if (part !== undefined) this.#options.buffers.giveBack(part.buffer)
     this.#part = undefined
     this.#next = undefined
-    this.#rest = undefined
+    this.#rest = nothing
   }
 
   #takeHead(bytes: Buffer, at: number): number {
@@ -124,10 +132,8 @@ export class PartReceiver {
     if (next === undefined || this.#isClosed) return
     this.#next = undefined
     this.#deliver(next)
-    const rest = this.#rest
-    this.#rest = undefined
     try {
-      if (rest !== undefined) this.push(rest)
+      this.#rest = this.#take(this.#rest)
     } catch (error) {
       this.#options.fail(error as Error)
     }
