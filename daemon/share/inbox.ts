@@ -126,6 +126,7 @@ export class Inbox {
     for (const news of blobs) {
       const acquaintance = partner.acquaintances.get(news.blob as Digest)
       if (acquaintance === undefined) continue
+      partner.tells(news.log.length)
       const { entry } = acquaintance
       acquaintance.heard(news, (chunk, isWhole) => entry.fetched?.told(partner.id, chunk, isWhole))
       if (!entry.isOpening) usable.push({ blob: news.blob, log: acquaintance.usable() })

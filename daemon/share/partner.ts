@@ -2,6 +2,7 @@ import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { Acquaintance } from './acquaintance.ts'
 import type { SharedEntry } from './entry.ts'
+import { LOG_ENTRIES_PER_SECOND, MAX_LOG_ENTRIES_PER_FRAME } from './wire/limits.ts'
 
 /** Blobs that a peer may speak of at the same time. */
 const MAX_BLOBS = 4_096
@@ -25,6 +26,9 @@ export class Partner {
   /** Blobs by the numbers under which the peer speaks of them. */
   readonly #names = new Map<number, Digest>()
   #lastNumber = 0
+  /** Entries of logs that it may tell now, and when that was counted (performance.now()). */
+  #tellable = MAX_LOG_ENTRIES_PER_FRAME
+  #countedAt = performance.now()
 
   constructor(id: PeerId) {
     this.id = id
@@ -40,6 +44,15 @@ export class Partner {
     if (this.#names.size >= MAX_BLOBS && !this.#names.has(number))
       throw new RangeError(`the peer speaks of more than ${MAX_BLOBS} blobs`)
     this.#names.set(number, digest)
+  }
+
+  /** It tells entries of logs. @throws {RangeError} where it tells more than there can be news of */
+  tells(entries: number): void {
+    const now = performance.now()
+    const more = ((now - this.#countedAt) / 1000) * LOG_ENTRIES_PER_SECOND
+    this.#tellable = Math.min(this.#tellable + more, MAX_LOG_ENTRIES_PER_FRAME) - entries
+    this.#countedAt = now
+    if (this.#tellable < 0) throw new RangeError('the peer tells the same chunks again and again')
   }
 
   /** A question was asked. */

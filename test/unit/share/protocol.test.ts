@@ -203,6 +203,20 @@ describe('hostile frames', () => {
     await until(() => next.parts.length >= 4)
   })
 
+  it('that tell the same chunks again and again, a few bytes for many, end the link', async () => {
+    const { you, introduce, swarm } = setUp()
+    introduce()
+    await until(() => you.of('news').length > 0)
+    const all = news(Array.from({ length: 65_536 }, (_, chunk) => ~chunk))
+    for (let count = 0; count < 16; count++) you.say('me', all)
+    you.say('me', { kind: 'intro', number: 2, digest: other, facts: undefined })
+    await until(() => you.of('bye').length > 0)
+    expect(you.lost).toEqual([])
+    for (let count = 0; count < 64; count++) you.say('me', all)
+    await until(() => you.lost.length >= 1)
+    expect(swarm.ends).toEqual([expect.stringContaining('chunks')])
+  })
+
   it('that are parts of no question, or about blobs that nobody named, are left', async () => {
     const { you, introduce, member, swarm } = setUp()
     introduce()
