@@ -23,11 +23,11 @@ interface LinkOptions {
   readonly open: (kind: UpgradeKind, signal: AbortSignal) => Promise<Upgraded>
   /** How long the peer may take to connect for parts, in ms. */
   readonly askMs: number
-  /** Called once, in a microtask of its own: nobody who calls a method here is called back meanwhile. */
+  /** Called once, in a microtask of its own: no caller of a method is called back before it returns. */
   readonly onEnd: (link: Link, reason: Error) => void
 }
 
-/** Messages and parts to and from one peer. It is over, for good, as soon as one of its connections is. */
+/** Messages and parts to and from one peer. The link ends, for good, as soon as one of its connections does. */
 export class Link {
   readonly peer: PeerId
   readonly #options: LinkOptions
@@ -101,7 +101,7 @@ export class Link {
   #flushSoon(): void {
     this.#lanes.control.need()
     if (this.#isFlushing) return
-    // What costs is not a byte but a TLS record and a system call.
+    // A TLS record and a system call cost more than the bytes in them: messages of the same turn go in one.
     this.#isFlushing = true
     setImmediate(this.#flush)
   }
@@ -113,7 +113,7 @@ export class Link {
     return sent
   }
 
-  /** Takes a connection that the peer has opened; false where it has one of that kind already, so that this link is an old one. */
+  /** Takes a connection that the peer has opened. False where it has one of that kind already: then it has begun a new link. */
   accept(kind: UpgradeKind, upgraded: Upgraded): boolean {
     this.#movedAt = performance.now()
     return this.#lanes[kind].accept(upgraded)
@@ -139,7 +139,7 @@ export class Link {
   #write(): void {
     this.#isFlushing = false
     const { out } = this.#lanes.control
-    // Where the peer is slow, what comes until `drain` goes in one write.
+    // Messages that come while the peer is slow go in one write, at the next `drain`.
     if (this.#isOver || out === undefined || out.writableNeedDrain) return
     this.#blockedSince = undefined
     if (this.#writer.length === 0) return

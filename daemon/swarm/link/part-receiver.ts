@@ -10,22 +10,22 @@ interface Part extends PartHead {
 interface PartReceiverOptions {
   /** Each as long as the longest part. */
   readonly buffers: Buffers
-  /** Takes a part; its memory is used again when the promise settles. */
+  /** Takes a part. Its memory is used again when the promise settles. */
   readonly deliver: (head: PartHead, bytes: Buffer) => Promise<void>
-  /** Bytes of parts have come. */
+  /** This many bytes of parts have come. */
   readonly moved: (bytes: number) => void
   /** No more may be pushed until `resume`. */
   readonly pause: () => void
   readonly resume: () => void
-  /** Told what `deliver` rejects with, and of what breaks the protocol when reading goes on after a pause. */
+  /** Called where `deliver` rejects, or bytes that waited during a pause break the protocol. */
   readonly fail: (error: Error) => void
 }
 
 const nothing = Buffer.alloc(0)
 
 /**
- * Gathers the slices that come over one connection into parts. While a part is taken the next one is read, and then no more, so that
- * a node that can't keep up slows down whoever sends.
+ * Gathers the slices that come over one connection into parts. While a part is being taken, one more is read and no other. So a
+ * node that can't keep up slows down the sender.
  */
 export class PartReceiver {
   readonly #options: PartReceiverOptions
@@ -34,20 +34,20 @@ export class PartReceiver {
   /** Bytes of the slice that are still to come; 0 while a head is read. */
   #sliceLeft = 0
   #part: Part | undefined
-  /** Bytes of the part that are here. */
+  /** Bytes of the part that have come. */
   #filled = 0
   #isDelivering = false
-  /** Whole, while another one is taken. */
+  /** A part that is whole, while another one is being taken. */
   #next: Part | undefined
-  /** What came behind that, before the socket stood still. */
-  #rest = nothing
+  /** Bytes that came behind it before the socket stood still. */
+  #rest: Buffer = nothing
   #isClosed = false
 
   constructor(options: PartReceiverOptions) {
     this.#options = options
   }
 
-  /** The memory may be used again when it returns. @throws {Error} where it is no slice, or not the one that should follow */
+  /** The memory may be used again when it returns. @throws {Error} for a malformed slice, and for one that does not follow */
   push(bytes: Buffer): void {
     const rest = this.#take(bytes)
     if (this.#next === undefined || this.#isClosed) return
@@ -86,7 +86,7 @@ export class PartReceiver {
 
   #begin({ id, quarter, total, offset, length }: SliceHead): void {
     if (offset === 0) {
-      // One that is not whole was given up by its sender.
+      // The sender has given up a part that is not whole.
       const buffer = this.#part?.buffer ?? this.#options.buffers.take()
       this.#part = { id, quarter, total, buffer }
       this.#filled = 0

@@ -156,7 +156,7 @@ export class TransferServer {
   #upgrade(request: IncomingMessage, head: Buffer): void {
     const socket = request.socket as TLSSocket
     socket.on('error', (err) => this.#options.log.debug({ err }, 'an upgraded connection'))
-    // Node ends its care for the answers on a connection that is upgraded, and they would never end.
+    // Node forgets the answers under way on a connection that is upgraded, and they would never end.
     if ((this.#connections.get(socket)?.requests ?? 0) > 0) {
       socket.destroy()
       return
