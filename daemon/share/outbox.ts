@@ -4,14 +4,11 @@ import type { Acquaintance } from './acquaintance.ts'
 import type { SharedEntry } from './entry.ts'
 import type { Partner } from './partner.ts'
 import type { BlobId, Message } from './plan/messages.ts'
-import { encodeMessages, splitList } from './wire/messages.ts'
+import { encodeFrames, splitList } from './wire/messages.ts'
 import type { WireMessage } from './wire/wire-message.ts'
 
 /** The number of blobs that are spoken of once, to say that they take no part. */
 const REFUSED = 0
-
-/** Begin another frame above this length, in bytes. Peers cut off whoever sends one of more than 1 MiB. */
-const FRAME_BYTES = 1_000_000
 
 /** What goes to peers: a blob is introduced before it is spoken of, and checkpoints go before the chunks that they verify. */
 export class Outbox {
@@ -88,33 +85,8 @@ export class Outbox {
     messages: readonly WireMessage[],
     numberOf: (blob: BlobId) => number | undefined = () => undefined,
   ): void {
-    let frame: WireMessage[] = []
-    let bytes = 0
-    const flush = () => {
-      this.#send(
-        to,
-        encodeMessages(frame, (blob) => numberOf(blob) ?? REFUSED),
-      )
-      frame = []
-      bytes = 0
-    }
-    for (const message of messages) {
-      const more = mostBytesOf(message)
-      if (frame.length > 0 && bytes + more > FRAME_BYTES) flush()
-      frame.push(message)
-      bytes += more
-    }
-    if (frame.length > 0) flush()
+    for (const frame of encodeFrames(messages, (blob) => numberOf(blob) ?? REFUSED)) this.#send(to, frame)
   }
-}
-
-/** Roughly, and rather too many. */
-function mostBytesOf(message: WireMessage): number {
-  if (message.kind === 'list') return message.states.length + 256
-  if (message.kind === 'intro')
-    return 512 + (message.facts?.repositories ?? []).reduce((sum, { length }) => sum + 4 * length, 0)
-  if (message.kind === 'retract' || !('news' in message.message)) return 16
-  return message.message.news.blobs.reduce((sum, { log }) => sum + 8 + 4 * log.length, 4_096)
 }
 
 function* blobsOf(message: Message): Generator<BlobId> {

@@ -5,7 +5,7 @@ import { Allowance } from './allowance.ts'
 import type { SharedEntry } from './entry.ts'
 import type { BlobId } from './plan/messages.ts'
 import type { Event } from './plan/steps.ts'
-import { MAX_LOG_ENTRIES_PER_FRAME } from './wire/limits.ts'
+import { LOG_ENTRIES_PER_SECOND, MAX_LOG_ENTRIES_PER_FRAME } from './wire/limits.ts'
 
 /** Blobs that a peer may speak of at the same time. */
 const MAX_BLOBS = 4_096
@@ -25,12 +25,6 @@ const MAX_COMING = 4
 const MAX_MESSAGES = 20_000
 const MESSAGES_PER_SECOND = 1_000
 const MESSAGES_PER_PART = 16
-
-/**
- * Entries of logs that it may tell each second, besides what one frame may have. Each costs some 30 ns, and the link of a peer that
- * tells more ends. An honest one tells each chunk twice, as it comes.
- */
-const LOG_ENTRIES_PER_SECOND = 65_536
 
 /** The chunk that is the answer to a question. */
 export interface Coming {
