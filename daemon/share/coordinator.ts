@@ -8,7 +8,7 @@ import { ClaimQueue, type QueueEvent } from './plan/queue.ts'
 interface CoordinatorOptions {
   readonly clock: Clock
   readonly numbers: Numbers
-  readonly recorded: Coordination['recorded']
+  readonly announced: Coordination['announced']
   /** A peer, or this node itself, is to be told about turns. */
   readonly onTurns: (to: PeerId, turns: readonly Turn[]) => void
 }
@@ -62,7 +62,7 @@ export class Coordinator {
   async #lookUp(blob: string): Promise<readonly PeerId[]> {
     const known = this.#lookups.get(blob)
     if (known !== undefined) return await known
-    const lookup = this.#options.recorded(blob as Digest)
+    const lookup = this.#options.announced(blob as Digest)
     this.#lookups.set(blob, lookup)
     try {
       return await lookup

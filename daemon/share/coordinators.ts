@@ -10,7 +10,7 @@ import { encodeTurns, encodeWants, MAX_CLAIMS_PER_MESSAGE, parseClaim } from './
 interface CoordinatorsOptions {
   readonly clock: Clock
   readonly self: () => PeerId
-  readonly coordination: Pick<Coordination, 'coordinators' | 'recorded' | 'tell'>
+  readonly coordination: Pick<Coordination, 'coordinators' | 'announced' | 'tell'>
   readonly numbers: Numbers
   /** The coordinator's word about blobs, all of one moment. */
   readonly onTurns: (turns: readonly Turn[]) => void
@@ -58,7 +58,7 @@ export class Coordinators {
     this.#own = new Coordinator({
       clock,
       numbers,
-      recorded: (digest) => coordination.recorded(digest),
+      announced: (digest) => coordination.announced(digest),
       onTurns: (to, turns) => {
         if (to === self()) this.#heardTurns(to, turns)
         else for (const part of messagesOf(turns)) coordination.tell(to, encodeTurns(part)).catch(() => {})

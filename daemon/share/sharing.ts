@@ -68,7 +68,7 @@ export class Sharing implements ShareListener {
       self: () => swarm.self,
       coordination: {
         coordinators: (digest) => swarm.coordination.coordinators(digest),
-        recorded: (digest) => swarm.coordination.recorded(digest),
+        announced: (digest) => swarm.coordination.announced(digest),
         tell: (peer, message) => swarm.coordination.tell(peer, message),
       },
       numbers: NUMBERS,

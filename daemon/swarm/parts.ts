@@ -155,6 +155,7 @@ async function assemble(
     self,
     listener,
     records,
+    find,
     closest,
     isLarge,
     admits,

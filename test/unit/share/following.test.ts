@@ -21,7 +21,7 @@ function setUp(order: readonly string[]) {
     numbers: NUMBERS,
     coordination: {
       coordinators: async () => state.order,
-      recorded: async () => [],
+      announced: async () => [],
       tell: async (peer, message) => {
         if (peer === state.unreachable) throw new Error('it is not there')
         const { wants = [], turns = [] } = message as { wants?: Want[]; turns?: Turn[] }
