@@ -27,12 +27,6 @@ export const MAX_LOG_ENTRIES = 2 * MAX_CHUNKS
  */
 export const MAX_LOG_ENTRIES_PER_FRAME = 16 * MAX_CHUNKS
 
-/**
- * Entries that a peer may tell each second after those of one frame: far more than there is news of on the fastest line, and 2 ms of
- * work. Without this bound 160 bytes cost 30 ms, again and again.
- */
-export const LOG_ENTRIES_PER_SECOND = MAX_CHUNKS
-
 /** Chunks that a wish names for one reason. There are as many on their way as a node has receiving places: a few. */
 export const MAX_NAMED_CHUNKS = 256
 
