@@ -115,12 +115,13 @@ export class Partner {
   }
 
   /**
-   * Nothing of a blob comes any more, as one of the two takes no part in it; nor what is not known yet, which may be of it: the plan
-   * ends the same ones.
+   * Nothing of a blob comes any more, as one of the two takes no part in it; nor what is not known yet, where both speak of no other
+   * one. The plan ends the same ones.
    * @returns the questions
    */
   drops(blob: BlobId): number[] {
-    const dropped = [...this.#coming].filter(([, asked]) => asked.blob === undefined || asked.blob === blob)
+    const isLast = [...this.acquaintances.keys()].every((one) => one === blob)
+    const dropped = [...this.#coming].filter(([, asked]) => asked.blob === blob || (isLast && asked.blob === undefined))
     for (const [id] of dropped) this.ends(id)
     return dropped.map(([id]) => id)
   }

@@ -22,7 +22,7 @@ export class Plan {
     this.#state = new State(options)
     this.#gossip = new Gossip(this.#state)
     this.#sending = new SendingPlaces(this.#state)
-    this.#upstream = new UpstreamPlace(this.#state)
+    this.#upstream = new UpstreamPlace(this.#state, (blob, chunk) => this.#sending.broken(blob, chunk))
     this.#receiving = new ReceivingPlaces(this.#state, {
       onWhole: (blob, chunk) => this.#upstream.whole(blob, chunk),
       onBroken: (blob, chunk) => this.#sending.broken(blob, chunk),
@@ -243,10 +243,13 @@ export class Plan {
   #part(blob: PlannedBlob, peer: PeerId): void {
     const neighbour = this.#state.neighbours.get(peer)
     if (neighbour === undefined) return
-    for (const { id, blob: coming } of neighbour.receiving?.answers ?? [])
-      if (coming === undefined || coming === blob) this.#receiving.cut(neighbour, id)
-    if (neighbour.sending?.blob === blob) this.#sending.leave(neighbour)
+    const { sending } = neighbour
     this.#state.forget(neighbour, blob)
+    const isGone = neighbour.views.size === 0
+    // A question is about all blobs: it is answered with another one.
+    for (const { id, blob: coming } of neighbour.receiving?.answers ?? [])
+      if (isGone || coming === blob) this.#receiving.cut(neighbour, id)
+    if (sending?.blob === blob) this.#sending.leave(neighbour, isGone ? undefined : sending.id)
   }
 
   #left(peer: PeerId): void {

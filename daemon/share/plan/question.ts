@@ -8,10 +8,10 @@ import type { State } from './state.ts'
  * Whether a neighbour has something of use: in the window of a blob, the first part of a chunk of which none is here, or all of one
  * that is here in part; or, where a chunk may be named, one that a client waits for.
  */
-export function isUseful({ askedFor, numbers }: State, { views }: Neighbour, mayName: boolean): boolean {
-  for (const blob of askedFor) {
-    const view = views.get(blob.id)
-    if (view === undefined) continue
+export function isUseful({ numbers }: State, { views }: Neighbour, mayName: boolean): boolean {
+  for (const view of views.values()) {
+    const { blob } = view
+    if (view.begun.count === 0 || !blob.isAskedFor) continue
     const { wanted, untouched, first } = blob
     const end = first + numbers.windowChunks
     if (untouched.meets(view.begun, first, end)) return true

@@ -87,8 +87,8 @@ export class ReceivingPlaces {
     const answer = pair?.answers.find((one) => one.id === id)
     if (pair === undefined || answer === undefined || answer.blob !== undefined) return
     const blob = blobs.get(blobId)
-    const fits = blob?.isAskedFor === true && chunk < blob.chunks && quarter < numbers.quarters
-    if (!fits || blob.isWhole(chunk) || blob.coming.has(chunk)) {
+    const fits = blob?.isAskedFor === true && from.views.has(blobId) && quarter <= blob.partsOf(chunk)
+    if (!fits || chunk >= blob.chunks || blob.isWhole(chunk) || blob.coming.has(chunk)) {
       // Two senders chose the same chunk, or it came meanwhile: ask again. That wins no time for one that always says so.
       pair.answers = pair.answers.filter((one) => one !== answer)
       this.#state.send(from, { kind: 'leave', id })
@@ -109,8 +109,10 @@ export class ReceivingPlaces {
     if (pair === undefined || answer?.blob === undefined) return
     const { blob, chunk } = answer
     answer.hasBegun = true
-    blob.movedAt = now
-    if (blob.hold(chunk, quarter)) this.#state.hasNews = true
+    if (blob.hold(chunk, quarter)) {
+      blob.movedAt = now
+      this.#state.hasNews = true
+    }
     if (quarter === numbers.quarters - 2) this.#askAhead(pair)
     if (quarter < numbers.quarters - 1) return
     if (!blob.isWhole(chunk)) {
@@ -133,7 +135,8 @@ export class ReceivingPlaces {
 
   /** The neighbour has nothing, or no place. */
   refused(from: Neighbour, id: number, isBusy: boolean): void {
-    this.broken(from, id)
+    if (from.receiving?.answers.find((one) => one.id === id)?.blob === undefined) this.cut(from, id)
+    else this.broken(from, id)
     if (isBusy) from.free = 0
     else from.saidNone = true
   }
@@ -142,7 +145,7 @@ export class ReceivingPlaces {
   broken(from: Neighbour, id: number): void {
     const { now, receivedIn } = this.#state
     const answer = from.receiving?.answers.find((one) => one.id === id)
-    if (answer?.blob !== undefined) {
+    if (answer !== undefined) {
       if (answer.hasBegun) from.restsUntil = now + receivedIn.limit
       else this.#strike(from)
     }
@@ -158,7 +161,7 @@ export class ReceivingPlaces {
 
   /** What is late may come from elsewhere as well; what is silent is ended. */
   look(): void {
-    const { now, receivedIn, lastByteAt, receiving } = this.#state
+    const { now, numbers, receivedIn, lastByteAt, receiving } = this.#state
     const { limit } = receivedIn
     for (const pair of [...receiving]) {
       const [answer] = pair.answers
@@ -171,8 +174,21 @@ export class ReceivingPlaces {
       }
       if (now < Math.max(since, lastByteAt(from.id, 'in')) + limit) continue
       this.#strike(from)
-      for (const one of [...pair.answers].reverse()) this.#leave(pair, one)
+      this.#part(pair)
     }
+    // Late ones whose bytes trickle may leave no place: the one that was asked first makes room, and rests for as long as it took.
+    if (receiving.size < 2 * numbers.places) return
+    for (const pair of receiving) {
+      const [answer] = pair.answers
+      if (answer?.isLate !== true) continue
+      pair.from.restsUntil = 2 * now - answer.since
+      this.#part(pair)
+      return
+    }
+  }
+
+  #part(pair: Receiving): void {
+    for (const one of [...pair.answers].reverse()) this.#leave(pair, one)
   }
 
   /** It gave nothing: it rests for twice as long each time. */

@@ -1,3 +1,4 @@
+import type { Bitfield } from '../../verify/bitfield.ts'
 import { PlannedBlob } from './blob.ts'
 import type { BlobId, BlobNews, Message, News, PeerId, Want } from './messages.ts'
 import { count, Neighbour, nothingOf, type Receiving, type Sending, uncount } from './neighbour.ts'
@@ -110,12 +111,14 @@ export class State {
     else this.askedFor.delete(blob)
   }
 
-  /** Whether a neighbour that can be trusted, and is not far too slow, has a chunk or its first part. */
-  isAtNeighbour({ id, copies }: PlannedBlob, chunk: number, which: 'begun' | 'whole'): boolean {
-    if (copies[chunk] === 0) return false
-    for (const neighbour of this.neighbours.values())
-      if (neighbour.views.get(id)?.[which].has(chunk) === true && this.#isInTime(neighbour)) return true
-    return false
+  /** The first chunk that is lacking, and that no neighbour has, or has begun, that can be trusted and is not far too slow. */
+  firstNotAtNeighbours({ id, wanted, first }: PlannedBlob, which: 'begun' | 'whole'): number | undefined {
+    const left: Bitfield[] = []
+    for (const neighbour of this.neighbours.values()) {
+      const has = neighbour.views.get(id)?.[which]
+      if (has !== undefined && has.count > 0 && this.#isInTime(neighbour)) left.push(has)
+    }
+    return wanted.firstBeyond(left, first)
   }
 
   /**
@@ -125,6 +128,14 @@ export class State {
   #isInTime({ isTrusted, took, free }: Neighbour): boolean {
     const { numbers, reads, isBusy } = this
     return isTrusted && (isBusy || free <= 0 || took <= Math.max(numbers.headLateMs, reads.limit))
+  }
+
+  /** Whoever has had what is lacking, as it says, and has not given it, is not left anything until it gives something. */
+  doubt({ id, wanted, first, chunks }: PlannedBlob): void {
+    for (const neighbour of this.neighbours.values()) {
+      const view = neighbour.views.get(id)
+      if (view !== undefined && neighbour.isTrusted && wanted.meets(view.whole, first, chunks)) neighbour.strikes = 1
+    }
   }
 
   /** Whether one has all chunks. */

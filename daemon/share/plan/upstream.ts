@@ -1,25 +1,7 @@
 import type { PlannedBlob } from './blob.ts'
-import type { BlobId, Role, Turn, Want } from './messages.ts'
+import type { BlobId, Turn, Want } from './messages.ts'
+import { newPart, type Part } from './part.ts'
 import type { State } from './state.ts'
-
-/** This node's part in reading one blob from upstream. */
-interface Part {
-  readonly blob: PlannedBlob
-  role: Role
-  /** Parts that it has brought from there. */
-  brought: number
-  /** Parts that the head has brought, as the coordinator says. */
-  headBrought: number
-  /** Upstream has refused. */
-  isUnable: boolean
-  /** Whether a neighbour had all of it before its size was known. */
-  isOffered: boolean
-  /** Of all that wait for news of the blob, which comes first when none comes; 0 up to 1. */
-  readonly rank: number
-  /** What it told the coordinator last, and when, in ms. */
-  told: Want['wish'] | undefined
-  toldAt: number
-}
 
 /**
  * Upstream is a neighbour that has everything and one sending place for all nodes together, which the coordinator gives away. One
@@ -30,16 +12,19 @@ interface Part {
  */
 export class UpstreamPlace {
   readonly #state: State
+  /** The rest of a chunk does not come from upstream. */
+  readonly #onBroken: (blob: PlannedBlob, chunk: number) => void
   /** Of the blobs that are not done. */
   readonly #parts = new Map<BlobId, Part>()
 
-  constructor(state: State) {
+  constructor(state: State, onBroken: (blob: PlannedBlob, chunk: number) => void) {
     this.#state = state
+    this.#onBroken = onBroken
   }
 
   /** When {@link look} is to be called, in ms. Nothing is told again, and nothing read, of blobs that are not wanted now. */
   get wakeAt(): number {
-    const { now, numbers } = this.#state
+    const { numbers } = this.#state
     let at = this.#state.reads.wakeAt
     for (const part of this.#parts.values()) {
       const { blob, role, toldAt, told } = part
@@ -47,12 +32,8 @@ export class UpstreamPlace {
       at = Math.min(at, toldAt + numbers.renewMs)
       const quietSince = this.#state.quietSince(blob)
       if (role === 'none' && told === 'part') at = Math.min(at, quietSince + numbers.headLateMs)
-      const patience = this.#patience(part)
-      for (let step = 1; step <= 3; step++)
-        if (now < quietSince + step * patience) {
-          at = Math.min(at, quietSince + step * patience)
-          break
-        }
+      const patiences = this.#patiences(part)
+      if (patiences < 3) at = Math.min(at, quietSince + (patiences + 1) * this.#patience(part))
     }
     return at
   }
@@ -67,17 +48,20 @@ export class UpstreamPlace {
     return Math.max(inTurn, reads.limit, receivedIn.limit)
   }
 
-  /** For how often this long nothing new has come. */
+  /** For how often this long nothing new has come; 3 for any longer time. Compared, not divided: at {@link wakeAt} it has come. */
   #patiences(part: Part): number {
-    return Math.floor((this.#state.now - this.#state.quietSince(part.blob)) / this.#patience(part))
+    const { now } = this.#state
+    const quietSince = this.#state.quietSince(part.blob)
+    const patience = this.#patience(part)
+    for (let times = 3; times > 0; times--) if (now >= quietSince + times * patience) return times
+    return 0
   }
 
   /** Takes part in reading these blobs, or gives them to others. */
   add(blobs: readonly PlannedBlob[]): void {
     const { random, now } = this.#state
     for (const blob of blobs) {
-      const part = { role: 'none', brought: 0, headBrought: 0, isUnable: false, isOffered: false } as const
-      this.#parts.set(blob.id, { blob, ...part, rank: random(), told: undefined, toldAt: now })
+      this.#parts.set(blob.id, newPart(blob, random(), now))
     }
     this.#tell(blobs)
     for (const blob of blobs) if (blob.isDone) this.#parts.delete(blob.id)
@@ -121,13 +105,19 @@ export class UpstreamPlace {
   }
 
   /**
-   * The coordinator says that the head goes on. That is news like a neighbour's, as long as nearly all that it says is to be seen: a
-   * stranger's word holds nobody back for longer than a chunk takes.
+   * The coordinator says that the head goes on. That is news like a neighbour's, once for each part of two chunks, until more is to be
+   * seen: a stranger's word holds nobody back for longer than a chunk takes.
    */
   #believe(part: Part, brought: number): void {
     const { blob } = part
+    if (blob.known > part.known) part.believed = 0
+    part.known = blob.known
     const { quarters } = this.#state.numbers
-    if (brought > part.headBrought && brought <= (blob.known + 1) * quarters) blob.movedAt = this.#state.now
+    const isSeen = brought <= (blob.known + 1) * quarters && part.believed < 2 * quarters
+    if (isSeen && brought > part.headBrought) {
+      part.believed++
+      blob.movedAt = this.#state.now
+    }
     part.headBrought = brought
   }
 
@@ -137,7 +127,7 @@ export class UpstreamPlace {
     if (part === undefined) return
     part.isUnable = true
     part.role = 'none'
-    this.#state.reads.end(part.blob)
+    this.#end(part.blob)
     this.#tell([part.blob])
   }
 
@@ -218,7 +208,7 @@ export class UpstreamPlace {
       const { blob, isUnable } = part
       if (!blob.isWanted || isUnable || reads.chunkOf(blob) !== undefined) continue
       const respected = this.#respected(part)
-      const chunk = respected === undefined ? undefined : this.#next(blob, respected)
+      const chunk = respected === undefined ? undefined : this.#state.firstNotAtNeighbours(blob, respected)
       if (chunk === undefined) continue
       reads.begin(blob, chunk, now)
       effects.push({ kind: 'read', blob: blob.id, chunk, quarter: blob.partsOf(chunk) })
@@ -229,25 +219,26 @@ export class UpstreamPlace {
    * What neighbours have that is left to them; undefined where all is. What was begun before its reader left may be whole nowhere, and
    * a neighbour may say that it has what it never gives.
    */
-  #respected(part: Part): 'begun' | 'whole' | 'nothing' | undefined {
+  #respected(part: Part): 'begun' | 'whole' | undefined {
     const patiences = this.#patiences(part)
-    if (patiences >= 3) return 'nothing'
+    if (patiences >= 3) this.#state.doubt(part.blob)
     if (part.role !== 'none' || part.blob.isAlone || patiences >= 2) return 'whole'
     return patiences >= 1 ? 'begun' : undefined
-  }
-
-  #next(blob: PlannedBlob, respected: 'begun' | 'whole' | 'nothing'): number | undefined {
-    for (let chunk = blob.first; chunk < blob.chunks; chunk++)
-      if (blob.wanted.has(chunk) && (respected === 'nothing' || !this.#state.isAtNeighbour(blob, chunk, respected)))
-        return chunk
-    return undefined
   }
 
   /** Nothing more of it is read. */
   stop(blob: PlannedBlob): void {
     const { reads, effects } = this.#state
-    if (reads.chunkOf(blob) !== undefined) effects.push({ kind: 'unread', blob: blob.id })
+    if (reads.chunkOf(blob) === undefined) return
+    effects.push({ kind: 'unread', blob: blob.id })
+    this.#end(blob)
+  }
+
+  #end(blob: PlannedBlob): void {
+    const { reads } = this.#state
+    const chunk = reads.chunkOf(blob)
     reads.end(blob)
+    if (chunk !== undefined && !blob.isWhole(chunk) && !blob.coming.has(chunk)) this.#onBroken(blob, chunk)
   }
 
   #tell(blobs: readonly PlannedBlob[], wish?: 'gone'): void {

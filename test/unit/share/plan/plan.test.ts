@@ -318,7 +318,7 @@ describe('a sender that leaves parts out', () => {
   it('has brought nothing, and the chunk is asked of others', () => {
     const scene = new Scene()
     scene.meet('p', all)
-    scene.head('p', 1, 5, LAST)
+    scene.head('p', 1, 5)
     scene.step({ kind: 'quarter', from: 'p', id: 1, quarter: LAST })
     expect(scene.plan.partsOf('b', 5)).toBe(0)
     expect(scene.sent('leave', 'p')).toContainEqual({ kind: 'leave', id: 1 })
