@@ -11,6 +11,7 @@ interface Opening {
   readonly blob: Promise<SharedBlob | undefined>
   readers: number
   isOver: boolean
+  isClosed: boolean
   timer: NodeJS.Timeout | undefined
   readonly closed: PromiseWithResolvers<void>
 }
@@ -57,12 +58,11 @@ export class OpenBlob {
     }
   }
 
-  /** Lets go of the file: at once, or when those who read it now have ended. Resolves when it is closed. */
+  /** Lets go of the file; whoever reads it now fails. Resolves when it is closed. */
   async close(): Promise<void> {
     const opening = this.#opening
     if (opening === undefined) return
-    this.#end(opening)
-    this.#rest(opening)
+    this.#shut(opening)
     await opening.closed.promise
   }
 
@@ -71,6 +71,7 @@ export class OpenBlob {
       blob: this.#open(),
       readers: 0,
       isOver: false,
+      isClosed: false,
       timer: undefined,
       closed: Promise.withResolvers(),
     }
@@ -85,23 +86,26 @@ export class OpenBlob {
   }
 
   #rest(opening: Opening): void {
-    if (opening.readers > 0) return
-    const close = () => {
-      this.#end(opening)
-      idle.delete(opening)
-      clearTimeout(opening.timer)
-      opening.blob
-        .then((blob) => blob?.close())
-        .catch(() => {})
-        .finally(() => opening.closed.resolve())
-    }
+    if (opening.readers > 0 || opening.isClosed) return
     if (opening.isOver) {
-      close()
+      this.#shut(opening)
       return
     }
-    opening.timer = setTimeout(close, IDLE_MS).unref()
-    idle.set(opening, close)
+    opening.timer = setTimeout(() => this.#shut(opening), IDLE_MS).unref()
+    idle.set(opening, () => this.#shut(opening))
     const [oldest] = idle.values()
     if (idle.size > MAX_IDLE) oldest?.()
+  }
+
+  #shut(opening: Opening): void {
+    this.#end(opening)
+    idle.delete(opening)
+    clearTimeout(opening.timer)
+    if (opening.isClosed) return
+    opening.isClosed = true
+    opening.blob
+      .then((blob) => blob?.close())
+      .catch(() => {})
+      .finally(() => opening.closed.resolve())
   }
 }
