@@ -135,11 +135,11 @@ export class Entries implements EntryHost {
   }
 
   begin(entry: SharedEntry, size: number, held: Iterable<number>): void {
-    const quarters = [...held]
-    entry.begin(size, quarters)
+    entry.begin(size, held)
     const { digest: blob, chunks = 0 } = entry
-    this.step({ kind: 'sized', blob, chunks, held: entry.wholeChunks() })
-    for (const quarter of quarters) this.holds(entry, quarter)
+    // In one step: what is held is not to be asked for in between.
+    this.#options.runner.step([{ kind: 'sized', blob, chunks, held: entry.wholeChunks() }, ...entry.partsHeld()])
+    this.#options.serving.held(entry)
     this.usable(entry)
     const { partners, outbox } = this.#options
     // Those that have said how long it is wait for nothing but checkpoints: they are told with the first question.
@@ -150,17 +150,16 @@ export class Entries implements EntryHost {
   restart(entry: SharedEntry, held: Iterable<number>): void {
     const { digest: blob, size } = entry
     const acquaintances = [...this.#options.partners.acquaintances(entry)]
-    const quarters = [...held]
     entry.isRestarting = true
     this.step({ kind: 'drop', blob })
     for (const [{ id }, acquaintance] of acquaintances) {
       this.#options.outbox.retract(id, acquaintance)
       acquaintance.rewind()
     }
-    if (size !== undefined) entry.begin(size, quarters)
-    this.step({ kind: 'blobs', blobs: [entry.planned(true)] })
+    if (size !== undefined) entry.begin(size, held)
+    this.#options.runner.step([{ kind: 'blobs', blobs: [entry.planned(true)] }, ...entry.partsHeld()])
     entry.isRestarting = false
-    for (const quarter of quarters) this.holds(entry, quarter)
+    this.#options.serving.held(entry)
     this.name(
       entry,
       acquaintances.map(([{ id }]) => id),

@@ -4,7 +4,7 @@ import { Bitfield } from '../verify/bitfield.ts'
 import { chunkCount, quarterBytes, quarterCount, quartersPerChunk } from '../verify/quarter.ts'
 import type { FetchedBlob, LocalBlob } from './local-blob.ts'
 import { OpenBlob } from './open-blob.ts'
-import type { NewBlob } from './plan/steps.ts'
+import type { Event, NewBlob } from './plan/steps.ts'
 
 /** A blob that takes part in the swarm here. */
 export class SharedEntry {
@@ -69,6 +69,18 @@ export class SharedEntry {
   /** As the plan is told of it. @param isWanted whether it is fetched now */
   planned(isWanted: boolean): NewBlob {
     return { blob: this.digest, chunks: this.chunks, held: this.wholeChunks(), isWanted }
+  }
+
+  /** What tells the plan of chunks that are held in part, from their first quarter on. */
+  partsHeld(): Event[] {
+    const blob = this.digest
+    const events: Event[] = []
+    for (let chunk = 0; chunk < (this.chunks ?? 0); chunk++) {
+      if (this.#isWhole(chunk)) continue
+      for (let quarter = 0; this.has(chunk * quartersPerChunk + quarter); quarter++)
+        events.push({ kind: 'read', blob, chunk, quarter })
+    }
+    return events
   }
 
   /** Chunks of which all quarters are held. */
