@@ -103,7 +103,6 @@ export async function startNode(config: Config, logger: Logger, version: string)
       onServed: (bytes) => metrics.served('peer', bytes),
       log: logger,
     })
-    announcer = swarm
     const sharing = new Sharing({
       swarm,
       content: shared,
@@ -112,6 +111,10 @@ export async function startNode(config: Config, logger: Logger, version: string)
         direction === 'in' ? metrics.fetched(isFar ? 'far' : 'peer', bytes) : metrics.served('peer', bytes),
     })
     swarm.listen(sharing)
+    announcer = {
+      advertise: (...blob) => swarm.advertise(...blob),
+      withdraw: async (digest) => void (await Promise.all([swarm.withdraw(digest), sharing.withdraw(digest)])),
+    }
 
     const { upstream: settings } = config
     const registries = new RegistryList(config.registries, settings.anyRegistry)

@@ -45,6 +45,7 @@ export function explainedContent(content: Content, explain: (error: unknown) => 
 /**
  * Reads a manifest whole (most are small, and its media type stands in it) and closes where it came from.
  * @param long where there must be room for one that is long; it is given back when the content is closed
+ * @param onRead told when a client begins to get it
  * @throws {DigestMismatch} where the disk has changed it
  * @throws {OciError} MANIFEST_UNKNOWN where the content is no manifest, UNAVAILABLE where it is too long for one
  */
@@ -53,6 +54,7 @@ export async function manifestContent(
   digest: Digest,
   signal: AbortSignal,
   long: LongManifests,
+  onRead: (manifest: Uint8Array) => void = () => {},
 ): Promise<Content> {
   let leave = (): void => {}
   try {
@@ -65,7 +67,7 @@ export async function manifestContent(
       throw new OciError('MANIFEST_UNKNOWN', 'the content with this digest is not a manifest')
     // Where nobody said how long it is, that is known only now.
     if (bytes.length <= longManifestBytes) leave()
-    return bytesContent(bytes, mediaType, content.origin, leave)
+    return bytesContent({ bytes, mediaType, origin: content.origin, onRead: () => onRead(bytes), onClose: leave })
   } catch (error) {
     leave()
     throw error
@@ -86,13 +88,22 @@ async function collect(content: Content, signal: AbortSignal): Promise<Buffer> {
   return Buffer.concat(pieces)
 }
 
-function bytesContent(bytes: Buffer, mediaType: string, origin: ContentOrigin, onClose: () => void): Content {
+interface BytesContentOptions {
+  readonly bytes: Buffer
+  readonly mediaType: string
+  readonly origin: ContentOrigin
+  readonly onRead: () => void
+  readonly onClose: () => void
+}
+
+function bytesContent({ bytes, mediaType, origin, onRead, onClose }: BytesContentOptions): Content {
   let isClosed = false
   return {
     size: bytes.length,
     mediaType,
     origin,
     async *read(start, end) {
+      onRead()
       yield bytes.subarray(start, end === undefined ? undefined : end + 1)
     },
     close: async () => {

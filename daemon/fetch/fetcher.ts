@@ -5,6 +5,7 @@ import { repositoryText } from '../../proxy/oci/name.ts'
 import type { Content, ContentInfo, ContentRequest, ContentSource } from '../../proxy/ports.ts'
 import type { Access, Upstream } from '../../proxy/upstream/types.ts'
 import type { Rules } from '../rules.ts'
+import type { Sharing } from '../share/sharing.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { BlobRecord } from '../store/metadata.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
@@ -16,6 +17,7 @@ import { type DownloadTools, NotByChunks, NotForAsker, type WasteReason } from '
 import { Downloads } from './download/downloads.ts'
 import { messageOf, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
+import { Foresight } from './foresight.ts'
 import { LongManifests } from './long-manifests.ts'
 import { passedContent, passThrough } from './pass-through.ts'
 import { Sequence } from './sequence.ts'
@@ -26,7 +28,7 @@ import { statElsewhere } from './stat.ts'
 interface FetcherOptions {
   readonly store: BlobStore
   readonly swarm: Pick<Swarm, 'self' | 'providers' | 'open' | 'stat' | 'ban'>
-  readonly sharing: DownloadTools['sharing']
+  readonly sharing: Pick<Sharing, 'fetch' | 'foresee'>
   readonly signer: DownloadTools['signer']
   readonly upstream: Upstream
   readonly access: AccessControl
@@ -59,9 +61,11 @@ export class Fetcher implements ContentSource {
   readonly #flights = new Map<string, Flight>()
   readonly #landings = new Set<Promise<void>>()
   readonly #sightings: Sightings
+  readonly #foresight: Foresight
 
   constructor(options: FetcherOptions) {
     this.#options = options
+    this.#foresight = new Foresight({ ...options, isPublic: (digest) => this.downloads.isPublic(digest) })
     this.#sightings = new Sightings(options)
     this.downloads = new Downloads({
       tools: { ...options, self: () => options.swarm.self },
@@ -139,7 +143,7 @@ export class Fetcher implements ContentSource {
     const content = storedContent(blob, drop)
     if (kind === 'blob') return content
     try {
-      return await manifestContent(content, digest, signal, this.#longManifests)
+      return await this.#manifest(content, request)
     } catch (error) {
       if (signal.aborted || error instanceof OciError) throw error
       // What could not be read was dropped by the reader.
@@ -159,7 +163,12 @@ export class Fetcher implements ContentSource {
     )
     const explained = explainedContent(content, (error) => this.#explain(error, request))
     if (request.kind === 'blob') return explained
-    return await manifestContent(explained, request.digest, request.signal, this.#longManifests)
+    return await this.#manifest(explained, request)
+  }
+
+  async #manifest(content: Content, request: ContentRequest): Promise<Content> {
+    const onRead = (manifest: Uint8Array) => this.#foresight.passes(request, manifest)
+    return await manifestContent(content, request.digest, request.signal, this.#longManifests, onRead)
   }
 
   /** By chunks; as one stream of bytes where that can't be, or the one that is under way is of no use to the asker. */

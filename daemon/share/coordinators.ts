@@ -1,14 +1,16 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { Coordination, PeerId } from '../swarm/ports.ts'
+import type { Clock } from './clock.ts'
+import { Coordinator } from './coordinator.ts'
 import type { Turn, Want } from './plan/messages.ts'
 import type { Numbers } from './plan/numbers.ts'
-import { ClaimQueue, type QueueEvent } from './plan/queue.ts'
-import { Took } from './plan/took.ts'
-import { encodeTurns, encodeWants, parseClaim } from './wire/claims.ts'
+import { Silences } from './silences.ts'
+import { encodeTurns, encodeWants, MAX_CLAIMS_PER_MESSAGE, parseClaim } from './wire/claims.ts'
 
 interface CoordinatorsOptions {
+  readonly clock: Clock
   readonly self: () => PeerId
-  readonly coordination: Pick<Coordination, 'coordinators' | 'recorded' | 'tell'>
+  readonly coordination: Pick<Coordination, 'coordinators' | 'announced' | 'tell'>
   readonly numbers: Numbers
   /** The site of a peer, or of this node, if it has told one. */
   readonly siteOf?: ((peer: PeerId) => string | undefined) | undefined
@@ -16,64 +18,66 @@ interface CoordinatorsOptions {
   readonly onTurns: (turns: readonly Turn[]) => void
 }
 
-/** What was asked of a coordinator and not answered. */
-interface Asked {
-  readonly since: number
-  readonly wants: Map<string, Want>
+/** What coordinators were told of one blob. */
+interface Told {
+  /** What the nearest one is to know; undefined where the blob is not under way. */
+  want: Want | undefined
+  /** The coordinators, nearest first. */
+  order: readonly PeerId[]
+  /** Those who take this node for a member or a holder, and what they were told last; nobody else is believed about turns. */
+  readonly peers: Map<PeerId, Want>
 }
 
-/** A coordinator that left a question open. */
-interface Silence {
-  until: number
-  strikes: number
-}
-
-/** Blobs of which it is remembered who was asked, and peers of one blob: more than a node fetches at a time, and than coordinate it. */
+/** Blobs of which it is remembered who was told, and peers of one blob: more than a node fetches at a time, and than coordinate it. */
 const MAX_TOLD = 8_192
 const MAX_TOLD_PEERS = 8
 
-/** Coordinators that are remembered as silent. */
-const MAX_SILENT = 256
-
 /**
- * Both sides of who reads upstream: asks the coordinator of each blob, and the next one where it is silent for longer than answers
- * take; and answers for blobs of which this node is the coordinator itself.
+ * Who reads upstream, as coordinators say. A blob that is under way is told to the nearest coordinator that is not silent, and again
+ * when another one becomes that, because a peer comes, leaves or falls silent. The nearest one that answers is followed, and those
+ * farther away, which were asked while it was silent or not known, are told that this node has gone: as all nodes do the same, they
+ * come together in one queue.
  */
 export class Coordinators {
   readonly #options: CoordinatorsOptions
-  readonly #queue: ClaimQueue
-  readonly #took: Took
-  readonly #asked = new Map<PeerId, Asked>()
-  readonly #silent = new Map<PeerId, Silence>()
-  /** Who was asked about a blob, the one asked for longest ago first: nobody else is believed about turns at it. */
-  readonly #told = new Map<string, Set<PeerId>>()
-  /** Parts that were told to be brought, from upstream or other sites: who tells of more is not answered. */
-  readonly #brought = new Map<string, number>()
+  readonly #silences: Silences
+  /** This node as a coordinator. */
+  readonly #own: Coordinator
+  /** The one told of longest ago first. */
+  readonly #told = new Map<string, Told>()
   /** Who waits for the answer about a key that is no blob: several, where a tag is asked for in several names. */
   readonly #waiting = new Map<string, Set<(turn: Turn) => void>>()
   /** Wants are told in the order in which they came. */
   #telling: Promise<void> = Promise.resolve()
-  /** And each peer's are served in that order: one that said last that it is unable, or gone, must not be granted a turn. */
-  readonly #serving = new Map<PeerId, Promise<void>>()
-  /** Records that are being read: all who ask for a blob in one moment wait for the same. */
-  readonly #lookups = new Map<string, Promise<readonly PeerId[]>>()
-  #timer: NodeJS.Timeout | undefined
+  /** Whether it is about to be looked who is the nearest now. */
+  #isMoving = false
   #isStopped = false
 
   constructor(options: CoordinatorsOptions) {
     this.#options = options
-    this.#queue = new ClaimQueue(options.numbers, Math.random, options.siteOf)
-    this.#took = new Took(options.numbers)
+    const { clock, numbers, coordination, self, siteOf } = options
+    this.#silences = new Silences({ clock, numbers, onSilent: () => this.#move() })
+    this.#own = new Coordinator({
+      clock,
+      numbers,
+      siteOf,
+      announced: (digest) => coordination.announced(digest),
+      onTurns: (to, turns) => {
+        if (to === self()) this.#heardTurns(to, turns)
+        else for (const part of messagesOf(turns)) coordination.tell(to, encodeTurns(part)).catch(() => {})
+      },
+    })
   }
 
   stop(): void {
     this.#isStopped = true
-    clearTimeout(this.#timer)
+    this.#own.stop()
+    this.#silences.stop()
   }
 
   /** Tells the coordinators of these blobs, in one message for each. */
   want(wants: readonly Want[]): void {
-    this.#telling = this.#telling.then(() => this.#tell(wants)).catch(() => {})
+    this.#then(() => this.#tell(wants))
   }
 
   /**
@@ -88,11 +92,16 @@ export class Coordinators {
     signal.addEventListener('abort', onAbort, { once: true })
     const waiting = this.#waiting.get(key) ?? new Set()
     this.#waiting.set(key, waiting.add(resolve))
-    this.want([{ blob: key, brought: 0, wish, sought: this.#options.numbers.named }])
+    this.#then(async () => {
+      if (waiting.has(resolve)) await this.#tell([{ blob: key, brought: 0, wish, sought: this.#options.numbers.named }])
+    })
     const turn = await promise
     signal.removeEventListener('abort', onAbort)
     waiting.delete(resolve)
-    if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key)
+    if (waiting.size > 0 || this.#waiting.get(key) !== waiting) return turn
+    this.#waiting.delete(key)
+    const told = this.#told.get(key)
+    if (told !== undefined) told.want = undefined
     return turn
   }
 
@@ -100,28 +109,36 @@ export class Coordinators {
   heard(peer: PeerId, message: unknown): void {
     const claim = parseClaim(message)
     if (claim.kind === 'wants') {
-      this.#serve(peer, claim.wants).catch(() => {})
+      this.#own.serve(peer, claim.wants).catch(() => {})
       return
     }
-    const asked = this.#asked.get(peer)
-    if (asked !== undefined) {
-      this.#asked.delete(peer)
-      this.#took.add(performance.now() - asked.since)
-    }
-    this.#silent.delete(peer)
-    this.#turned(claim.turns.filter(({ blob }) => this.#told.get(blob)?.has(peer) === true))
+    this.#silences.answered(peer)
+    this.#heardTurns(peer, claim.turns)
+  }
+
+  /** A peer can be asked from now on. */
+  joined(peer: PeerId): void {
+    this.#silences.joined(peer)
+    this.#move()
   }
 
   /** A peer is not connected any more. */
   left(peer: PeerId): void {
-    this.#silent.delete(peer)
-    this.#step({ kind: 'left', peer })
-    this.#passOn(peer)
+    this.#silences.left(peer)
+    for (const { peers } of this.#told.values()) peers.delete(peer)
+    this.#own.left(peer)
+    this.#move()
   }
 
-  #turned(turns: readonly Turn[]): void {
+  #then(action: () => Promise<void>): void {
+    this.#telling = this.#telling.then(() => (this.#isStopped ? undefined : action())).catch(() => {})
+  }
+
+  #heardTurns(peer: PeerId, turns: readonly Turn[]): void {
+    const believed = turns.filter(({ blob }) => this.#told.get(blob)?.peers.has(peer) === true)
+    this.#leaveFarther(peer, believed)
     const ofBlobs: Turn[] = []
-    for (const turn of turns) {
+    for (const turn of believed) {
       const waiting = this.#waiting.get(turn.blob)
       if (waiting === undefined) ofBlobs.push(turn)
       else for (const resolve of waiting) resolve(turn)
@@ -129,127 +146,119 @@ export class Coordinators {
     if (ofBlobs.length > 0) this.#options.onTurns(ofBlobs)
   }
 
-  async #tell(wants: readonly Want[]): Promise<void> {
-    const now = performance.now()
+  /** A coordinator answers: those farther away that were told the same are left. Holders of a blob are left as such. */
+  #leaveFarther(peer: PeerId, turns: readonly Turn[]): void {
     const byPeer = new Map<PeerId, Want[]>()
-    for (const want of wants) {
-      const peers = await this.#options.coordination.coordinators(want.blob as Digest)
-      const peer = peers.find((one) => one === this.#options.self() || (this.#silent.get(one)?.until ?? 0) < now)
-      if (peer === undefined) continue
-      byPeer.set(peer, [...(byPeer.get(peer) ?? []), want])
+    for (const { blob } of turns) {
+      const told = this.#told.get(blob)
+      if (told === undefined) continue
+      for (const [other, { wish }] of told.peers) {
+        if (wish === 'done' || rankOf(told, other) <= rankOf(told, peer)) continue
+        told.peers.delete(other)
+        addTo(byPeer, other, { blob, brought: 0, wish: 'gone', sought: 0 })
+      }
     }
-    for (const [peer, part] of byPeer) {
-      if (peer === this.#options.self()) await this.#serve(peer, part)
-      else this.#ask(peer, part)
+    for (const [other, wants] of byPeer) this.#send(other, wants).catch(() => {})
+  }
+
+  /** Tells of blobs under way whose nearest coordinator has changed. */
+  #move(): void {
+    if (this.#isMoving || this.#isStopped) return
+    this.#isMoving = true
+    this.#then(async () => {
+      this.#isMoving = false
+      const wants = [...this.#told.values()].map(({ want }) => want)
+      await this.#tell(
+        wants.filter((want) => want !== undefined),
+        'again',
+      )
+    })
+  }
+
+  async #tell(wants: readonly Want[], again?: 'again'): Promise<void> {
+    const { coordination, self } = this.#options
+    const orders = await Promise.all(wants.map(({ blob }) => coordination.coordinators(blob as Digest)))
+    const byPeer = new Map<PeerId, Want[]>()
+    for (const [index, want] of wants.entries()) {
+      // It may have ended meanwhile.
+      if (again !== undefined && this.#told.get(want.blob)?.want !== want) continue
+      const told = this.#remember(want, orders[index] ?? [])
+      const nearest = told.order.find((peer) => peer === self() || !this.#silences.isSilent(peer))
+      const peers = new Set(isEnd(want) ? told.peers.keys() : [])
+      if (nearest !== undefined) peers.add(nearest)
+      for (const peer of peers) if (told.peers.get(peer) !== want) addTo(byPeer, peer, want)
+      if (want.wish === 'gone') this.#told.delete(want.blob)
     }
+    for (const [peer, part] of byPeer) this.#ask(peer, part)
+  }
+
+  #remember(want: Want, order: readonly PeerId[]): Told {
+    const told = this.#told.get(want.blob) ?? { want, order, peers: new Map() }
+    told.want = isEnd(want) ? undefined : want
+    told.order = order
+    this.#told.delete(want.blob)
+    this.#told.set(want.blob, told)
+    const [oldest] = this.#told.keys()
+    if (this.#told.size > MAX_TOLD && oldest !== undefined) this.#told.delete(oldest)
+    return told
   }
 
   #ask(peer: PeerId, wants: readonly Want[]): void {
-    const asked = this.#asked.get(peer) ?? { since: performance.now(), wants: new Map() }
+    let isAnswered = false
     for (const want of wants) {
-      this.#note(want.blob, peer)
-      if (this.#isAnswered(want)) asked.wants.set(want.blob, want)
+      const peers = this.#told.get(want.blob)?.peers
+      isAnswered ||= isAnswer(want, peers?.get(peer))
+      if (peers === undefined) continue
+      peers.delete(peer)
+      for (const oldest of peers.keys()) if (peers.size >= MAX_TOLD_PEERS) peers.delete(oldest)
+      peers.set(peer, want)
     }
-    if (asked.wants.size > 0) this.#asked.set(peer, asked)
-    this.#options.coordination.tell(peer, encodeWants(wants)).catch(() => this.#isSilent(peer))
-    this.#schedule()
+    if (isAnswered && peer !== this.#options.self()) this.#silences.asked(peer)
+    this.#send(peer, wants).catch(() => {
+      for (const { blob } of wants) this.#told.get(blob)?.peers.delete(peer)
+      this.#silences.failed(peer)
+    })
   }
 
-  #note(blob: string, peer: PeerId): void {
-    const peers = this.#told.get(blob) ?? new Set()
-    peers.delete(peer)
-    for (const oldest of peers) if (peers.size >= MAX_TOLD_PEERS) peers.delete(oldest)
-    this.#told.delete(blob)
-    this.#told.set(blob, peers.add(peer))
-    const [oldest] = this.#told.keys()
-    if (this.#told.size > MAX_TOLD && oldest !== undefined) this.#told.delete(oldest)
+  async #send(peer: PeerId, wants: readonly Want[]): Promise<void> {
+    const { coordination, self } = this.#options
+    if (peer === self()) await this.#own.serve(peer, wants)
+    else await Promise.all(messagesOf(wants).map((part) => coordination.tell(peer, encodeWants(part))))
   }
+}
 
-  #isAnswered({ blob, wish, brought: fromUpstream, far = 0 }: Want): boolean {
-    const before = this.#brought.get(blob) ?? 0
-    const brought = fromUpstream + far
-    if (wish === 'gone' || wish === 'done') this.#brought.delete(blob)
-    else if (brought > before) this.#brought.set(blob, brought)
-    return wish !== 'gone' && wish !== 'done' && brought <= before
-  }
+/** Whether the node takes no turn at the blob from now on. */
+function isEnd({ wish }: Want): boolean {
+  return wish === 'gone' || wish === 'done'
+}
 
-  /** A coordinator does not answer: the next one is asked. */
-  #isSilent(peer: PeerId): void {
-    const silence = this.#silent.get(peer) ?? { until: 0, strikes: 0 }
-    silence.until = performance.now() + this.#took.limit * 2 ** Math.min(silence.strikes++, 6)
-    this.#silent.delete(peer)
-    this.#silent.set(peer, silence)
-    const [oldest] = this.#silent.keys()
-    if (this.#silent.size > MAX_SILENT && oldest !== undefined) this.#silent.delete(oldest)
-    this.#passOn(peer)
-  }
+/** Whether a coordinator answers: to whoever is new, and to whoever has brought nothing since. */
+function isAnswer(want: Want, before: Want | undefined): boolean {
+  if (isEnd(want)) return false
+  return before === undefined || isEnd(before) || broughtBy(want) <= broughtBy(before)
+}
 
-  #passOn(peer: PeerId): void {
-    const asked = this.#asked.get(peer)
-    this.#asked.delete(peer)
-    if (asked !== undefined && !this.#isStopped) this.want([...asked.wants.values()])
-  }
+/** Parts, from upstream and from other sites. */
+function broughtBy({ brought, far = 0 }: Want): number {
+  return brought + far
+}
 
-  /** This node is the coordinator. */
-  async #serve(from: PeerId, wants: readonly Want[]): Promise<void> {
-    const before = this.#serving.get(from)
-    const served = (async () => {
-      const recorded = this.#recorded(wants)
-      await before
-      this.#step({ kind: 'wants', from, wants, recorded: await recorded })
-    })().catch(() => {})
-    this.#serving.set(from, served)
-    await served
-    if (this.#serving.get(from) === served) this.#serving.delete(from)
-  }
+/** Place of a peer among the coordinators of a blob; those who are none any more come last. */
+function rankOf({ order }: Told, peer: PeerId): number {
+  const rank = order.indexOf(peer)
+  return rank < 0 ? order.length : rank
+}
 
-  /** Who has announced the blobs of those who may be granted a turn. For whoever reads already, what was said last holds. */
-  async #recorded(wants: readonly Want[]): Promise<Map<string, readonly PeerId[]>> {
-    const recorded = new Map<string, readonly PeerId[]>()
-    const lookUp = async (blob: string) => void recorded.set(blob, await this.#lookUp(blob))
-    const asking = wants.filter(({ wish, brought }) => wish === 'soon' || (wish === 'part' && brought === 0))
-    await Promise.all(asking.map(({ blob }) => lookUp(blob)))
-    return recorded
-  }
+function addTo(byPeer: Map<PeerId, Want[]>, peer: PeerId, want: Want): void {
+  const wants = byPeer.get(peer)
+  if (wants === undefined) byPeer.set(peer, [want])
+  else wants.push(want)
+}
 
-  async #lookUp(blob: string): Promise<readonly PeerId[]> {
-    const known = this.#lookups.get(blob)
-    if (known !== undefined) return await known
-    const lookup = this.#options.coordination.recorded(blob as Digest)
-    this.#lookups.set(blob, lookup)
-    try {
-      return await lookup
-    } finally {
-      this.#lookups.delete(blob)
-    }
-  }
-
-  #step(event: QueueEvent): void {
-    if (this.#isStopped) return
-    const byPeer = new Map<PeerId, Turn[]>()
-    for (const { to, turn } of this.#queue.step(event, performance.now())) {
-      const turns = byPeer.get(to)
-      if (turns === undefined) byPeer.set(to, [turn])
-      else turns.push(turn)
-    }
-    for (const [peer, turns] of byPeer) {
-      if (peer !== this.#options.self()) this.#options.coordination.tell(peer, encodeTurns(turns)).catch(() => {})
-      else this.#turned(turns)
-    }
-    this.#schedule()
-  }
-
-  #schedule(): void {
-    clearTimeout(this.#timer)
-    let at = this.#queue.wakeAt
-    for (const { since } of this.#asked.values()) at = Math.min(at, since + this.#took.limit)
-    if (at === Number.POSITIVE_INFINITY || this.#isStopped) return
-    this.#timer = setTimeout(() => this.#wake(), Math.max(1, at - performance.now() + 1))
-  }
-
-  #wake(): void {
-    const now = performance.now()
-    for (const [peer, { since }] of [...this.#asked]) if (now >= since + this.#took.limit) this.#isSilent(peer)
-    this.#step({ kind: 'wake' })
-  }
+/** As many as a message takes at a time. */
+function messagesOf<T>(claims: readonly T[]): (readonly T[])[] {
+  const parts: (readonly T[])[] = []
+  for (let at = 0; at < claims.length; at += MAX_CLAIMS_PER_MESSAGE)
+    parts.push(claims.slice(at, at + MAX_CLAIMS_PER_MESSAGE))
+  return parts
 }

@@ -1,88 +1,105 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { quartersPerChunk } from '../verify/quarter.ts'
-import type { Acquaintance } from './acquaintance.ts'
 import { SharedEntry } from './entry.ts'
+import { EntryTable, type EntryTableOptions } from './entry-table.ts'
 import { EntryFetching, type EntryHost } from './fetching.ts'
+import { Foreseen } from './foreseen.ts'
 import type { FetchedBlob, Fetching, LocalBlob } from './local-blob.ts'
-import type { Outbox } from './outbox.ts'
-import type { Partner, Partners } from './partner.ts'
 import type { BlobId } from './plan/messages.ts'
+import type { Event } from './plan/steps.ts'
 import type { Runner } from './runner.ts'
 import type { Serving } from './serving.ts'
-import { type SharedStore, StoredBlobs, storedBlob } from './stored.ts'
+import { type SharedStore, StoredBlobs, storedBlob, unknownBlob } from './stored.ts'
 
-interface EntriesOptions {
-  readonly runner: Runner
-  readonly partners: Partners
-  readonly outbox: Outbox
+interface EntriesOptions extends EntryTableOptions {
   readonly serving: Serving
   readonly content: SharedStore
 }
 
-/** Blobs that take part at the same time. */
-const MAX_ENTRIES = 4_096
+/** Above this number of blobs that are looked for in the store, peers are refused. They name those of an image in one moment. */
+const MAX_OPENING = 512
 
-/** How long a peer that was named may take to say what it has of a blob, in ms, before it counts as one that has nothing. */
-const ANSWER_MS = 5_000
-
-const nothing: LocalBlob = {
-  facts: undefined,
-  list: { known: 0, isComplete: false, encode: () => new Uint8Array(0), signed: undefined },
-  open: async () => undefined,
-}
-
-/** The blobs that take part here: those that are fetched, and those of the store that peers ask for. */
+/** The blobs that take part here: those that are fetched, or soon will be, and those of the store that peers ask for. */
 export class Entries implements EntryHost {
   readonly #options: EntriesOptions
-  readonly #entries = new Map<Digest, SharedEntry>()
+  readonly #table: EntryTable
   readonly #stored: StoredBlobs
+  /** Those of them that will soon be fetched. */
+  readonly foreseen = new Foreseen((digests) => this.#past(digests))
 
   constructor(options: EntriesOptions) {
     this.#options = options
     this.#stored = new StoredBlobs(options.content, (found) => this.#found(found))
+    this.#table = new EntryTable(options)
   }
 
   get size(): number {
-    return this.#entries.size
+    return this.#table.size
   }
 
   of(blob: BlobId): SharedEntry | undefined {
-    return this.#entries.get(blob as Digest)
+    return this.#table.of(blob)
   }
 
   /** A blob is fetched from now on. */
   fetch(digest: Digest, blob: FetchedBlob): Fetching {
-    const before = this.#entries.get(digest)
-    const known = before === undefined ? [] : [...before.peers]
-    // Peers say again what they told while nobody listened.
-    if (before?.isOpening === true) this.#dismiss(before)
-    else if (before !== undefined) this.#remove(before)
+    const before = this.#table.of(digest)
+    if (before?.isForeseen === true) return this.#wanted(before, blob)
     const entry = new SharedEntry(digest, blob, blob)
-    this.#entries.set(digest, entry)
+    const known = this.#table.replace(entry)
     this.step({ kind: 'blobs', blobs: [{ blob: digest, chunks: undefined, held: [], isWanted: true }] })
     this.name(entry, known)
     return new EntryFetching(entry, this)
   }
 
+  /**
+   * Blobs that clients will probably ask for soon, which are not held: coordinators and those who have them are told of all at once,
+   * and nothing is fetched. @returns those that take part since now
+   */
+  foresee(digests: readonly Digest[]): readonly Digest[] {
+    const added: Digest[] = []
+    const named: Event[] = []
+    for (const digest of digests) {
+      const before = this.#table.of(digest)
+      if (before === undefined ? !this.#table.hasRoom() : !before.isOpening) continue
+      const entry = new SharedEntry(digest, unknownBlob, undefined)
+      entry.isForeseen = true
+      const peers = this.#table.replace(entry)
+      if (peers.length > 0) named.push({ kind: 'named', blob: digest, peers })
+      added.push(digest)
+    }
+    const blobs = added.map((blob) => ({ blob, chunks: undefined, held: [], isWanted: false }))
+    if (added.length > 0) this.#options.runner.step([{ kind: 'blobs', blobs }, ...named])
+    this.foreseen.add(digests.filter((digest) => this.#table.of(digest)?.isForeseen === true))
+    return added
+  }
+
   /** A peer speaks of a blob that takes no part yet. @returns undefined where there is no room for more */
   invite(digest: Digest): SharedEntry | undefined {
-    if (this.#entries.size >= MAX_ENTRIES) return undefined
-    const entry = new SharedEntry(digest, nothing, undefined)
+    if (this.#stored.size >= MAX_OPENING || !this.#table.hasRoom()) return undefined
+    const entry = new SharedEntry(digest, unknownBlob, undefined)
     entry.isOpening = true
-    this.#entries.set(digest, entry)
+    this.#table.add(entry)
     this.#stored.open(digest)
     return entry
   }
 
+  /** A blob of the store is not there any more, or is about to be deleted. Resolves when its file is closed. */
+  async withdraw(entry: SharedEntry): Promise<void> {
+    if (this.#table.isCurrent(entry) && entry.isStored) this.#table.remove(entry)
+    await entry.close()
+  }
+
   async close(): Promise<void> {
-    await Promise.all([...this.#entries.values()].map((entry) => entry.close()))
+    this.foreseen.stop()
+    await this.#table.close()
   }
 
   /** A blob that nobody asks for takes no part, unless it is being fetched. */
   look(entry: SharedEntry): void {
-    if (entry.fetched === undefined && entry.peers.size === 0 && !entry.isOpening && this.isCurrent(entry))
-      this.#remove(entry)
+    const isNeeded = entry.fetched !== undefined || entry.isForeseen || entry.isOpening
+    if (!isNeeded && entry.peers.size === 0 && this.#table.isCurrent(entry)) this.#table.remove(entry)
   }
 
   /** A quarter is held, which the plan was told of, or is told now: it may have come out of order. */
@@ -101,7 +118,12 @@ export class Entries implements EntryHost {
   }
 
   isCurrent(entry: SharedEntry): boolean {
-    return this.#entries.get(entry.digest) === entry
+    return this.#table.isCurrent(entry)
+  }
+
+  /** Somebody has spoken of a blob, or is given some of it. */
+  use(entry: SharedEntry): void {
+    this.#table.use(entry)
   }
 
   step(event: Parameters<Runner['step']>[0]): void {
@@ -113,29 +135,31 @@ export class Entries implements EntryHost {
   }
 
   begin(entry: SharedEntry, size: number, held: Iterable<number>): void {
-    const quarters = [...held]
-    entry.begin(size, quarters)
+    entry.begin(size, held)
     const { digest: blob, chunks = 0 } = entry
-    this.step({ kind: 'sized', blob, chunks, held: entry.wholeChunks() })
-    for (const quarter of quarters) this.holds(entry, quarter)
+    // In one step: what is held is not to be asked for in between.
+    this.#options.runner.step([{ kind: 'sized', blob, chunks, held: entry.wholeChunks() }, ...entry.partsHeld()])
+    this.#options.serving.held(entry)
     this.usable(entry)
-    for (const [{ id }, acquaintance] of this.#acquaintances(entry)) this.#options.outbox.list(id, acquaintance)
+    const { partners, outbox } = this.#options
+    // Those that have said how long it is wait for nothing but checkpoints: they are told with the first question.
+    for (const [{ id }, acquaintance] of partners.acquaintances(entry))
+      if (!acquaintance.hasAnswered || entry.blob.list.known > 0) outbox.list(id, acquaintance)
   }
 
   restart(entry: SharedEntry, held: Iterable<number>): void {
-    const { digest: blob, size, chunks } = entry
-    const acquaintances = [...this.#acquaintances(entry)]
-    const quarters = [...held]
+    const { digest: blob, size } = entry
+    const acquaintances = [...this.#options.partners.acquaintances(entry)]
     entry.isRestarting = true
     this.step({ kind: 'drop', blob })
     for (const [{ id }, acquaintance] of acquaintances) {
       this.#options.outbox.retract(id, acquaintance)
       acquaintance.rewind()
     }
-    if (size !== undefined) entry.begin(size, quarters)
-    this.step({ kind: 'blobs', blobs: [{ blob, chunks, held: entry.wholeChunks(), isWanted: true }] })
+    if (size !== undefined) entry.begin(size, held)
+    this.#options.runner.step([{ kind: 'blobs', blobs: [entry.planned(true)] }, ...entry.partsHeld()])
     entry.isRestarting = false
-    for (const quarter of quarters) this.holds(entry, quarter)
+    this.#options.serving.held(entry)
     this.name(
       entry,
       acquaintances.map(([{ id }]) => id),
@@ -144,9 +168,9 @@ export class Entries implements EntryHost {
   }
 
   usable(entry: SharedEntry): void {
-    for (const [{ id, free }, acquaintance] of this.#acquaintances(entry)) {
-      const log = acquaintance.usable()
-      if (log.length > 0) this.#tell(entry, id, free, log)
+    for (const [partner] of this.#options.partners.acquaintances(entry)) {
+      const event = partner.usable(entry.digest)
+      if (event.log.length > 0) this.step(event)
     }
   }
 
@@ -156,11 +180,12 @@ export class Entries implements EntryHost {
     if (partner === undefined || acquaintance === undefined || acquaintance.isFollowed === isFollowed) return
     acquaintance.isFollowed = isFollowed
     if (!isFollowed) {
+      this.#options.outbox.leave(partner, entry.digest)
       // It stays a neighbour that may be given chunks, and has none.
       this.step({ kind: 'message', from: peer, message: { kind: 'bye', blob: entry.digest } })
       acquaintance.rewind()
     }
-    this.#tell(entry, peer, partner.free, acquaintance.usable())
+    this.step(partner.usable(entry.digest))
   }
 
   name(entry: SharedEntry, peers: Iterable<PeerId>): void {
@@ -173,9 +198,7 @@ export class Entries implements EntryHost {
   }
 
   awaitsAnswer(entry: SharedEntry): boolean {
-    const oldest = performance.now() - ANSWER_MS
-    for (const [, { hasAnswered, metAt }] of this.#acquaintances(entry)) if (!hasAnswered && metAt > oldest) return true
-    return false
+    return this.#options.partners.mayAnswer(entry)
   }
 
   end(entry: SharedEntry, isHeld: boolean): void {
@@ -183,38 +206,25 @@ export class Entries implements EntryHost {
     if (fetched === undefined) return
     const { facts } = fetched
     if (!isHeld || facts === undefined || entry.isAlone) {
-      this.#remove(entry)
+      this.#table.remove(entry)
       return
     }
     for (let quarter = 0; quarter < quarters; quarter++) this.holds(entry, quarter)
-    entry.blob = storedBlob(facts, fetched.list.encode(0), () => this.#options.content.open(entry.digest))
+    entry.moveTo(storedBlob(facts, fetched.list.encode(0), () => this.#options.content.open(entry.digest)))
     entry.fetched = undefined
+    this.use(entry)
     this.look(entry)
-  }
-
-  /** Who speaks of a blob here, and what was said of it. */
-  *#acquaintances({ digest, peers }: SharedEntry): Generator<readonly [Partner, Acquaintance]> {
-    for (const peer of peers) {
-      const partner = this.#options.partners.get(peer)
-      const acquaintance = partner?.acquaintances.get(digest)
-      if (partner !== undefined && acquaintance !== undefined) yield [partner, acquaintance]
-    }
-  }
-
-  #tell(entry: SharedEntry, from: PeerId, free: number, log: readonly number[]): void {
-    const news = { free, blobs: [{ blob: entry.digest, log }] }
-    this.step({ kind: 'message', from, message: { kind: 'news', news } })
   }
 
   /** Blobs were looked for in the store. */
   #found(found: ReadonlyMap<Digest, LocalBlob | undefined>): void {
     const opened: SharedEntry[] = []
     for (const [digest, blob] of found) {
-      const entry = this.#entries.get(digest)
+      const entry = this.#table.of(digest)
       if (entry === undefined || !entry.isOpening) continue
       entry.isOpening = false
       if (blob?.facts === undefined) {
-        this.#dismiss(entry)
+        this.#table.dismiss(entry)
         continue
       }
       entry.blob = blob
@@ -223,35 +233,45 @@ export class Entries implements EntryHost {
       opened.push(entry)
     }
     if (opened.length === 0) return
-    const blobs = opened.map((entry) => ({
-      blob: entry.digest,
-      chunks: entry.chunks,
-      held: entry.wholeChunks(),
-      isWanted: false,
-    }))
-    this.step({ kind: 'blobs', blobs })
-    for (const entry of opened) {
-      for (const [{ id, free }, acquaintance] of this.#acquaintances(entry))
-        this.#tell(entry, id, free, acquaintance.usable())
-      this.look(entry)
-    }
+    const blobs = opened.map((entry) => entry.planned(false))
+    const told: Event[] = []
+    for (const entry of opened)
+      for (const [partner] of this.#options.partners.acquaintances(entry)) told.push(partner.usable(entry.digest))
+    // In one step, so that each of them is told of all in one message.
+    this.#options.runner.step([{ kind: 'blobs', blobs }, ...told])
+    for (const entry of opened) this.look(entry)
   }
 
-  /** The plan does not know the blob: those who speak of it are told that it takes no part. */
-  #dismiss(entry: SharedEntry): void {
-    for (const [partner] of [...this.#acquaintances(entry)]) {
-      this.#options.outbox.refuse(partner.id, entry.digest)
-      partner.part(entry.digest)
-      partner.unname(entry.digest)
-    }
-    this.#entries.delete(entry.digest)
-  }
-
-  #remove(entry: SharedEntry): void {
+  /** A blob that was foreseen is fetched: its neighbours are known, and what they said holds. */
+  #wanted(entry: SharedEntry, blob: FetchedBlob): Fetching {
     const { digest } = entry
-    if (!entry.isOpening) this.step({ kind: 'drop', blob: digest })
-    for (const [partner] of [...this.#acquaintances(entry)]) partner.part(digest)
-    this.#entries.delete(digest)
-    entry.close().catch(() => {})
+    const { partners, runner } = this.#options
+    this.foreseen.delete(digest)
+    entry.isForeseen = false
+    entry.blob = blob
+    entry.fetched = blob
+    const isOffered = [...partners.acquaintances(entry)].some(([, { hasAll }]) => hasAll)
+    this.step({ kind: 'wanted', blob: digest, isOffered })
+    // The fetch has its hold then.
+    queueMicrotask(() => {
+      if (!this.#table.isCurrent(entry) || entry.fetched !== blob) return
+      for (const [{ id }, acquaintance] of [...partners.acquaintances(entry)]) {
+        if (acquaintance.recall(id, blob)) continue
+        // They speak of it from the beginning.
+        blob.parted(id)
+        runner.step([
+          { kind: 'part', blob: digest, peer: id },
+          { kind: 'named', blob: digest, peers: [id] },
+        ])
+      }
+    })
+    return new EntryFetching(entry, this)
+  }
+
+  /** Nobody has asked for blobs that were foreseen: peers and coordinators are told that they take no part. */
+  #past(digests: readonly Digest[]): void {
+    const entries = digests.flatMap((digest) => this.#table.of(digest) ?? []).filter(({ isForeseen }) => isForeseen)
+    this.#options.runner.step(entries.map(({ digest }) => ({ kind: 'drop', blob: digest })))
+    for (const entry of entries) this.#table.forget(entry)
   }
 }

@@ -1,8 +1,10 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
-import type { PeerId, SharedBlob } from '../swarm/ports.ts'
+import type { PeerId } from '../swarm/ports.ts'
 import { Bitfield } from '../verify/bitfield.ts'
 import { chunkCount, quarterBytes, quarterCount, quartersPerChunk } from '../verify/quarter.ts'
 import type { FetchedBlob, LocalBlob } from './local-blob.ts'
+import { OpenBlob } from './open-blob.ts'
+import type { Event, NewBlob } from './plan/steps.ts'
 
 /** A blob that takes part in the swarm here. */
 export class SharedEntry {
@@ -19,9 +21,13 @@ export class SharedEntry {
   isRestarting = false
   /** The plan does not know it yet: it is looked for in the store. */
   isOpening = false
+  /** A client will probably ask for it soon. */
+  isForeseen = false
+  /** When anything was said or given of it last, in ms of `performance.now()`. */
+  usedAt = performance.now()
   #size: number | undefined
   #held: Bitfield | undefined
-  #opening: Promise<SharedBlob | undefined> | undefined
+  readonly #file = new OpenBlob(() => this.blob.open())
 
   constructor(digest: Digest, blob: LocalBlob, fetched: FetchedBlob | undefined) {
     this.digest = digest
@@ -60,6 +66,23 @@ export class SharedEntry {
     return this.#held?.has(quarter) ?? false
   }
 
+  /** As the plan is told of it. @param isWanted whether it is fetched now */
+  planned(isWanted: boolean): NewBlob {
+    return { blob: this.digest, chunks: this.chunks, held: this.wholeChunks(), isWanted }
+  }
+
+  /** What tells the plan of chunks that are held in part, from their first quarter on. */
+  partsHeld(): Event[] {
+    const blob = this.digest
+    const events: Event[] = []
+    for (let chunk = 0; chunk < (this.chunks ?? 0); chunk++) {
+      if (this.#isWhole(chunk)) continue
+      for (let quarter = 0; this.has(chunk * quartersPerChunk + quarter); quarter++)
+        events.push({ kind: 'read', blob, chunk, quarter })
+    }
+    return events
+  }
+
   /** Chunks of which all quarters are held. */
   wholeChunks(): number[] {
     const whole: number[] = []
@@ -80,26 +103,34 @@ export class SharedEntry {
     return isComplete || known >= chunk * quartersPerChunk + (isWhole ? quartersPerChunk : 1)
   }
 
-  /** Reads a quarter into a buffer. @throws {Error} where it can't be had any more */
-  async read(quarter: number, buffer: Buffer, signal: AbortSignal): Promise<Buffer> {
-    this.#opening ??= this.blob.open()
-    const shared = await this.#opening
-    if (shared === undefined) throw new Error('it is not shared any more')
-    const start = quarter * quarterBytes
-    const end = Math.min(start + quarterBytes, shared.size) - 1
-    let length = 0
-    for await (const bytes of shared.read(start, end, signal)) {
-      buffer.set(bytes, length)
-      length += bytes.length
-    }
-    if (length !== end + 1 - start) throw new Error('it is shorter than it was')
-    return buffer.subarray(0, length)
+  /** Whether it is whole here, and only given to peers. */
+  get isStored(): boolean {
+    return this.fetched === undefined && !this.isOpening && this.#size !== undefined
   }
 
-  /** Lets go of the file. */
+  /** Its bytes are elsewhere from now on. */
+  moveTo(blob: LocalBlob): void {
+    this.blob = blob
+    this.close().catch(() => {})
+  }
+
+  /** Reads a quarter into a buffer. @throws {NotShared} where peers can't have it any more @throws {Error} where it can't be read */
+  async read(quarter: number, buffer: Buffer, signal: AbortSignal): Promise<Buffer> {
+    return await this.#file.use(async (shared) => {
+      const start = quarter * quarterBytes
+      const end = Math.min(start + quarterBytes, shared.size) - 1
+      let length = 0
+      for await (const bytes of shared.read(start, end, signal)) {
+        buffer.set(bytes, length)
+        length += bytes.length
+      }
+      if (length !== end + 1 - start) throw new Error('it is shorter than it was')
+      return buffer.subarray(0, length)
+    }, signal)
+  }
+
+  /** Lets go of the file. Resolves when it is closed, which waits for whoever reads it now. */
   async close(): Promise<void> {
-    const opening = this.#opening
-    this.#opening = undefined
-    await (await opening?.catch(() => undefined))?.close()
+    await this.#file.close()
   }
 }

@@ -27,7 +27,10 @@ export class Inbox {
   /** @throws {Error} where the peer breaks the protocol */
   message(peer: PeerId, bytes: Uint8Array): void {
     const partner = this.#options.partners.of(peer)
-    for (const message of decodeMessages(bytes, (number) => partner.blobOf(number))) this.#heard(partner, message)
+    for (const message of decodeMessages(bytes, (number) => partner.blobOf(number))) {
+      partner.sends(entriesOf(message))
+      this.#heard(partner, message)
+    }
   }
 
   /** A part of an answer. */
@@ -65,6 +68,10 @@ export class Inbox {
         const blob = partner.blobOf(message.number)
         const entry = blob && this.#options.entries.of(blob)
         entry?.fetched?.listed(partner.id, message.from, message.states, message.signature)
+        if (entry?.isForeseen !== true) break
+        // Where there is no room, it is heard again when the blob is wanted.
+        const isKept = this.#options.entries.foreseen.keep(entry.digest, message.states.length)
+        partner.acquaintances.get(entry.digest)?.listed(message, isKept)
         break
       }
       case 'retract': {
@@ -88,8 +95,11 @@ export class Inbox {
       return
     }
     const acquaintance = partner.meet(entry)
+    entries.use(entry)
     acquaintance.hasAnswered ||= facts !== undefined
-    if (facts !== undefined) entry.fetched?.introduced(partner.id, facts)
+    if (facts === undefined) return
+    entry.fetched?.introduced(partner.id, facts)
+    if (entry.isForeseen) acquaintance.introduced(facts)
   }
 
   /** The peer's word of a blob does not hold any more; it says something else next. */
@@ -104,10 +114,11 @@ export class Inbox {
   }
 
   #planned(partner: Partner, message: Message): void {
-    const { runner, entries } = this.#options
+    const { runner, entries, outbox } = this.#options
     const heard: Message = 'news' in message ? { ...message, news: this.#news(partner, message.news) } : message
     if (heard.kind === 'head') partner.brings(heard.id, { blob: heard.blob as Digest, chunk: heard.chunk })
     if (heard.kind === 'busy' || heard.kind === 'none' || heard.kind === 'cut') partner.ends(heard.id)
+    if (heard.kind === 'bye') outbox.leave(partner, heard.blob)
     runner.step({ kind: 'message', from: partner.id, message: heard })
     if (heard.kind !== 'bye') return
     const blob = heard.blob as Digest
@@ -121,15 +132,23 @@ export class Inbox {
   }
 
   #news(partner: Partner, { free, blobs }: News): News {
+    const { entries } = this.#options
     partner.free = free
     const usable: BlobNews[] = []
     for (const news of blobs) {
       const acquaintance = partner.acquaintances.get(news.blob as Digest)
       if (acquaintance === undefined) continue
       const { entry } = acquaintance
+      entries.use(entry)
       acquaintance.heard(news, (chunk, isWhole) => entry.fetched?.told(partner.id, chunk, isWhole))
       if (!entry.isOpening) usable.push({ blob: news.blob, log: acquaintance.usable() })
     }
     return { free, blobs: usable }
   }
+}
+
+/** Entries of logs in a message. */
+function entriesOf(message: WireMessage): number {
+  if (message.kind !== 'plan' || !('news' in message.message)) return 0
+  return message.message.news.blobs.reduce((sum, { log }) => sum + log.length, 0)
 }

@@ -4,7 +4,7 @@ import type { Acquaintance } from './acquaintance.ts'
 import type { SharedEntry } from './entry.ts'
 import type { Partner } from './partner.ts'
 import type { BlobId, Message } from './plan/messages.ts'
-import { encodeMessages, splitList } from './wire/messages.ts'
+import { encodeFrames, splitList } from './wire/messages.ts'
 import type { WireMessage } from './wire/wire-message.ts'
 
 /** The number of blobs that are spoken of once, to say that they take no part. */
@@ -43,6 +43,12 @@ export class Outbox {
     this.#write(to, [{ kind: 'retract', number: acquaintance.number }])
   }
 
+  /** Wants no answer any more that may be of a blob, see {@link Partner.drops}. To be called before the plan asks anew. */
+  leave(partner: Partner, blob: BlobId): void {
+    const left = partner.drops(blob).map((id): WireMessage => ({ kind: 'plan', message: { kind: 'leave', id } }))
+    if (left.length > 0) this.#write(partner.id, left)
+  }
+
   /** Refuses a blob that does not take part here. */
   refuse(to: PeerId, digest: Digest): void {
     const messages: WireMessage[] = [
@@ -73,15 +79,13 @@ export class Outbox {
     messages.push(...splitList({ kind: 'list', number, from, states, signature }))
   }
 
+  /** In several frames where one would be too long: a list may have 8 MiB, and an image many of them. */
   #write(
     to: PeerId,
     messages: readonly WireMessage[],
     numberOf: (blob: BlobId) => number | undefined = () => undefined,
   ): void {
-    this.#send(
-      to,
-      encodeMessages(messages, (blob) => numberOf(blob) ?? REFUSED),
-    )
+    for (const frame of encodeFrames(messages, (blob) => numberOf(blob) ?? REFUSED)) this.#send(to, frame)
   }
 }
 

@@ -1,10 +1,36 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { Acquaintance } from './acquaintance.ts'
+import { Allowance } from './allowance.ts'
 import type { SharedEntry } from './entry.ts'
+import type { BlobId } from './plan/messages.ts'
+import type { Event } from './plan/steps.ts'
+import { MAX_LOG_ENTRIES_PER_FRAME } from './wire/limits.ts'
 
 /** Blobs that a peer may speak of at the same time. */
 const MAX_BLOBS = 4_096
+
+/** How long a peer that was named may take to say what it has of a blob, in ms, before it counts as one that has nothing. */
+const ANSWER_MS = 5_000
+/**
+ * Questions that may bring something at the same time. The plan asks a peer ahead once, and so has two; what an earlier one brings
+ * after these is not taken.
+ */
+const MAX_COMING = 4
+
+/**
+ * Messages that a peer may send at once, and each second besides. Above them the link ends: each one costs up to 0.1 ms. Peers that
+ * exchange chunks send some 10 for each part that moves, which come on top.
+ */
+const MAX_MESSAGES = 20_000
+const MESSAGES_PER_SECOND = 1_000
+const MESSAGES_PER_PART = 16
+
+/**
+ * Entries of logs that it may tell each second after those of one frame: far more than there is news of on the fastest line, and 2 ms
+ * of work. Without this bound 160 bytes cost 30 ms, again and again.
+ */
+const LOG_ENTRIES_PER_SECOND = 65_536
 
 /** The chunk that is the answer to a question. */
 export interface Coming {
@@ -19,11 +45,14 @@ export class Partner {
   /** Free sending places, as it told last, less the questions asked since. */
   free = 0
   /** What each question that is open brings, once the peer has said it. */
-  readonly #coming = new Map<number, PromiseWithResolvers<Coming | undefined>>()
-  /** When bytes of a part came or left last, in ms of `performance.now()`. */
+  readonly #coming = new Map<number, PromiseWithResolvers<Coming | undefined> & { blob?: BlobId }>()
+  /** When bytes of a part came or left last, in ms of {@link Clock}. */
   readonly movedAt = { in: Number.NEGATIVE_INFINITY, out: Number.NEGATIVE_INFINITY }
-  /** Blobs by the numbers under which the peer speaks of them. */
+  /** Blobs by the numbers under which the peer speaks of them, and its last number of each. */
   readonly #names = new Map<number, Digest>()
+  readonly #numbers = new Map<Digest, number>()
+  readonly #messages = new Allowance(MAX_MESSAGES, MESSAGES_PER_SECOND)
+  readonly #entries = new Allowance(MAX_LOG_ENTRIES_PER_FRAME, LOG_ENTRIES_PER_SECOND)
   #lastNumber = 0
 
   constructor(id: PeerId) {
@@ -35,22 +64,41 @@ export class Partner {
     return this.#names.get(number)
   }
 
-  /** @throws {RangeError} where it speaks of too many blobs */
+  /** It has sent a message. @param entries of the logs in it @throws {RangeError} where it sends too much */
+  sends(entries: number): void {
+    if (!this.#messages.spend(1)) throw new RangeError('the peer sends too many messages')
+    if (entries > 0 && !this.#entries.spend(entries)) throw new RangeError('the peer tells too often of chunks')
+  }
+
+  /** Bytes of a part came or left. @param parts how many parts they are @param now in ms of {@link Clock} */
+  moves(direction: 'in' | 'out', parts: number, now: number): void {
+    this.movedAt[direction] = now
+    this.#messages.earn(parts * MESSAGES_PER_PART)
+  }
+
+  /** It gives a blob one number at a time. @throws {RangeError} where it speaks of too many blobs */
   name(number: number, digest: Digest): void {
-    if (this.#names.size >= MAX_BLOBS && !this.#names.has(number))
-      throw new RangeError(`the peer speaks of more than ${MAX_BLOBS} blobs`)
+    const before = this.#names.get(number)
+    if (before !== undefined) this.unname(before)
+    this.unname(digest)
+    if (this.#names.size >= MAX_BLOBS) throw new RangeError(`the peer speaks of more than ${MAX_BLOBS} blobs`)
     this.#names.set(number, digest)
+    this.#numbers.set(digest, number)
   }
 
   /** A question was asked. */
   asks(id: number): void {
     this.free = Math.max(0, this.free - 1)
+    for (const oldest of this.#coming.keys()) if (this.#coming.size >= MAX_COMING) this.ends(oldest)
     this.#coming.set(id, Promise.withResolvers())
   }
 
   /** The peer says what it sends. */
   brings(id: number, coming: Coming): void {
-    this.#coming.get(id)?.resolve(coming)
+    const asked = this.#coming.get(id)
+    if (asked === undefined) return
+    asked.blob = coming.blob
+    asked.resolve(coming)
   }
 
   /** An answer has come to its end, or does not come. */
@@ -64,6 +112,18 @@ export class Partner {
     const asked = this.#coming.get(id)
     const coming = await asked?.promise
     return this.#coming.get(id) === asked ? coming : undefined
+  }
+
+  /**
+   * Nothing of a blob comes any more, as one of the two takes no part in it; nor what is not known yet, where both speak of no other
+   * one. The plan ends the same ones.
+   * @returns the questions
+   */
+  drops(blob: BlobId): number[] {
+    const isLast = [...this.acquaintances.keys()].every((one) => one === blob)
+    const dropped = [...this.#coming].filter(([, asked]) => asked.blob === blob || (isLast && asked.blob === undefined))
+    for (const [id] of dropped) this.ends(id)
+    return dropped.map(([id]) => id)
   }
 
   /** Nothing comes any more. */
@@ -81,6 +141,13 @@ export class Partner {
     return acquaintance
   }
 
+  /** What it told of a blob and the plan was not told, as it could not be used until now. */
+  usable(digest: Digest): Event & { readonly log: readonly number[] } {
+    const log = this.acquaintances.get(digest)?.usable() ?? []
+    const news = { free: this.free, blobs: [{ blob: digest, log }] }
+    return { kind: 'message', from: this.id, message: { kind: 'news', news }, log }
+  }
+
   /** They do so no more. */
   part(digest: Digest): void {
     this.acquaintances.get(digest)?.entry.peers.delete(this.id)
@@ -89,7 +156,9 @@ export class Partner {
 
   /** The peer will not speak of a blob by its number any more. */
   unname(digest: Digest): void {
-    for (const [number, one] of this.#names) if (one === digest) this.#names.delete(number)
+    const number = this.#numbers.get(digest)
+    if (number !== undefined) this.#names.delete(number)
+    this.#numbers.delete(digest)
   }
 }
 
@@ -102,5 +171,21 @@ export class Partners extends Map<PeerId, Partner> {
       this.set(id, partner)
     }
     return partner
+  }
+
+  /** Whether one of them has not said yet what it has of a blob, and may still do so. */
+  mayAnswer(entry: SharedEntry): boolean {
+    const oldest = performance.now() - ANSWER_MS
+    for (const [, { hasAnswered, metAt }] of this.acquaintances(entry)) if (!hasAnswered && metAt > oldest) return true
+    return false
+  }
+
+  /** Who speaks of a blob here, and what was said of it. */
+  *acquaintances({ digest, peers }: SharedEntry): Generator<readonly [Partner, Acquaintance]> {
+    for (const peer of peers) {
+      const partner = this.get(peer)
+      const acquaintance = partner?.acquaintances.get(digest)
+      if (partner !== undefined && acquaintance !== undefined) yield [partner, acquaintance]
+    }
   }
 }

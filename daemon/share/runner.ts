@@ -1,24 +1,27 @@
+import type { Clock } from './clock.ts'
 import { NUMBERS } from './plan/numbers.ts'
 import { Plan } from './plan/plan.ts'
 import type { PlanOptions } from './plan/state.ts'
 import type { Effect, Event } from './plan/steps.ts'
 
 interface RunnerOptions extends Pick<PlanOptions, 'lastByteAt' | 'isFar'> {
+  readonly clock: Clock
   readonly onEffect: (effect: Effect) => void
 }
 
 /** Runs the plan: tells it what happens, one event after the other, and when time has passed. */
 export class Runner {
   readonly plan: Plan
+  readonly #clock: Clock
   readonly #onEffect: (effect: Effect) => void
   readonly #events: (Event | readonly Event[])[] = []
   #isRunning = false
-  #timer: NodeJS.Timeout | undefined
-  #timerAt = Number.POSITIVE_INFINITY
+  readonly #wake = () => this.step({ kind: 'wake' })
   #isStopped = false
 
-  constructor({ lastByteAt, isFar, onEffect }: RunnerOptions) {
+  constructor({ clock, lastByteAt, isFar, onEffect }: RunnerOptions) {
     this.plan = new Plan({ numbers: NUMBERS, random: Math.random, lastByteAt, isFar })
+    this.#clock = clock
     this.#onEffect = onEffect
   }
 
@@ -29,30 +32,14 @@ export class Runner {
     this.#isRunning = true
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift())
-        for (const effect of this.plan.step(next, performance.now())) this.#onEffect(effect)
+        for (const effect of this.plan.step(next, this.#clock.now)) this.#onEffect(effect)
     } finally {
       this.#isRunning = false
     }
-    this.#schedule()
+    this.#clock.wake(this.#wake, this.plan.wakeAt)
   }
 
   stop(): void {
     this.#isStopped = true
-    clearTimeout(this.#timer)
-  }
-
-  /** A timer that is too early costs a step; one that is set anew for each event costs more. */
-  #schedule(): void {
-    const at = this.plan.wakeAt
-    if (at >= this.#timerAt) return
-    clearTimeout(this.#timer)
-    this.#timerAt = at
-    this.#timer = setTimeout(
-      () => {
-        this.#timerAt = Number.POSITIVE_INFINITY
-        this.step({ kind: 'wake' })
-      },
-      Math.max(1, Math.ceil(at - performance.now())),
-    )
   }
 }

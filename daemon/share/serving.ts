@@ -19,7 +19,7 @@ interface ServingOptions {
   readonly onPart: (to: PeerId, entry: SharedEntry) => void
   readonly onSent: (to: PeerId, id: number) => void
   /** It can't be sent to its end. */
-  readonly onFailed: (to: PeerId, id: number) => void
+  readonly onFailed: (to: PeerId, id: number, entry: SharedEntry, error: unknown) => void
 }
 
 /** Memory that answers are read into; each fresh buffer costs page faults. */
@@ -84,10 +84,10 @@ export class Serving {
       if (this.#serves.get(to) !== serve) return
       this.#serves.delete(to)
       onSent(to, id)
-    } catch {
+    } catch (error) {
       if (this.#serves.get(to) !== serve) return
       this.#serves.delete(to)
-      onFailed(to, id)
+      onFailed(to, id, entry, error)
     } finally {
       if (spare.length < MAX_SPARE) spare.push(buffer)
     }

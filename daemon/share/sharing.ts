@@ -1,11 +1,13 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PartHead, PeerId, ShareListener, Swarm } from '../swarm/ports.ts'
-import { quartersPerChunk } from '../verify/quarter.ts'
+import { quarterBytes, quartersPerChunk } from '../verify/quarter.ts'
+import { Clock } from './clock.ts'
 import { Coordinators } from './coordinators.ts'
 import { Entries } from './entries.ts'
 import type { SharedEntry } from './entry.ts'
 import { Inbox } from './inbox.ts'
 import type { FetchedBlob, Fetching } from './local-blob.ts'
+import { NotShared } from './open-blob.ts'
 import { Outbox } from './outbox.ts'
 import { Partners } from './partner.ts'
 import type { Turn } from './plan/messages.ts'
@@ -22,7 +24,12 @@ interface SharingOptions {
   readonly content: SharedStore
   /** Bytes of blobs came from peers, or went to them; far ones are at another site. */
   readonly onMoved: (direction: 'in' | 'out', bytes: number, isFar: boolean) => void
+  /** How long a blob of the store takes part after anybody has spoken of it, in ms; a minute where it is left out. */
+  readonly keptMs?: number
 }
+
+/** As long as a link stays without traffic. Sooner, a blob is opened anew for peers that come one after the other. */
+const KEPT_MS = 60_000
 
 /**
  * Runs the plan of this node: what peers say and send comes in here, and what it decides is done. It moves bytes and messages: what
@@ -30,6 +37,7 @@ interface SharingOptions {
  */
 export class Sharing implements ShareListener {
   readonly #options: SharingOptions
+  readonly #clock = new Clock()
   readonly #runner: Runner
   readonly #partners = new Partners()
   readonly #entries: Entries
@@ -41,8 +49,9 @@ export class Sharing implements ShareListener {
 
   constructor(options: SharingOptions) {
     this.#options = options
-    const { swarm, content, site } = options
+    const { swarm, content, site, keptMs = KEPT_MS } = options
     this.#runner = new Runner({
+      clock: this.#clock,
       lastByteAt: (peer, direction) => this.#lastByteAt(peer, direction),
       isFar: site === undefined ? undefined : (peer) => this.#isFar(peer),
       onEffect: (effect) => this.#do(effect),
@@ -52,16 +61,17 @@ export class Sharing implements ShareListener {
       sendPart: (...part) => swarm.links.sendPart(...part),
       onPart: (to, entry) => this.#tellList(to, entry),
       onSent: (to, id) => this.#runner.step({ kind: 'sent', to, id }),
-      onFailed: (to, id) => this.#cut(to, id),
+      onFailed: (to, id, entry, error) => this.#cut(to, id, entry, error),
     })
     const parts = { runner: this.#runner, partners: this.#partners, outbox: this.#outbox }
-    this.#entries = new Entries({ ...parts, serving: this.#serving, content })
+    this.#entries = new Entries({ ...parts, serving: this.#serving, content, keptMs })
     this.#inbox = new Inbox({ ...parts, entries: this.#entries })
     this.#coordinators = new Coordinators({
+      clock: this.#clock,
       self: () => swarm.self,
       coordination: {
         coordinators: (digest) => swarm.coordination.coordinators(digest),
-        recorded: (digest) => swarm.coordination.recorded(digest),
+        announced: (digest) => swarm.coordination.announced(digest),
         tell: (peer, message) => swarm.coordination.tell(peer, message),
       },
       numbers: NUMBERS,
@@ -83,8 +93,30 @@ export class Sharing implements ShareListener {
     const fetching = this.#entries.fetch(digest, blob)
     const { coordination, self } = this.#options.swarm
     const found = (peers: readonly PeerId[]) => fetching.named(peers.filter((peer) => peer !== self))
-    coordination.recorded(digest).then(found, () => {})
+    coordination
+      .recorded(digest)
+      .then(found)
+      .catch(() => {})
     return fetching
+  }
+
+  /**
+   * Clients will probably ask for these blobs soon, which are not held: those who have them are found and made neighbours, so that
+   * {@link fetch} asks them at once. Coordinators and neighbours are told of all in one message for each. Forgotten after a minute.
+   * @param digests of one image, at most 256
+   */
+  foresee(digests: readonly Digest[]): void {
+    if (this.#isStopped) return
+    const { coordination, self } = this.#options.swarm
+    const added = this.#entries.foresee(digests)
+    const recorded = added.map(async (blob) => {
+      const peers = await coordination.recorded(blob)
+      return { kind: 'named', blob, peers: peers.filter((peer) => peer !== self) } as const
+    })
+    Promise.all(recorded).then(
+      (named) => this.#runner.step(named.filter(({ peers }) => peers.length > 0)),
+      () => {},
+    )
   }
 
   /** See {@link Coordinators.turn}; `turnEnded` is to be called by whoever was given one. */
@@ -97,9 +129,18 @@ export class Sharing implements ShareListener {
     this.#coordinators.want([{ blob: key, brought: 0, wish: isDone ? 'done' : 'gone', sought: 0 }])
   }
 
+  /** A blob is about to be deleted from the store: peers that share it and its coordinator are told. Resolves when its file is closed. */
+  async withdraw(digest: Digest): Promise<void> {
+    const entry = this.#entries.of(digest)
+    if (this.#isStopped || entry?.fetched !== undefined) return
+    this.#coordinators.want([{ blob: digest, brought: 0, wish: 'gone', sought: 0 }])
+    if (entry !== undefined) await this.#entries.withdraw(entry)
+  }
+
   /** Ends all; nothing is sent or told any more. */
   async stop(): Promise<void> {
     this.#isStopped = true
+    this.#clock.stop()
     this.#runner.stop()
     this.#coordinators.stop()
     this.#serving.stopAll()
@@ -115,8 +156,7 @@ export class Sharing implements ShareListener {
   }
 
   moved(peer: PeerId, direction: 'in' | 'out', bytes: number): void {
-    const partner = this.#partners.get(peer)
-    if (partner !== undefined) partner.movedAt[direction] = performance.now()
+    this.#partners.get(peer)?.moves(direction, bytes / quarterBytes, this.#clock.now)
     this.#options.onMoved(direction, bytes, this.#isFar(peer))
   }
 
@@ -138,6 +178,10 @@ export class Sharing implements ShareListener {
     if (!this.#isStopped) this.#coordinators.heard(peer, message)
   }
 
+  joined(peer: PeerId): void {
+    if (!this.#isStopped) this.#coordinators.joined(peer)
+  }
+
   left(peer: PeerId): void {
     if (!this.#isStopped) this.#coordinators.left(peer)
   }
@@ -149,8 +193,10 @@ export class Sharing implements ShareListener {
         break
       case 'serve': {
         const entry = this.#entries.of(effect.blob)
-        this.#partners.of(effect.to).movedAt.out = performance.now()
-        if (entry !== undefined) this.#serving.start(effect, entry)
+        this.#partners.of(effect.to).moves('out', 0, this.#clock.now)
+        if (entry === undefined) break
+        this.#entries.use(entry)
+        this.#serving.start(effect, entry)
         break
       }
       case 'stop':
@@ -173,6 +219,7 @@ export class Sharing implements ShareListener {
     const entryOf = (blob: string) => this.#entries.of(blob)
     if (message.kind === 'bye') {
       const entry = entryOf(message.blob)
+      this.#outbox.leave(partner, message.blob)
       // It is told anew in a moment.
       if (entry?.isRestarting === true) return
       this.#outbox.send(partner, message, entryOf)
@@ -193,9 +240,11 @@ export class Sharing implements ShareListener {
   }
 
   /** An answer can't be sent to its end. */
-  #cut(to: PeerId, id: number): void {
-    this.#runner.step({ kind: 'message', from: to, message: { kind: 'leave', id } })
+  #cut(to: PeerId, id: number, entry: SharedEntry, error: unknown): void {
     this.#outbox.send(this.#partners.of(to), { kind: 'cut', id }, () => undefined)
+    this.#runner.step({ kind: 'message', from: to, message: { kind: 'leave', id } })
+    // It went from the store without a word, or peers may not have it any more.
+    if (error instanceof NotShared && entry.isStored) this.withdraw(entry.digest).catch(() => {})
   }
 
   /** Where one of two nodes does not know its site, they count as near each other. */
@@ -206,7 +255,7 @@ export class Sharing implements ShareListener {
   }
 
   #lastByteAt(peer: PeerId, direction: 'in' | 'out'): number {
-    if (direction === 'out' && this.#serving.isWaiting(peer)) return performance.now()
+    if (direction === 'out' && this.#serving.isWaiting(peer)) return this.#clock.now
     return this.#partners.get(peer)?.movedAt[direction] ?? Number.NEGATIVE_INFINITY
   }
 }

@@ -98,6 +98,7 @@ async function assemble(
     find.prepare(peer)
     coordination.joined(peer)
     advertiser.connected(peer)
+    listener.joined(peer)
   })
 
   const datastore = new SwarmDatastore(join(dataDir, 'dht'))
@@ -154,6 +155,7 @@ async function assemble(
     self,
     listener,
     records,
+    find,
     closest,
     isLarge,
     admits,

@@ -71,6 +71,8 @@ export interface ShareListener {
   gone(peer: PeerId): void
   /** A message about claims, from one who asks this node as a coordinator, or from a coordinator. What it throws cuts the peer off. */
   claim(peer: PeerId, message: unknown): void
+  /** A peer can be told and asked from now on. */
+  joined(peer: PeerId): void
   /** A peer is not connected any more. */
   left(peer: PeerId): void
 }
@@ -95,6 +97,11 @@ export interface Coordination {
   coordinators(digest: Digest): Promise<readonly PeerId[]>
   /** Who has announced a blob, by the records that this node keeps; this node, too. Costs no message. */
   recorded(digest: Digest): Promise<readonly PeerId[]>
+  /**
+   * The same, for the blob's coordinator. Where its records say nothing, which may be because it has just come near the key, the next
+   * nearest are asked for theirs, and waited for for half a second at most.
+   */
+  announced(digest: Digest): Promise<readonly PeerId[]>
   /** Tells a connected peer something about claims (CBOR). @throws {Error} where it can't be told */
   tell(peer: PeerId, message: object): Promise<void>
 }

@@ -31,6 +31,7 @@ const nobody: ShareListener = {
   moved: () => {},
   gone: () => {},
   claim: () => {},
+  joined: () => {},
   left: () => {},
 }
 
@@ -49,6 +50,7 @@ class RunningSwarm implements Swarm {
   readonly coordination: Coordination = {
     coordinators: async (digest) => await this.#running.coordination.coordinators(digest),
     recorded: async (digest) => await this.#running.coordination.recorded(digest),
+    announced: async (digest) => await this.#running.coordination.announced(digest),
     tell: async (peer, message) => await this.#running.coordination.tell(peer, message),
   }
 

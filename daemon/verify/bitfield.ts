@@ -86,6 +86,20 @@ export class Bitfield {
     return false
   }
 
+  /** The first part from `from` on that is held here and in none of the others; all have the same length. */
+  firstBeyond(others: readonly Bitfield[], from: number): number | undefined {
+    for (let offset = from >> 3; offset < this.#bytes.length; offset++) {
+      let left = this.#bytes[offset] ?? 0
+      if (offset === from >> 3) left &= 0xff >> (from & 7)
+      for (const other of others) {
+        if (left === 0) break
+        left &= ~(other.#bytes[offset] ?? 0)
+      }
+      if (left !== 0) return offset * 8 + Math.clz32(left) - 24
+    }
+    return undefined
+  }
+
   /** Parts that are held, in order. */
   *indexes(): Generator<number, void> {
     for (let index = 0; index < this.length; index++) {

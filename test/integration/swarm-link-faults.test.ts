@@ -39,12 +39,13 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
     log,
     maxLinks,
   })
+  const content = new MemoryContent()
   const server = new TransferServer({
     certificate,
-    content: new MemoryContent(),
+    content,
     identify: (fingerprint) => peers.get(fingerprint),
     onUpgrade: (peer, kind, upgraded) => links.accept(peer, kind, upgraded),
-    uploads: 4,
+    uploads: 8,
     deadlines,
     onServed: () => {},
     log,
@@ -61,7 +62,7 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
     peers.set(own.fingerprint, name)
     return { own, open: async (kind: UpgradeKind) => (await open(address, kind, own)).socket }
   }
-  return { links, heard, port, address, peer }
+  return { links, heard, content, port, address, peer }
 }
 
 async function open(address: KnownPeer, kind: UpgradeKind, own: TransferCertificate): Promise<Upgraded> {
@@ -163,6 +164,22 @@ describe('an upgrade', () => {
     socket.write(frame('fourth').subarray(7))
     await until(() => heard.messages.length === 4)
     expect(heard.messages).toEqual(['first', 'second', 'third', 'fourth'])
+  })
+
+  test.each([1, 2])('behind %i requests that are not answered yet takes no upload for good', async (requests) => {
+    const { port, peer, content } = await startNode()
+    const digest = content.add(randomBytes(2 ** 24))
+    const { own } = await peer('a')
+    const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...own })
+    onTestFinished(() => void socket.destroy())
+    socket.on('error', () => {})
+    await once(socket, 'secureConnect')
+    socket.pause()
+    const request = `GET /blobs/${digest} HTTP/1.1\r\nHost: x\r\n\r\n`
+    socket.write(request.repeat(requests))
+    await until(() => content.opened === requests)
+    socket.write('GET /share/control HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: layerd-share/1\r\n\r\n')
+    await until(() => content.closed === requests)
   })
 
   test.each<[string, (socket: TLSSocket) => void]>([

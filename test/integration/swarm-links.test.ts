@@ -55,6 +55,14 @@ describe('messages', () => {
     expect([a.heard.ended, b.heard.ended]).toEqual([[], []])
   })
 
+  test('arrive, as many as the checkpoints of the largest blob are, where they are sent at once', async () => {
+    const [a, b] = await pair()
+    const message = 'x'.repeat(960_000)
+    for (let count = 0; count < 9; count++) send(a, b, message)
+    await until(() => b.heard.messages.length === 9 || a.heard.ended.length > 0)
+    expect(a.heard.ended).toEqual([])
+  })
+
   test('arrive where both sides open the link at the same moment', async () => {
     const [a, b] = await pair()
     const [fromA, fromB] = [texts(200, 'a'), texts(200, 'b')]

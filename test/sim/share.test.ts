@@ -42,8 +42,13 @@ describe('the simulated fleet', () => {
     ['says so', {}],
     ['has announced it before', { isRecorded: true }],
     ['has announced it before, and the sizes are not known', { isRecorded: true, isUnsized: true }],
+    ['has announced it before, on slow lines', { isRecorded: true, rate: 20, blobs: [80, 36, 12] }],
     ['has 40 small blobs, and has announced them before', { isRecorded: true, blobs: small }],
     ['has announced it before, and the others know of it before they want it', { isRecorded: true, ahead: 500 }],
+    [
+      'has 40 small blobs, which the others know of before they want them',
+      { isRecorded: true, blobs: small, ahead: 500 },
+    ],
   ])('asks upstream for nothing that a node has that %s', (_what, scenario) => {
     const result = run({ holders: 1, ...scenario })
     expect(result.isComplete).toBe(true)

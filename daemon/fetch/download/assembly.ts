@@ -1,7 +1,6 @@
 import type { PartialBlob } from '../../store/partial-blob.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import { Bitfield } from '../../verify/bitfield.ts'
-import { firstDivergence } from '../../verify/check-quarter.ts'
 import { type Checkpoints, GrowingCheckpoints, Proof, type ProvenCheckpoints } from '../../verify/checkpoints.ts'
 import type { Link } from '../../verify/link.ts'
 import { quarterBytes, quarterLength } from '../../verify/quarter.ts'
@@ -126,13 +125,6 @@ export class Assembly {
       const state = this.#list.stateAt(index)
       if (state !== undefined) this.partial.saveState(index, state)
     }
-  }
-
-  /** Puts another list in the place of this one from where they differ. */
-  replace(list: GrowingCheckpoints, author: Author): void {
-    this.truncate(firstDivergence(this.#list, list) ?? this.#list.known)
-    const states = list.encode(this.#list.known)
-    if (states.length > 0) this.extend(states, author)
   }
 
   /** Cuts off what somebody said, and all that comes after. */

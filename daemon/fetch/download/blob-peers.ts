@@ -117,8 +117,8 @@ export class BlobPeers {
   async take(peer: PeerId, quarter: number, bytes: Buffer): Promise<TakenPart> {
     const { assembly, tools } = this.#attempt
     const view = this.#views.get(peer)
-    if (assembly === undefined || view === undefined || bytes.length !== quarterLength(quarter, assembly.size))
-      return 'wrong'
+    if (assembly === undefined || view === undefined || quarter >= assembly.quarters) return 'wrong'
+    if (bytes.length !== quarterLength(quarter, assembly.size)) return 'wrong'
     const taken = await assembly.takeQuarter(quarter, bytes).catch((error: unknown): TakenPart => {
       this.#attempt.fail(error)
       return 'unknown'

@@ -53,6 +53,11 @@ export class Downloads {
     return running && (await this.#open(request, running))
   }
 
+  /** Whether anybody may have what is being fetched, as far as its sources have said; undefined where it is not, or none has. */
+  isPublic(digest: Digest): boolean | undefined {
+    return this.#running.get(digest)?.download.facts?.public
+  }
+
   /** What is held of a blob that is being fetched, for peers. */
   share(digest: Digest): SharedBlob | undefined {
     return this.#running.get(digest)?.download.share((facts) => facts.public || this.#options.tools.isClosed)

@@ -1,6 +1,7 @@
+import { ListHasher } from '../../share/signed-list.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import { checkQuarter, divergence, firstDivergence, type QuarterVerdict } from '../../verify/check-quarter.ts'
-import type { Checkpoints, ClaimedCheckpoints } from '../../verify/checkpoints.ts'
+import type { Checkpoints, ClaimedCheckpoints, GrowingCheckpoints } from '../../verify/checkpoints.ts'
 import { quarterBytes, quarterLength } from '../../verify/quarter.ts'
 import { stateBytes } from '../../verify/state.ts'
 import type { Assembly, Contradiction } from './assembly.ts'
@@ -34,6 +35,8 @@ export class Lists {
   #investigations: Promise<void> = Promise.resolve()
   #willReconsider = false
   #signed: SignedPrefix | undefined
+  /** The list's revision at which that was so last. */
+  #signedAt = -1
 
   constructor(options: ListsOptions) {
     this.#options = options
@@ -41,6 +44,12 @@ export class Lists {
 
   /** What was signed of the list, as it was told last. */
   get signed(): SignedPrefix | undefined {
+    const { assembly } = this.#options.attempt
+    if (this.#signed !== undefined && assembly !== undefined && assembly.revision !== this.#signedAt) {
+      // The list was cut, and may have grown in another way since.
+      if (!isOver(this.#signed, assembly.list)) this.#signed = undefined
+      this.#signedAt = assembly.revision
+    }
     return this.#signed
   }
 
@@ -64,7 +73,7 @@ export class Lists {
     } else {
       view.isApart = true
       this.#options.onView(view)
-      this.#compare(view, assembly)
+      this.#compare(view, assembly, differs)
     }
   }
 
@@ -114,7 +123,10 @@ export class Lists {
     const isTrusted = view.isListComplete || holder === undefined || holder === view.peer
     const signed = list.known <= before || holder === undefined ? undefined : view.signedBy(holder)
     const known = isTrusted ? list.known : (signed?.known ?? 0)
-    if (signed !== undefined && signed.known > before) this.#signed = signed
+    if (signed !== undefined && signed.known > before) {
+      this.#signed = signed
+      this.#signedAt = assembly.revision
+    }
     if (known > before) {
       const states = list.encode(before).subarray(0, (known - before) * stateBytes)
       assembly.extend(states, isTrusted ? view.peer : holder)
@@ -126,11 +138,13 @@ export class Lists {
   }
 
   /** Finds out by a quarter which of two lists is followed; once for each state of ours. */
-  #compare(view: View, assembly: Assembly): void {
+  #compare(view: View, assembly: Assembly, differs: number): void {
     const theirs = view.list.complete()
     const ours = assembly.list.complete()
     const holder = this.#options.holder()
-    const isHolder = holder !== undefined && (holder === view.peer || view.signedBy(holder) !== undefined)
+    // A signature over what both say is no word for what comes after it.
+    const signed = holder === undefined ? 0 : (view.signedBy(holder)?.known ?? 0)
+    const isHolder = holder !== undefined && (holder === view.peer || signed > differs)
     if (theirs === undefined && ours === undefined) {
       if (isHolder) this.#follow(view, assembly)
       return
@@ -159,7 +173,7 @@ export class Lists {
   }
 
   #follow(view: View, assembly: Assembly): void {
-    assembly.replace(view.list, view.peer)
+    assembly.truncate(firstDivergence(assembly.list, view.list) ?? assembly.list.known)
     this.#agree(view, assembly)
     this.reconsider()
     this.#options.onChanged()
@@ -220,4 +234,12 @@ export class Lists {
       return 'unknown'
     }
   }
+}
+
+/** Whether a signature is over the first states of a list. */
+function isOver({ known, hash }: SignedPrefix, list: GrowingCheckpoints): boolean {
+  if (known > list.known) return false
+  const hasher = new ListHasher()
+  hasher.append(list.encode().subarray(0, known * stateBytes))
+  return hasher.digest().equals(hash)
 }

@@ -66,7 +66,7 @@ export class UpstreamReads {
   /** The plan wants a chunk from this quarter on. */
   read(first: number): void {
     const end = this.#chunkEnd(first)
-    const running = [...this.#streams].find(({ isPlanned }) => isPlanned)
+    const running = this.#open.find(({ isPlanned }) => isPlanned)
     if (running !== undefined && running.at <= first && (running.end === first || this.#isWholeOnly)) {
       running.end = end
       return
@@ -82,7 +82,7 @@ export class UpstreamReads {
 
   /** Fetches quarters `first` to `last` for a client, unless they come anyway. */
   range(first: number, last: number): void {
-    const streams = [...this.#streams]
+    const streams = this.#open
     const isComing = streams.some(({ at, end }) => at <= first && (first < end || this.#isWholeOnly))
     const ranges = streams.filter(({ isPlanned }) => !isPlanned)
     if (this.hasFailed || isComing || ranges.length >= MAX_RANGE_STREAMS) return
@@ -100,6 +100,11 @@ export class UpstreamReads {
         this.#settling = undefined
         attempt.changed.notify()
       })
+  }
+
+  /** Those that were not given up: of others something may come still. */
+  get #open(): Stream[] {
+    return [...this.#streams].filter(({ abort }) => !abort.signal.aborted)
   }
 
   #chunkEnd(quarter: number): number {
@@ -164,8 +169,9 @@ export class UpstreamReads {
       stream.abort.abort(new Error('another request brings it'))
       return
     }
+    const body = until(signal, opened.body)
     await assembly.take({
-      body: opened.size === undefined ? ofLength(opened.body, (end ?? size - 1) + 1 - opened.start) : opened.body,
+      body: opened.size === undefined ? ofLength(body, (end ?? size - 1) + 1 - opened.start) : body,
       first: stream.at,
       isUpstream: true,
       onBytes: (bytes) => tools.onFetched('upstream', bytes),
@@ -203,9 +209,17 @@ export class UpstreamReads {
   /** The body begins at the first byte of the blob. @returns whether it is needed: not where another one brings its quarter */
   #mayReadWhole(stream: Stream): boolean {
     this.#isWholeOnly = true
-    for (const other of this.#streams) if (other !== stream && other.at <= stream.wanted) return false
+    for (const other of this.#open) if (other !== stream && other.at <= stream.wanted) return false
     stream.at = 0
     return true
+  }
+}
+
+/** A body up to when the signal is aborted. @throws its reason then */
+async function* until(signal: AbortSignal, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  for await (const bytes of body) {
+    signal.throwIfAborted()
+    yield bytes
   }
 }
 

@@ -4,7 +4,7 @@ import type { PeerId } from '../../swarm/ports.ts'
 import { Bitfield } from '../../verify/bitfield.ts'
 import { firstDivergence } from '../../verify/check-quarter.ts'
 import { type Checkpoints, GrowingCheckpoints, type ProvenCheckpoints } from '../../verify/checkpoints.ts'
-import { sameState } from '../../verify/state.ts'
+import { sameState, stateBytes } from '../../verify/state.ts'
 
 interface ViewOptions {
   readonly peer: PeerId
@@ -47,10 +47,13 @@ export class View {
   readonly #claimed: Bitfield
   /** The states that it told one after the other while it had the claim. */
   #grown = { from: 1, to: 0 }
+  /** Has hashed the list as far as a signature was looked at: of most that come it is not. */
   readonly #hasher = new ListHasher()
+  /** The newest signature that it told. */
+  #told: Omit<SignedPrefix, 'hash'> | undefined
+  /** The same, once it was looked at; undefined where it is wrong. */
   #signed: SignedPrefix | undefined
-  /** Whether the signature was found right, once it was looked at. */
-  #isRight: boolean | undefined
+  #isChecked = false
 
   /** @throws {RangeError} for what is no size */
   constructor({ peer, digest, size }: ViewOptions) {
@@ -95,10 +98,9 @@ export class View {
   listed(states: Uint8Array, signature: Pick<SignedPrefix, 'signer' | 'bytes'> | undefined, isHolder: boolean): void {
     const before = this.list.known
     this.list.append(states)
-    this.#hasher.append(states)
     if (signature !== undefined) {
-      this.#signed = { ...signature, known: this.list.known, hash: this.#hasher.digest() }
-      this.#isRight = undefined
+      this.#told = { ...signature, known: this.list.known }
+      this.#isChecked = false
     }
     // What completes a list may have come from somebody who told a complete one.
     if (!isHolder || this.isListComplete) return
@@ -108,11 +110,16 @@ export class View {
   /** The part of its list that a peer has signed; undefined where none is. */
   signedBy(peer: PeerId): SignedPrefix | undefined {
     const { digest, size } = this
-    const signed = this.#signed
-    if (signed?.signer !== peer) return undefined
-    const { known, hash, bytes } = signed
-    this.#isRight ??= isSignedBy(peer, { digest, size, known, hash }, bytes)
-    return this.#isRight ? signed : undefined
+    const told = this.#told
+    if (told?.signer !== peer) return undefined
+    if (!this.#isChecked) {
+      this.#isChecked = true
+      const from = this.#hasher.known
+      this.#hasher.append(this.list.encode(from).subarray(0, (told.known - from) * stateBytes))
+      const signed = { ...told, hash: this.#hasher.digest() }
+      this.#signed = isSignedBy(peer, { digest, size, ...signed }, told.bytes) ? signed : undefined
+    }
+    return this.#signed
   }
 
   /** Whether it tells the same states `from` and `to`. */

@@ -28,10 +28,16 @@ export function choose(
     const blob = blobs.get(wish.blob)
     const view = asker.views.get(wish.blob)
     if (blob === undefined || view === undefined || lacks.has(wish.blob)) continue
-    lacks.set(wish.blob, { blob, view, wish, coming: new Set(wish.coming), late: new Set(wish.late) })
+    lacks.set(wish.blob, { blob, view, wish, coming: setOf(wish.coming), late: setOf(wish.late) })
   }
   const named = oldest === undefined ? undefined : lacks.get(oldest.blob)
   return (named && oldest && first(named, oldest.from)) ?? rarest([...lacks.values()], windowChunks)
+}
+
+const nothing: ReadonlySet<number> = new Set()
+
+function setOf(chunks: readonly number[]): ReadonlySet<number> {
+  return chunks.length === 0 ? nothing : new Set(chunks)
 }
 
 /** What an asker lacks of one blob. */

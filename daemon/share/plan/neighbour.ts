@@ -67,6 +67,8 @@ export class Neighbour {
   restsUntil = 0
   /** Answers in a row that ended in silence, or before the first part. */
   strikes = 0
+  /** What its last chunk took, in ms: its part, where others came at the same time. */
+  took = 0
   /** Our free sending places, as it was told last. */
   toldFree = -1
   /** When it told anything last, in ms. */

@@ -22,7 +22,7 @@ export class Plan {
     this.#state = new State(options)
     this.#gossip = new Gossip(this.#state)
     this.#sending = new SendingPlaces(this.#state)
-    this.#upstream = new UpstreamPlace(this.#state)
+    this.#upstream = new UpstreamPlace(this.#state, (blob, chunk) => this.#sending.broken(blob, chunk))
     this.#receiving = new ReceivingPlaces(this.#state, {
       onWhole: (blob, chunk) => this.#upstream.whole(blob, chunk),
       onBroken: (blob, chunk) => this.#sending.broken(blob, chunk),
@@ -31,7 +31,8 @@ export class Plan {
 
   /** When `wake` is to happen if nothing else does before, in ms of the clock of events. */
   get wakeAt(): number {
-    return Math.min(this.#gossip.wakeAt, this.#receiving.wakeAt, this.#sending.wakeAt, this.#upstream.wakeAt)
+    const { wantsAt } = this.#state
+    return Math.min(this.#gossip.wakeAt, this.#receiving.wakeAt, this.#sending.wakeAt, this.#upstream.wakeAt, wantsAt)
   }
 
   /** How many parts of a chunk are held. */
@@ -73,8 +74,11 @@ export class Plan {
     this.#sending.offer()
     this.#gossip.introduce()
     this.#gossip.look()
-    if (state.wants.size > 0) state.effects.push({ kind: 'want', wants: [...state.wants.values()] })
-    state.wants.clear()
+    if (now >= state.wantsAt) {
+      state.effects.push({ kind: 'want', wants: [...state.wants.values()] })
+      state.wants.clear()
+      state.wantsAt = Number.POSITIVE_INFINITY
+    }
     const { effects } = state
     state.effects = []
     return effects
@@ -86,7 +90,7 @@ export class Plan {
         this.#add(event.blobs)
         break
       case 'wanted':
-        this.#wanted(event.blob)
+        this.#wanted(event.blob, event.isOffered)
         break
       case 'sized':
         this.#sized(event.blob, event.chunks, event.held)
@@ -188,12 +192,12 @@ export class Plan {
     this.#upstream.add(added)
   }
 
-  #wanted(id: BlobId): void {
+  #wanted(id: BlobId, isOffered = false): void {
     const blob = this.#state.blobs.get(id)
     if (blob === undefined || blob.isWanted) return
     blob.isWanted = true
     this.#state.sort(blob)
-    this.#upstream.wanted(blob)
+    this.#upstream.wanted(blob, isOffered)
   }
 
   #sized(id: BlobId, chunks: number, held: readonly number[]): void {
@@ -239,10 +243,13 @@ export class Plan {
   #part(blob: PlannedBlob, peer: PeerId): void {
     const neighbour = this.#state.neighbours.get(peer)
     if (neighbour === undefined) return
-    for (const { id, blob: coming } of neighbour.receiving?.answers ?? [])
-      if (coming === undefined || coming === blob) this.#receiving.cut(neighbour, id)
-    if (neighbour.sending?.blob === blob) this.#sending.leave(neighbour)
+    const { sending } = neighbour
     this.#state.forget(neighbour, blob)
+    const isGone = neighbour.views.size === 0
+    // A question is about all blobs: it is answered with another one.
+    for (const { id, blob: coming } of neighbour.receiving?.answers ?? [])
+      if (isGone || coming === blob) this.#receiving.cut(neighbour, id)
+    if (sending?.blob === blob) this.#sending.leave(neighbour, isGone ? undefined : sending.id)
   }
 
   #left(peer: PeerId): void {

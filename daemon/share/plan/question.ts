@@ -10,10 +10,10 @@ import type { State } from './state.ts'
  * that is here in part; or, where a chunk may be named, one that a client waits for.
  */
 export function isUseful(state: State, { views, isFar }: Neighbour, mayName: boolean): boolean {
-  const { askedFor, numbers } = state
-  for (const blob of askedFor) {
-    const view = views.get(blob.id)
-    if (view === undefined) continue
+  const { numbers } = state
+  for (const view of views.values()) {
+    const { blob } = view
+    if (view.begun.count === 0 || !blob.isAskedFor) continue
     const { wanted, untouched, first } = blob
     const end = first + numbers.windowChunks
     if (mayName && urgentAt(state, view, isFar) !== undefined) return true

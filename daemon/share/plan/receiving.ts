@@ -38,13 +38,10 @@ export class ReceivingPlaces {
     return at
   }
 
-  /**
-   * Places that are free. What is late takes none, but for as many as there are places; and upstream, which may hang, leaves one to
-   * neighbours.
-   */
+  /** Places that are free. What is late takes none, but for as many as there are places. */
   get #free(): number {
     const { numbers, reads, receiving } = this.#state
-    const places = Math.max(1, this.#state.places - reads.size)
+    const places = this.#state.places - reads.places
     let late = 0
     for (const { answers } of receiving) if (answers[0]?.isLate) late++
     return Math.min(places - (receiving.size - late), 2 * numbers.places - receiving.size)
@@ -91,9 +88,9 @@ export class ReceivingPlaces {
     const answer = pair?.answers.find((one) => one.id === id)
     if (pair === undefined || answer === undefined || answer.blob !== undefined) return
     const blob = blobs.get(blobId)
-    const fits = blob?.isAskedFor === true && chunk < blob.chunks && quarter < numbers.quarters
-    const isLeft = from.isFar && fits && isLeftToSite(this.#state, blob, chunk)
-    if (!fits || isLeft || blob.isWhole(chunk) || blob.coming.has(chunk)) {
+    const fits = blob?.isAskedFor === true && from.views.has(blobId) && quarter <= blob.partsOf(chunk)
+    const isLeft = fits && from.isFar && isLeftToSite(this.#state, blob, chunk)
+    if (!fits || isLeft || chunk >= blob.chunks || blob.isWhole(chunk) || blob.coming.has(chunk)) {
       // Two senders chose the same chunk, or it came meanwhile: ask again. That wins no time for one that always says so.
       pair.answers = pair.answers.filter((one) => one !== answer)
       this.#state.send(from, { kind: 'leave', id })
@@ -114,8 +111,8 @@ export class ReceivingPlaces {
     if (pair === undefined || answer?.blob === undefined) return
     const { blob, chunk } = answer
     answer.hasBegun = true
-    blob.movedAt = now
     if (blob.hold(chunk, quarter)) {
+      blob.movedAt = now
       this.#state.hasNews = true
       if (from.isFar) blob.crossed++
     }
@@ -141,7 +138,8 @@ export class ReceivingPlaces {
 
   /** The neighbour has nothing, or no place. */
   refused(from: Neighbour, id: number, isBusy: boolean): void {
-    this.broken(from, id)
+    if (from.receiving?.answers.find((one) => one.id === id)?.blob === undefined) this.cut(from, id)
+    else this.broken(from, id)
     if (isBusy) from.free = 0
     else from.saidNone = true
   }
@@ -150,7 +148,7 @@ export class ReceivingPlaces {
   broken(from: Neighbour, id: number): void {
     const { now, receivedIn } = this.#state
     const answer = from.receiving?.answers.find((one) => one.id === id)
-    if (answer?.blob !== undefined) {
+    if (answer !== undefined) {
       if (answer.hasBegun) from.restsUntil = now + receivedIn.limit
       else this.#strike(from)
     }
@@ -166,7 +164,7 @@ export class ReceivingPlaces {
 
   /** What is late may come from elsewhere as well; what is silent is ended. */
   look(): void {
-    const { now, receivedIn, lastByteAt, receiving } = this.#state
+    const { now, numbers, receivedIn, lastByteAt, receiving } = this.#state
     const { limit } = receivedIn
     for (const pair of [...receiving]) {
       const [answer] = pair.answers
@@ -179,8 +177,21 @@ export class ReceivingPlaces {
       }
       if (now < Math.max(since, lastByteAt(from.id, 'in')) + limit) continue
       this.#strike(from)
-      for (const one of [...pair.answers].reverse()) this.#leave(pair, one)
+      this.#part(pair)
     }
+    // Late ones whose bytes trickle may leave no place: the one that was asked first makes room, and rests for as long as it took.
+    if (receiving.size < 2 * numbers.places) return
+    for (const pair of receiving) {
+      const [answer] = pair.answers
+      if (answer?.isLate !== true) continue
+      pair.from.restsUntil = 2 * now - answer.since
+      this.#part(pair)
+      return
+    }
+  }
+
+  #part(pair: Receiving): void {
+    for (const one of [...pair.answers].reverse()) this.#leave(pair, one)
   }
 
   /** It gave nothing: it rests for twice as long each time. */
@@ -236,9 +247,10 @@ export class ReceivingPlaces {
   /** A chunk came from a neighbour. */
   #came(pair: Receiving, answer: Answer): void {
     const { from } = pair
-    const { now, receivedIn } = this.#state
+    const { now, receivedIn, receiving } = this.#state
     const took = now - answer.since
     receivedIn.add(took)
+    from.took = took / receiving.size
     from.strikes = 0
     if (answer.isLate) from.restsUntil = now + took
     this.#end(pair, answer)

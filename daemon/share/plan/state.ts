@@ -1,7 +1,9 @@
+import type { Bitfield } from '../../verify/bitfield.ts'
 import { PlannedBlob } from './blob.ts'
 import type { BlobId, BlobNews, Message, News, PeerId, Want } from './messages.ts'
 import { count, Neighbour, nothingOf, type Receiving, type Sending, uncount } from './neighbour.ts'
 import type { Numbers } from './numbers.ts'
+import { Reads } from './reads.ts'
 import type { Effect, NewBlob } from './steps.ts'
 import { Took } from './took.ts'
 
@@ -30,8 +32,8 @@ export class State {
   readonly neighbours = new Map<PeerId, Neighbour>()
   readonly receiving = new Set<Receiving>()
   readonly sending = new Set<Sending>()
-  /** What is read from upstream, by blob. */
-  readonly reads = new Map<PlannedBlob, number>()
+  /** What is read from upstream. */
+  readonly reads: Reads
   /** Neighbours that found no free sending place, the one that asked longest ago first. */
   readonly refused = new Set<Neighbour>()
   /** Those of which an answer ended in silence, and that are no neighbours now. */
@@ -39,8 +41,9 @@ export class State {
   readonly receivedIn: Took
   readonly sentIn: Took
   effects: Effect[] = []
-  /** What the coordinators of blobs are to be told in the end of a step. */
+  /** What the coordinators of blobs are to be told, and by when, in ms. */
   readonly wants = new Map<BlobId, Want>()
+  wantsAt = Number.POSITIVE_INFINITY
   now = 0
   /** Chunks that are whole, of all blobs. */
   held = 0
@@ -57,6 +60,7 @@ export class State {
     this.random = random
     this.lastByteAt = lastByteAt
     this.isFar = isFar
+    this.reads = new Reads(numbers)
     this.receivedIn = new Took(numbers)
     this.sentIn = new Took(numbers)
   }
@@ -109,6 +113,40 @@ export class State {
   sort(blob: PlannedBlob): void {
     if (blob.isAskedFor) this.askedFor.add(blob)
     else this.askedFor.delete(blob)
+  }
+
+  /** The first chunk that is lacking, and that no neighbour has, or has begun, that can be trusted and is not far too slow. */
+  firstNotAtNeighbours({ id, wanted, first }: PlannedBlob, which: 'begun' | 'whole'): number | undefined {
+    const left: Bitfield[] = []
+    for (const neighbour of this.neighbours.values()) {
+      const has = neighbour.views.get(id)?.[which]
+      if (has !== undefined && has.count > 0 && this.#isInTime(neighbour)) left.push(has)
+    }
+    return wanted.firstBeyond(left, first)
+  }
+
+  /**
+   * Whether what a neighbour has can be left to it. It can't where nobody else shares its line or this node's, and a chunk takes far
+   * longer than upstream takes. The line to another site is always shared.
+   */
+  #isInTime({ isTrusted, isFar, took, free }: Neighbour): boolean {
+    const { numbers, reads, isBusy } = this
+    return isTrusted && (isFar || isBusy || free <= 0 || took <= Math.max(numbers.headLateMs, reads.limit))
+  }
+
+  /** Whoever has had what is lacking, as it says, and has not given it, is not left anything until it gives something. */
+  doubt({ id, wanted, first, chunks }: PlannedBlob): void {
+    for (const neighbour of this.neighbours.values()) {
+      const view = neighbour.views.get(id)
+      if (view !== undefined && neighbour.isTrusted && wanted.meets(view.whole, first, chunks)) neighbour.strikes = 1
+    }
+  }
+
+  /** Whether one has all chunks. */
+  isWholeAtNeighbour({ id }: PlannedBlob): boolean {
+    for (const { views, isTrusted } of this.neighbours.values())
+      if (isTrusted && views.get(id)?.whole.isFull === true) return true
+    return false
   }
 
   neighbour(id: PeerId): Neighbour {

@@ -14,8 +14,8 @@ export interface NewBlob {
 export type Event =
   /** Blobs are wanted, or shared: those of an image in one event, as they are asked for in one message. */
   | { readonly kind: 'blobs'; readonly blobs: readonly NewBlob[] }
-  /** It is wanted now. */
-  | { readonly kind: 'wanted'; readonly blob: BlobId }
+  /** It is wanted now. Where its size is not known, `isOffered` says whether a neighbour has told that it has all of it. */
+  | { readonly kind: 'wanted'; readonly blob: BlobId; readonly isOffered?: boolean }
   /** Its size is known now. */
   | { readonly kind: 'sized'; readonly blob: BlobId; readonly chunks: number; readonly held: readonly number[] }
   /** Peers that have announced the blob, or are known to take part in it. */

@@ -1,6 +1,6 @@
 import type { PlannedBlob } from './blob.ts'
 import type { BlobId, Turn, Want } from './messages.ts'
-import type { Part } from './part.ts'
+import { newPart, type Part } from './part.ts'
 import { whatIsLeft } from './site.ts'
 import type { State } from './state.ts'
 
@@ -13,78 +13,72 @@ import type { State } from './state.ts'
  */
 export class UpstreamPlace {
   readonly #state: State
+  /** The rest of a chunk does not come from upstream. */
+  readonly #onBroken: (blob: PlannedBlob, chunk: number) => void
   /** Of the blobs that are not done. */
   readonly #parts = new Map<BlobId, Part>()
-  /** What the last chunk that upstream sent took, of whatever blob, in ms. */
-  #took = 0
 
-  constructor(state: State) {
+  constructor(state: State, onBroken: (blob: PlannedBlob, chunk: number) => void) {
     this.#state = state
+    this.#onBroken = onBroken
   }
 
   /** When {@link look} is to be called, in ms. Nothing is told again, and nothing read, of blobs that are not wanted now. */
   get wakeAt(): number {
-    const { now, numbers } = this.#state
-    let at = Number.POSITIVE_INFINITY
+    const { numbers } = this.#state
+    let at = this.#state.reads.wakeAt
     for (const part of this.#parts.values()) {
       const { blob, role, toldAt, told } = part
       if (!blob.isShared) continue
       at = Math.min(at, toldAt + numbers.renewMs)
       const quietSince = this.#state.quietSince(blob)
       if (role === 'none' && told === 'part') at = Math.min(at, quietSince + numbers.headLateMs)
-      const patience = this.#patience(part)
-      for (let step = 1; step <= 3; step++)
-        if (now < quietSince + step * patience) {
-          at = Math.min(at, quietSince + step * patience)
-          break
-        }
+      const patiences = this.#patiences(part)
+      if (patiences < 3) at = Math.min(at, quietSince + (patiences + 1) * this.#patience(part))
     }
     return at
   }
 
   /**
    * How long it waits for something new, in ms, before it reads without a turn: one node after the other, so that those that come
-   * later hear of the chunks of the first. Where upstream is slow, they are waited for as long as they take there.
+   * later hear of the chunks of the first. Where lines are slow, it waits for as long as chunks take.
    */
   #patience({ blob, rank }: Part): number {
-    const { numbers } = this.#state
-    return Math.max(numbers.patienceMs + rank * blob.neighbours * numbers.lateMs, 2 * this.#took)
+    const { numbers, reads, receivedIn } = this.#state
+    const inTurn = numbers.patienceMs + rank * blob.neighbours * numbers.lateMs
+    return Math.max(inTurn, reads.limit, receivedIn.limit)
   }
 
-  /** For how often this long nothing new has come. */
+  /** For how often this long nothing new has come; 3 for any longer time. Compared, not divided: at {@link wakeAt} it has come. */
   #patiences(part: Part): number {
-    return Math.floor((this.#state.now - this.#state.quietSince(part.blob)) / this.#patience(part))
+    const { now } = this.#state
+    const quietSince = this.#state.quietSince(part.blob)
+    const patience = this.#patience(part)
+    for (let times = 3; times > 0; times--) if (now >= quietSince + times * patience) return times
+    return 0
   }
 
   /** Takes part in reading these blobs, or gives them to others. */
   add(blobs: readonly PlannedBlob[]): void {
     const { random, now } = this.#state
     for (const blob of blobs) {
-      const part = {
-        blob,
-        role: 'none',
-        far: 'none',
-        brought: 0,
-        headBrought: 0,
-        isUnable: false,
-        rank: random(),
-        readAt: now,
-      } as const
-      this.#parts.set(blob.id, { ...part, told: undefined, toldAt: now, toldCrossed: 0 })
+      this.#parts.set(blob.id, newPart(blob, random(), now))
     }
     this.#tell(blobs)
     for (const blob of blobs) if (blob.isDone) this.#parts.delete(blob.id)
   }
 
-  /** A blob is wanted now. Time without news of it begins. */
-  wanted(blob: PlannedBlob): void {
+  /** A blob is wanted now. Time without news of it begins. @param isOffered whether a neighbour said that it has all of it */
+  wanted(blob: PlannedBlob, isOffered: boolean): void {
     blob.movedAt = this.#state.now
+    const part = this.#parts.get(blob.id)
+    if (part !== undefined) part.isOffered = isOffered
     this.#tell([blob])
   }
 
   /** The size of a blob is known now, and perhaps some chunks are held. */
   sized(blob: PlannedBlob): void {
-    const chunk = this.#state.reads.get(blob)
+    const chunk = this.#state.reads.chunkOf(blob)
     if (chunk !== undefined && blob.isWhole(chunk)) this.stop(blob)
     if (blob.isDone) this.#done(blob)
   }
@@ -114,13 +108,19 @@ export class UpstreamPlace {
   }
 
   /**
-   * The coordinator says that the head goes on. That is news like a neighbour's, as long as nearly all that it says is to be seen: a
-   * stranger's word holds nobody back for longer than a chunk takes.
+   * The coordinator says that the head goes on. That is news like a neighbour's, once for each part of two chunks, until more is to be
+   * seen: a stranger's word holds nobody back for longer than a chunk takes.
    */
   #believe(part: Part, brought: number): void {
     const { blob } = part
+    if (blob.known > part.known) part.believed = 0
+    part.known = blob.known
     const { quarters } = this.#state.numbers
-    if (brought > part.headBrought && brought <= (blob.known + 1) * quarters) blob.movedAt = this.#state.now
+    const isSeen = brought <= (blob.known + 1) * quarters && part.believed < 2 * quarters
+    if (isSeen && brought > part.headBrought) {
+      part.believed++
+      blob.movedAt = this.#state.now
+    }
     part.headBrought = brought
   }
 
@@ -152,10 +152,11 @@ export class UpstreamPlace {
     const isNew = blob.hold(chunk, quarter)
     if (isNew) state.hasNews = true
     part.brought++
-    if (quarter >= state.numbers.quarters - 1 && state.reads.get(blob) === chunk) this.#came(part)
+    if (quarter >= state.numbers.quarters - 1 && state.reads.chunkOf(blob) === chunk) this.#came(part)
     const isWhole = isNew && blob.isWhole(chunk)
-    // That it is done is told when the chunk is taken for whole.
-    if (!isWhole || !blob.isDone) this.#tell([blob])
+    // Where chunks take long, others hear that it goes on. That all is done is told when the chunk is taken for whole.
+    const isDue = isWhole || state.now >= part.toldAt + state.numbers.lateMs
+    if (isDue && !blob.isDone) this.#tell([blob])
     return isWhole ? blob : undefined
   }
 
@@ -163,22 +164,19 @@ export class UpstreamPlace {
   raw(id: BlobId, chunk: number): void {
     const part = this.#parts.get(id)
     if (part === undefined || chunk >= part.blob.chunks) return
-    if (this.#state.reads.get(part.blob) === chunk) this.#came(part)
+    if (this.#state.reads.chunkOf(part.blob) === chunk) this.#came(part)
     part.blob.holdRaw(chunk)
   }
 
   /** The chunk that was asked of upstream is here. */
   #came(part: Part): void {
-    const { now } = this.#state
-    this.#end(part.blob)
-    this.#took = now - part.readAt
+    this.#state.reads.came(part.blob, this.#state.now)
     if (part.role === 'racer') part.role = 'none'
-    part.readAt = now
   }
 
   /** A chunk is whole. */
   whole(blob: PlannedBlob, chunk: number): void {
-    if (this.#state.reads.get(blob) === chunk) this.stop(blob)
+    if (this.#state.reads.chunkOf(blob) === chunk) this.stop(blob)
     if (blob.isDone) this.#done(blob)
     else {
       const part = this.#parts.get(blob.id)
@@ -193,7 +191,8 @@ export class UpstreamPlace {
 
   /** Tells the coordinator that this node still takes part, and where nothing comes. */
   look(): void {
-    const { now, numbers } = this.#state
+    const { now, numbers, reads } = this.#state
+    reads.look(now)
     const due: PlannedBlob[] = []
     for (const part of this.#parts.values()) {
       const { blob, toldAt, told } = part
@@ -222,13 +221,11 @@ export class UpstreamPlace {
     for (const part of this.#parts.values()) {
       if (reads.size >= numbers.places) return
       const { blob, isUnable } = part
-      if (!blob.isWanted || isUnable || reads.has(blob)) continue
+      if (!blob.isWanted || isUnable || reads.chunkOf(blob) !== undefined) continue
       const respected = this.#respected(part)
-      const chunk = respected === undefined ? undefined : this.#next(blob, respected)
+      const chunk = respected === undefined ? undefined : this.#state.firstNotAtNeighbours(blob, respected)
       if (chunk === undefined) continue
-      part.readAt = now
-      reads.set(blob, chunk)
-      blob.comes(chunk)
+      reads.begin(blob, chunk, now)
       effects.push({ kind: 'read', blob: blob.id, chunk, quarter: blob.partsOf(chunk) })
     }
   }
@@ -237,38 +234,26 @@ export class UpstreamPlace {
    * What neighbours have that is left to them; undefined where all is. What was begun before its reader left may be whole nowhere, and
    * a neighbour may say that it has what it never gives.
    */
-  #respected(part: Part): 'begun' | 'whole' | 'nothing' | undefined {
+  #respected(part: Part): 'begun' | 'whole' | undefined {
     const patiences = this.#patiences(part)
-    if (patiences >= 3) return 'nothing'
+    if (patiences >= 3) this.#state.doubt(part.blob)
     if (part.role !== 'none' || part.blob.isAlone || patiences >= 2) return 'whole'
     return patiences >= 1 ? 'begun' : undefined
   }
 
-  #next(blob: PlannedBlob, respected: 'begun' | 'whole' | 'nothing'): number | undefined {
-    for (let chunk = blob.first; chunk < blob.chunks; chunk++)
-      if (blob.wanted.has(chunk) && (respected === 'nothing' || !this.#isAtNeighbour(blob, chunk, respected)))
-        return chunk
-    return undefined
-  }
-
-  #isAtNeighbour({ id, copies }: PlannedBlob, chunk: number, which: 'begun' | 'whole'): boolean {
-    if (copies[chunk] === 0) return false
-    for (const { views, isTrusted } of this.#state.neighbours.values())
-      if (isTrusted && views.get(id)?.[which].has(chunk) === true) return true
-    return false
-  }
-
   /** Nothing more of it is read. */
   stop(blob: PlannedBlob): void {
-    if (this.#state.reads.has(blob)) this.#state.effects.push({ kind: 'unread', blob: blob.id })
+    const { reads, effects } = this.#state
+    if (reads.chunkOf(blob) === undefined) return
+    effects.push({ kind: 'unread', blob: blob.id })
     this.#end(blob)
   }
 
   #end(blob: PlannedBlob): void {
-    const chunk = this.#state.reads.get(blob)
-    if (chunk === undefined) return
-    this.#state.reads.delete(blob)
-    blob.comesNot(chunk)
+    const { reads } = this.#state
+    const chunk = reads.chunkOf(blob)
+    reads.end(blob)
+    if (chunk !== undefined && !blob.isWhole(chunk) && !blob.coming.has(chunk)) this.#onBroken(blob, chunk)
   }
 
   #tell(blobs: readonly PlannedBlob[], wish?: 'gone'): void {
@@ -284,7 +269,18 @@ export class UpstreamPlace {
       part.toldCrossed = blob.crossed
       const mayCross = this.#state.isFar !== undefined && seeks && blob.isWanted
       wants.set(blob.id, mayCross ? { ...want, far: blob.crossed } : want)
+      const at = this.#canWait(part) ? now + numbers.newsMs : now
+      this.#state.wantsAt = Math.min(this.#state.wantsAt, at)
     }
+  }
+
+  /**
+   * Whether nobody waits for what the coordinator is told, or answers: a neighbour has the whole blob. Then it is told with what other
+   * blobs give to tell: small blobs that come one after the other cost a message for all, and not three for each.
+   */
+  #canWait({ blob, role, far, told, isOffered }: Part): boolean {
+    if (role !== 'none' || far !== 'none' || (told !== 'part' && told !== 'done')) return false
+    return blob.isSized ? this.#state.isWholeAtNeighbour(blob) : isOffered
   }
 
   #wishOf(part: Part): Want['wish'] {

@@ -4,10 +4,10 @@ import type { Turn, Want } from '../plan/messages.ts'
 import { MAX_NUMBER, MAX_PEER_ID_CHARACTERS } from './limits.ts'
 import { WireError } from './reader.ts'
 
-/** Wants or turns in one message: it stays within a packet or two for each hundred blobs, and is read at once. */
-const MAX_CLAIMS_PER_MESSAGE = 512
+/** Wants or turns in one message: with all peers that turns name it stays below 256 KiB, the most that a peer takes. */
+export const MAX_CLAIMS_PER_MESSAGE = 128
 
-/** Peers that one turn names: more than a node seeks, and few enough that a message with 512 turns is no burden. */
+/** Peers that one turn names: more than a node seeks, and few enough that a message with 128 turns is no burden. */
 const MAX_MEMBERS = 64
 
 /** What nodes and coordinators tell each other, as a plain object that is sent as CBOR. */

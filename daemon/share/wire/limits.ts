@@ -9,6 +9,9 @@ export const MAX_BLOB_BYTES = 2 ** 36
 /** Inner states of the largest blob: one after each quarter of a chunk but the last. */
 export const MAX_STATES = 4 * MAX_CHUNKS - 1
 
+/** Longest frame in bytes, as a link takes it. */
+export const MAX_FRAME_BYTES = 2 ** 20
+
 /** Numbers of blobs and questions are of 32 bits: a link that lives for years does not use them up. */
 export const MAX_NUMBER = 2 ** 32 - 1
 

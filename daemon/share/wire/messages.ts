@@ -1,7 +1,7 @@
 import { stateBytes } from '../../verify/state.ts'
 import type { BlobId, Message } from '../plan/messages.ts'
 import { readIntroduction, readListPart, readNumber, writeIntroduction, writeListPart } from './blob-messages.ts'
-import { MAX_STATES_PER_MESSAGE } from './limits.ts'
+import { MAX_FRAME_BYTES, MAX_STATES_PER_MESSAGE } from './limits.ts'
 import {
   readAnswer,
   readAsk,
@@ -64,27 +64,35 @@ const BYE = 10
 const writer = new Writer()
 
 /**
- * One frame with all of the messages. News beyond a bound becomes several messages. A question keeps its first 512 wishes. A blob
+ * All of the messages in order, in as few frames as they fit into; almost always one. News beyond a bound becomes several messages. A question keeps its first 512 wishes. A blob
  * that is too large to be shared is introduced without facts.
  * @param numberOf this node's number of a blob on this link
  * @throws {RangeError} for a part of a list that is too long (see {@link splitList}), and for a number that is none
  */
-export function encodeMessages(messages: readonly WireMessage[], numberOf: (blob: BlobId) => number): Uint8Array {
+export function encodeFrames(messages: readonly WireMessage[], numberOf: (blob: BlobId) => number): Uint8Array[] {
+  const frames: Uint8Array[] = []
   writer.begin()
   for (const message of messages) {
-    if (message.kind === 'plan') writePlanMessage(message.message, numberOf)
-    else if (message.kind === 'intro') {
-      writer.byte(INTRO)
-      writeIntroduction(writer, message)
-    } else if (message.kind === 'list') {
-      writer.byte(LIST)
-      writeListPart(writer, message)
-    } else {
-      writer.byte(RETRACT)
-      writer.varint(message.number)
-    }
+    const before = writer.length
+    writeMessage(message, numberOf)
+    if (writer.length > MAX_FRAME_BYTES && before > 0) frames.push(writer.cut(before))
   }
-  return writer.finish()
+  frames.push(writer.finish())
+  return frames
+}
+
+function writeMessage(message: WireMessage, numberOf: (blob: BlobId) => number): void {
+  if (message.kind === 'plan') writePlanMessage(message.message, numberOf)
+  else if (message.kind === 'intro') {
+    writer.byte(INTRO)
+    writeIntroduction(writer, message)
+  } else if (message.kind === 'list') {
+    writer.byte(LIST)
+    writeListPart(writer, message)
+  } else {
+    writer.byte(RETRACT)
+    writer.varint(message.number)
+  }
 }
 
 function writePlanMessage(message: Message, numberOf: (blob: BlobId) => number): void {
@@ -181,8 +189,8 @@ function readPlanMessage(
 }
 
 /**
- * A part of a list as several, none longer than a message may be; each is to go in a frame of its own. The signature is with the
- * last one, as it is of all states up to there.
+ * A part of a list as several, none longer than a message may be. The signature is with the last one, as it is of all states up to
+ * there.
  */
 export function splitList(part: ListPart): readonly ListPart[] {
   const { from, states, signature } = part

@@ -128,11 +128,11 @@ export function readNews(reader: Reader, blobOf: BlobOf): News {
 /** One for each blob at most: a sender looks through its window for each of them. */
 function readWishes(reader: Reader, blobOf: BlobOf): Wish[] {
   const wishes: Wish[] = []
-  const numbers: number[] = []
+  const numbers = new Set<number>()
   for (let left = reader.varint(MAX_BLOBS, 'number of wishes'); left > 0; left--) {
     const number = readNumber(reader)
-    if (numbers.includes(number)) throw new WireError(`a question has two wishes for blob ${number}`)
-    numbers.push(number)
+    if (numbers.has(number)) throw new WireError(`a question has two wishes for blob ${number}`)
+    numbers.add(number)
     const blob = blobOf(number)
     const first = readEdge(reader)
     const coming = readChunks(reader)

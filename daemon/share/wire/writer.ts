@@ -14,6 +14,19 @@ export class Writer {
     this.#at = 0
   }
 
+  /** Bytes of the frame. */
+  get length(): number {
+    return this.#at
+  }
+
+  /** The first bytes as a frame, in memory of its own; those behind them begin the next one. */
+  cut(length: number): Uint8Array {
+    const frame = Buffer.from(this.#bytes.subarray(0, length))
+    this.#bytes.copyWithin(0, length, this.#at)
+    this.#at -= length
+    return frame
+  }
+
   /** The frame, in memory of its own. */
   finish(): Uint8Array {
     const frame = this.#bytes.subarray(0, this.#at)

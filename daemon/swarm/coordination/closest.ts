@@ -37,7 +37,11 @@ export class ClosestPeers {
   }
 
   #look(name: string, key: Uint8Array, at: number): Promise<readonly PeerId[]> {
-    const peers = this.#query(key)
+    const peers = this.#query(key).then((found) => {
+      // The DHT failed: there are peers near any key.
+      if (found.length === 0 && this.#found.get(name)?.peers === peers) this.#found.delete(name)
+      return found
+    })
     this.#found.delete(name)
     this.#found.set(name, { peers, at })
     const [oldest] = this.#found.keys()

@@ -1,9 +1,12 @@
 import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { Conversation, Conversations, frame } from '../conversation.ts'
+import type { FindClient } from '../find/client.ts'
+import { ANSWER_TIMEOUT_MS } from '../find/constants.ts'
 import { KeySpace } from '../find/key-space.ts'
 import { nearestPeers } from '../find/nearest.ts'
 import type { Coordination, PeerId, ShareListener } from '../ports.ts'
+import { asTheyArrive } from '../router/arrivals.ts'
 import { hashOf, multihashOf } from '../router/cid.ts'
 import type { ProviderRecords } from '../router/records.ts'
 import type { ClosestPeers } from './closest.ts'
@@ -20,6 +23,7 @@ interface PeerCoordinationOptions {
   readonly self: PeerId
   readonly listener: Pick<ShareListener, 'claim'>
   readonly records: Pick<ProviderRecords, 'local'>
+  readonly find: Pick<FindClient, 'ask'>
   /** Peers near a key that may not be connected. */
   readonly closest: Pick<ClosestPeers, 'near'>
   /** Whether the swarm is larger than what this node sees of it. */
@@ -43,10 +47,14 @@ export class PeerCoordination implements Coordination {
     this.#space.add(options.self)
   }
 
-  /** To be called when a peer can coordinate. */
+  /**
+   * To be called when a peer can coordinate. One of both opens the stream ahead of the first question, which is then answered
+   * within a round trip; where it breaks, it is opened again with the next message.
+   */
   joined(peer: PeerId): void {
     this.#space.add(peer)
     this.#nearest.clear()
+    if (this.#options.self < peer) this.#conversations.with(peer).catch(() => {})
   }
 
   /** To be called when a peer is gone, or is not to be asked any more. */
@@ -73,6 +81,20 @@ export class PeerCoordination implements Coordination {
     const { records, self, admits } = this.#options
     const peers = await records.local(hashOf(digest), MAX_RECORDED)
     return peers.filter((peer) => peer === self || admits(peer))
+  }
+
+  async announced(digest: Digest): Promise<readonly PeerId[]> {
+    const own = await this.recorded(digest)
+    if (own.length > 0) return own
+    const { self, find, admits } = this.#options
+    const others = (await this.coordinators(digest)).filter((peer) => peer !== self)
+    const key = hashOf(digest)
+    const answers = others.map((peer) => find.ask(peer, key))
+    for await (const answer of asTheyArrive(answers, ANSWER_TIMEOUT_MS, new AbortController().signal)) {
+      const peers = answer.filter((peer) => peer === self || admits(peer)).slice(0, MAX_RECORDED)
+      if (peers.length > 0) return peers
+    }
+    return []
   }
 
   async tell(peer: PeerId, message: object): Promise<void> {

@@ -1,4 +1,4 @@
-/** Memory of one length that is used again. */
+/** Buffers of one length, kept to be used again. */
 export class Buffers {
   readonly #bytes: number
   readonly #maxSpare: number
@@ -6,14 +6,14 @@ export class Buffers {
 
   /**
    * @param bytes length of each
-   * @param maxSpare as many are kept; what is given back beyond that is left to the garbage collector
+   * @param maxSpare most that are kept; those given back beyond that are left to the garbage collector
    */
   constructor(bytes: number, maxSpare: number) {
     this.#bytes = bytes
     this.#maxSpare = maxSpare
   }
 
-  /** With whatever is in it. */
+  /** A buffer, with whatever is in it. */
   take(): Buffer {
     return this.#spare.pop() ?? Buffer.allocUnsafeSlow(this.#bytes)
   }

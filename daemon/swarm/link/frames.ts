@@ -2,14 +2,14 @@ import { MAX_MESSAGE_BYTES } from './constants.ts'
 
 const lengthBytes = 4
 
-/** In the place of a length: the peer has parts for us, and would like to be connected for them. */
+/** In the place of a length: the sender has parts, and asks to be connected to for them. */
 const PARTS_WAIT = 0xffff_ffff
 const empty = Buffer.alloc(0)
 
-/** Room for the first messages of a write. */
+/** Least room for the messages of a write, in bytes. */
 const FIRST_BYTES = 1024
 
-/** Messages that wait to be written, each behind its length in 4 bytes (big-endian), in one piece of memory. */
+/** Messages that wait to be written, in one buffer. Each follows its length in 4 bytes (big-endian). */
 export class FrameWriter {
   #buffer: Buffer = empty
   #length = 0
@@ -19,7 +19,7 @@ export class FrameWriter {
     return this.#length
   }
 
-  /** Adds a message; its memory may be used again at once. */
+  /** Adds a message, and copies it. */
   push(message: Uint8Array): void {
     const end = this.#grow(lengthBytes + message.length)
     this.#buffer.writeUInt32BE(message.length, this.#length)
@@ -27,7 +27,7 @@ export class FrameWriter {
     this.#length = end
   }
 
-  /** Adds that there are parts. */
+  /** Says that parts wait here. */
   pushPartsWait(): void {
     const end = this.#grow(lengthBytes)
     this.#buffer.writeUInt32BE(PARTS_WAIT, this.#length)
@@ -45,7 +45,7 @@ export class FrameWriter {
     return end
   }
 
-  /** All that waits; the memory is the caller's. */
+  /** Gives all that waits, in memory that is the caller's. */
   take(): Buffer {
     const taken = this.#buffer.subarray(0, this.#length)
     this.#buffer = empty
@@ -55,8 +55,8 @@ export class FrameWriter {
 }
 
 /**
- * Cuts what comes into messages. A message that is whole in one piece is given without being copied. Of others, what has come is
- * held, and room for no more than twice that: a length that is only claimed takes no memory.
+ * Cuts a stream of bytes into messages. A message that comes in one piece is given without being copied. The start of any other
+ * message is held in up to twice its room. A length that is only claimed takes no memory.
  */
 export class FrameReader {
   readonly #onMessage: (message: Buffer) => void
@@ -65,13 +65,13 @@ export class FrameReader {
   #held: Buffer = empty
   #length = 0
 
-  /** @param onMessage what it is given is valid until it returns */
+  /** @param onMessage is given memory that is valid until it returns */
   constructor(onMessage: (message: Buffer) => void, onPartsWait: () => void) {
     this.#onMessage = onMessage
     this.#onPartsWait = onPartsWait
   }
 
-  /** @throws {Error} where a message is longer than {@link MAX_MESSAGE_BYTES}, and what `onMessage` throws */
+  /** @throws {Error} where a message is longer than {@link MAX_MESSAGE_BYTES}; and whatever `onMessage` throws */
   push(bytes: Buffer): void {
     if (this.#length === 0) {
       const used = this.#read(bytes)
@@ -87,7 +87,7 @@ export class FrameReader {
     if (used < held.length) this.#hold(held.subarray(used))
   }
 
-  /** Gives the messages that are whole, and tells how many bytes they have. */
+  /** Gives the messages that are whole. @returns how many bytes they have */
   #read(bytes: Buffer): number {
     let at = 0
     while (at + lengthBytes <= bytes.length) {

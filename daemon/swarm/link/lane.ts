@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Upgraded } from '../transfer/upgrade.ts'
 
 interface ConnectionsOptions {
-  /** Told when a connection breaks, or what comes over it is not to be taken; more than once perhaps. */
+  /** Called when a connection ends, or `take` throws. May be called more than once. */
   readonly fail: (error: Error) => void
 }
 
@@ -21,8 +21,8 @@ class Connections {
   }
 
   /**
-   * Reads from one more. What `take` throws, and the end of the connection, are failures.
-   * @param use is called before anything is read
+   * Adds a connection, and reads from it. It fails when it ends, or `take` throws.
+   * @param use called before anything is read
    */
   add({ socket, read }: Upgraded, take: (bytes: Buffer) => void, use: () => void): void {
     if (this.#isClosed) {
@@ -63,14 +63,14 @@ interface ControlLaneOptions extends ConnectionsOptions {
 }
 
 /**
- * The connections for messages: one, or two where both sides have opened one at the same moment. Each side sends on the one that
- * stood first for it, so that what it sends stays in order.
+ * The connections for messages. There is one, or two where both sides have opened one at the same moment. Each side sends on the
+ * connection that stood first for it, so that its messages stay in order.
  */
 export class ControlLane {
   readonly #options: ControlLaneOptions
   readonly #connections: Connections
   #out: TLSSocket | undefined
-  /** The one that the peer sends on. */
+  /** The connection that the peer sends on. */
   #in: TLSSocket | undefined
   #isOpening = false
   #hasInbound = false
@@ -80,7 +80,7 @@ export class ControlLane {
     this.#connections = new Connections(options)
   }
 
-  /** What is sent on. */
+  /** The connection that this node sends on. */
   get out(): TLSSocket | undefined {
     return this.#out
   }
@@ -92,7 +92,7 @@ export class ControlLane {
     this.#options.open().then(
       (upgraded) => this.#add(upgraded),
       (error) => {
-        // The peer's own connection serves as well.
+        // A connection that the peer has opened meanwhile serves as well.
         if (this.#out === undefined) this.#options.fail(error)
       },
     )
@@ -134,13 +134,13 @@ interface BulkLaneOptions extends ConnectionsOptions {
   readonly onStanding: (socket: TLSSocket) => void
   /** Tells the peer that there are parts for it. */
   readonly ask: () => void
-  /** Longest time until it has connected, in ms. */
+  /** How long the peer may take to connect, in ms. */
   readonly askMs: number
 }
 
 /**
- * The connections for parts: one for each direction, opened by the side that receives. Only a socket that was opened here reads into
- * memory of its own; and a node that can't be reached gets what it asks for.
+ * The connections for parts: one for each direction, opened by the side that receives. That side reads into memory of its own. Node
+ * has that for a socket that was opened, and not for one that was accepted. A node that can't be reached gets its parts, too.
  */
 export class BulkLane {
   readonly #options: BulkLaneOptions

@@ -23,11 +23,11 @@ interface LinkOptions {
   readonly open: (kind: UpgradeKind, signal: AbortSignal) => Promise<Upgraded>
   /** How long the peer may take to connect for parts, in ms. */
   readonly askMs: number
-  /** Called once, in a microtask of its own: nobody who calls a method here is called back meanwhile. */
+  /** Called once, in a microtask of its own: no caller of a method is called back before it returns. */
   readonly onEnd: (link: Link, reason: Error) => void
 }
 
-/** Messages and parts to and from one peer. It is over, for good, as soon as one of its connections is. */
+/** Messages and parts to and from one peer. The link ends, for good, as soon as one of its connections does. */
 export class Link {
   readonly peer: PeerId
   readonly #options: LinkOptions
@@ -39,6 +39,8 @@ export class Link {
   #isOver = false
   #isFlushing = false
   #movedAt = performance.now()
+  /** Since when messages wait that the peer does not take (performance.now()). */
+  #blockedSince: number | undefined
   readonly #flush = () => this.#write()
   readonly #fail = (error: Error) => this.end(error)
 
@@ -99,7 +101,7 @@ export class Link {
   #flushSoon(): void {
     this.#lanes.control.need()
     if (this.#isFlushing) return
-    // What costs is not a byte but a TLS record and a system call.
+    // A TLS record and a system call cost more than the bytes in them: messages of the same turn go in one.
     this.#isFlushing = true
     setImmediate(this.#flush)
   }
@@ -111,7 +113,7 @@ export class Link {
     return sent
   }
 
-  /** Takes a connection that the peer has opened; false where it has one of that kind already, so that this link is an old one. */
+  /** Takes a connection that the peer has opened. False where it has one of that kind already: then it has begun a new link. */
   accept(kind: UpgradeKind, upgraded: Upgraded): boolean {
     this.#movedAt = performance.now()
     return this.#lanes[kind].accept(upgraded)
@@ -119,8 +121,9 @@ export class Link {
 
   /** Ends the link where nothing went over it for `idleMs`, or the peer takes nothing. */
   check(now: number, idleMs: number): void {
+    const stuckSince = Math.min(this.#blockedSince ?? now, this.#sender.waitingSince ?? now)
     if (now - this.#movedAt >= idleMs) this.end(new Error('nothing went over the link for a while'))
-    else if (now - (this.#sender.waitingSince ?? now) > STUCK_MS) this.end(new Error('the peer does not read parts'))
+    else if (now - stuckSince > STUCK_MS) this.end(new Error('the peer does not read what is sent to it'))
   }
 
   end(reason: Error): void {
@@ -136,10 +139,12 @@ export class Link {
   #write(): void {
     this.#isFlushing = false
     const { out } = this.#lanes.control
-    // Where the peer is slow, what comes until `drain` goes in one write.
-    if (this.#isOver || out === undefined || this.#writer.length === 0 || out.writableNeedDrain) return
+    // Messages that come while the peer is slow go in one write, at the next `drain`.
+    if (this.#isOver || out === undefined || out.writableNeedDrain) return
+    this.#blockedSince = undefined
+    if (this.#writer.length === 0) return
     this.#movedAt = performance.now()
-    out.write(this.#writer.take())
+    if (!out.write(this.#writer.take())) this.#blockedSince = this.#movedAt
   }
 
   #receiveMessages(): (bytes: Buffer) => void {

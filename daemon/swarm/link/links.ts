@@ -63,7 +63,7 @@ export class PeerLinks implements Links {
     }
     const link = this.#with(peer)
     if (link.accept(kind, upgraded)) return
-    // It has begun anew, and we have not heard of the end.
+    // The peer has begun a new link, and its end of the old one has not come here yet.
     link.end(new Error('the peer opened the link anew'))
     this.#ended(link)
     this.#with(peer).accept(kind, upgraded)
@@ -91,7 +91,7 @@ export class PeerLinks implements Links {
       peer,
       listener,
       buffers: this.#buffers,
-      // It has to find and to dial this node first, perhaps.
+      // The peer may have to find and to dial this node first.
       askMs: 2 * deadlines.connect + deadlines.headers,
       open: (kind, signal) => this.#open(peer, kind, signal),
       onEnd: (ended, reason) => {
@@ -103,7 +103,7 @@ export class PeerLinks implements Links {
     return link
   }
 
-  /** To be called more than once perhaps. */
+  /** May be called more than once. */
   #ended(link: Link): void {
     if (this.#links.get(link.peer) !== link) return
     this.#links.delete(link.peer)

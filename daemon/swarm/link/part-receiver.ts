@@ -10,20 +10,22 @@ interface Part extends PartHead {
 interface PartReceiverOptions {
   /** Each as long as the longest part. */
   readonly buffers: Buffers
-  /** Takes a part; its memory is used again when the promise settles. */
+  /** Takes a part. Its memory is used again when the promise settles. */
   readonly deliver: (head: PartHead, bytes: Buffer) => Promise<void>
-  /** Bytes of parts have come. */
+  /** This many bytes of parts have come. */
   readonly moved: (bytes: number) => void
   /** No more may be pushed until `resume`. */
   readonly pause: () => void
   readonly resume: () => void
-  /** Told what `deliver` rejects with, and of what breaks the protocol when reading goes on after a pause. */
+  /** Called where `deliver` rejects, or bytes that waited during a pause break the protocol. */
   readonly fail: (error: Error) => void
 }
 
+const nothing = Buffer.alloc(0)
+
 /**
- * Gathers the slices that come over one connection into parts. While a part is taken the next one is read, and then no more, so that
- * a node that can't keep up slows down whoever sends.
+ * Gathers the slices that come over one connection into parts. While a part is being taken, one more is read and no other. So a
+ * node that can't keep up slows down the sender.
  */
 export class PartReceiver {
   readonly #options: PartReceiverOptions
@@ -32,28 +34,34 @@ export class PartReceiver {
   /** Bytes of the slice that are still to come; 0 while a head is read. */
   #sliceLeft = 0
   #part: Part | undefined
-  /** Bytes of the part that are here. */
+  /** Bytes of the part that have come. */
   #filled = 0
   #isDelivering = false
-  /** Whole, while another one is taken. */
+  /** A part that is whole, while another one is being taken. */
   #next: Part | undefined
-  /** What came behind that, before the socket stood still. */
-  #rest: Buffer | undefined
+  /** Bytes that came behind it before the socket stood still. */
+  #rest: Buffer = nothing
   #isClosed = false
 
   constructor(options: PartReceiverOptions) {
     this.#options = options
   }
 
-  /** The memory may be used again when it returns. @throws {Error} where it is no slice, or not the one that should follow */
+  /** The memory may be used again when it returns. @throws {Error} for a malformed slice, and for one that does not follow */
   push(bytes: Buffer): void {
+    const rest = this.#take(bytes)
+    if (this.#next === undefined || this.#isClosed) return
+    if (rest.length > 0) this.#rest = Buffer.concat([this.#rest, rest])
+    this.#options.pause()
+  }
+
+  /** Takes what there is room for, and gives the rest. */
+  #take(bytes: Buffer): Buffer {
     let at = 0
     while (at < bytes.length && this.#next === undefined && !this.#isClosed) {
       at += this.#sliceLeft === 0 ? this.#takeHead(bytes, at) : this.#takeBytes(bytes, at)
     }
-    if (this.#next === undefined || this.#isClosed) return
-    if (at < bytes.length) this.#rest = Buffer.concat([this.#rest ?? Buffer.alloc(0), bytes.subarray(at)])
-    this.#options.pause()
+    return bytes.subarray(at)
   }
 
   /** Nothing more is delivered. */
@@ -62,7 +70,7 @@ export class PartReceiver {
     for (const part of [this.#part, this.#next]) if (part !== undefined) this.#options.buffers.giveBack(part.buffer)
     this.#part = undefined
     this.#next = undefined
-    this.#rest = undefined
+    this.#rest = nothing
   }
 
   #takeHead(bytes: Buffer, at: number): number {
@@ -78,7 +86,7 @@ export class PartReceiver {
 
   #begin({ id, quarter, total, offset, length }: SliceHead): void {
     if (offset === 0) {
-      // One that is not whole was given up by its sender.
+      // The sender has given up a part that is not whole.
       const buffer = this.#part?.buffer ?? this.#options.buffers.take()
       this.#part = { id, quarter, total, buffer }
       this.#filled = 0
@@ -124,10 +132,8 @@ export class PartReceiver {
     if (next === undefined || this.#isClosed) return
     this.#next = undefined
     this.#deliver(next)
-    const rest = this.#rest
-    this.#rest = undefined
     try {
-      if (rest !== undefined) this.push(rest)
+      this.#rest = this.#take(this.#rest)
     } catch (error) {
       this.#options.fail(error as Error)
     }

@@ -6,7 +6,7 @@ import { SLICE_HEAD_BYTES, writeSliceHead } from './slice.ts'
 interface Sending {
   readonly head: PartHead
   readonly bytes: Uint8Array
-  /** Bytes that are in slices given to the system. */
+  /** Bytes that the system was given. */
   offset: number
   readonly settle: (error?: Error) => void
 }
@@ -18,12 +18,12 @@ interface PartSenderOptions {
   readonly moved: (bytes: number) => void
 }
 
-/** Writes to a connection; the callback says that the system has taken it, or that it never will. */
+/** Writes to a connection. The callback is called when the system has taken the bytes, or with an error where it never will. */
 type Write = (bytes: Buffer, callback: (error?: Error | null) => void) => void
 
 /**
- * Sends parts one after the other over one connection, in slices. Head and bytes of a slice are copied into one piece: as two they
- * would be two TLS records, and Node would copy them as well, into fresh memory.
+ * Sends parts one after the other over one connection, in slices. Head and bytes of a slice are copied into one buffer. As two
+ * buffers they would be two TLS records, and Node would copy them into fresh memory.
  */
 export class PartSender {
   readonly #options: PartSenderOptions
@@ -31,14 +31,13 @@ export class PartSender {
   #write: Write | undefined
   #inFlight = 0
   #closed: Error | undefined
-  /** When a slice was last taken, or the first one was given (performance.now()); undefined where none is in flight. */
   #waitingSince: number | undefined
 
   constructor(options: PartSenderOptions) {
     this.#options = options
   }
 
-  /** Since when the system has taken nothing (performance.now()); undefined where there is nothing to take. */
+  /** Since when the system has taken nothing (performance.now()); undefined while it has been given nothing. */
   get waitingSince(): number | undefined {
     return this.#waitingSince
   }
@@ -49,7 +48,9 @@ export class PartSender {
     this.#pump()
   }
 
-  /** Resolves when the system has taken all. Rejects where the link ends, or with the signal's reason; nothing is read after that. */
+  /**
+   * Resolves when the system has taken all. Rejects where the link ends, or with the signal's reason. `bytes` is not read after that.
+   */
   send(head: PartHead, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
     if (bytes.length === 0 || bytes.length > MAX_PART_BYTES) {
       return Promise.reject(new RangeError(`a part of ${bytes.length} bytes; it must have 1 to ${MAX_PART_BYTES}`))
@@ -110,7 +111,7 @@ export class PartSender {
       this.#options.buffers.giveBack(buffer)
       this.#inFlight--
       this.#waitingSince = this.#inFlight === 0 ? undefined : performance.now()
-      // The connection is over; so is the link, which closes this.
+      // The link ends with the connection, and closes this sender.
       if (error || this.#closed !== undefined) return
       this.#options.moved(length)
       if (isLast) sending.settle()

@@ -10,7 +10,7 @@ export interface SliceHead extends PartHead {
   readonly length: number
 }
 
-/** Number of the question in 4 bytes, quarter in 1, length of the part, offset and length of the slice in 4 each; all big-endian. */
+/** Number of the question (4 bytes), quarter (1), length of the part (4), offset and length of the slice (4 each), big-endian. */
 export const SLICE_HEAD_BYTES = 17
 
 /** Writes it to the start of a buffer. */

@@ -40,6 +40,14 @@ interface TransferServerOptions {
   readonly log: Logger
 }
 
+/** A connection whose peer has shown its certificate. */
+interface Connection {
+  readonly socket: TLSSocket
+  readonly fingerprint: string
+  /** Requests that are not answered to the end. */
+  requests: number
+}
+
 /**
  * The HTTPS server that blobs leave by. A socket lives only if its client certificate is one that a known peer told over
  * libp2p, and each request asks again, because peers leave and are banned while their sockets stay open.
@@ -47,7 +55,7 @@ interface TransferServerOptions {
 export class TransferServer {
   readonly #options: TransferServerOptions
   readonly #server: Server
-  readonly #fingerprints = new Map<object, { readonly socket: TLSSocket; readonly fingerprint: string }>()
+  readonly #connections = new Map<object, Connection>()
   /** All TCP connections, those within their TLS handshake too, which `closeAllConnections` does not know. */
   readonly #sockets = new Set<Socket>()
   /** Ports of connections that have not been authenticated yet, by address. */
@@ -107,7 +115,7 @@ export class TransferServer {
 
   /** Cuts the connections of a peer. */
   cut(fingerprint: string): void {
-    for (const entry of this.#fingerprints.values()) if (entry.fingerprint === fingerprint) entry.socket.destroy()
+    for (const { socket, fingerprint: shown } of this.#connections.values()) if (shown === fingerprint) socket.destroy()
   }
 
   /** Strangers must not take all connections: who has not shown a certificate yet has few. */
@@ -141,13 +149,18 @@ export class TransferServer {
       socket.destroy()
       return
     }
-    this.#fingerprints.set(socket, { socket, fingerprint })
-    socket.once('close', () => this.#fingerprints.delete(socket))
+    this.#connections.set(socket, { socket, fingerprint, requests: 0 })
+    socket.once('close', () => this.#connections.delete(socket))
   }
 
   #upgrade(request: IncomingMessage, head: Buffer): void {
     const socket = request.socket as TLSSocket
     socket.on('error', (err) => this.#options.log.debug({ err }, 'an upgraded connection'))
+    // Node forgets the answers under way on a connection that is upgraded, and they would never end.
+    if ((this.#connections.get(socket)?.requests ?? 0) > 0) {
+      socket.destroy()
+      return
+    }
     const peer = this.#peerOf(request)?.peer
     const kind = upgradeAsked(request)
     if (peer === undefined) refuseUpgrade(socket, 403)
@@ -157,7 +170,7 @@ export class TransferServer {
 
   /** Who sends a request, as far as it is admitted now. */
   #peerOf({ socket }: IncomingMessage): { readonly peer: PeerId; readonly fingerprint: string } | undefined {
-    const fingerprint = this.#fingerprints.get(socket)?.fingerprint
+    const fingerprint = this.#connections.get(socket)?.fingerprint
     if (fingerprint === undefined) return undefined
     const peer = this.#options.identify(fingerprint, socket.remoteAddress)
     return peer === undefined ? undefined : { peer, fingerprint }
@@ -166,12 +179,16 @@ export class TransferServer {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // no handler: Node then destroys the socket; it counts only time in which nothing was sent
     response.setTimeout(this.#options.deadlines.taking)
+    const connection = this.#connections.get(request.socket)
+    if (connection !== undefined) connection.requests++
     try {
       await this.#answer(request, response)
     } catch (error) {
       if (response.headersSent || response.destroyed) response.destroy()
       else finish(response, 500)
       this.#options.log.debug({ path: request.url, err: error }, 'a transfer to a peer ended early')
+    } finally {
+      if (connection !== undefined) connection.requests--
     }
   }
 
@@ -184,7 +201,7 @@ export class TransferServer {
     if (asked === undefined) return finish(response, 404)
     if (asked.kind === 'tag') return await this.#answerTag(asked.reference, response)
     if (request.method === 'HEAD') return await this.#answerBlob(asked.digest, request, response)
-    const place = this.#uploads.begin(fingerprint, () => response.destroy())
+    const place = this.#uploads.begin(fingerprint, () => request.socket.destroy())
     if (place === undefined) return finish(response, 503, { 'Retry-After': String(RETRY_AFTER_SECONDS) })
     try {
       await this.#answerBlob(asked.digest, request, response, place)
@@ -241,22 +258,30 @@ export class TransferServer {
     response: ServerResponse,
     place: UploadPlace,
   ): Promise<void> {
+    const { socket } = response.req
+    if (socket.destroyed) throw new Error('the peer closed the connection')
     const gone = new AbortController()
     let written = Promise.withResolvers<void>()
-    response.once('close', () => {
+    const onClose = () => {
       const reason = new Error('the peer closed the connection')
       gone.abort(reason)
       written.reject(reason)
-    })
+    }
+    // A response that waits behind another one has no socket yet, and is not told of the end.
+    socket.once('close', onClose)
     written.promise.catch(() => {})
-    for await (const chunk of blob.read(start, end, gone.signal)) {
-      gone.signal.throwIfAborted()
-      written = Promise.withResolvers()
-      place.writing(chunk.byteLength)
-      response.write(chunk, (error) => (error ? written.reject(error) : written.resolve()))
-      await written.promise
-      place.written()
-      this.#options.onServed(chunk.byteLength)
+    try {
+      for await (const chunk of blob.read(start, end, gone.signal)) {
+        gone.signal.throwIfAborted()
+        written = Promise.withResolvers()
+        place.writing(chunk.byteLength)
+        response.write(chunk, (error) => (error ? written.reject(error) : written.resolve()))
+        await written.promise
+        place.written()
+        this.#options.onServed(chunk.byteLength)
+      }
+    } finally {
+      socket.off('close', onClose)
     }
   }
 }

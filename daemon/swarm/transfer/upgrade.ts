@@ -13,8 +13,8 @@ export type UpgradeKind = 'control' | 'bulk'
 export interface Upgraded {
   readonly socket: TLSSocket
   /**
-   * Begins to read, with what came right behind the headers; to be called once. What `take` is given is valid until it returns. It
-   * may be called a few times more after the socket was paused.
+   * Begins to read, with the bytes that came right behind the headers; to be called once. The memory that `take` is given is valid
+   * until it returns. `take` may be called a few times more after the socket was paused.
    */
   readonly read: (take: (bytes: Buffer) => void) => void
 }
@@ -39,7 +39,7 @@ export function upgradeAsked({ method, url, headers }: IncomingMessage): Upgrade
  * @param head what came behind the headers
  */
 export function acceptUpgrade(socket: TLSSocket, head: Buffer): Upgraded {
-  // Those of HTTP end here.
+  // The deadlines of HTTP end here.
   socket.setTimeout(0)
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${PROTOCOL}${endOfHeaders}`)
   const read = (take: (bytes: Buffer) => void) => {
@@ -84,14 +84,14 @@ export async function openUpgraded(
   const onConnect = (error: Error | undefined) => (error ? secure.reject(error) : secure.resolve())
   const socket = connectPinned(peer, context, connect, onConnect, onread)
   const fail = () => answer.fail(new Error('the peer closed the connection before it answered'))
+  // This one stays: an error of a socket that nobody listens to would end the process.
+  socket.on('error', fail)
   const onAbort = () => socket.destroy()
   signal.addEventListener('abort', onAbort, { once: true })
   let timer: NodeJS.Timeout | undefined
   try {
     await secure.promise
     timer = setTimeout(() => answer.fail(new Error(`no answer within ${headers} ms`)), headers)
-    // This one stays: an error of a socket that nobody listens to would end the process.
-    socket.on('error', fail)
     socket.once('close', fail).once('end', fail)
     socket.write(
       `GET /share/${kind} HTTP/1.1\r\nHost: layerd\r\nConnection: Upgrade\r\nUpgrade: ${PROTOCOL}${endOfHeaders}`,
@@ -115,14 +115,14 @@ export async function openUpgraded(
   }
 }
 
-/** The headers of a 101, and what comes behind them until somebody reads that, which is in the same turn of the event loop. */
+/** The headers of a 101, and the bytes behind them until they are read, which is in the same turn of the event loop. */
 class Answer {
   readonly #accepted = Promise.withResolvers<void>()
   #received = Buffer.alloc(0)
   #headLength: number | undefined
 
   constructor() {
-    // A server may answer before it has shown its certificate to be right, and then nobody waits for it.
+    // An answer may fail before the certificate was found right, and then nobody waits for it.
     this.#accepted.promise.catch(() => {})
   }
 

@@ -70,7 +70,7 @@ describe('nodes that fetch the same blob', () => {
     let head: FakeNode | undefined
     await until(() => {
       head = nodes.find(({ fetched }) => fetched.upstream > 5 * 4 * quarterBytes)
-      return head !== undefined
+      return head !== undefined && nodes.every((node) => node === head || node.moved.in > 9 * quarterBytes)
     })
     if (head === undefined) throw new Error('nobody reads')
     swarm.kill(head.self)
@@ -79,7 +79,7 @@ describe('nodes that fetch the same blob', () => {
     expect(others.map(({ store }) => store.has(digest))).toEqual([true, true])
     // What was there before is not read again, by whoever goes on.
     const most = bytes.length - 8 * quarterBytes
-    expect(others.filter(({ fetched }) => fetched.upstream > most)).toEqual([])
+    expect(Math.max(...others.map(({ fetched }) => fetched.upstream))).toBeLessThanOrEqual(most)
   })
 
   it('go on when a link is cut, and when a peer falls silent', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { FetchedBlob } from '../../../daemon/share/local-blob.ts'
 import type { Message } from '../../../daemon/share/plan/messages.ts'
 import { Sharing } from '../../../daemon/share/sharing.ts'
-import { encodeMessages } from '../../../daemon/share/wire/messages.ts'
+import { encodeFrames } from '../../../daemon/share/wire/messages.ts'
 import type { WireMessage } from '../../../daemon/share/wire/wire-message.ts'
 import { quarterBytes } from '../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
@@ -174,10 +174,7 @@ describe('a peer that speaks of a blob again and again', () => {
     for (let number = 1; number <= 4_200; number++) {
       const fetching = sharing.fetch(digest, blob)
       const intro = { kind: 'intro', number, digest, facts: undefined } as const
-      peer.links.send(
-        'me',
-        encodeMessages([intro, news()], () => number),
-      )
+      for (const frame of encodeFrames([intro, news()], () => number)) peer.links.send('me', frame)
       while (fetching.peers === 0) await nextTurn()
       fetching.end(false)
     }
@@ -204,6 +201,20 @@ describe('hostile frames', () => {
     expect(sharing.status).toEqual({ blobs: 1, peers: 1 })
     next.say('me', ask(1))
     await until(() => next.parts.length >= 4)
+  })
+
+  it('that tell the same chunks again and again, a few bytes for many, end the link', async () => {
+    const { you, introduce, swarm } = setUp()
+    introduce()
+    await until(() => you.of('news').length > 0)
+    const all = news(Array.from({ length: 65_536 }, (_, chunk) => ~chunk))
+    for (let count = 0; count < 16; count++) you.say('me', all)
+    you.say('me', { kind: 'intro', number: 2, digest: other, facts: undefined })
+    await until(() => you.of('bye').length > 0)
+    expect(you.lost).toEqual([])
+    for (let count = 0; count < 64; count++) you.say('me', all)
+    await until(() => you.lost.length >= 1)
+    expect(swarm.ends).toEqual([expect.stringContaining('chunks')])
   })
 
   it('that are parts of no question, or about blobs that nobody named, are left', async () => {

@@ -3,7 +3,7 @@ import { GrowingCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
 import { DigestMismatch } from '../../../../daemon/verify/mismatch.ts'
 import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
-import { setUpAssembly } from '../../../fixtures/assembly.ts'
+import { replaceList, setUpAssembly } from '../../../fixtures/assembly.ts'
 import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { checkpointsOf } from '../../../fixtures/swarm.ts'
 
@@ -87,7 +87,7 @@ describe('a blob that is put together', () => {
     await take(0, slice(0, 2))
     const list = new GrowingCheckpoints(digest, bytes.length)
     list.append(right)
-    assembly.replace(list, 'honest')
+    replaceList(assembly, list, 'honest')
     expect(dropped).toEqual([[]])
     expect([...assembly.held.indexes()]).toEqual([0, 1])
     expect([assembly.authorOf(0), assembly.authorOf(2)]).toEqual(['liar', 'honest'])

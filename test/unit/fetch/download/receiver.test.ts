@@ -6,7 +6,7 @@ import { GrowingCheckpoints } from '../../../../daemon/verify/checkpoints.ts'
 import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import type { Sha256Engine } from '../../../../daemon/verify/sha256.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
-import { setUpAssembly, slowDisk } from '../../../fixtures/assembly.ts'
+import { replaceList, setUpAssembly, slowDisk } from '../../../fixtures/assembly.ts'
 import { pseudoRandomBytes } from '../../../fixtures/bytes.ts'
 import { checkpointsOf, until } from '../../../fixtures/swarm.ts'
 
@@ -110,7 +110,7 @@ describe('what came from upstream and is not verified yet', () => {
     const { promise: gate, resolve } = Promise.withResolvers<void>()
     const taking = take(2, slice(2), true, gate)
     await settled()
-    assembly.replace(truth, 'honest')
+    replaceList(assembly, truth, 'honest')
     resolve()
     await taking
     expect(fates).toEqual([[2, 'raw']])
@@ -131,7 +131,7 @@ describe('a list that changes while a quarter is written', () => {
     await until(() => writer?.isStopped === true)
     gates[0]?.resolve()
     await until(() => begun() === 2)
-    assembly.replace(truth, 'honest')
+    replaceList(assembly, truth, 'honest')
     gates[1]?.resolve()
     expect([await honest, await liar]).toEqual(['ok', 'ok'])
     expect(fates.map(([, fate]) => fate)).toEqual(['dropped', 'dropped'])
@@ -200,7 +200,7 @@ describe('several that bring one quarter', () => {
     gates[0]?.resolve()
     // The liar's quarter fits, and is on its way from memory to the file.
     await until(() => begun() === 2)
-    assembly.replace(truth, 'honest')
+    replaceList(assembly, truth, 'honest')
     const third = outcome(take(1, slice(1)))
     gates[2]?.resolve()
     await settled()
@@ -278,7 +278,7 @@ describe('a quarter that is whole in memory', () => {
 
   it('is unknown where the list is cut, or another one, when it is written', async () => {
     const { assembly, partial } = await setUpAssembly(bytes)
-    for (const change of [() => assembly.cut('liar'), () => assembly.replace(truth, 'honest')]) {
+    for (const change of [() => assembly.cut('liar'), () => replaceList(assembly, truth, 'honest')]) {
       assembly.extend(wrong, 'liar')
       const { gates, begun } = slowDisk(partial, 1)
       const taking = assembly.takeQuarter(2, slice(2, 3, forged))

@@ -65,7 +65,7 @@ async function setUp() {
     reader = name
     for (const view of views) lists.consider(view)
   }
-  return { assembly, peer, readBy }
+  return { assembly, lists, peer, readBy }
 }
 
 describe('a list that is not complete', () => {
@@ -123,6 +123,66 @@ describe('a list that is not complete', () => {
     expect([assembly.list.known, assembly.authorOf(5)]).toEqual([6, next.self])
     old.tell(part(3, 8), sign(head, 8))
     expect(assembly.list.known).toBe(6)
+  })
+
+  it('is passed on with its signature as long as it is the same, also where it was cut behind what is signed', async () => {
+    const { assembly, lists, peer } = await setUp()
+    peer('relay').tell(part(0, 4), sign(head, 4))
+    peer(head.self).tell(part(0, 7))
+    assembly.truncate(5)
+    expect(lists.signed?.known).toBe(4)
+    assembly.truncate(3)
+    expect(lists.signed).toBeUndefined()
+  })
+
+  it('is not passed on with the signature of what it was before it was cut, and has grown in another way', async () => {
+    const { assembly, lists, peer } = await setUp()
+    peer('relay').tell(part(0, 6), sign(head, 6))
+    expect(lists.signed?.known).toBe(6)
+    assembly.truncate(2)
+    assembly.extend(pseudoRandomBytes(6 * 32, 'other'), 'self')
+    expect(lists.signed).toBeUndefined()
+    assembly.truncate(2)
+    peer('second relay').tell(part(0, 7), sign(head, 7))
+    expect([assembly.list.known, lists.signed?.known]).toEqual([7, 7])
+  })
+
+  it('is not put in the place of another one where only its beginning is signed by the one who reads', async () => {
+    const { assembly, peer } = await setUp()
+    peer(head.self).tell(part(0, 6))
+    const liar = peer('liar')
+    liar.tell(part(0, 3), sign(head, 3))
+    liar.tell(pseudoRandomBytes(5 * 32, 'forged'))
+    expect(Buffer.from(assembly.list.encode()).equals(part(0, 6))).toBe(true)
+    expect(liar.view.isApart).toBe(true)
+  })
+
+  it('is put in the place of another one as far as it is signed', async () => {
+    const { assembly, peer, readBy } = await setUp()
+    readBy(undefined)
+    peer('liar').tell(pseudoRandomBytes(5 * 32, 'forged'))
+    const relay = peer('relay')
+    relay.tell(part(0, 3), sign(head, 3))
+    relay.tell(pseudoRandomBytes(2 * 32, 'forged by the relay'))
+    readBy(head.self)
+    expect(Buffer.from(assembly.list.encode()).equals(part(0, 3))).toBe(true)
+  })
+
+  it('that a liar told while nobody was known to read gives way to what the one who reads has signed', async () => {
+    const { assembly, peer, readBy } = await setUp()
+    readBy(undefined)
+    const liar = peer('liar')
+    liar.tell(pseudoRandomBytes(5 * 32, 'forged'))
+    expect(assembly.authorOf(0)).toBe('liar')
+    const relay = peer('relay')
+    relay.tell(part(0, 3))
+    expect(assembly.authorOf(0)).toBe('liar')
+    readBy(head.self)
+    // One part of it is signed by nobody, so far.
+    expect([assembly.authorOf(0), relay.view.isApart]).toEqual(['liar', true])
+    relay.tell(part(3, 6), sign(head, 6))
+    expect(Buffer.from(assembly.list.encode().subarray(0, 6 * 32)).equals(part(0, 6))).toBe(true)
+    expect([assembly.authorOf(0) === 'liar', relay.view.isFollowed]).toEqual([false, true])
   })
 
   it('is followed by whoever tells it where nobody is known to read', async () => {

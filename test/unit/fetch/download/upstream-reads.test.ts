@@ -242,7 +242,11 @@ describe('a range', () => {
 
 describe('a registry without ranges', () => {
   it('is asked once for all that is wanted of it', async () => {
-    const { reads, assembly, asked, settled, plan } = await setUp({ isWholeOnly: true })
+    const { promise: gate, resolve } = Promise.withResolvers<void>()
+    const { reads, assembly, asked, settled, plan } = await setUp({
+      isWholeOnly: true,
+      gate: (quarter) => (quarter === 2 ? gate : undefined),
+    })
     plan((quarter) => {
       if (quarter === 7) reads.read(8)
       if (quarter === 11) reads.read(12)
@@ -250,6 +254,7 @@ describe('a registry without ranges', () => {
     reads.read(4)
     await until(() => assembly.held.has(0))
     reads.range(9, 10)
+    resolve()
     await settled()
     expect([asked.length, assembly.held.count]).toEqual([1, quarters])
   })

@@ -3,7 +3,7 @@ import type { BlobNews, Want } from '../../../../daemon/share/plan/messages.ts'
 import { NUMBERS } from '../../../../daemon/share/plan/numbers.ts'
 import { all, ask, CHUNKS, LAST, Scene } from './scene.ts'
 
-const { headLateMs, patienceMs, renewMs, soughtNeighbours } = NUMBERS
+const { headLateMs, newsMs, patienceMs, renewMs, soughtNeighbours } = NUMBERS
 
 /** A scene without a blob. */
 const empty = () => new Scene([], {}, {})
@@ -103,6 +103,9 @@ describe('a blob that will be wanted soon', () => {
     scene.now = 60_000
     scene.step({ kind: 'wanted', blob: 'b' })
     expect(scene.asked).toEqual(['p'])
+    // The coordinator hears of it with what else there is to tell.
+    expect(wishes(scene)).toEqual([])
+    scene.at(60_000 + newsMs)
     expect(wishes(scene)).toEqual(['b part'])
   })
 
@@ -125,6 +128,7 @@ describe('a blob that will be wanted soon', () => {
     expect(scene.effects).toEqual([])
     scene.add({ blob: 'b', chunks: CHUNKS, held: [], isWanted: true })
     expect(scene.asked).toEqual(['p'])
+    scene.at(newsMs)
     expect(wishes(scene)).toEqual(['b part'])
   })
 })

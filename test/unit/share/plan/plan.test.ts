@@ -318,7 +318,7 @@ describe('a sender that leaves parts out', () => {
   it('has brought nothing, and the chunk is asked of others', () => {
     const scene = new Scene()
     scene.meet('p', all)
-    scene.head('p', 1, 5, LAST)
+    scene.head('p', 1, 5)
     scene.step({ kind: 'quarter', from: 'p', id: 1, quarter: LAST })
     expect(scene.plan.partsOf('b', 5)).toBe(0)
     expect(scene.sent('leave', 'p')).toContainEqual({ kind: 'leave', id: 1 })
@@ -438,6 +438,9 @@ describe('upstream', () => {
     expect(scene.wants.map(({ wish }) => wish)).toEqual(['hungry'])
     scene.meet('p', [0])
     scene.bring('p', 1, 0)
+    // The neighbour that has it has told the coordinator.
+    expect(scene.wants).toEqual([])
+    scene.at(scene.now + NUMBERS.newsMs)
     expect(scene.wants.map(({ wish }) => wish)).toEqual(['done'])
   })
 

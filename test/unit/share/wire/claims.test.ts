@@ -35,11 +35,11 @@ describe('messages about claims', () => {
     })
   })
 
-  it('take 512 wants or turns', () => {
-    expect(sent(encodeWants(Array(512).fill(want)))).toMatchObject({ wants: { length: 512 } })
-    expect(sent(encodeTurns(Array(512).fill(turn)))).toMatchObject({ turns: { length: 512 } })
-    expect(() => encodeWants(Array(513).fill(want))).toThrow(RangeError)
-    expect(() => encodeTurns(Array(513).fill(turn))).toThrow(RangeError)
+  it('take 128 wants or turns', () => {
+    expect(sent(encodeWants(Array(128).fill(want)))).toMatchObject({ wants: { length: 128 } })
+    expect(sent(encodeTurns(Array(128).fill(turn)))).toMatchObject({ turns: { length: 128 } })
+    expect(() => encodeWants(Array(129).fill(want))).toThrow(RangeError)
+    expect(() => encodeTurns(Array(129).fill(turn))).toThrow(RangeError)
   })
 
   it('may be of nodes that tell more', () => {
@@ -53,8 +53,8 @@ describe('messages about claims', () => {
     ['are of no kind', { kind: 'x', wants: [] }],
     ['are no objects', 5],
     ['have no wants', { kind: 'wants' }],
-    ['have more than 512 wants', { kind: 'wants', wants: Array(513).fill(want) }],
-    ['have more than 512 turns', { kind: 'turns', turns: Array(513).fill(turn) }],
+    ['have more than 128 wants', { kind: 'wants', wants: Array(129).fill(want) }],
+    ['have more than 128 turns', { kind: 'turns', turns: Array(129).fill(turn) }],
     ['name more than 64 members', { kind: 'turns', turns: [{ ...turn, members: peers(65) }] }],
     ['name nobody', { kind: 'turns', turns: [{ ...turn, members: [''] }] }],
     ['name members at length', { kind: 'turns', turns: [{ ...turn, members: ['p'.repeat(129)] }] }],

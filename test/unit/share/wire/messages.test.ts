@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Ask, LogEntry, Message, Wish } from '../../../../daemon/share/plan/messages.ts'
-import { decodeMessages, encodeMessages, splitList } from '../../../../daemon/share/wire/messages.ts'
+import { decodeMessages, encodeFrames, splitList } from '../../../../daemon/share/wire/messages.ts'
 import { WireError } from '../../../../daemon/share/wire/reader.ts'
 import {
   type Introduction,
@@ -23,7 +23,7 @@ const ask: Ask = { kind: 'ask', id: 1, news: nothingNew, wishes: [], oldest: und
 const upTo = (end: number) => Array.from({ length: end }, (_, chunk) => chunk)
 const wholeUpTo = (end: number) => upTo(end).map((chunk) => ~chunk)
 
-const encode = (...messages: WireMessage[]) => encodeMessages(messages, numberOf)
+const encode = (...messages: WireMessage[]) => Buffer.concat(encodeFrames(messages, numberOf))
 const decode = (bytes: Uint8Array) => [...decodeMessages(bytes, blobOf)]
 const decodePlan = (...messages: Message[]) =>
   decode(encode(...messages.map(plan))).map((message) => {
@@ -52,7 +52,7 @@ describe('messages of a link', () => {
 
   it('are read one by one, so that an introduction counts for what follows', () => {
     const intro: Introduction = { kind: 'intro', number: 7, digest: blob, facts: undefined }
-    const frame = encodeMessages([intro, plan({ kind: 'bye', blob })], () => 7)
+    const frame = Buffer.concat(encodeFrames([intro, plan({ kind: 'bye', blob })], () => 7))
     const known = new Map<number, string>()
     const kinds: string[] = []
     for (const message of decodeMessages(frame, (number) => known.get(number))) {
@@ -210,7 +210,7 @@ describe('messages that are too long for the bounds', () => {
   })
 
   it('are not written where they name a blob without a number', () => {
-    expect(() => encodeMessages([plan({ kind: 'bye', blob })], () => Number.NaN)).toThrow(RangeError)
+    expect(() => encodeFrames([plan({ kind: 'bye', blob })], () => Number.NaN)).toThrow(RangeError)
     expect(encode(plan({ kind: 'bye', blob }))).toEqual(Buffer.of(10, 1))
   })
 })

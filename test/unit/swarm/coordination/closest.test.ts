@@ -38,3 +38,13 @@ test('a search that takes long is not waited for, and is of use the next time', 
   expect(await closest.near(key)).toEqual(['a'])
   expect(query).toHaveBeenCalledTimes(1)
 })
+
+test('a search that finds nobody is not remembered', async () => {
+  const { closest, query } = near()
+  query.mockImplementationOnce(async function* () {
+    yield* []
+    throw new Error('no peers')
+  })
+  expect(await closest.near(key)).toEqual([])
+  expect(await closest.near(key)).toEqual(['a'])
+})

@@ -19,9 +19,13 @@ interface Setting {
   readonly connected: readonly string[]
   /** Peers that the DHT names, each time it is asked; none where it is left out, as in a small swarm. */
   readonly named?: readonly (readonly string[])[]
+  /** What this node has recorded, and what others have; one without an answer does not answer. */
+  readonly recorded?: readonly string[]
+  readonly others?: Readonly<Record<string, readonly string[]>>
 }
 
-function coordination({ connected, named }: Setting) {
+function coordination({ connected, named, recorded, others: answers = {} }: Setting) {
+  const looked: string[] = []
   let asked = 0
   const opened: string[] = []
   const sent: Uint8Array[] = []
@@ -40,14 +44,20 @@ function coordination({ connected, named }: Setting) {
   const one = new PeerCoordination({
     self,
     listener: { claim: () => {} },
-    records: { local: async () => [self, others[0] ?? '', others[1] ?? ''] },
+    records: { local: async () => recorded ?? [self, others[0] ?? '', others[1] ?? ''] },
+    find: {
+      ask: async (peer) => {
+        looked.push(peer)
+        return answers[peer] ?? (await new Promise(() => {}))
+      },
+    },
     closest: { near: async () => named?.[Math.min(asked++, named.length - 1)] ?? [] },
     isLarge: () => named !== undefined,
     admits: (peer) => peer !== others[1],
     openStream: async (peer) => stream(peer),
   })
   for (const peer of connected) one.joined(peer)
-  return { one, opened, sent, stream, asked: () => asked }
+  return { one, opened, sent, stream, looked, asked: () => asked }
 }
 
 const nearest = (peers: readonly string[], index: number) =>
@@ -81,15 +91,36 @@ test('whoever has announced a blob is named, this node too, without those who ar
   expect(await one.recorded(digests[0] ?? digestOf(Buffer.alloc(0)))).toEqual([self, others[0]])
 })
 
-test('a peer is told on the stream that it has opened, and on one of our own after that has ended', async () => {
-  const { one, opened, sent, stream } = coordination({ connected: others })
+test('the one of two peers whose name comes first opens the stream when they meet, and either one after it has ended', async () => {
   const [peer = ''] = others
+  const { one, opened, sent, stream } = coordination({ connected: others })
+  const before = others.filter((other) => self < other)
+  expect(opened.toSorted()).toEqual(before.toSorted())
   const inbound = stream(peer)
+  opened.length = 0
+  one.left(peer)
   one.handler(inbound, { remotePeer: { toString: () => peer } } as unknown as Connection)
+  one.joined(peer)
   await one.tell(peer, { n: 1 })
-  expect([opened.length, sent.length]).toEqual([1, 1])
+  expect([opened, sent.length]).toEqual([[], 1])
   Object.assign(inbound, { status: 'closed' })
   await one.tell(peer, { n: 2 })
   await one.tell(peer, { n: 3 })
-  expect([opened.length, sent.length]).toEqual([2, 3])
+  expect([opened, sent.length]).toEqual([[peer], 3])
+})
+
+test('who has announced a blob is asked of the next nearest where nothing is recorded, and not for long', async () => {
+  const [digest] = digests
+  if (digest === undefined) throw new Error('no digest')
+  const [first = '', second = ''] = nearest(others, 0)
+  const [holder = '', banned = ''] = others
+  const own = coordination({ connected: others, recorded: [holder], others: { [first]: [second] } })
+  expect([await own.one.announced(digest), own.looked]).toEqual([[holder], []])
+  const both = coordination({ connected: others, recorded: [], others: { [first]: [], [second]: [banned, holder] } })
+  expect(await both.one.announced(digest)).toEqual([holder])
+  expect(both.looked).toEqual(expect.arrayContaining([first, second]))
+  const silent = coordination({ connected: others, recorded: [], others: { [second]: [holder] } })
+  expect(await silent.one.announced(digest)).toEqual([holder])
+  const nobody = coordination({ connected: others, recorded: [] })
+  expect(await nobody.one.announced(digest)).toEqual([])
 })

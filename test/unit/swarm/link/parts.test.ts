@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Buffers } from '../../../../daemon/swarm/link/buffers.ts'
 import { MAX_PART_BYTES, SLICE_BYTES, SLICES_IN_FLIGHT } from '../../../../daemon/swarm/link/constants.ts'
 import { PartReceiver } from '../../../../daemon/swarm/link/part-receiver.ts'
@@ -147,6 +147,21 @@ describe('a receiver', () => {
     taking[0]?.resolve()
     await settle()
     expect([state().delivered, buffers]).toEqual([1, { taken: 2, given: 2 }])
+  })
+
+  test('copies what waits once, however small the parts in it are', async () => {
+    const { receiver, taking, parts } = receiving()
+    const count = 1000
+    const bytes = Buffer.concat(Array.from({ length: count }, (_, id) => slices({ id, quarter: 0 }, Buffer.of(1), 1)))
+    const concat = vi.spyOn(Buffer, 'concat')
+    receiver.push(bytes)
+    while (parts.length < count) {
+      taking.at(-1)?.resolve()
+      await settle()
+    }
+    const copied = concat.mock.results.reduce((sum, { value }) => sum + value.length, 0)
+    concat.mockRestore()
+    expect(copied).toBeLessThanOrEqual(bytes.length)
   })
 
   test('fails where a part is refused, or what follows a pause is malformed', async () => {

@@ -1,0 +1,135 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { PeerCoordination } from '../../daemon/swarm/coordination/coordination.ts'
+import { PeerLinks } from '../../daemon/swarm/link/links.ts'
+import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
+import { pseudoRandomBytes } from '../fixtures/bytes.ts'
+import { ask } from '../fixtures/client.ts'
+import { FakeUpstream } from '../fixtures/fake-upstream.ts'
+import { startTestNode, type TestNode, until, untilConnected } from '../fixtures/node.ts'
+
+const isBlob = /GET .*\/blobs\//
+const LAYERS = 40
+
+interface Image {
+  readonly manifest: Digest
+  readonly blobs: readonly Digest[]
+}
+
+/** An image of a configuration and 40 small layers. @param isNamed whether its manifest names them */
+function addImage(upstream: FakeUpstream, name: string, isNamed = true): Image {
+  const add = (what: string, size: number) => {
+    const bytes = pseudoRandomBytes(size, `${name} ${what}`)
+    return { digest: upstream.addBlob(bytes), size }
+  }
+  const config = { mediaType: 'application/vnd.oci.image.config.v1+json', ...add('config', 2_000) }
+  const layers = Array.from({ length: LAYERS }, (_, index) => ({
+    mediaType: 'application/vnd.oci.image.layer.v1.tar',
+    ...add(`layer ${index}`, 20_000 + 1_000 * index),
+  }))
+  const named = isNamed ? { config, layers } : { config, layers: [], annotations: { name } }
+  return {
+    manifest: upstream.addManifest({ schemaVersion: 2, ...named }),
+    blobs: [config, ...layers].map(({ digest }) => digest),
+  }
+}
+
+/** As containerd does: the manifest, the configuration, then 3 layers at a time. @returns ms */
+async function pull(node: TestNode, { manifest, blobs }: Image): Promise<number> {
+  const since = performance.now()
+  expect((await ask(node.url, `/v2/app/manifests/${manifest}`)).status).toBe(200)
+  const left = [...blobs]
+  const next = async () => {
+    for (let blob = left.shift(); blob !== undefined; blob = left.shift()) {
+      const got = await ask(node.url, `/v2/app/blobs/${blob}`)
+      expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, blob])
+    }
+  }
+  await Promise.all([next(), next(), next()])
+  return performance.now() - since
+}
+
+/** Counts messages between the nodes of this process from now on. */
+function countMessages() {
+  const counted = { coordination: 0, links: 0 }
+  const { send } = PeerLinks.prototype
+  const { tell } = PeerCoordination.prototype
+  PeerLinks.prototype.send = function (this: PeerLinks, ...args) {
+    counted.links++
+    send.apply(this, args)
+  }
+  PeerCoordination.prototype.tell = async function (this: PeerCoordination, ...args) {
+    counted.coordination++
+    await tell.apply(this, args)
+  }
+  onTestFinished(() => {
+    PeerLinks.prototype.send = send
+    PeerCoordination.prototype.tell = tell
+  })
+  return counted
+}
+
+async function start() {
+  const upstream = await FakeUpstream.start()
+  onTestFinished(() => upstream.close())
+  const options = { registries: { 'docker.io': upstream.url } }
+  const seed = await startTestNode(options)
+  const others = [
+    await startTestNode({ ...options, seeds: [seed] }),
+    await startTestNode({ ...options, seeds: [seed] }),
+  ]
+  await untilConnected(seed, ...others)
+  const settled = async () => {
+    for (const node of [seed, ...others])
+      await until(async () => {
+        const { store, provided, provideQueue } = await node.status()
+        return provided === store.blobs && provideQueue === 0
+      })
+  }
+  // Links are made, and code is compiled.
+  const warm = addImage(upstream, 'warm')
+  await Promise.all([seed, ...others].map((node) => pull(node, warm)))
+  await settled()
+  return { upstream, seed, others, settled }
+}
+
+describe('an image of many small layers', () => {
+  it('is looked for as one: nothing comes from upstream that a node has, and nodes say little', async () => {
+    const { upstream, seed, others, settled } = await start()
+    /** The second wave of an image that one node has. */
+    const wave = async (image: Image) => {
+      await pull(seed, image)
+      await settled()
+      const before = upstream.seen(isBlob).length
+      const counted = countMessages()
+      const ms = await Promise.all(others.map((node) => pull(node, image)))
+      expect(upstream.seen(isBlob)).toHaveLength(before)
+      const { coordination, links } = counted
+      await settled()
+      return { ms: Math.max(...ms), coordination, links }
+    }
+    const apart: Awaited<ReturnType<typeof wave>>[] = []
+    const asOne: typeof apart = []
+    for (let round = 0; round < 3; round++) {
+      apart.push(await wave(addImage(upstream, `apart ${round}`, false)))
+      asOne.push(await wave(addImage(upstream, `as one ${round}`)))
+    }
+    const least = (waves: typeof apart, what: 'ms' | 'coordination' | 'links') =>
+      Math.min(...waves.map((one) => one[what]))
+    // Three messages for each blob and node where each is asked for by itself: it is wanted, it is there, and the answer.
+    expect(least(asOne, 'coordination')).toBeLessThan(least(apart, 'coordination') / 2)
+    // A question and its answer for each blob and node, and little else.
+    expect(least(asOne, 'links')).toBeLessThan(3.2 * others.length * LAYERS)
+    // The machine has other work to do, too.
+    expect(least(asOne, 'ms')).toBeLessThan(1.5 * least(apart, 'ms'))
+  }, 60_000)
+
+  it('is read once from upstream by nodes that all ask for it in one moment', async () => {
+    const { upstream, seed, others } = await start()
+    const before = upstream.seen(isBlob).length
+    const image = addImage(upstream, 'cold')
+    await Promise.all([seed, ...others].map((node) => pull(node, image)))
+    const paths = upstream.seen(isBlob).map(({ path }) => path)
+    const read = paths.slice(before).map((path) => path.slice(path.lastIndexOf('/') + 1))
+    expect(read.toSorted()).toEqual(image.blobs.toSorted())
+  })
+})

@@ -1,0 +1,36 @@
+import { expect, it } from 'vitest'
+import { digestOf } from '../../../proxy/oci/digest.ts'
+import { imageBlobs, MAX_IMAGE_BLOBS } from '../../../proxy/oci/image-blobs.ts'
+
+const blob = (name: string) => digestOf(Buffer.from(name))
+const of = (manifest: unknown) => imageBlobs(Buffer.from(JSON.stringify(manifest)))
+
+it('names the configuration and the layers of an image, each once', () => {
+  const config = { digest: blob('config'), size: 1 }
+  const layers = ['a', 'b', 'a'].map((name) => ({ digest: blob(name), size: 1 }))
+  expect(of({ schemaVersion: 2, config, layers })).toEqual([blob('config'), blob('a'), blob('b')])
+  expect(of({ schemaVersion: 2, layers })).toEqual([blob('a'), blob('b')])
+})
+
+it.each([
+  ['an index', { manifests: [{ digest: blob('a'), size: 1 }] }],
+  ['a layer that is to be had elsewhere', { layers: [{ digest: blob('a'), size: 1, urls: ['https://a.b/c'] }] }],
+  ['no list', { config: 'x', layers: { digest: blob('a') } }],
+  ['no descriptors', { config: null, layers: [null, 1, 'x', [], {}, { digest: 1 }, { digest: 'sha256:x' }] }],
+  ['no object', [blob('a')]],
+  ['null', null],
+])('names nothing of %s', (_what, manifest) => {
+  expect(of(manifest)).toEqual([])
+})
+
+it('names nothing of what is no JSON, or longer than the manifest of any image', () => {
+  expect(imageBlobs(Buffer.from('{"layers":'))).toEqual([])
+  const manifest = { layers: [{ digest: blob('a') }] }
+  expect(of({ ...manifest, annotations: { a: ' '.repeat(1_000_000) } })).toEqual([blob('a')])
+  expect(of({ ...manifest, annotations: { a: ' '.repeat(1_100_000) } })).toEqual([])
+})
+
+it('names so many of a manifest as images have, and no more', () => {
+  const layers = Array.from({ length: MAX_IMAGE_BLOBS + 1 }, (_, index) => ({ digest: blob(`${index}`) }))
+  expect(of({ layers })).toEqual(layers.slice(0, MAX_IMAGE_BLOBS).map(({ digest }) => digest))
+})

@@ -1,0 +1,54 @@
+import { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import { expect, onTestFinished, test } from 'vitest'
+import { Buffers } from '../../../../daemon/swarm/link/buffers.ts'
+import { MAX_PART_BYTES, SLICE_BYTES, STUCK_MS } from '../../../../daemon/swarm/link/constants.ts'
+import { Link } from '../../../../daemon/swarm/link/link.ts'
+import { SLICE_HEAD_BYTES } from '../../../../daemon/swarm/link/slice.ts'
+import type { UpgradeKind } from '../../../../daemon/swarm/transfer/upgrade.ts'
+import { ShareRecorder } from '../../../fixtures/share-listener.ts'
+
+const settle = () => new Promise((resolve) => setImmediate(resolve))
+
+/** A link whose peer has opened a connection, and reads from it when the test says so. */
+function linkOver(kind: UpgradeKind) {
+  const reads: (() => void)[] = []
+  const stream = new Duplex({ read: () => {}, write: (_bytes, _encoding, done) => void reads.push(done) })
+  const socket = Object.assign(stream, { setNoDelay: () => {} }) as unknown as TLSSocket
+  const link = new Link({
+    peer: 'a',
+    listener: new ShareRecorder(),
+    buffers: { parts: new Buffers(MAX_PART_BYTES, 1), slices: new Buffers(SLICE_HEAD_BYTES + SLICE_BYTES, 1) },
+    open: () => new Promise(() => {}),
+    askMs: 1000,
+    onEnd: () => {},
+  })
+  link.accept(kind, { socket, read: () => {} })
+  onTestFinished(() => link.end(new Error('the test is over')))
+  const read = async () => {
+    reads.shift()?.()
+    await settle()
+  }
+  return { link, read }
+}
+
+test.each(['control', 'bulk'] as const)('a link over whose %s connection the peer reads nothing ends', async (kind) => {
+  const { link, read } = linkOver(kind)
+  const bytes = Buffer.alloc(SLICE_BYTES)
+  const give = () => {
+    if (kind === 'control') link.send(bytes)
+    else link.sendPart({ id: 1, quarter: 0 }, bytes, new AbortController().signal).catch(() => {})
+  }
+  const check = (ms: number) => link.check(performance.now() + ms, Number.POSITIVE_INFINITY)
+  give()
+  await settle()
+  check(STUCK_MS - 1000)
+  expect(link.isOver).toBe(false)
+  await read()
+  check(STUCK_MS + 1000)
+  expect(link.isOver).toBe(false)
+  give()
+  await settle()
+  check(STUCK_MS + 1000)
+  expect(link.isOver).toBe(true)
+})
