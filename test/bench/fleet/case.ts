@@ -9,9 +9,25 @@ export interface FleetCase {
   slow: { count: number; rate: number } | undefined
   /** Mbit/s, in each direction, of the line between two sites that have half of the nodes each; both have a way to upstream. */
   between: number | undefined
+  /** Whether the first node has the image, and has announced it, when the others ask for it. */
+  hasHolder: boolean
+  /** Most that waits in a link's queue, in ms. */
+  queue: number
+  /** Of all links, in bytes: but slow ones have smaller ones. */
+  mtu: number
+  /** What hosts use: cubic, as is Linux's default, or bbr. */
+  congestion: 'cubic' | 'bbr'
   /** Whether the layerd that has fetched most from upstream is killed at half time. */
   kill: boolean
 }
+
+/**
+ * Frames are as large as Ethernet allows: with 1500 bytes, packets of 16 nodes at 100 Mbit/s took more than one core of the
+ * kernel's time, and the machine was the limit and not the links; with these, a tenth of it. Congestion control is Linux's default,
+ * whatever this machine's is: with BBR, whose window never falls below four packets, dozens of connections through one link lose most
+ * of what they send, and some of them starve.
+ */
+export const usualLinks = { queue: 50, mtu: 9_000, congestion: 'cubic' } as const
 
 /** Whether the node, counted from 0, is one of the slow ones. */
 export function isSlow({ nodes, slow }: FleetCase, index: number): boolean {
@@ -24,11 +40,16 @@ export function siteOf({ nodes, between }: FleetCase, index: number): 0 | 1 {
 }
 
 /** `8 nodes at 100 Mbit/s, upstream at 20`. */
-export function titleOf({ nodes, rate, upstreamRate, slow, between, kill }: FleetCase): string {
+export function titleOf(fleetCase: FleetCase): string {
+  const { nodes, rate, upstreamRate, slow, between, hasHolder, queue, mtu, congestion, kill } = fleetCase
   const parts = [`${nodes} nodes at ${rate} Mbit/s`]
   if (slow) parts.push(`${slow.count} of them at ${slow.rate}`)
   parts.push(`upstream at ${upstreamRate}`)
   if (between) parts.push(`two sites with ${between} between`)
+  if (hasHolder) parts.push('one has it')
+  if (queue !== usualLinks.queue) parts.push(`queues of ${queue} ms`)
+  if (mtu !== usualLinks.mtu) parts.push(`MTU ${mtu}`)
+  if (congestion !== usualLinks.congestion) parts.push(congestion)
   if (kill) parts.push('one killed at half time')
   return parts.join(', ')
 }
@@ -54,6 +75,7 @@ export interface Rates {
  */
 export function fluidLimit(fleetCase: FleetCase, size: number, { upstream, down, up, between }: Rates): number {
   const nodes = fleetCase.nodes - (fleetCase.slow?.count ?? 0)
+  if (fleetCase.hasHolder) return Math.max(size / down, ((nodes - 1) * size) / (nodes * up))
   const crossing = between === undefined ? 0 : size / between
   return Math.max(crossing, size / upstream, size / down, (nodes * size) / (upstream + nodes * up))
 }
@@ -68,10 +90,11 @@ export interface Goals {
   between?: number
 }
 
-export function goalsOf({ rate, upstreamRate, slow, between, kill }: FleetCase): Goals {
+export function goalsOf({ rate, upstreamRate, slow, between, hasHolder, kill }: FleetCase): Goals {
   // Where upstream is what all wait for, peers have time to spare.
   const last = upstreamRate < rate / 2 ? 1.05 : 1.15
   // Who is killed takes with it what nobody has asked it for yet, and its time is lost: only that all finish is promised.
+  if (hasHolder) return { last: 1.15, upstream: 0 }
   if (kill) return { last: Number.POSITIVE_INFINITY, upstream: 1.1 }
   if (between) return { last: 1.15, upstream: 1.02, between: 1.05 }
   return { last, upstream: slow ? undefined : 1.02 }

@@ -7,18 +7,6 @@ import { isSlow, siteOf } from './case.ts'
 
 /** Namespace of the bridge. */
 const SWITCH = 'switch'
-/** Most that waits in a link's queue. */
-const QUEUE_MS = 50
-/**
- * Frames are as large as Ethernet allows: with 1500 bytes, packets of 16 nodes at 100 Mbit/s took more than one core of the
- * kernel's time, and the machine was the limit and not the links; with these, a tenth of it.
- */
-const MTU = 9000
-/**
- * Linux's default, whatever this machine's is: with BBR, whose window never falls below four packets, dozens of connections
- * through one link lose most of what they send, and some of them starve.
- */
-const CONGESTION_CONTROL = 'cubic'
 /** A slow link's queue would hold only a few of those, and there are few packets to save. */
 const SLOW = { rate: 50, mtu: 1500 } as const
 
@@ -53,10 +41,10 @@ export class Lan implements AsyncDisposable {
   readonly probe: Host
   readonly #tools: Tools
   readonly #links: readonly Link[]
-  readonly #between: number | undefined
+  readonly #case: FleetCase
 
   private constructor(tools: Tools, fleetCase: FleetCase) {
-    const { nodes, rate, upstreamRate, slow, between } = fleetCase
+    const { nodes, rate, upstreamRate, slow } = fleetCase
     const links = Array.from({ length: nodes }, (_, index) => ({
       name: `node${index + 1}`,
       address: `10.77.0.${index + 1}`,
@@ -67,7 +55,7 @@ export class Lan implements AsyncDisposable {
     const cache = { name: 'cache', address: '10.77.1.2', rate }
     const probe = { name: 'probe', address: '10.77.1.3' }
     this.#tools = tools
-    this.#between = between
+    this.#case = fleetCase
     this.#links = [...links, upstream, cache, probe]
     this.nodes = links
     this.upstream = upstream
@@ -122,6 +110,7 @@ export class Lan implements AsyncDisposable {
 
   async #build(): Promise<void> {
     const links = this.#links
+    const { mtu, queue, congestion, between } = this.#case
     await this.#ip(
       [],
       [SWITCH, ...links.map(({ name }) => name)].map((name) => `netns add ${name}`),
@@ -131,20 +120,20 @@ export class Lan implements AsyncDisposable {
       [
         'link set lo up',
         ...[0, 1].flatMap((site) => [
-          `link add br${site} mtu ${MTU} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
+          `link add br${site} mtu ${mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
           `link set br${site} up`,
         ]),
         ...links.flatMap(({ name, site = 0 }) => [
-          `link add ${name} mtu ${MTU} type veth peer name eth0 netns ${name}`,
+          `link add ${name} mtu ${mtu} type veth peer name eth0 netns ${name}`,
           `link set ${name} master br${site} up`,
         ]),
       ],
     )
-    if (this.#between !== undefined) await this.#join(this.#between)
+    if (between !== undefined) await this.#join(between)
     // A link's two directions are shaped where they begin: at the host, and at the switch's port.
     await this.#tc(
       SWITCH,
-      links.flatMap(({ name, rate }) => (rate ? [shaping(name, rate)] : [])),
+      links.flatMap(({ name, rate }) => (rate ? [shaping(name, rate, queue)] : [])),
     )
     for (const { name, address, rate } of links) {
       await this.#ip(
@@ -152,14 +141,14 @@ export class Lan implements AsyncDisposable {
         [
           'link set lo up',
           // Of two hosts that differ, TCP takes the smaller one.
-          `link set eth0 mtu ${rate && rate < SLOW.rate ? SLOW.mtu : MTU} up`,
+          `link set eth0 mtu ${rate && rate < SLOW.rate ? Math.min(mtu, SLOW.mtu) : mtu} up`,
           `addr add ${address}/16 brd + dev eth0`,
-          `route change 10.77.0.0/16 dev eth0 congctl ${CONGESTION_CONTROL}`,
+          `route change 10.77.0.0/16 dev eth0 congctl ${congestion}`,
           'route add 224.0.0.0/4 dev eth0',
           ...this.#routesBetween(name),
         ],
       )
-      if (rate) await this.#tc(name, [shaping('eth0', rate)])
+      if (rate) await this.#tc(name, [shaping('eth0', rate, queue)])
     }
   }
 
@@ -169,17 +158,18 @@ export class Lan implements AsyncDisposable {
       ['-n', SWITCH],
       [
         'link add line0 type veth peer name line1',
-        ...['line0', 'line1'].map((device) => `link set ${device} mtu ${MTU}`),
+        ...['line0', 'line1'].map((device) => `link set ${device} mtu ${mtu}`),
         'link set line0 master br0 up',
         'link set line1 master br1 up',
       ],
     )
+    const { mtu, queue } = this.#case
     const thin = `${Math.round(rate * 1000)}kbit burst ${Math.round(burstKiB(rate))}kb`
     const lines = ['line0', 'line1'].flatMap((device) => [
       `qdisc add dev ${device} root handle 1: htb default 10`,
       `class add dev ${device} parent 1: classid ${THIN} htb rate ${thin}`,
       `class add dev ${device} parent 1: classid 1:20 htb rate 10gbit burst 1mb`,
-      `qdisc add dev ${device} parent ${THIN} bfifo limit ${Math.round((rate * 1000 * QUEUE_MS) / 8)}`,
+      `qdisc add dev ${device} parent ${THIN} bfifo limit ${Math.round((rate * 1000 * queue) / 8)}`,
       ...['src', 'dst'].map(
         (end) => `filter add dev ${device} parent 1: protocol ip prio 1 u32 match ip ${end} ${BEYOND} flowid 1:20`,
       ),
@@ -190,9 +180,12 @@ export class Lan implements AsyncDisposable {
   /** Packets for the other site are smaller where the line between is slow. */
   #routesBetween(name: string): string[] {
     const own = this.#links.find((link) => link.name === name)?.site
-    if (this.#between === undefined || this.#between >= SLOW.rate || own === undefined) return []
+    const { between, mtu, congestion } = this.#case
+    if (between === undefined || between >= SLOW.rate || own === undefined) return []
     const others = this.#links.filter(({ site }) => site !== undefined && site !== own)
-    return others.map(({ address }) => `route add ${address} dev eth0 mtu ${SLOW.mtu} congctl ${CONGESTION_CONTROL}`)
+    return others.map(
+      ({ address }) => `route add ${address} dev eth0 mtu ${Math.min(mtu, SLOW.mtu)} congctl ${congestion}`,
+    )
   }
 
   async #ip(where: readonly string[], lines: readonly string[], options: readonly string[] = []): Promise<void> {
@@ -206,10 +199,10 @@ export class Lan implements AsyncDisposable {
   }
 }
 
-/** The token bucket of one direction of a link. */
-function shaping(device: string, rate: number): string {
+/** The token bucket of one direction of a link. @param rate Mbit/s @param queue ms */
+function shaping(device: string, rate: number, queue: number): string {
   const burst = Math.round(burstKiB(rate))
-  return `qdisc add dev ${device} root tbf rate ${Math.round(rate * 1000)}kbit burst ${burst}kb latency ${QUEUE_MS}ms`
+  return `qdisc add dev ${device} root tbf rate ${Math.round(rate * 1000)}kbit burst ${burst}kb latency ${queue}ms`
 }
 
 /** Sizes of the bucket that were seen to hold their rate: a smaller one loses some of it, a larger one lets bursts through. */

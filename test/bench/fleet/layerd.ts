@@ -37,6 +37,7 @@ export async function startLayerd(world: World): Promise<Contender> {
   await untilMet(nodes)
   world.log(`all nodes had met after ${((performance.now() - began) / 1000).toFixed(1)} s`)
   await firstPull(world)
+  if (world.fleetCase.hasHolder) await holderPull(world, nodes[0])
   const fetched = () => Promise.all(nodes.map((node) => node.fetched('upstream')))
   const before = await fetched()
   const pulls = pullsFrom(world, REGISTRY_URL)
@@ -109,6 +110,12 @@ class LayerdNode implements AsyncDisposable {
     return status.peers.filter((peer) => peer.transfer).length
   }
 
+  /** Whether it has announced all that it has. */
+  async hasAnnounced(): Promise<boolean> {
+    const { store, provided, provideQueue } = JSON.parse(await this.#ask('/api/v1/status')) as NodeStatus
+    return provided === store.blobs && provideQueue === 0
+  }
+
   async fetched(source: 'upstream' | 'far'): Promise<number> {
     const metrics = await this.#ask('/metrics')
     const line = new RegExp(`^layerd_fetched_bytes_total\\{source="${source}"\\} (\\S+)$`, 'm')
@@ -149,6 +156,19 @@ async function untilMet(nodes: readonly LayerdNode[]): Promise<void> {
 }
 
 /** Connections stand and code is compiled afterwards, as in a fleet that has run for a while. */
+/** One node has the image before the others ask for it. */
+async function holderPull(world: World, node: LayerdNode | undefined): Promise<void> {
+  const pulls = pullsFrom(world, REGISTRY_URL)
+  try {
+    pulls[0]?.go()
+    await pulls[0]?.finished
+  } finally {
+    for (const pull of pulls) pull.stop()
+  }
+  while ((await node?.hasAnnounced()) === false) await sleep(100)
+  await world.upstream.settled()
+}
+
 async function firstPull(world: World): Promise<void> {
   const pulls = pullsFrom(world, REGISTRY_URL, world.first)
   const timer = setTimeout(() => pulls.forEach((pull) => void pull.stop()), FIRST_PULL_DEADLINE_MS)

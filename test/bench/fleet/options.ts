@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { FleetCase } from './case.ts'
+import { type FleetCase, usualLinks } from './case.ts'
 
 const CONTENDERS = ['layerd', 'direct', 'cache', 'bittorrent'] as const
 export type ContenderName = (typeof CONTENDERS)[number]
@@ -29,6 +29,10 @@ const USAGE = `npm run bench:fleet -- [options]
   --slow K=R            the last K nodes have R Mbit/s
   --sites 2             half of the nodes are at another site, and know it
   --between R           Mbit/s of the line between the sites, 10 by default
+  --holder              the first node has the image, and has announced it, before the others ask for it
+  --queue MS            what waits in a link's queue at most, 50 by default
+  --mtu BYTES           9000 by default, which costs the machine less
+  --congestion NAME     cubic by default, or bbr
   --kill                kill -9 the layerd that has fetched most from upstream, at half of the least time
   --rate R              Mbit/s of each node's link, in each direction, 100 by default; where a machine's cores are slower
                         than these links, a lower rate shows what layerd does with links
@@ -73,6 +77,10 @@ export function readOptions(args: readonly string[]): Options | string {
       slow: { type: 'string' },
       sites: { type: 'string' },
       between: { type: 'string' },
+      holder: { type: 'boolean' },
+      queue: { type: 'string' },
+      mtu: { type: 'string' },
+      congestion: { type: 'string' },
       kill: { type: 'boolean' },
       size: { type: 'string', default: '256' },
       layers: { type: 'string', default: '3' },
@@ -109,18 +117,36 @@ interface CaseFlags {
   slow?: string | undefined
   sites?: string | undefined
   between?: string | undefined
+  holder?: boolean | undefined
+  queue?: string | undefined
+  mtu?: string | undefined
+  congestion?: string | undefined
   kill?: boolean | undefined
+}
+
+function linksOf({
+  queue,
+  mtu,
+  congestion = 'cubic',
+}: Omit<CaseFlags, 'scenario'>): Pick<FleetCase, 'queue' | 'mtu' | 'congestion'> {
+  if (congestion !== 'cubic' && congestion !== 'bbr') throw new Error(`--congestion ${congestion}: cubic or bbr`)
+  return {
+    queue: positive('--queue', queue ?? String(usualLinks.queue)),
+    mtu: wholeNumber('--mtu', mtu ?? String(usualLinks.mtu)),
+    congestion,
+  }
 }
 
 function casesOf({ scenario: isScenario, rate: rateText, ...flags }: CaseFlags): FleetCase[] {
   const rate = positive('--rate', rateText ?? String(DEFAULT_RATE))
+  const links = linksOf(flags)
   if (isScenario) {
-    const given = (['nodes', 'upstream-rate', 'slow', 'sites', 'between', 'kill'] as const).find(
+    const given = (['nodes', 'upstream-rate', 'slow', 'sites', 'between', 'holder', 'kill'] as const).find(
       (name) => flags[name] !== undefined,
     )
     if (given) throw new Error(`--scenario says what --${given} would`)
-    const usual = { nodes: DEFAULT_NODES, rate, upstreamRate: rate, slow: undefined, between: undefined, kill: false }
-    return scenario(rate).map((difference) => ({ ...usual, ...difference }))
+    const usual = { nodes: DEFAULT_NODES, rate, upstreamRate: rate, slow: undefined, between: undefined }
+    return scenario(rate).map((difference) => ({ ...usual, ...links, hasHolder: false, kill: false, ...difference }))
   }
   if (![undefined, '2'].includes(flags.sites))
     throw new Error(`--sites ${flags.sites}: the bench has 2, or no line between`)
@@ -133,7 +159,7 @@ function casesOf({ scenario: isScenario, rate: rateText, ...flags }: CaseFlags):
     if (nodes < 2 || nodes > MOST_NODES) throw new Error(`--nodes ${text}: 2 to ${MOST_NODES}`)
     const slow = flags.slow === undefined ? undefined : slowNodes(flags.slow, nodes)
     return upstreamRates.map((upstream) => ({
-      ...{ nodes, rate, slow, between, kill: flags.kill ?? false },
+      ...{ nodes, rate, slow, between, ...links, hasHolder: flags.holder ?? false, kill: flags.kill ?? false },
       upstreamRate: positive('--upstream-rate', upstream),
     }))
   })
