@@ -144,7 +144,7 @@ export const configSchema = z.strictObject({
           'Name of the site (data centre, zone, rack) where this node is. Between sites each blob is moved once, as from upstream: set it where links between sites are slow or cost something. Nodes without one count as near all others.',
         ),
       lookupTimeout: wait(25).describe(
-        'How long a cold request waits for peers before upstream is asked as well; longer where that has nothing.',
+        'How long what can not be shared by chunks (sha512, or a registry that names no length) waits for peers before upstream is asked as well; longer where that has nothing.',
       ),
       uploads: z.number().int().min(1).max(4096).default(32).describe('Transfers to peers at the same time.'),
     })
