@@ -154,6 +154,7 @@ export class Lan implements AsyncDisposable {
 
   /** The line between two sites. @param rate Mbit/s */
   async #join(rate: number): Promise<void> {
+    const { mtu, queue } = this.#case
     await this.#ip(
       ['-n', SWITCH],
       [
@@ -163,7 +164,6 @@ export class Lan implements AsyncDisposable {
         'link set line1 master br1 up',
       ],
     )
-    const { mtu, queue } = this.#case
     const thin = `${Math.round(rate * 1000)}kbit burst ${Math.round(burstKiB(rate))}kb`
     const lines = ['line0', 'line1'].flatMap((device) => [
       `qdisc add dev ${device} root handle 1: htb default 10`,
