@@ -33,7 +33,8 @@ export class ReceivingPlaces {
       const [answer] = answers
       if (answer === undefined) continue
       const { since, isLate } = answer
-      at = Math.min(at, isLate ? Math.max(since, lastByteAt(from.id, 'in')) + limit : since + limit)
+      const silentAt = Math.max(since, lastByteAt(from.id, 'in')) + limit
+      at = Math.min(at, silentAt, isLate ? silentAt : since + this.#limit(from))
     }
     return at
   }
@@ -171,7 +172,7 @@ export class ReceivingPlaces {
       if (answer === undefined || now < answer.since + limit) continue
       const { blob, chunk, since } = answer
       const { from } = pair
-      if (!answer.isLate) {
+      if (!answer.isLate && now >= since + this.#limit(from)) {
         answer.isLate = true
         blob?.comesNot(chunk)
       }
@@ -192,6 +193,12 @@ export class ReceivingPlaces {
 
   #part(pair: Receiving): void {
     for (const one of [...pair.answers].reverse()) this.#leave(pair, one)
+  }
+
+  /** When an answer is late, in ms. All from other sites share one line, and what is late there would cross it once more. */
+  #limit({ isFar }: Neighbour): number {
+    const { receivedIn, numbers } = this.#state
+    return isFar ? numbers.places * receivedIn.limit : receivedIn.limit
   }
 
   /** It gave nothing: it rests for twice as long each time. */

@@ -141,6 +141,24 @@ describe('a plan that knows its site', () => {
     expect(node.said).toEqual(['leave to far1', 'ask to far1'])
   })
 
+  it('gives an answer from there as many times as long as there are places, unless it is silent', () => {
+    const node = scene()
+    for (const peer of ['far1', 'far2']) node.meet(peer, all)
+    node.step({ kind: 'turn', turn: far('head') })
+    expect(node.asked).toEqual(['far2'])
+    const [question] = node.sent('ask')
+    node.head('far2', question?.id ?? 0, 0)
+    for (node.bytesAt = 0; node.bytesAt < NUMBERS.places * NUMBERS.lateMs - 1; node.bytesAt++) node.at(node.bytesAt)
+    expect(node.asked).toEqual([])
+    node.at(NUMBERS.places * NUMBERS.lateMs)
+    expect(node.asked).toEqual(['far1'])
+    const other = scene()
+    other.meet('far1', all)
+    other.step({ kind: 'turn', turn: far('head') })
+    other.at(NUMBERS.lateMs)
+    expect(other.said).toEqual(['leave to far1'])
+  })
+
   it('asks for one chunk at a time there as a racer', () => {
     const node = scene({ startPlaces: 4 })
     for (const peer of ['far1', 'far2', 'far3']) node.meet(peer, all)
