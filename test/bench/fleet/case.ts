@@ -94,7 +94,8 @@ export function goalsOf({ rate, upstreamRate, slow, between, hasHolder, kill }: 
   // Where upstream is what all wait for, peers have time to spare.
   const last = upstreamRate < rate / 2 ? 1.05 : 1.15
   // Who is killed takes with it what nobody has asked it for yet, and its time is lost: only that all finish is promised.
-  if (hasHolder) return { last: 1.15, upstream: 0 }
+  // Tags and manifests are asked for there.
+  if (hasHolder) return { last: 1.15, upstream: 0.001 }
   if (kill) return { last: Number.POSITIVE_INFINITY, upstream: 1.1 }
   if (between) return { last: 1.15, upstream: 1.02, between: 1.05 }
   return { last, upstream: slow ? undefined : 1.02 }

@@ -48,9 +48,11 @@ export async function startLayerd(world: World): Promise<Contender> {
     clients: pulls.map(({ pid }) => pid),
     go: () => pulls.forEach((pull) => void pull.go()),
     shared: [],
-    async crossed() {
-      return (await Promise.all(nodes.map((node) => node.fetched('far')))).reduce((sum, bytes) => sum + bytes, 0)
-    },
+    ...(world.fleetCase.between !== undefined && {
+      async crossed() {
+        return (await Promise.all(nodes.map((node) => node.fetched('far')))).reduce((sum, bytes) => sum + bytes, 0)
+      },
+    }),
     async killBusiest() {
       const bytes = (await fetched()).map((now, index) => now - (before[index] ?? 0))
       const most = Math.max(...bytes)
