@@ -13,11 +13,13 @@ import type { Config, ListenAddress } from '../../config/schema.ts'
 import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
 import { libp2pLogger } from './libp2p-log.ts'
+import { OwnAddresses } from './own-addresses.ts'
 
 interface Services extends ServiceMap {
   identify: Identify
   ping: Ping
   dht: Dht
+  ownAddresses: OwnAddresses
 }
 
 export type Node = Libp2p<Services>
@@ -105,6 +107,7 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
       identify: identify(),
       ping: ping(),
       dht: createDht,
+      ownAddresses: (components) => new OwnAddresses(components),
     },
     logger: libp2pLogger(log),
   })
