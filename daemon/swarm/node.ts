@@ -1,7 +1,6 @@
 import { noise } from '@chainsafe/libp2p-noise'
 import { type Identify, identify } from '@libp2p/identify'
 import type { ConnectionGater, Libp2p, PrivateKey, ServiceMap } from '@libp2p/interface'
-import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
 import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
@@ -13,6 +12,7 @@ import type { Config, ListenAddress } from '../../config/schema.ts'
 import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
 import { libp2pLogger } from './libp2p-log.ts'
+import { MulticastDns } from './mdns/mdns.ts'
 import { OwnAddresses } from './own-addresses.ts'
 
 interface Services extends ServiceMap {
@@ -32,9 +32,6 @@ interface NodeOptions {
   readonly gater: ConnectionGater
   readonly log: Logger
 }
-
-/** Found only by other layerds, not by every libp2p application in the room. */
-const MDNS_SERVICE_TAG = '_layerd._udp.local'
 
 const HOUR_MS = 3600_000
 
@@ -102,7 +99,7 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
     connectionMonitor: { abortConnectionOnPingFailure: false, pingInterval: PING_INTERVAL_MS },
     // addresses would vanish after an hour, even of connected peers
     peerStore: { maxAddressAge: Number.POSITIVE_INFINITY, maxPeerAge: MAX_PEER_AGE_MS },
-    peerDiscovery: config.mdns ? [mdns({ serviceTag: MDNS_SERVICE_TAG })] : [],
+    peerDiscovery: config.mdns ? [(components) => new MulticastDns(components, log)] : [],
     services: {
       identify: identify(),
       ping: ping(),

@@ -40,21 +40,78 @@ describe('public addresses', () => {
       Machine,
       Machine,
     ]
-    const first = await seed.node('--no-mdns')
-    const others = await Promise.all([a, b].map((machine) => machine.node('--no-mdns', '--seed', '51.77.0.1:4050')))
+    const first = await seed.node(['--no-mdns'])
+    const others = await Promise.all([a, b].map((machine) => machine.node(['--no-mdns', '--seed', '51.77.0.1:4050'])))
     await untilMet(first, ...others)
-    const announced = (await first.status())?.multiaddrs.map((text) => text.replace(/\/p2p\/.*/, ''))
+    const announced = (await first.status()).multiaddrs.map((text) => text.replace(/\/p2p\/.*/, ''))
     expect(announced).toContain('/ip4/51.77.0.1/tcp/4050')
   })
   it('that come later are announced as well, and those that go are not', async () => {
     const [seed, a] = (await machines(['51.77.0.1/24'], ['51.77.0.2/24'])) as [Machine, Machine]
-    const first = await seed.node('--no-mdns')
-    const second = await a.node('--no-mdns', '--seed', '51.77.0.1:4050')
+    const first = await seed.node(['--no-mdns'])
+    const second = await a.node(['--no-mdns', '--seed', '51.77.0.1:4050'])
     await untilMet(first, second)
     await a.ip('addr add 51.78.0.2/24 dev eth0')
-    const announced = async () => JSON.stringify((await second.status())?.multiaddrs)
+    const announced = async () => JSON.stringify((await second.status()).multiaddrs)
     await until(async () => (await announced()).includes('/ip4/51.78.0.2/tcp/4050'), MEET_MS)
     await a.ip('addr del 51.78.0.2/24 dev eth0')
     await until(async () => !(await announced()).includes('/ip4/51.78.0.2/tcp/4050'), MEET_MS)
+  })
+})
+
+describe('multicast DNS', () => {
+  it('finds peers without a default route and without a route for multicast', async () => {
+    const [a, b] = (await machines(['10.78.0.1/24'], ['10.78.0.2/24'])) as [Machine, Machine]
+    await untilMet(...(await Promise.all([a, b].map((machine) => machine.node()))))
+  })
+
+  it('finds peers at public addresses', async () => {
+    const [a, b] = (await machines(['51.77.0.1/24'], ['51.77.0.2/24'])) as [Machine, Machine]
+    await untilMet(...(await Promise.all([a, b].map((machine) => machine.node()))))
+  })
+
+  it('finds peers on every interface, whatever the default route says', async () => {
+    const [a, b, c] = (await Promise.all([1, 2, 3].map(() => Machine.start()))) as [Machine, Machine, Machine]
+    // b stands in the middle; the default routes of all lead away from where the peers are
+    await cable(a, 'eth0', b, 'eth1')
+    await cable(c, 'eth0', b, 'eth2')
+    await a.ip('addr add 10.78.1.1/24 dev eth0', 'link set eth0 up')
+    await c.ip('addr add 10.78.2.1/24 dev eth0', 'link set eth0 up')
+    await b.ip('addr add 10.78.1.2/24 dev eth1', 'link set eth1 up')
+    await b.ip('addr add 10.78.2.2/24 dev eth2', 'link set eth2 up')
+    for (const machine of [a, b, c]) {
+      await machine.ip('link add uplink type veth peer name wall', 'link set wall up', 'link set uplink up')
+      await machine.ip('addr add 10.79.0.1/24 dev uplink', 'route add default via 10.79.0.2')
+    }
+    const nodes = await Promise.all([a, b, c].map((machine) => machine.node()))
+    await until(async () => (await peersOf(nodes[1] as Daemon)) === 2, MEET_MS)
+  })
+
+  it('finds peers on an interface that comes later', async () => {
+    const [a, b] = (await Promise.all([1, 2].map(() => Machine.start()))) as [Machine, Machine]
+    const nodes = await Promise.all([a, b].map((machine) => machine.node()))
+    await cable(a, 'eth0', b, 'eth0')
+    for (const [index, machine] of [a, b].entries()) {
+      await machine.ip(`addr add 10.78.0.${index + 1}/24 dev eth0`, 'link set eth0 up')
+    }
+    await untilMet(...nodes)
+  })
+
+  it('says once where it can not be sent', async () => {
+    const [a, b] = (await machines(['10.78.0.1/24'], ['10.78.0.2/24'])) as [Machine, Machine]
+    // By IPv6 nothing can be multicast on an interface whose route for it is missing.
+    await a.ip('link add broken type veth peer name wall', 'link set wall up', 'link set broken up')
+    await a.run('ip', '-6', 'route', 'del', 'ff00::/8', 'dev', 'broken', 'table', 'local')
+    const [first, second] = (await Promise.all([a, b].map((machine) => machine.node()))) as [Daemon, Daemon]
+    await untilMet(first, second)
+    const warnings = () => first.log.filter(({ msg }) => String(msg).startsWith('multicast DNS'))
+    await until(() => warnings().length > 0, MEET_MS)
+    expect(warnings()).toMatchObject([{ interface: 'broken', family: 'IPv6' }])
+    // Another round has failed: the interface that comes makes all be asked anew.
+    await a.ip('link add later type veth peer name wall2', 'link set wall2 up', 'link set later up')
+    await a.ip('addr add 10.79.0.1/24 dev later')
+    const announced = async () => JSON.stringify((await first.status()).multiaddrs)
+    await until(async () => (await announced()).includes('10.79.0.1'), MEET_MS)
+    expect(warnings()).toHaveLength(1)
   })
 })
