@@ -11,6 +11,7 @@ import type { Logger } from 'pino'
 import type { Config, ListenAddress } from '../../config/schema.ts'
 import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
+import { DialOrder } from './discovery/address-order.ts'
 import { libp2pLogger } from './libp2p-log.ts'
 import { MulticastDns } from './mdns/mdns.ts'
 import { OwnAddresses } from './own-addresses.ts'
@@ -92,6 +93,7 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
       maxIncomingPendingConnections: MAX_INBOUND_HANDSHAKES,
       dialTimeout: DIAL_TIMEOUT_MS,
       addressDialTimeout: DIAL_TIMEOUT_MS,
+      addressSorter: new DialOrder().compare,
       // discovery/dialer.ts keeps peers connected; libp2p's own loop gives up after five failures
       reconnectRetries: 0,
     },

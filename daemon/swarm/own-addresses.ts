@@ -18,7 +18,8 @@ interface Components {
 /**
  * Keeps what the node announces in step with its interfaces. libp2p announces an address that is not private only after a
  * stranger (AutoNAT) has confirmed that it can be dialled. Peers of a swarm may have no stranger: on a campus, or on bare metal,
- * they would announce nothing. An address that can't be dialled costs a peer one of several dials at the same time.
+ * they would announce nothing. What can't be dialled costs a peer time, but does not keep it from the others
+ * (discovery/address-order.ts).
  */
 export class OwnAddresses implements Startable {
   readonly #components: Components
