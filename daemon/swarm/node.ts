@@ -13,6 +13,7 @@ import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
 import { DialOrder } from './discovery/address-order.ts'
 import { libp2pLogger } from './libp2p-log.ts'
+import { hostPort } from './listening.ts'
 import { MulticastDns } from './mdns/mdns.ts'
 import { OwnAddresses } from './own-addresses.ts'
 
@@ -27,6 +28,8 @@ export type Node = Libp2p<Services>
 
 interface NodeOptions {
   readonly config: Config['swarm']
+  /** What to listen at, as {@link usableBindings} gives it. */
+  readonly listen: readonly ListenAddress[]
   readonly privateKey: PrivateKey
   readonly datastore: SwarmDatastore
   readonly swarmKey: Uint8Array | undefined
@@ -62,17 +65,25 @@ const STREAM_BUFFER_BYTES = 8 * 2 ** 20
 const STREAM_UNSENT_BYTES = 8 * 2 ** 20
 
 /**
- * Creates the libp2p node, not started. It listens at `config.listen` and speaks TCP, noise and yamux, with the swarm's own
+ * Creates the libp2p node, not started. It listens at `listen` and speaks TCP, noise and yamux, with the swarm's own
  * DHT in server mode.
  * @throws {Error} where `swarm.announce` has an entry that is not a multiaddr
  */
-export async function createNode({ config, privateKey, datastore, swarmKey, gater, log }: NodeOptions): Promise<Node> {
+export async function createNode({
+  config,
+  listen,
+  privateKey,
+  datastore,
+  swarmKey,
+  gater,
+  log,
+}: NodeOptions): Promise<Node> {
   return await createLibp2p<Services>({
     start: false,
     privateKey,
     datastore,
     addresses: {
-      listen: [listenMultiaddr(config.listen).toString()],
+      listen: listen.map(listenMultiaddr),
       announce: config.announce.map((text) => parseAnnounce(text).toString()),
     },
     transports: [tcp()],
@@ -112,10 +123,8 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
   })
 }
 
-/** A listen address of the configuration as a multiaddr: IPv4, IPv6 or a name. */
-function listenMultiaddr({ host, port }: ListenAddress): Multiaddr {
-  const address = host === 'localhost' ? '127.0.0.1' : host
-  return multiaddr(`/${address.includes(':') ? 'ip6' : 'ip4'}/${address}/tcp/${port}`)
+function listenMultiaddr({ host, port }: ListenAddress): string {
+  return multiaddr(`/${host.includes(':') ? 'ip6' : 'ip4'}/${host}/tcp/${port}`).toString()
 }
 
 function parseAnnounce(text: string): Multiaddr {
@@ -127,10 +136,11 @@ function parseAnnounce(text: string): Multiaddr {
 }
 
 /** Starts the node. @throws {Error} that names the option, where the address can't be used */
-export async function startNode(node: Node, { host, port }: ListenAddress): Promise<void> {
+export async function startNode(node: Node, listen: readonly ListenAddress[]): Promise<void> {
   try {
     await node.start()
   } catch (cause) {
-    throw new Error(`swarm.listen: can't listen on ${host}:${port}: ${(cause as Error).message}`, { cause })
+    const texts = listen.map(({ host, port }) => hostPort(host, port))
+    throw new Error(`swarm.listen: can't listen on ${texts.join(', ')}: ${(cause as Error).message}`, { cause })
   }
 }

@@ -1,4 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { digestOf } from '../../proxy/oci/digest.ts'
+import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { cable, type Daemon, Machine, peersOf, withoutNamespaces } from '../fixtures/machines.ts'
 import { until } from '../fixtures/node.ts'
 
@@ -113,5 +115,61 @@ describe('multicast DNS', () => {
     const announced = async () => JSON.stringify((await first.status()).multiaddrs)
     await until(async () => (await announced()).includes('10.79.0.1'), MEET_MS)
     expect(warnings()).toHaveLength(1)
+  })
+})
+
+describe('both families', () => {
+  it('are the default: nodes meet and share in a network of IPv6 alone', async () => {
+    const [a, b] = (await machines(['fd00:78::1/64'], ['fd00:78::2/64'])) as [Machine, Machine]
+    const blob = pseudoRandomBytes(600_000, 'IPv6')
+    await a.serve(80, `/v2/team/app/blobs/${digestOf(blob)}`, blob)
+    const first = await a.node(['--no-mdns', '--registry', 'docker.io=http://127.0.0.1:80'])
+    const nowhere = ['--registry', 'docker.io=http://127.0.0.1:1']
+    const second = await b.node(['--no-mdns', '--seed', '[fd00:78::1]:4050', ...nowhere])
+    await untilMet(first, second)
+    for (const machine of [a, b]) {
+      const { digest } = await machine.get(`http://127.0.0.1:5050/v2/docker.io/team/app/blobs/${digestOf(blob)}`)
+      expect(digest).toBe(digestOf(blob))
+    }
+  })
+
+  it('are found by multicast DNS', async () => {
+    const [a, b] = (await machines(['fd00:78::1/64'], ['fd00:78::2/64'])) as [Machine, Machine]
+    await untilMet(...(await Promise.all([a, b].map((machine) => machine.node()))))
+  })
+
+  it('are what [::] means, and 0.0.0.0 is what it was', async () => {
+    const own = ['10.78.0.1/24', 'fd00:78::1/64']
+    const [a, b] = (await machines(own, ['10.78.0.2/24', 'fd00:78::2/64'])) as [Machine, Machine]
+    const flags = ['--p2p-listen', '[::]:4050', '--transfer-listen', '[::]:4051']
+    const first = await a.node(['--no-mdns', ...flags])
+    const old = ['--p2p-listen', '0.0.0.0:4050', '--transfer-listen', '0.0.0.0:4051']
+    const second = await b.node(['--no-mdns', '--seed', '10.78.0.1:4050', ...old])
+    await untilMet(first, second)
+    expect((await first.status()).multiaddrs.map((text) => text.replace(/\/p2p\/.*/, ''))).toEqual(
+      expect.arrayContaining(['/ip4/10.78.0.1/tcp/4050', '/ip6/fd00:78::1/tcp/4050']),
+    )
+    expect(JSON.stringify((await second.status()).multiaddrs)).not.toContain('/ip6/')
+    expect([await b.connects('10.78.0.1', 4051), await b.connects('fd00:78::1', 4051)]).toEqual([true, true])
+    expect(await a.connects('fd00:78::2', 4051)).toBe(false)
+  })
+
+  it('may be told apart by lists', async () => {
+    const own = ['10.78.0.1/24', '10.78.0.11/24', '10.78.0.12/24', 'fd00:78::1/64']
+    const [a, b] = (await machines(own, ['10.78.0.2/24', 'fd00:78::2/64'])) as [Machine, Machine]
+    await a.node(['--no-mdns'], {
+      LAYERD_SWARM_LISTEN: '10.78.0.11:4050,[fd00:78::1]:4060',
+      LAYERD_SWARM_TRANSFER_LISTEN: '10.78.0.11:4051,[fd00:78::1]:4051',
+    })
+    const open = async (host: string, port: number) => await b.connects(host, port)
+    expect([await open('10.78.0.11', 4050), await open('10.78.0.11', 4051)]).toEqual([true, true])
+    expect([await open('fd00:78::1', 4060), await open('fd00:78::1', 4051)]).toEqual([true, true])
+    expect([await open('10.78.0.12', 4050), await open('10.78.0.12', 4051)]).toEqual([false, false])
+  })
+
+  it('that are in use on one side alone are an error that names the option', async () => {
+    const [a] = (await machines(['10.78.0.1/24'])) as [Machine]
+    await a.occupy('::', 4050)
+    await expect(a.node(['--no-mdns'])).rejects.toThrow(/swarm\.listen: can't listen on \[::\]:4050/)
   })
 })
