@@ -65,15 +65,27 @@ function checkAddresses({ registry, admin, swarm }: Config): Finding[] {
   const taken: [path: string[], address: ListenAddress][] = [
     ...mirrorAddresses(registry),
     [['admin', 'listen'], admin.listen],
-    [['swarm', 'listen'], swarm.listen],
-    [['swarm', 'transferListen'], swarm.transferListen],
+    ...swarm.listen.map((address): [string[], ListenAddress] => [['swarm', 'listen'], address]),
+    ...swarm.transferListen.map((address): [string[], ListenAddress] => [['swarm', 'transferListen'], address]),
   ]
-  return taken.flatMap(([path, address], index) => {
-    const other = taken.slice(0, index).find(([, earlier]) => collide(earlier, address))
+  const collisions = taken.flatMap(([path, address], index): [name: string, Finding][] => {
+    const name = path.join('.')
+    // The addresses of one list may lie within each other.
+    const other = taken.slice(0, index).find(([earlier, one]) => earlier.join('.') !== name && collide(one, address))
     if (other === undefined) return []
     const message = `expected an address of its own, got port ${address.port}, which ${other[0].join('.')} has`
-    return [{ path, beside: other[0], message }]
+    return [[name, { path, beside: other[0], message }]]
   })
+  return [...new Map(collisions).values(), ...checkTransferPorts(swarm.transferListen)]
+}
+
+/** A peer is told one port. */
+function checkTransferPorts(addresses: Config['swarm']['transferListen']): Finding[] {
+  const ports = [...new Set(addresses.map(({ port }) => port))]
+  if (ports.length === 1) return []
+  return [
+    { path: ['swarm', 'transferListen'], message: `expected one port for all addresses, got ${ports.join(' and ')}` },
+  ]
 }
 
 const loopback = /^(?:localhost|127\.[\d.]+|\[::1\])$/

@@ -18,6 +18,10 @@ function written(value: unknown, { kind, secret }: Option): unknown {
   if (kind === 'size') return formatSize(value as number)
   if (kind === 'duration') return formatDuration(value as number)
   if (kind === 'address') return formatAddress(value as ListenAddress)
+  if (kind === 'addresses') {
+    const [first, ...others] = (value as readonly ListenAddress[]).map(formatAddress)
+    return others.length === 0 ? first : [first, ...others]
+  }
   return value
 }
 

@@ -43,7 +43,7 @@ const switches: Readonly<Record<string, boolean>> = { true: true, '1': true, fal
 
 /** The text of a variable as the value that the schema expects; text that is no such value is left to the schema. */
 function parseVariable(text: string, { kind }: Option): unknown {
-  if (kind === 'list' || kind === 'paths') return items(text)
+  if (kind === 'list' || kind === 'paths' || kind === 'addresses') return items(text)
   if (kind === 'boolean') return switches[text.toLowerCase()] ?? text
   if (kind === 'integer') return /^-?\d+(?:\.\d+)?$/.test(text) ? Number(text) : text
   return text

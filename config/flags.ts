@@ -7,8 +7,8 @@ import { type Path, setAt, type Tree, valueAt } from './tree.ts'
 export interface Flags {
   readonly listen?: string | undefined
   readonly admin?: string | undefined
-  readonly p2pListen?: string | undefined
-  readonly transferListen?: string | undefined
+  readonly p2pListen?: string | readonly string[] | undefined
+  readonly transferListen?: string | readonly string[] | undefined
   readonly dataDir?: string | undefined
   readonly maxSize?: string | undefined
   readonly seed?: readonly string[] | undefined
@@ -31,8 +31,13 @@ interface FlagOption {
 export const flagOptions: readonly FlagOption[] = [
   { name: 'listen', usage: '--listen <host:port>', path: ['registry', 'listen'] },
   { name: 'admin', usage: '--admin <host:port>', path: ['admin', 'listen'] },
-  { name: 'p2pListen', usage: '--p2p-listen <host:port>', path: ['swarm', 'listen'] },
-  { name: 'transferListen', usage: '--transfer-listen <host:port>', path: ['swarm', 'transferListen'] },
+  { name: 'p2pListen', usage: '--p2p-listen <host:port>', path: ['swarm', 'listen'], repeatable: true },
+  {
+    name: 'transferListen',
+    usage: '--transfer-listen <host:port>',
+    path: ['swarm', 'transferListen'],
+    repeatable: true,
+  },
   { name: 'dataDir', usage: '--data-dir <folder>', path: ['dataDir'] },
   { name: 'maxSize', usage: '--max-size <size>', path: ['store', 'maxSize'] },
   { name: 'seed', usage: '--seed <address>', path: ['swarm', 'seeds'], repeatable: true },

@@ -9,6 +9,7 @@ export const expectations = {
   size: 'a size such as "20 GiB" or "500MB"',
   duration: 'a duration such as "250ms", "10s" or "5m"',
   address: 'host:port such as "127.0.0.1:5050" or "[::]:5050"',
+  addresses: 'host:port, or a list of them such as ["10.0.0.1:4050", "[fd00::1]:4050"]',
   path: 'a path',
   paths: 'a path or a list of paths',
   proxy: '"none" or the URL of an HTTP proxy such as "http://proxy.example:3128"',
@@ -66,18 +67,36 @@ export const timeout = (fallback: number) => timeoutText.prefault(formatDuration
 
 const addressPattern = /^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):(\d{1,5})$/
 
+function parseAddress(text: string): { host: string; port: number } | undefined {
+  const match = addressPattern.exec(text)
+  const port = Number(match?.[2])
+  if (match?.[1] === undefined || port > 65535) return undefined
+  return { host: match[1].replace(/^\[|\]$/g, ''), port }
+}
+
 /** `host:port`; port 0 takes a free one. */
 const addressText = z
   .string()
-  .transform((text, context) => {
-    const match = addressPattern.exec(text)
-    const port = Number(match?.[2])
-    if (match?.[1] === undefined || port > 65535) return refuse(context, expectations.address)
-    return { host: match[1].replace(/^\[|\]$/g, ''), port }
-  })
+  .transform((text, context) => parseAddress(text) ?? refuse(context, expectations.address))
   .meta({ kind: 'address' })
 
 export const address = (fallback: string) => addressText.prefault(fallback)
+
+/** `host:port`, or several of them as a list. */
+export const addresses = (fallback: string) =>
+  z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .transform((texts, context) => {
+      if (typeof texts === 'string') return [parseAddress(texts) ?? refuse(context, expectations.addresses)]
+      return texts.map((text, index) => {
+        const parsed = parseAddress(text)
+        if (parsed !== undefined) return parsed
+        context.addIssue({ code: 'custom', path: [index], message: `expected ${expectations.address}` })
+        return z.NEVER
+      })
+    })
+    .meta({ kind: 'addresses' })
+    .prefault(fallback)
 
 /** The address of a listener that is there only where it is set. */
 export const optionalAddress = addressText.optional()

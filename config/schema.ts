@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { wellKnownRegistries } from './registries.ts'
 import {
   address,
+  addresses,
   duration,
   filePath,
   filePaths,
@@ -116,8 +117,12 @@ export const configSchema = z.strictObject({
     .describe('Verification of chunks.'),
   swarm: z
     .strictObject({
-      listen: address('0.0.0.0:4050').describe('libp2p address for the DHT and control messages (host:port, TCP).'),
-      transferListen: address('0.0.0.0:4051').describe('Address for blob transfer between peers (host:port, HTTPS).'),
+      listen: addresses('[::]:4050').describe(
+        'libp2p addresses for the DHT and control messages (host:port, TCP). [::] is all of both families, 0.0.0.0 all of IPv4.',
+      ),
+      transferListen: addresses('[::]:4051').describe(
+        'Addresses for blob transfer between peers (host:port, HTTPS), all with one port. [::] is all of both families.',
+      ),
       announce: z
         .array(multiaddr)
         .default([])

@@ -27,6 +27,7 @@ export function addConfigFlags(command: Command): Command {
 function helpOf(option: (typeof options)[number] | undefined): string {
   if (option === undefined) return `${registryHelp} (repeatable)`
   if (option.kind === 'list') return `${option.help} (repeatable)`
+  if (option.kind === 'addresses') return `${option.help} (repeatable; default: ${option.fallback})`
   return option.fallback === undefined ? option.help : `${option.help} (default: ${option.fallback})`
 }
 

@@ -1,7 +1,6 @@
 import { noise } from '@chainsafe/libp2p-noise'
 import { type Identify, identify } from '@libp2p/identify'
 import type { ConnectionGater, Libp2p, PrivateKey, ServiceMap } from '@libp2p/interface'
-import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
 import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
@@ -12,27 +11,31 @@ import type { Logger } from 'pino'
 import type { Config, ListenAddress } from '../../config/schema.ts'
 import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
+import { DialOrder } from './discovery/address-order.ts'
 import { libp2pLogger } from './libp2p-log.ts'
+import { hostPort } from './listening.ts'
+import { MulticastDns } from './mdns/mdns.ts'
+import { OwnAddresses } from './own-addresses.ts'
 
 interface Services extends ServiceMap {
   identify: Identify
   ping: Ping
   dht: Dht
+  ownAddresses: OwnAddresses
 }
 
 export type Node = Libp2p<Services>
 
 interface NodeOptions {
   readonly config: Config['swarm']
+  /** What to listen at, as {@link usableBindings} gives it. */
+  readonly listen: readonly ListenAddress[]
   readonly privateKey: PrivateKey
   readonly datastore: SwarmDatastore
   readonly swarmKey: Uint8Array | undefined
   readonly gater: ConnectionGater
   readonly log: Logger
 }
-
-/** Found only by other layerds, not by every libp2p application in the room. */
-const MDNS_SERVICE_TAG = '_layerd._udp.local'
 
 const HOUR_MS = 3600_000
 
@@ -62,17 +65,25 @@ const STREAM_BUFFER_BYTES = 8 * 2 ** 20
 const STREAM_UNSENT_BYTES = 8 * 2 ** 20
 
 /**
- * Creates the libp2p node, not started. It listens at `config.listen` and speaks TCP, noise and yamux, with the swarm's own
+ * Creates the libp2p node, not started. It listens at `listen` and speaks TCP, noise and yamux, with the swarm's own
  * DHT in server mode.
  * @throws {Error} where `swarm.announce` has an entry that is not a multiaddr
  */
-export async function createNode({ config, privateKey, datastore, swarmKey, gater, log }: NodeOptions): Promise<Node> {
+export async function createNode({
+  config,
+  listen,
+  privateKey,
+  datastore,
+  swarmKey,
+  gater,
+  log,
+}: NodeOptions): Promise<Node> {
   return await createLibp2p<Services>({
     start: false,
     privateKey,
     datastore,
     addresses: {
-      listen: [listenMultiaddr(config.listen).toString()],
+      listen: listen.map(listenMultiaddr),
       announce: config.announce.map((text) => parseAnnounce(text).toString()),
     },
     transports: [tcp()],
@@ -93,6 +104,7 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
       maxIncomingPendingConnections: MAX_INBOUND_HANDSHAKES,
       dialTimeout: DIAL_TIMEOUT_MS,
       addressDialTimeout: DIAL_TIMEOUT_MS,
+      addressSorter: new DialOrder().compare,
       // discovery/dialer.ts keeps peers connected; libp2p's own loop gives up after five failures
       reconnectRetries: 0,
     },
@@ -100,20 +112,19 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
     connectionMonitor: { abortConnectionOnPingFailure: false, pingInterval: PING_INTERVAL_MS },
     // addresses would vanish after an hour, even of connected peers
     peerStore: { maxAddressAge: Number.POSITIVE_INFINITY, maxPeerAge: MAX_PEER_AGE_MS },
-    peerDiscovery: config.mdns ? [mdns({ serviceTag: MDNS_SERVICE_TAG })] : [],
+    peerDiscovery: config.mdns ? [(components) => new MulticastDns(components, log)] : [],
     services: {
       identify: identify(),
       ping: ping(),
       dht: createDht,
+      ownAddresses: (components) => new OwnAddresses(components),
     },
     logger: libp2pLogger(log),
   })
 }
 
-/** A listen address of the configuration as a multiaddr: IPv4, IPv6 or a name. */
-function listenMultiaddr({ host, port }: ListenAddress): Multiaddr {
-  const address = host === 'localhost' ? '127.0.0.1' : host
-  return multiaddr(`/${address.includes(':') ? 'ip6' : 'ip4'}/${address}/tcp/${port}`)
+function listenMultiaddr({ host, port }: ListenAddress): string {
+  return multiaddr(`/${host.includes(':') ? 'ip6' : 'ip4'}/${host}/tcp/${port}`).toString()
 }
 
 function parseAnnounce(text: string): Multiaddr {
@@ -125,10 +136,11 @@ function parseAnnounce(text: string): Multiaddr {
 }
 
 /** Starts the node. @throws {Error} that names the option, where the address can't be used */
-export async function startNode(node: Node, { host, port }: ListenAddress): Promise<void> {
+export async function startNode(node: Node, listen: readonly ListenAddress[]): Promise<void> {
   try {
     await node.start()
   } catch (cause) {
-    throw new Error(`swarm.listen: can't listen on ${host}:${port}: ${(cause as Error).message}`, { cause })
+    const texts = listen.map(({ host, port }) => hostPort(host, port))
+    throw new Error(`swarm.listen: can't listen on ${texts.join(', ')}: ${(cause as Error).message}`, { cause })
   }
 }

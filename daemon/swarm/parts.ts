@@ -24,6 +24,7 @@ import { Versions } from './hello/versions.ts'
 import { loadIdentity } from './identity.ts'
 import { KnownPeers } from './known-peers.ts'
 import { PeerLinks } from './link/links.ts'
+import { hostPort, usableBindings } from './listening.ts'
 import { createNode, type Node, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
 import type { Coordination, Links, PeerId, ShareListener } from './ports.ts'
@@ -50,7 +51,7 @@ export interface Parts {
   readonly advertiser: Advertiser
   readonly links: Links
   readonly coordination: Coordination
-  /** `host:port` of the transfer server. */
+  /** `host:port` of the transfer server, for each address that it listens at. */
   readonly transferAddress: string
   /** Round-trip time in ms of a peer's fastest connection, once libp2p has measured one. */
   rttOf(peer: PeerId): number | undefined
@@ -119,7 +120,8 @@ async function assemble(
   shutdown.add('transfer server', () => server.stop())
 
   const gater = createGater(self, admission, (address) => discovery.foundSelf(address))
-  const node = await createNode({ config, privateKey, datastore, swarmKey, gater, log })
+  const listen = await usableBindings(config.listen, 'swarm.listen', log)
+  const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, log })
   shutdown.add('libp2p', async () => node.stop())
   const discovery = new Discovery({ node, seeds, admits, log })
 
@@ -200,7 +202,7 @@ async function assemble(
     advertiser.disconnected(detail.toString())
     listener.left(detail.toString())
   })
-  await startNode(node, config.listen)
+  await startNode(node, listen)
   shutdown.add('discovery', () => discovery.stop())
   await discovery.start()
   shutdown.add('announcing', () => advertiser.stop())
@@ -216,7 +218,7 @@ async function assemble(
     advertiser,
     links,
     coordination,
-    transferAddress: hostPort(config.transferListen.host, port),
+    transferAddress: config.transferListen.map(({ host }) => hostPort(host, port)).join(', '),
     rttOf: (peer) => fastest(node.getConnections(peerIdFromString(peer)).map(({ rtt }) => rtt)),
     cut: (peer) => {
       const fingerprint = known.delete(peer)?.fingerprint
@@ -233,8 +235,4 @@ async function assemble(
 function fastest(rtts: readonly (number | undefined)[]): number | undefined {
   const measured = rtts.filter((rtt) => rtt !== undefined)
   return measured.length === 0 ? undefined : Math.min(...measured)
-}
-
-function hostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }

@@ -13,11 +13,9 @@ let story: Story | undefined
 
 beforeAll(async () => {
   if (!here) return
-  // The jail has loopback only. It stands for the room's network: a private address, and a way for multicast.
+  // The jail has loopback only. It stands for the room's network.
   const ip = (...words: string[]) => run(join(here.tools.bookworm, 'bin/busybox'), ['ip', ...words])
   await ip('addr', 'add', '10.77.0.1/24', 'dev', 'lo')
-  await ip('link', 'set', 'lo', 'multicast', 'on')
-  await ip('route', 'add', '224.0.0.0/4', 'dev', 'lo')
   story = await Story.begin(here)
 })
 

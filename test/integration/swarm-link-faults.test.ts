@@ -50,7 +50,7 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
     onServed: () => {},
     log,
   })
-  const port = await server.start({ host: '127.0.0.1', port: 0 })
+  const port = await server.start([{ host: '127.0.0.1', port: 0 }])
   onTestFinished(async () => {
     links.stop()
     await server.stop()

@@ -42,7 +42,7 @@ async function startServer(content: MemoryContent) {
     onServed: () => {},
     log,
   })
-  const port = await server.start({ host: '127.0.0.1', port: 0 })
+  const port = await server.start([{ host: '127.0.0.1', port: 0 }])
   cleanups.push(() => server.stop())
   const peer: KnownPeer = { peerId: 'peer', host: '127.0.0.1', port, fingerprint: certificate.fingerprint }
   return { server, port, peer, client, refuse: () => (admitted = false) }
@@ -217,7 +217,7 @@ describe('the server', () => {
       onServed: () => {},
       log,
     })
-    await expect(second.start({ host: '127.0.0.1', port })).rejects.toThrow(/^swarm\.transferListen: .*EADDRINUSE/)
+    await expect(second.start([{ host: '127.0.0.1', port }])).rejects.toThrow(/^swarm\.transferListen: .*EADDRINUSE/)
     await second.stop()
   })
 })

@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import type { ListenAddress } from '../../../config/schema.ts'
@@ -22,6 +21,7 @@ import {
   SERVER_KEEP_ALIVE_MS,
   type TransferDeadlines,
 } from './constants.ts'
+import { Listeners } from './listeners.ts'
 import { encodeConfirmation, parsePath } from './messages.ts'
 import { acceptUpgrade, refuseUpgrade, type Upgraded, type UpgradeKind, upgradeAsked } from './upgrade.ts'
 import { type UploadPlace, Uploads } from './uploads.ts'
@@ -55,6 +55,7 @@ interface Connection {
 export class TransferServer {
   readonly #options: TransferServerOptions
   readonly #server: Server
+  readonly #listeners: Listeners
   readonly #connections = new Map<object, Connection>()
   /** All TCP connections, those within their TLS handshake too, which `closeAllConnections` does not know. */
   readonly #sockets = new Set<Socket>()
@@ -85,7 +86,7 @@ export class TransferServer {
       },
       (request, response) => void this.#serve(request, response),
     )
-    this.#server.maxConnections = MAX_CONNECTIONS
+    this.#listeners = new Listeners(this.#server)
     // Also where a connection can't be accepted (too many files, no memory): the others go on.
     this.#server.on('error', (err) => options.log.debug({ err }, 'transfer server'))
     this.#server.on('connection', (socket: Socket) => this.#accept(socket))
@@ -93,22 +94,14 @@ export class TransferServer {
     this.#server.on('upgrade', (request, _, head) => this.#upgrade(request, head))
   }
 
-  /** Listens, and gives the port. @throws {Error} that names the option, where the address can't be used */
-  async start({ host, port }: ListenAddress): Promise<number> {
-    try {
-      this.#server.listen({ host, port, exclusive: true })
-      await once(this.#server, 'listening')
-    } catch (cause) {
-      throw new Error(`swarm.transferListen: can't listen on ${host}:${port}: ${(cause as Error).message}`, { cause })
-    }
-    return (this.#server.address() as AddressInfo).port
+  /** Listens, and gives the port. @throws {Error} that names the option, where an address can't be used */
+  async start(addresses: readonly ListenAddress[]): Promise<number> {
+    return await this.#listeners.start(addresses)
   }
 
   /** Cuts running transfers: peers go on elsewhere. */
   async stop(): Promise<void> {
-    if (!this.#server.listening) return
-    const closed = once(this.#server, 'close')
-    this.#server.close()
+    const closed = this.#listeners.stop()
     for (const socket of this.#sockets) socket.destroy()
     await closed
   }
@@ -122,7 +115,7 @@ export class TransferServer {
   #accept(socket: Socket): void {
     const { remoteAddress: address = '', remotePort: port = 0 } = socket
     const ports = this.#handshakes.get(address) ?? new Set()
-    if (ports.size >= MAX_HANDSHAKES_OF_ADDRESS) {
+    if (ports.size >= MAX_HANDSHAKES_OF_ADDRESS || this.#sockets.size >= MAX_CONNECTIONS) {
       socket.destroy()
       return
     }

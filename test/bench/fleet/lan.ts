@@ -144,7 +144,8 @@ export class Lan implements AsyncDisposable {
           `link set eth0 mtu ${rate && rate < SLOW.rate ? Math.min(mtu, SLOW.mtu) : mtu} up`,
           `addr add ${address}/16 brd + dev eth0`,
           `route change 10.77.0.0/16 dev eth0 congctl ${congestion}`,
-          'route add 224.0.0.0/4 dev eth0',
+          // aria2's local peer discovery needs a route; layerd's multicast must not be helped by one.
+          'route add 239.192.152.143 dev eth0',
           ...this.#routesBetween(name),
         ],
       )

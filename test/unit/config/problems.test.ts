@@ -169,6 +169,33 @@ const cases: readonly [what: string, given: Given, expected: readonly (string | 
     { flags: { listen: '127.0.0.1:4051' } },
     ['--listen|swarm.transferListen|expected an address of its own, got port 4051, which registry.listen has'],
   ],
+  [
+    'a list of addresses with one that is none',
+    { yaml: 'swarm: { listen: ["0.0.0.0:4050", "nowhere"] }' },
+    [/^layerd.yaml:1:\d+\|swarm.listen\[1\]\|expected host:port such as .*, got "nowhere"$/],
+  ],
+  [
+    'no address',
+    { yaml: 'swarm: { transferListen: [] }' },
+    [/^layerd.yaml:1:10\|swarm.transferListen\|expected host:port, or a list of them such as .*, got a list$/],
+  ],
+  [
+    'two ports for transfer',
+    { yaml: 'swarm: { transferListen: ["10.0.0.1:4051", "10.0.0.2:4052"] }' },
+    ['layerd.yaml:1:10|swarm.transferListen|expected one port for all addresses, got 4051 and 4052'],
+  ],
+  [
+    'addresses of one list within each other',
+    { yaml: 'swarm: { listen: ["0.0.0.0:4050", "[::]:4050"], transferListen: ["0.0.0.0:4051", "[::]:4051"] }' },
+    [],
+  ],
+  [
+    'one address of a list taken',
+    { yaml: 'swarm: { listen: ["10.0.0.1:4050", "10.0.0.2:4051"], transferListen: "[::]:4051" }' },
+    [
+      /^layerd.yaml:1:\d+\|swarm.transferListen\|expected an address of its own, got port 4051, which swarm.listen has$/,
+    ],
+  ],
   ['port 0 twice', { flags: { listen: '127.0.0.1:0', admin: '127.0.0.1:0' } }, []],
   ['one port on two addresses', { flags: { listen: '127.0.0.1:5050', admin: '127.0.0.2:5050' } }, []],
   [
