@@ -37,6 +37,8 @@ import { loadSwarmKey } from './swarm-key.ts'
 import { createCertificate } from './transfer/certificate.ts'
 import { TransferClient } from './transfer/client.ts'
 import { transferDeadlines } from './transfer/constants.ts'
+import { createClientContext } from './transfer/pool.ts'
+import { Reach } from './transfer/reach.ts'
 import { TransferServer } from './transfer/server.ts'
 
 /** What runs between start and stop. */
@@ -44,6 +46,7 @@ export interface Parts {
   readonly node: Node
   readonly admission: Admission
   readonly known: KnownPeers
+  readonly reach: Reach
   readonly client: TransferClient
   readonly find: FindClient
   readonly records: ProviderRecords
@@ -94,9 +97,24 @@ async function assemble(
   const self = peerIdFromPrivateKey(privateKey).toString()
   const admission = createAdmission(self, config.allowedPeers, bans)
   const admits = (peer: PeerId) => admission.allows(peer)
+  const reach = new Reach({
+    context: createClientContext(certificate),
+    connectMs: deadlines.connect,
+    onChange: (peer, isOpen) => {
+      if (isOpen) coordination.joined(peer)
+      else coordination.passOver(peer)
+      listener.joined(peer)
+    },
+    log,
+  })
+  shutdown.add('reach', () => reach.stop())
+  /** Whether blobs can be had of a peer. */
+  const canGive = (peer: PeerId) => admits(peer) && reach.isOpen(peer)
   const known = new KnownPeers(admits, (peer) => {
+    const address = known.get(peer)
+    if (address !== undefined) reach.met(address)
     find.prepare(peer)
-    coordination.joined(peer)
+    if (reach.isOpen(peer)) coordination.joined(peer)
     advertiser.connected(peer)
     listener.joined(peer)
   })
@@ -138,7 +156,15 @@ async function assemble(
     onBroken: (peer) => reputation.failed(peer),
   })
   shutdown.add('transfer client', () => client.stop())
-  const links = new PeerLinks({ certificate, listener, ...addresses, deadlines, log, idleMs: options.linkIdleMs })
+  const links = new PeerLinks({
+    certificate,
+    listener,
+    ...addresses,
+    deadlines,
+    log,
+    idleMs: options.linkIdleMs,
+    onUnreached: (peer) => reach.suspect(peer),
+  })
   shutdown.add('links', () => links.stop())
 
   const recordStore = new RecordStore({ db: datastore.db, self })
@@ -150,7 +176,7 @@ async function assemble(
   // Not `getPeers`, which decodes the name of each, for every question.
   const isLarge = () => node.getConnections().length >= MESH_CONNECTIONS
   const query = (key: Uint8Array, signal: AbortSignal) => closestOnDht(node.services.dht, key, signal)
-  const closest = new ClosestPeers({ isLarge, admits, query })
+  const closest = new ClosestPeers({ isLarge, admits: canGive, query })
   const coordination = new PeerCoordination({
     self,
     listener,
@@ -158,7 +184,7 @@ async function assemble(
     find,
     closest,
     isLarge,
-    admits,
+    admits: canGive,
     openStream: openStream(SHARE_PROTOCOL),
   })
   const shared = new Set<Digest>()
@@ -194,6 +220,7 @@ async function assemble(
   })
   node.addEventListener('peer:disconnect', ({ detail }) => {
     known.delete(detail.toString())
+    reach.left(detail.toString())
     client.release(detail.toString())
     find.forget(detail.toString())
     coordination.left(detail.toString())
@@ -210,6 +237,7 @@ async function assemble(
     node,
     admission,
     known,
+    reach,
     client,
     find,
     records,

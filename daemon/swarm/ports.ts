@@ -134,8 +134,10 @@ export interface SwarmStatus {
   readonly peers: readonly {
     readonly peerId: PeerId
     readonly address: string
-    /** Whether the peer told its transfer certificate, so that blobs can move. */
+    /** Whether the peer told its transfer certificate and its transfer port can be reached, so that blobs can move from it. */
     readonly transfer: boolean
+    /** Why its transfer port can't be used, and which one is to be opened; undefined where nothing is known against it. */
+    readonly transferProblem: string | undefined
     readonly rttMs: number | undefined
   }[]
   readonly banned: readonly { readonly peerId: PeerId; readonly until: number; readonly reason: string }[]
@@ -173,6 +175,8 @@ export interface Swarm {
   withdraw(digest: Digest): Promise<void>
   /** The site that a connected peer has told, or this node's own; undefined where none is known. */
   siteOf(peer: PeerId): string | undefined
+  /** Whether nothing is known against fetching from a peer: its transfer port has not been found closed. */
+  canGive(peer: PeerId): boolean
   /** Leaves a peer alone for a time, because of what it sent. */
   ban(peer: PeerId, reason: string): void
   status(): SwarmStatus

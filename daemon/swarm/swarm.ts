@@ -80,7 +80,7 @@ class RunningSwarm implements Swarm {
   async *providers(digest: Digest, signal: AbortSignal): AsyncGenerator<PeerId, void> {
     const parts = this.#parts
     if (parts === undefined) return
-    const admits = (peer: PeerId) => parts.admission.allows(peer)
+    const admits = (peer: PeerId) => parts.admission.allows(peer) && parts.reach.isOpen(peer)
     const lookup = { ...parts, reputation: this.#reputation, admits, log: this.#options.log }
     yield* findProviders(lookup, digest, signal)
   }
@@ -96,7 +96,8 @@ class RunningSwarm implements Swarm {
   async tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]> {
     const parts = this.#parts
     if (parts === undefined) return []
-    const asked = of?.filter((peer) => parts.known.get(peer) !== undefined) ?? nearest(parts)
+    const asked =
+      of?.filter((peer) => parts.known.get(peer) !== undefined && parts.reach.isOpen(peer)) ?? nearest(parts)
     const answers = await Promise.all(
       asked.slice(0, MAX_TAG_PEERS).map((peer) =>
         parts.client.tag(peer, reference, signal).catch((error: PeerError) => {
@@ -121,6 +122,10 @@ class RunningSwarm implements Swarm {
     return this.#parts?.known.siteOf(peer) ?? (site !== undefined && peer === this.self ? site : undefined)
   }
 
+  canGive(peer: PeerId): boolean {
+    return this.#parts?.reach.isOpen(peer) ?? true
+  }
+
   ban(peer: PeerId, reason: string): void {
     this.#bans.add(peer, reason)
     this.#options.log.warn({ peer, reason }, 'a peer is left alone for a time')
@@ -139,7 +144,8 @@ class RunningSwarm implements Swarm {
       peers: [...addressOf].map(([peerId, address]) => ({
         peerId,
         address: address.toString(),
-        transfer: known.get(peerId) !== undefined,
+        transfer: known.get(peerId) !== undefined && parts.reach.isOpen(peerId),
+        transferProblem: parts.reach.problemOf(peerId),
         rttMs: parts.rttOf(peerId),
       })),
       banned: this.#bans.list(),
@@ -167,10 +173,11 @@ class RunningSwarm implements Swarm {
   }
 }
 
-/** Connected peers by round-trip time. */
-function nearest({ known, rttOf }: Parts): PeerId[] {
+/** Connected peers that can be asked, by round-trip time. */
+function nearest({ known, reach, rttOf }: Parts): PeerId[] {
   return known
     .list()
+    .filter(({ peerId }) => reach.isOpen(peerId))
     .map(({ peerId }) => ({ peerId, rtt: rttOf(peerId) ?? Number.MAX_VALUE }))
     .sort((a, b) => a.rtt - b.rtt)
     .map(({ peerId }) => peerId)
