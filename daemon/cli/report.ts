@@ -16,6 +16,8 @@ export const statusSchema = z.object({
       rttMs: z.number().nullish(),
     }),
   ),
+  notReady: z.string().optional(),
+  problems: z.array(z.object({ text: z.string() })).default([]),
   banned: z.array(z.object({ peerId: z.string(), until: z.union([z.string(), z.number()]), reason: z.string() })),
   store: z.object({ bytes: z.number(), maxBytes: z.number(), blobs: z.number() }),
   counters: z.object({
@@ -60,6 +62,8 @@ export function statusText(status: Status): string {
   const until = (time: string | number) => new Date(time).toISOString()
   return `${[
     `layerd ${status.version}, up ${roundTime(status.uptimeSeconds)}`,
+    ...(status.notReady === undefined ? [] : [`not ready  ${status.notReady}`]),
+    ...status.problems.map(({ text }) => `problem    ${text}`),
     `PeerId     ${status.peerId}`,
     ...status.multiaddrs.map((address) => `address    ${address}`),
     `transfer   ${status.transfer}`,

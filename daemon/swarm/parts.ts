@@ -44,6 +44,7 @@ import { TransferServer } from './transfer/server.ts'
 /** What runs between start and stop. */
 export interface Parts {
   readonly node: Node
+  readonly discovery: Pick<Discovery, 'seeds'>
   readonly admission: Admission
   readonly known: KnownPeers
   readonly reach: Reach
@@ -235,6 +236,7 @@ async function assemble(
 
   return {
     node,
+    discovery,
     admission,
     known,
     reach,

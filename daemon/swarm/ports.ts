@@ -126,6 +126,21 @@ export class PeerError extends Error {
   }
 }
 
+export interface SeedStatus {
+  /** As it is configured. */
+  readonly seed: string
+  readonly reached: boolean
+  /** Why it was not reached last. */
+  readonly problem: string | undefined
+}
+
+/** What keeps the node from its peers, for a person. */
+export interface SwarmProblem {
+  /** `seeds`: none of them answers. */
+  readonly kind: 'seeds'
+  readonly text: string
+}
+
 export interface SwarmStatus {
   readonly peerId: PeerId
   readonly multiaddrs: readonly string[]
@@ -140,6 +155,9 @@ export interface SwarmStatus {
     readonly transferProblem: string | undefined
     readonly rttMs: number | undefined
   }[]
+  readonly seeds: readonly SeedStatus[]
+  /** Empty where all is well, as far as the node knows. */
+  readonly problems: readonly SwarmProblem[]
   readonly banned: readonly { readonly peerId: PeerId; readonly until: number; readonly reason: string }[]
   readonly provided: number
   readonly provideQueue: number

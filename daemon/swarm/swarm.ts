@@ -12,6 +12,7 @@ import {
   type PeerId,
   type ShareListener,
   type Swarm,
+  type SwarmProblem,
   type SwarmStatus,
   type TagConfirmation,
 } from './ports.ts'
@@ -148,6 +149,8 @@ class RunningSwarm implements Swarm {
         transferProblem: parts.reach.problemOf(peerId),
         rttMs: parts.rttOf(peerId),
       })),
+      seeds: parts.discovery.seeds.status,
+      problems: problemsOf(parts),
       banned: this.#bans.list(),
       provided: advertiser.provided,
       provideQueue: advertiser.queued,
@@ -171,6 +174,11 @@ class RunningSwarm implements Swarm {
       throw error
     }
   }
+}
+
+function problemsOf({ discovery }: Parts): SwarmProblem[] {
+  const seeds = discovery.seeds.problem
+  return seeds === undefined ? [] : [{ kind: 'seeds', text: seeds }]
 }
 
 /** Connected peers that can be asked, by round-trip time. */

@@ -7,6 +7,7 @@ import type { PeerId } from '../ports.ts'
 import { placeOf, type Seed } from './addresses.ts'
 import { MAX_REMEMBERED, MESH_CONNECTIONS } from './constants.ts'
 import { Dialer } from './dialer.ts'
+import type { SeedWatch } from './seed-watch.ts'
 import { Seeds } from './seeds.ts'
 import { Walk } from './walk.ts'
 
@@ -82,6 +83,11 @@ export class Discovery {
 
   async stop(): Promise<void> {
     await Promise.all([this.#dialer.stop(), this.#seeds.stop(), this.#walk.stop()])
+  }
+
+  /** Which seeds answer. */
+  get seeds(): SeedWatch {
+    return this.#seeds.watch
   }
 
   /** Takes note of an address that led back to this node. */
