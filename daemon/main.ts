@@ -90,7 +90,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       told,
       rules,
     })
-    const privateKey = await loadIdentity(join(config.dataDir, 'key'))
+    const privateKey = await loadIdentity(join(config.dataDir, 'key'), { log: logger })
     const swarm = createSwarm({
       config: config.swarm,
       dataDir: config.dataDir,

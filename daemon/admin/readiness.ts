@@ -8,6 +8,8 @@ export function swarmNotReady(
   { peers, problems }: Pick<SwarmStatus, 'peers' | 'problems'>,
   minPeers: number,
 ): string | undefined {
+  const identity = problems.find(({ kind }) => kind === 'identity')
+  if (identity !== undefined) return identity.text
   const usable = peers.filter(({ transfer }) => transfer).length
   if (usable >= minPeers) return undefined
   const others = problems.map(({ text }) => `; ${text}`).join('')

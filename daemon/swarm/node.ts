@@ -12,7 +12,9 @@ import type { Logger } from 'pino'
 import type { Config, ListenAddress } from '../../config/schema.ts'
 import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
+import type { Handshakes } from './handshakes.ts'
 import { libp2pLogger } from './libp2p-log.ts'
+import { listenProblem } from './listen-error.ts'
 
 interface Services extends ServiceMap {
   identify: Identify
@@ -28,6 +30,7 @@ interface NodeOptions {
   readonly datastore: SwarmDatastore
   readonly swarmKey: Uint8Array | undefined
   readonly gater: ConnectionGater
+  readonly handshakes: Handshakes
   readonly log: Logger
 }
 
@@ -66,7 +69,15 @@ const STREAM_UNSENT_BYTES = 8 * 2 ** 20
  * DHT in server mode.
  * @throws {Error} where `swarm.announce` has an entry that is not a multiaddr
  */
-export async function createNode({ config, privateKey, datastore, swarmKey, gater, log }: NodeOptions): Promise<Node> {
+export async function createNode({
+  config,
+  privateKey,
+  datastore,
+  swarmKey,
+  gater,
+  handshakes,
+  log,
+}: NodeOptions): Promise<Node> {
   return await createLibp2p<Services>({
     start: false,
     privateKey,
@@ -76,7 +87,7 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
       announce: config.announce.map((text) => parseAnnounce(text).toString()),
     },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [handshakes.encrypter(noise())],
     streamMuxers: [
       yamux({
         streamOptions: {
@@ -86,7 +97,7 @@ export async function createNode({ config, privateKey, datastore, swarmKey, gate
         },
       }),
     ],
-    ...(swarmKey === undefined ? {} : { connectionProtector: preSharedKey({ psk: swarmKey }) }),
+    connectionProtector: handshakes.protector(swarmKey === undefined ? undefined : preSharedKey({ psk: swarmKey })),
     connectionGater: gater,
     connectionManager: {
       inboundConnectionThreshold: INBOUND_PER_SECOND,
@@ -128,7 +139,8 @@ function parseAnnounce(text: string): Multiaddr {
 export async function startNode(node: Node, { host, port }: ListenAddress): Promise<void> {
   try {
     await node.start()
-  } catch (cause) {
-    throw new Error(`swarm.listen: can't listen on ${host}:${port}: ${(cause as Error).message}`, { cause })
+  } catch (error) {
+    const problem = (await listenProblem({ host, port }, '--p2p-listen (swarm.listen)')) ?? (error as Error)
+    throw new Error(`swarm.listen: can't listen on ${host}:${port}: ${problem.message}`)
   }
 }

@@ -5,6 +5,7 @@ import { ANNOUNCE_PROTOCOL, MAX_ANNOUNCE_STREAMS } from './announce/constants.ts
 import { PeerPublisher } from './announce/peer-publisher.ts'
 import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
+import { Clones } from './clones.ts'
 import { ClosestPeers } from './coordination/closest.ts'
 import { MAX_SHARE_STREAMS, SHARE_PROTOCOL } from './coordination/constants.ts'
 import { PeerCoordination } from './coordination/coordination.ts'
@@ -17,6 +18,7 @@ import { FindClient } from './find/client.ts'
 import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
 import { findServer } from './find/server.ts'
 import { type Admission, createAdmission, createGater } from './gater.ts'
+import { Handshakes } from './handshakes.ts'
 import { sayHello } from './hello/client.ts'
 import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
 import { helloServer } from './hello/server.ts'
@@ -45,6 +47,7 @@ import { TransferServer } from './transfer/server.ts'
 export interface Parts {
   readonly node: Node
   readonly discovery: Pick<Discovery, 'seeds'>
+  readonly clones: Pick<Clones, 'problem'>
   readonly admission: Admission
   readonly known: KnownPeers
   readonly reach: Reach
@@ -93,7 +96,8 @@ async function assemble(
   const { config, dataDir, content, held, log, onServed = () => {}, deadlines = transferDeadlines } = options
   const seeds = config.seeds.map(parseSeed)
   const swarmKey = config.swarmKey === undefined ? undefined : await loadSwarmKey(config.swarmKey)
-  const privateKey = await loadIdentity(join(dataDir, 'key'))
+  const keyFile = join(dataDir, 'key')
+  const privateKey = await loadIdentity(keyFile, { log })
   const certificate = await createCertificate()
   const self = peerIdFromPrivateKey(privateKey).toString()
   const admission = createAdmission(self, config.allowedPeers, bans)
@@ -137,10 +141,27 @@ async function assemble(
   const port = await server.start(config.transferListen)
   shutdown.add('transfer server', () => server.stop())
 
-  const gater = createGater(self, admission, (address) => discovery.foundSelf(address))
-  const node = await createNode({ config, privateKey, datastore, swarmKey, gater, log })
+  const clones = new Clones({ self, keyFile, onOwn: (address) => discovery.foundSelf(address), log })
+  const handshakes = new Handshakes({
+    self,
+    hasKey: swarmKey !== undefined,
+    onSelf: (met) => clones.met(met),
+    log,
+  })
+  const gater = createGater(admission)
+  const node = await createNode({ config, privateKey, datastore, swarmKey, gater, handshakes, log })
   shutdown.add('libp2p', async () => node.stop())
-  const discovery = new Discovery({ node, seeds, admits, log })
+  shutdown.add('handshakes', () => {
+    handshakes.stop()
+    clones.stop()
+  })
+  const discovery = new Discovery({
+    node,
+    seeds,
+    admits,
+    problemAt: (address) => handshakes.problemAt(address),
+    log,
+  })
 
   const addresses = {
     known: (peer: PeerId) => known.get(peer),
@@ -237,6 +258,7 @@ async function assemble(
   return {
     node,
     discovery,
+    clones,
     admission,
     known,
     reach,

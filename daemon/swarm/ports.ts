@@ -136,8 +136,8 @@ export interface SeedStatus {
 
 /** What keeps the node from its peers, for a person. */
 export interface SwarmProblem {
-  /** `seeds`: none of them answers. */
-  readonly kind: 'seeds'
+  /** `seeds`: none of them answers. `identity`: another machine has this node's key. */
+  readonly kind: 'seeds' | 'identity'
   readonly text: string
 }
 

@@ -176,9 +176,12 @@ class RunningSwarm implements Swarm {
   }
 }
 
-function problemsOf({ discovery }: Parts): SwarmProblem[] {
-  const seeds = discovery.seeds.problem
-  return seeds === undefined ? [] : [{ kind: 'seeds', text: seeds }]
+function problemsOf({ discovery, clones }: Parts): SwarmProblem[] {
+  const texts = { identity: clones.problem, seeds: discovery.seeds.problem }
+  return (['identity', 'seeds'] as const).flatMap((kind) => {
+    const text = texts[kind]
+    return text === undefined ? [] : [{ kind, text }]
+  })
 }
 
 /** Connected peers that can be asked, by round-trip time. */

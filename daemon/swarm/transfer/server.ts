@@ -8,6 +8,7 @@ import type { ListenAddress } from '../../../config/schema.ts'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { OciError } from '../../../proxy/oci/errors.ts'
 import { type ByteRange, parseRange, resolveRange } from '../../../proxy/oci/range.ts'
+import { listenProblem } from '../listen-error.ts'
 import type { PeerId, SharedBlob, SharedContent } from '../ports.ts'
 import { fingerprintOf, type TransferCertificate } from './certificate.ts'
 import {
@@ -98,8 +99,10 @@ export class TransferServer {
     try {
       this.#server.listen({ host, port, exclusive: true })
       await once(this.#server, 'listening')
-    } catch (cause) {
-      throw new Error(`swarm.transferListen: can't listen on ${host}:${port}: ${(cause as Error).message}`, { cause })
+    } catch (error) {
+      const problem =
+        (await listenProblem({ host, port }, '--transfer-listen (swarm.transferListen)')) ?? (error as Error)
+      throw new Error(`swarm.transferListen: can't listen on ${host}:${port}: ${problem.message}`)
     }
     return (this.#server.address() as AddressInfo).port
   }
