@@ -9,6 +9,7 @@ import { listen, type RunningServer } from '../proxy/server.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
 import { createAdminApp } from './admin/app.ts'
 import { Metrics } from './admin/metrics.ts'
+import { swarmNotReady } from './admin/readiness.ts'
 import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
 import { manifestKeeper } from './fetch/keep-manifest.ts'
@@ -89,7 +90,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       told,
       rules,
     })
-    const privateKey = await loadIdentity(join(config.dataDir, 'key'))
+    const privateKey = await loadIdentity(join(config.dataDir, 'key'), { log: logger })
     const swarm = createSwarm({
       config: config.swarm,
       dataDir: config.dataDir,
@@ -167,19 +168,21 @@ export async function startNode(config: Config, logger: Logger, version: string)
 
     let registry: RunningServer | undefined
     let login: RunningServer | undefined
+    const notReady = () => {
+      if (lifecycle.isStopping) return 'the node is stopping'
+      if (registry === undefined) return 'the node is starting'
+      return swarmNotReady(swarm.status(), config.admin.minPeers)
+    }
     const status = () => ({
       version,
       uptimeSeconds: Math.round((Date.now() - started) / 1000),
       registry: registry?.address,
       login: login?.address,
+      notReady: notReady(),
       ...swarm.status(),
       store: store.usage,
       counters: metrics.totals,
     })
-    const notReady = () => {
-      if (lifecycle.isStopping) return 'the node is stopping'
-      return registry === undefined ? 'the node is starting' : undefined
-    }
     metrics.observe({
       store: () => store.usage,
       swarm: () => swarm.status(),

@@ -11,6 +11,8 @@ export interface NodeStatus extends SwarmStatus {
   readonly registry: string | undefined
   /** The one that asks for a login; undefined where there is none. */
   readonly login: string | undefined
+  /** Why `/readyz` says no; undefined where it says yes. */
+  readonly notReady: string | undefined
   readonly store: { readonly bytes: number; readonly maxBytes: number; readonly blobs: number }
   readonly counters: Metrics['totals']
 }

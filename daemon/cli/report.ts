@@ -8,8 +8,16 @@ export const statusSchema = z.object({
   multiaddrs: z.array(z.string()),
   transfer: z.string(),
   peers: z.array(
-    z.object({ peerId: z.string(), address: z.string(), transfer: z.boolean(), rttMs: z.number().nullish() }),
+    z.object({
+      peerId: z.string(),
+      address: z.string(),
+      transfer: z.boolean(),
+      transferProblem: z.string().optional(),
+      rttMs: z.number().nullish(),
+    }),
   ),
+  notReady: z.string().optional(),
+  problems: z.array(z.object({ text: z.string() })).default([]),
   banned: z.array(z.object({ peerId: z.string(), until: z.union([z.string(), z.number()]), reason: z.string() })),
   store: z.object({ bytes: z.number(), maxBytes: z.number(), blobs: z.number() }),
   counters: z.object({
@@ -54,6 +62,8 @@ export function statusText(status: Status): string {
   const until = (time: string | number) => new Date(time).toISOString()
   return `${[
     `layerd ${status.version}, up ${roundTime(status.uptimeSeconds)}`,
+    ...(status.notReady === undefined ? [] : [`not ready  ${status.notReady}`]),
+    ...status.problems.map(({ text }) => `problem    ${text}`),
     `PeerId     ${status.peerId}`,
     ...status.multiaddrs.map((address) => `address    ${address}`),
     `transfer   ${status.transfer}`,
@@ -61,9 +71,9 @@ export function statusText(status: Status): string {
     `fetched    ${roundSize(counters.fetchedBytes.upstream)} from upstream, ${roundSize(counters.fetchedBytes.peer)} from peers`,
     `served     ${roundSize(counters.servedBytes.client)} to clients, ${roundSize(counters.servedBytes.peer)} to peers`,
     `peers      ${status.peers.length}`,
-    ...status.peers.map(({ peerId, address, transfer, rttMs }) => {
+    ...status.peers.map(({ peerId, address, transfer, transferProblem, rttMs }) => {
       const time = typeof rttMs === 'number' ? `, ${rttMs.toFixed(1)} ms` : ''
-      return `  ${peerId}  ${address}${time}${transfer ? '' : ', no transfer yet'}`
+      return `  ${peerId}  ${address}${time}${transfer ? '' : `, ${transferProblem ?? 'no transfer yet'}`}`
     }),
     ...(status.banned.length === 0 ? [] : [`banned     ${status.banned.length}`]),
     ...status.banned.map((ban) => `  ${ban.peerId}  until ${until(ban.until)}: ${ban.reason}`),

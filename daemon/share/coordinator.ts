@@ -10,6 +10,8 @@ interface CoordinatorOptions {
   readonly numbers: Numbers
   /** The site of a peer, or of this node, if it has told one. */
   readonly siteOf?: ((peer: PeerId) => string | undefined) | undefined
+  /** Whether others can fetch from a peer; all can where it is left out. */
+  readonly canGive?: ((peer: PeerId) => boolean) | undefined
   readonly announced: Coordination['announced']
   /** A peer, or this node itself, is to be told about turns. */
   readonly onTurns: (to: PeerId, turns: readonly Turn[]) => void
@@ -28,7 +30,7 @@ export class Coordinator {
 
   constructor(options: CoordinatorOptions) {
     this.#options = options
-    this.#queue = new ClaimQueue(options.numbers, Math.random, options.siteOf)
+    this.#queue = new ClaimQueue(options.numbers, Math.random, options.siteOf, options.canGive)
   }
 
   stop(): void {

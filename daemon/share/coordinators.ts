@@ -14,6 +14,8 @@ interface CoordinatorsOptions {
   readonly numbers: Numbers
   /** The site of a peer, or of this node, if it has told one. */
   readonly siteOf?: ((peer: PeerId) => string | undefined) | undefined
+  /** Whether others can fetch from a peer; all can where it is left out. */
+  readonly canGive?: ((peer: PeerId) => boolean) | undefined
   /** The coordinator's word about blobs, all of one moment. */
   readonly onTurns: (turns: readonly Turn[]) => void
 }
@@ -55,12 +57,13 @@ export class Coordinators {
 
   constructor(options: CoordinatorsOptions) {
     this.#options = options
-    const { clock, numbers, coordination, self, siteOf } = options
+    const { clock, numbers, coordination, self, siteOf, canGive } = options
     this.#silences = new Silences({ clock, numbers, onSilent: () => this.#move() })
     this.#own = new Coordinator({
       clock,
       numbers,
       siteOf,
+      canGive,
       announced: (digest) => coordination.announced(digest),
       onTurns: (to, turns) => {
         if (to === self()) this.#heardTurns(to, turns)

@@ -141,7 +141,7 @@ export class Inbox {
       const { entry } = acquaintance
       entries.use(entry)
       acquaintance.heard(news, (chunk, isWhole) => entry.fetched?.told(partner.id, chunk, isWhole))
-      if (!entry.isOpening) usable.push({ blob: news.blob, log: acquaintance.usable() })
+      if (!entry.isOpening) usable.push({ blob: news.blob, log: partner.usableLog(entry.digest) })
     }
     return { free, blobs: usable }
   }

@@ -3,7 +3,7 @@ import type { PeerId } from '../swarm/ports.ts'
 import { Acquaintance } from './acquaintance.ts'
 import { Allowance } from './allowance.ts'
 import type { SharedEntry } from './entry.ts'
-import type { BlobId } from './plan/messages.ts'
+import type { BlobId, LogEntry } from './plan/messages.ts'
 import type { Event } from './plan/steps.ts'
 import { MAX_LOG_ENTRIES_PER_FRAME } from './wire/limits.ts'
 
@@ -54,9 +54,12 @@ export class Partner {
   readonly #messages = new Allowance(MAX_MESSAGES, MESSAGES_PER_SECOND)
   readonly #entries = new Allowance(MAX_LOG_ENTRIES_PER_FRAME, LOG_ENTRIES_PER_SECOND)
   #lastNumber = 0
+  readonly #canGive: (peer: PeerId) => boolean
 
-  constructor(id: PeerId) {
+  /** @param canGive whether its port is not known to be closed */
+  constructor(id: PeerId, canGive: (peer: PeerId) => boolean = () => true) {
     this.id = id
+    this.#canGive = canGive
   }
 
   /** The blob of which the peer speaks by a number. */
@@ -143,9 +146,16 @@ export class Partner {
 
   /** What it told of a blob and the plan was not told, as it could not be used until now. */
   usable(digest: Digest): Event & { readonly log: readonly number[] } {
-    const log = this.acquaintances.get(digest)?.usable() ?? []
+    const log = this.usableLog(digest)
     const news = { free: this.free, blobs: [{ blob: digest, log }] }
     return { kind: 'message', from: this.id, message: { kind: 'news', news }, log }
+  }
+
+  /** The same as entries of a log. For a fetch there is none where nothing can be had of the peer. */
+  usableLog(digest: Digest): LogEntry[] {
+    const acquaintance = this.acquaintances.get(digest)
+    if (acquaintance === undefined || (acquaintance.entry.fetched !== undefined && !this.#canGive(this.id))) return []
+    return acquaintance.usable()
   }
 
   /** They do so no more. */
@@ -164,10 +174,17 @@ export class Partner {
 
 /** The peers that blobs are shared with. */
 export class Partners extends Map<PeerId, Partner> {
+  readonly #canGive: (peer: PeerId) => boolean
+
+  constructor(canGive: (peer: PeerId) => boolean = () => true) {
+    super()
+    this.#canGive = canGive
+  }
+
   of(id: PeerId): Partner {
     let partner = this.get(id)
     if (partner === undefined) {
-      partner = new Partner(id)
+      partner = new Partner(id, this.#canGive)
       this.set(id, partner)
     }
     return partner

@@ -18,7 +18,7 @@ import { Serving } from './serving.ts'
 import type { SharedStore } from './stored.ts'
 
 interface SharingOptions {
-  readonly swarm: Pick<Swarm, 'self' | 'links' | 'coordination' | 'siteOf'>
+  readonly swarm: Pick<Swarm, 'self' | 'links' | 'coordination' | 'siteOf' | 'canGive'>
   /** Where this node is; undefined where nobody has said. */
   readonly site?: string | undefined
   readonly content: SharedStore
@@ -39,7 +39,7 @@ export class Sharing implements ShareListener {
   readonly #options: SharingOptions
   readonly #clock = new Clock()
   readonly #runner: Runner
-  readonly #partners = new Partners()
+  readonly #partners: Partners
   readonly #entries: Entries
   readonly #inbox: Inbox
   readonly #outbox: Outbox
@@ -50,6 +50,8 @@ export class Sharing implements ShareListener {
   constructor(options: SharingOptions) {
     this.#options = options
     const { swarm, content, site, keptMs = KEPT_MS } = options
+    const canGive = (peer: PeerId) => swarm.canGive(peer)
+    this.#partners = new Partners(canGive)
     this.#runner = new Runner({
       clock: this.#clock,
       lastByteAt: (peer, direction) => this.#lastByteAt(peer, direction),
@@ -76,7 +78,9 @@ export class Sharing implements ShareListener {
       },
       numbers: NUMBERS,
       siteOf: (peer) => swarm.siteOf(peer),
-      onTurns: (turns) => {
+      canGive,
+      onTurns: (heard) => {
+        const turns = heard.map((turn) => ({ ...turn, members: turn.members.filter(canGive) }))
         for (const { blob, head } of turns) this.#entries.of(blob)?.fetched?.headed(head)
         this.#runner.step(turns.map((turn) => ({ kind: 'turn', turn }) as const))
       },

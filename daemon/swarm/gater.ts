@@ -1,6 +1,5 @@
 import type { ConnectionGater, PeerId as Libp2pPeerId } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
-import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Bans } from './bans.ts'
 import type { PeerId } from './ports.ts'
 
@@ -28,16 +27,13 @@ function parseAllowed(text: string): PeerId {
 
 /**
  * Asks {@link Admission} at each point where the PeerId is proven or about to be dialled (`connectionManager.allow` is not
- * an allowlist). `onSelf` is told an address that turned out to be this node's own.
+ * an allowlist). libp2p itself refuses the node's own.
  */
-export function createGater(self: PeerId, admission: Admission, onSelf: (address: Multiaddr) => void): ConnectionGater {
+export function createGater(admission: Admission): ConnectionGater {
   const deny = (peer: Libp2pPeerId) => !admission.allows(peer.toString())
   return {
     denyDialPeer: deny,
     denyInboundEncryptedConnection: deny,
-    denyOutboundEncryptedConnection: (peer, connection) => {
-      if (peer.toString() === self) onSelf(connection.remoteAddr)
-      return deny(peer)
-    },
+    denyOutboundEncryptedConnection: deny,
   }
 }

@@ -1,20 +1,54 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, readFile, unlink } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { link, mkdir, open, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { Ed25519PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import type { Logger } from 'pino'
+import { machineMark } from './machine.ts'
 import type { PeerId } from './ports.ts'
+
+interface IdentityOptions {
+  readonly log?: Pick<Logger, 'warn'>
+  /** For tests: what tells this machine from others. */
+  readonly machine?: () => Promise<string | undefined>
+}
 
 /**
  * Reads the identity of the node, or makes one on the first start: an Ed25519 private key in libp2p's protobuf form,
  * mode 0600. A file that exists and is not such a key is never replaced, because a new PeerId would silently fall out of
  * the allowlists of other nodes.
+ *
+ * A key that was made on another machine came with a copy of its data folder. Both would have one PeerId and never meet, so that one
+ * is put aside, and a new one is made. What tells machines apart is kept in the file `machine` beside it.
  * @throws {Error} where the file can't be read, can't be written or is not an Ed25519 key
  */
-export async function loadIdentity(file: string): Promise<Ed25519PrivateKey> {
-  const existing = await readKey(file)
-  if (existing !== undefined) return existing
+export async function loadIdentity(
+  file: string,
+  { log, machine = machineMark }: IdentityOptions = {},
+): Promise<Ed25519PrivateKey> {
+  const found = await readKey(file)
+  const mark = await machine()
+  const markFile = join(dirname(file), 'machine')
+  const before = mark === undefined ? undefined : await readMark(markFile)
+  if (found !== undefined && (before === undefined || before === mark)) {
+    // On a full disk the node starts without it.
+    if (mark !== undefined && before === undefined)
+      await writeFile(markFile, `${mark}\n`, { mode: 0o600 }).catch(() => {})
+    return found
+  }
+  if (found !== undefined) {
+    const aside = `${file}.copied`
+    await rename(file, aside)
+    log?.warn(
+      { peerId: peerIdOf(found), aside },
+      'the data folder comes from another machine: this node gets an identity of its own. If it was moved, not copied, and others know it by its PeerId (swarm.allowedPeers), stop it, move the file back to its place, and remove the file "machine" beside it',
+    )
+  }
+  if (mark !== undefined) {
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(markFile, `${mark}\n`, { mode: 0o600 })
+  }
   await createKey(file, privateKeyToProtobuf(await generateKeyPair('Ed25519')))
   const created = await readKey(file)
   if (created === undefined) throw new Error(`the identity file ${file} vanished while it was created`)
@@ -24,6 +58,11 @@ export async function loadIdentity(file: string): Promise<Ed25519PrivateKey> {
 /** The PeerId of an identity. */
 export function peerIdOf(key: Ed25519PrivateKey): PeerId {
   return peerIdFromPrivateKey(key).toString()
+}
+
+async function readMark(file: string): Promise<string | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  return text.trim() === '' ? undefined : text.trim()
 }
 
 async function readKey(file: string): Promise<Ed25519PrivateKey | undefined> {

@@ -9,6 +9,11 @@ const ALL_IPV6 = '::'
 /** A machine without IPv6 answers with one of those. */
 const NO_FAMILY = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT'])
 
+/** Options of the command line, by those of the configuration file that they set. */
+const FLAGS = { 'swarm.listen': '--p2p-listen', 'swarm.transferListen': '--transfer-listen' } as const
+
+export type ListenOption = keyof typeof FLAGS
+
 /** What to listen at, one socket each: an IPv6 address takes IPv6 only. `[::]` stands for all addresses of both families. */
 export function bindings(addresses: readonly ListenAddress[]): readonly ListenAddress[] {
   const all = addresses.flatMap(({ host, port }) => {
@@ -28,7 +33,7 @@ export function bindings(addresses: readonly ListenAddress[]): readonly ListenAd
  */
 export async function usableBindings(
   addresses: readonly ListenAddress[],
-  option: string,
+  option: ListenOption,
   log: Logger,
 ): Promise<readonly ListenAddress[]> {
   const usable: ListenAddress[] = []
@@ -46,9 +51,21 @@ export function isWithoutFamily({ host }: ListenAddress, error: NodeJS.ErrnoExce
   return host === ALL_IPV6 && NO_FAMILY.has(error.code ?? '')
 }
 
-/** An error for a person. */
-export function cannotListen(option: string, { host, port }: ListenAddress, cause: Error): Error {
-  return new Error(`${option}: can't listen on ${hostPort(host, port)}: ${cause.message}`, { cause })
+/** An error for a person. @param option in the configuration file */
+export function cannotListen(option: ListenOption, address: ListenAddress, cause: NodeJS.ErrnoException): Error {
+  const { host, port } = address
+  return new Error(`${option}: can't listen on ${hostPort(host, port)}: ${explain(cause, address, FLAGS[option])}`, {
+    cause,
+  })
+}
+
+function explain({ code, message }: NodeJS.ErrnoException, { host, port }: ListenAddress, flag: string): string {
+  if (code === 'EADDRINUSE')
+    return `another program listens on port ${port}, perhaps another layerd ("ss -ltnp" shows which one): stop it, or choose another port with ${flag}`
+  if (code === 'EACCES') return `this user may not listen on port ${port}: choose one above 1023 with ${flag}`
+  if (code === 'EADDRNOTAVAIL')
+    return `this machine has no address ${host}: choose one that it has with ${flag}, or [::] for all`
+  return message
 }
 
 /** `host:port`, with an IPv6 address in brackets. */

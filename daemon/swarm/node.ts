@@ -12,6 +12,7 @@ import type { Config, ListenAddress } from '../../config/schema.ts'
 import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
 import { DialOrder } from './discovery/address-order.ts'
+import type { Handshakes } from './handshakes.ts'
 import { libp2pLogger } from './libp2p-log.ts'
 import { hostPort } from './listening.ts'
 import { MulticastDns } from './mdns/mdns.ts'
@@ -34,6 +35,7 @@ interface NodeOptions {
   readonly datastore: SwarmDatastore
   readonly swarmKey: Uint8Array | undefined
   readonly gater: ConnectionGater
+  readonly handshakes: Handshakes
   readonly log: Logger
 }
 
@@ -76,6 +78,7 @@ export async function createNode({
   datastore,
   swarmKey,
   gater,
+  handshakes,
   log,
 }: NodeOptions): Promise<Node> {
   return await createLibp2p<Services>({
@@ -87,7 +90,7 @@ export async function createNode({
       announce: config.announce.map((text) => parseAnnounce(text).toString()),
     },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [handshakes.encrypter(noise())],
     streamMuxers: [
       yamux({
         streamOptions: {
@@ -97,7 +100,7 @@ export async function createNode({
         },
       }),
     ],
-    ...(swarmKey === undefined ? {} : { connectionProtector: preSharedKey({ psk: swarmKey }) }),
+    connectionProtector: handshakes.protector(swarmKey === undefined ? undefined : preSharedKey({ psk: swarmKey })),
     connectionGater: gater,
     connectionManager: {
       inboundConnectionThreshold: INBOUND_PER_SECOND,

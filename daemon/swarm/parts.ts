@@ -5,6 +5,7 @@ import { ANNOUNCE_PROTOCOL, MAX_ANNOUNCE_STREAMS } from './announce/constants.ts
 import { PeerPublisher } from './announce/peer-publisher.ts'
 import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
+import { Clones } from './clones.ts'
 import { ClosestPeers } from './coordination/closest.ts'
 import { MAX_SHARE_STREAMS, SHARE_PROTOCOL } from './coordination/constants.ts'
 import { PeerCoordination } from './coordination/coordination.ts'
@@ -17,6 +18,7 @@ import { FindClient } from './find/client.ts'
 import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
 import { findServer } from './find/server.ts'
 import { type Admission, createAdmission, createGater } from './gater.ts'
+import { Handshakes } from './handshakes.ts'
 import { sayHello } from './hello/client.ts'
 import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
 import { helloServer } from './hello/server.ts'
@@ -38,13 +40,18 @@ import { loadSwarmKey } from './swarm-key.ts'
 import { createCertificate } from './transfer/certificate.ts'
 import { TransferClient } from './transfer/client.ts'
 import { transferDeadlines } from './transfer/constants.ts'
+import { createClientContext } from './transfer/pool.ts'
+import { Reach } from './transfer/reach.ts'
 import { TransferServer } from './transfer/server.ts'
 
 /** What runs between start and stop. */
 export interface Parts {
   readonly node: Node
+  readonly discovery: Pick<Discovery, 'seeds'>
+  readonly clones: Pick<Clones, 'problem'>
   readonly admission: Admission
   readonly known: KnownPeers
+  readonly reach: Reach
   readonly client: TransferClient
   readonly find: FindClient
   readonly records: ProviderRecords
@@ -90,14 +97,30 @@ async function assemble(
   const { config, dataDir, content, held, log, onServed = () => {}, deadlines = transferDeadlines } = options
   const seeds = config.seeds.map(parseSeed)
   const swarmKey = config.swarmKey === undefined ? undefined : await loadSwarmKey(config.swarmKey)
-  const privateKey = await loadIdentity(join(dataDir, 'key'))
+  const keyFile = join(dataDir, 'key')
+  const privateKey = await loadIdentity(keyFile, { log })
   const certificate = await createCertificate()
   const self = peerIdFromPrivateKey(privateKey).toString()
   const admission = createAdmission(self, config.allowedPeers, bans)
   const admits = (peer: PeerId) => admission.allows(peer)
+  const reach = new Reach({
+    context: createClientContext(certificate),
+    connectMs: deadlines.connect,
+    onChange: (peer, isOpen) => {
+      if (isOpen) coordination.joined(peer)
+      else coordination.passOver(peer)
+      listener.joined(peer)
+    },
+    log,
+  })
+  shutdown.add('reach', () => reach.stop())
+  /** Whether blobs can be had of a peer. */
+  const canGive = (peer: PeerId) => admits(peer) && reach.isOpen(peer)
   const known = new KnownPeers(admits, (peer) => {
+    const address = known.get(peer)
+    if (address !== undefined) reach.met(address)
     find.prepare(peer)
-    coordination.joined(peer)
+    if (reach.isOpen(peer)) coordination.joined(peer)
     advertiser.connected(peer)
     listener.joined(peer)
   })
@@ -119,11 +142,28 @@ async function assemble(
   const port = await server.start(config.transferListen)
   shutdown.add('transfer server', () => server.stop())
 
-  const gater = createGater(self, admission, (address) => discovery.foundSelf(address))
+  const clones = new Clones({ self, keyFile, onOwn: (address) => discovery.foundSelf(address), log })
+  const handshakes = new Handshakes({
+    self,
+    hasKey: swarmKey !== undefined,
+    onSelf: (met) => clones.met(met),
+    log,
+  })
+  const gater = createGater(admission)
   const listen = await usableBindings(config.listen, 'swarm.listen', log)
-  const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, log })
+  const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, handshakes, log })
   shutdown.add('libp2p', async () => node.stop())
-  const discovery = new Discovery({ node, seeds, admits, log })
+  shutdown.add('handshakes', () => {
+    handshakes.stop()
+    clones.stop()
+  })
+  const discovery = new Discovery({
+    node,
+    seeds,
+    admits,
+    problemAt: (address) => handshakes.problemAt(address),
+    log,
+  })
 
   const addresses = {
     known: (peer: PeerId) => known.get(peer),
@@ -140,7 +180,15 @@ async function assemble(
     onBroken: (peer) => reputation.failed(peer),
   })
   shutdown.add('transfer client', () => client.stop())
-  const links = new PeerLinks({ certificate, listener, ...addresses, deadlines, log, idleMs: options.linkIdleMs })
+  const links = new PeerLinks({
+    certificate,
+    listener,
+    ...addresses,
+    deadlines,
+    log,
+    idleMs: options.linkIdleMs,
+    onUnreached: (peer) => reach.suspect(peer),
+  })
   shutdown.add('links', () => links.stop())
 
   const recordStore = new RecordStore({ db: datastore.db, self })
@@ -152,7 +200,7 @@ async function assemble(
   // Not `getPeers`, which decodes the name of each, for every question.
   const isLarge = () => node.getConnections().length >= MESH_CONNECTIONS
   const query = (key: Uint8Array, signal: AbortSignal) => closestOnDht(node.services.dht, key, signal)
-  const closest = new ClosestPeers({ isLarge, admits, query })
+  const closest = new ClosestPeers({ isLarge, admits: canGive, query })
   const coordination = new PeerCoordination({
     self,
     listener,
@@ -160,7 +208,7 @@ async function assemble(
     find,
     closest,
     isLarge,
-    admits,
+    admits: canGive,
     openStream: openStream(SHARE_PROTOCOL),
   })
   const shared = new Set<Digest>()
@@ -196,6 +244,7 @@ async function assemble(
   })
   node.addEventListener('peer:disconnect', ({ detail }) => {
     known.delete(detail.toString())
+    reach.left(detail.toString())
     client.release(detail.toString())
     find.forget(detail.toString())
     coordination.left(detail.toString())
@@ -210,8 +259,11 @@ async function assemble(
 
   return {
     node,
+    discovery,
+    clones,
     admission,
     known,
+    reach,
     client,
     find,
     records,

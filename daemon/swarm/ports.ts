@@ -126,6 +126,21 @@ export class PeerError extends Error {
   }
 }
 
+export interface SeedStatus {
+  /** As it is configured. */
+  readonly seed: string
+  readonly reached: boolean
+  /** Why it was not reached last. */
+  readonly problem: string | undefined
+}
+
+/** What keeps the node from its peers, for a person. */
+export interface SwarmProblem {
+  /** `seeds`: none of them answers. `identity`: another machine has this node's key. */
+  readonly kind: 'seeds' | 'identity'
+  readonly text: string
+}
+
 export interface SwarmStatus {
   readonly peerId: PeerId
   readonly multiaddrs: readonly string[]
@@ -134,10 +149,15 @@ export interface SwarmStatus {
   readonly peers: readonly {
     readonly peerId: PeerId
     readonly address: string
-    /** Whether the peer told its transfer certificate, so that blobs can move. */
+    /** Whether the peer told its transfer certificate and its transfer port can be reached, so that blobs can move from it. */
     readonly transfer: boolean
+    /** Why its transfer port can't be used, and which one is to be opened; undefined where nothing is known against it. */
+    readonly transferProblem: string | undefined
     readonly rttMs: number | undefined
   }[]
+  readonly seeds: readonly SeedStatus[]
+  /** Empty where all is well, as far as the node knows. */
+  readonly problems: readonly SwarmProblem[]
   readonly banned: readonly { readonly peerId: PeerId; readonly until: number; readonly reason: string }[]
   readonly provided: number
   readonly provideQueue: number
@@ -173,6 +193,8 @@ export interface Swarm {
   withdraw(digest: Digest): Promise<void>
   /** The site that a connected peer has told, or this node's own; undefined where none is known. */
   siteOf(peer: PeerId): string | undefined
+  /** Whether nothing is known against fetching from a peer: its transfer port has not been found closed. */
+  canGive(peer: PeerId): boolean
   /** Leaves a peer alone for a time, because of what it sent. */
   ban(peer: PeerId, reason: string): void
   status(): SwarmStatus

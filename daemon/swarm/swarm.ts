@@ -12,6 +12,7 @@ import {
   type PeerId,
   type ShareListener,
   type Swarm,
+  type SwarmProblem,
   type SwarmStatus,
   type TagConfirmation,
 } from './ports.ts'
@@ -80,7 +81,7 @@ class RunningSwarm implements Swarm {
   async *providers(digest: Digest, signal: AbortSignal): AsyncGenerator<PeerId, void> {
     const parts = this.#parts
     if (parts === undefined) return
-    const admits = (peer: PeerId) => parts.admission.allows(peer)
+    const admits = (peer: PeerId) => parts.admission.allows(peer) && parts.reach.isOpen(peer)
     const lookup = { ...parts, reputation: this.#reputation, admits, log: this.#options.log }
     yield* findProviders(lookup, digest, signal)
   }
@@ -96,7 +97,8 @@ class RunningSwarm implements Swarm {
   async tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]> {
     const parts = this.#parts
     if (parts === undefined) return []
-    const asked = of?.filter((peer) => parts.known.get(peer) !== undefined) ?? nearest(parts)
+    const asked =
+      of?.filter((peer) => parts.known.get(peer) !== undefined && parts.reach.isOpen(peer)) ?? nearest(parts)
     const answers = await Promise.all(
       asked.slice(0, MAX_TAG_PEERS).map((peer) =>
         parts.client.tag(peer, reference, signal).catch((error: PeerError) => {
@@ -121,6 +123,10 @@ class RunningSwarm implements Swarm {
     return this.#parts?.known.siteOf(peer) ?? (site !== undefined && peer === this.self ? site : undefined)
   }
 
+  canGive(peer: PeerId): boolean {
+    return this.#parts?.reach.isOpen(peer) ?? true
+  }
+
   ban(peer: PeerId, reason: string): void {
     this.#bans.add(peer, reason)
     this.#options.log.warn({ peer, reason }, 'a peer is left alone for a time')
@@ -139,9 +145,12 @@ class RunningSwarm implements Swarm {
       peers: [...addressOf].map(([peerId, address]) => ({
         peerId,
         address: address.toString(),
-        transfer: known.get(peerId) !== undefined,
+        transfer: known.get(peerId) !== undefined && parts.reach.isOpen(peerId),
+        transferProblem: parts.reach.problemOf(peerId),
         rttMs: parts.rttOf(peerId),
       })),
+      seeds: parts.discovery.seeds.status,
+      problems: problemsOf(parts),
       banned: this.#bans.list(),
       provided: advertiser.provided,
       provideQueue: advertiser.queued,
@@ -167,10 +176,19 @@ class RunningSwarm implements Swarm {
   }
 }
 
-/** Connected peers by round-trip time. */
-function nearest({ known, rttOf }: Parts): PeerId[] {
+function problemsOf({ discovery, clones }: Parts): SwarmProblem[] {
+  const texts = { identity: clones.problem, seeds: discovery.seeds.problem }
+  return (['identity', 'seeds'] as const).flatMap((kind) => {
+    const text = texts[kind]
+    return text === undefined ? [] : [{ kind, text }]
+  })
+}
+
+/** Connected peers that can be asked, by round-trip time. */
+function nearest({ known, reach, rttOf }: Parts): PeerId[] {
   return known
     .list()
+    .filter(({ peerId }) => reach.isOpen(peerId))
     .map(({ peerId }) => ({ peerId, rtt: rttOf(peerId) ?? Number.MAX_VALUE }))
     .sort((a, b) => a.rtt - b.rtt)
     .map(({ peerId }) => peerId)

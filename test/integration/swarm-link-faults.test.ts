@@ -37,6 +37,7 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
     locate: locate ?? (async () => Promise.reject(new Error('no address'))),
     deadlines,
     log,
+    onUnreached: () => {},
     maxLinks,
   })
   const content = new MemoryContent()

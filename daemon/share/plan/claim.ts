@@ -53,7 +53,7 @@ export function newClaim(blob: BlobId, patience: number, now: number): Claim {
   return { blob, members: new Map(), upstream, sites: new Map(), recorded: [] }
 }
 
-export function newLine(site: string | undefined, patience: number, now: number): Line {
+function newLine(site: string | undefined, patience: number, now: number): Line {
   return {
     site,
     queue: new Set(),
@@ -66,6 +66,19 @@ export function newLine(site: string | undefined, patience: number, now: number)
     racerAt: now,
     patience,
   }
+}
+
+/** Above this number of sites of one blob, which no fleet has, the others have no line. It protects memory, and tunes nothing. */
+const MAX_SITES = 64
+
+/** The line of a site, new where there is none yet; undefined for no site, and for one above the bound. */
+export function lineOf({ sites }: Claim, site: string | undefined, patience: number, now: number): Line | undefined {
+  if (site === undefined) return undefined
+  const known = sites.get(site)
+  if (known !== undefined || sites.size >= MAX_SITES) return known
+  const line = newLine(site, patience, now)
+  sites.set(site, line)
+  return line
 }
 
 /** The lines of the sites, and that at upstream. */
@@ -89,10 +102,19 @@ export function isAnywhere(
   return holders.size > 0 || recorded.some(isThere)
 }
 
-/** The first who may be given a turn at a line: the head of its queue, or of its hungry. */
-export function firstAt(line: Line, which: 'queue' | 'hungry'): Member | undefined {
-  for (const member of line[which]) if (member !== line.head && isPutForward(line, member)) return member
-  return undefined
+/** The first who may be given a turn at a line: the head of its queue, or of its hungry; best one from which others can fetch. */
+export function firstAt(
+  line: Line,
+  which: 'queue' | 'hungry',
+  canGive: (peer: PeerId) => boolean = () => true,
+): Member | undefined {
+  let first: Member | undefined
+  for (const member of line[which]) {
+    if (member === line.head || !isPutForward(line, member)) continue
+    if (canGive(member.peer)) return member
+    first ??= member
+  }
+  return first
 }
 
 /** A site is at upstream by the one who asks other sites for it; unless upstream gives that one nothing. */
@@ -108,6 +130,27 @@ export function giveBack(line: Line, member: Member): void {
   line.hungry.delete(member)
   if (line.head === member) line.head = undefined
   if (line.racer === member) line.racer = undefined
+}
+
+/** It takes no part any more. */
+export function takeOut(claim: Claim, line: Line, member: Member): void {
+  line.names.delete(member.peer)
+  giveBack(line, member)
+  sweep(claim, line)
+}
+
+/** Forgets a site that nobody is at any more. */
+export function sweep({ sites }: Claim, { site, names, holders }: Line): void {
+  if (site !== undefined && names.size === 0 && holders.size === 0) sites.delete(site)
+}
+
+/** What is known of peers where some are named to others. */
+export interface Naming {
+  readonly random: () => number
+  /** The site of a peer, if it has told one. */
+  readonly siteOf: (peer: PeerId) => string | undefined
+  /** Whether others can fetch from a peer. */
+  readonly canGive: (peer: PeerId) => boolean
 }
 
 /** Peers of whom some are drawn at random, in a time that does not grow with their number. */
@@ -173,16 +216,16 @@ export function nameFor(
   site: Line | undefined,
   asker: PeerId,
   count: number,
-  { random, siteOf }: { readonly random: () => number; readonly siteOf: (peer: PeerId) => string | undefined },
+  { random, siteOf, canGive }: Naming,
 ): PeerId[] {
   const named = new Set<PeerId>()
   const announced = claim.recorded.filter((peer) => !claim.members.has(peer))
   if (site !== undefined) {
     const asksOthers = roleAt(site, claim.members.get(asker)) !== 'none'
     const near = announced.filter((peer) => siteOf(peer) === site.site)
-    nameOf(site, near, named, asker, asksOthers ? Math.ceil(count / 2) : count, random)
+    nameOf(site, near, named, asker, asksOthers ? Math.ceil(count / 2) : count, random, canGive)
   }
-  nameOf(claim.upstream, announced, named, asker, count, random)
+  nameOf(claim.upstream, announced, named, asker, count, random, canGive)
   return [...named]
 }
 
@@ -193,6 +236,7 @@ function nameOf(
   asker: PeerId,
   count: number,
   random: () => number,
+  canGive: (peer: PeerId) => boolean,
 ): void {
   const add = (peers: Iterable<PeerId>, most: number) => {
     for (const peer of peers) {
@@ -200,7 +244,7 @@ function nameOf(
       if (peer !== asker) named.add(peer)
     }
   }
-  if (head !== undefined) add([head.peer], count)
+  if (head !== undefined && canGive(head.peer)) add([head.peer], count)
   const announced = new Names()
   for (const peer of recorded) announced.add(peer)
   const half = named.size + Math.ceil((count - named.size) / 2)

@@ -4,12 +4,15 @@ import {
   giveBack,
   isAnywhere,
   type Line,
+  lineOf,
   linesOf,
   type Member,
+  type Naming,
   nameFor,
   newClaim,
-  newLine,
   roleAt,
+  sweep,
+  takeOut,
 } from './claim.ts'
 import { Deadlines } from './deadlines.ts'
 import type { BlobId, PeerId, Turn, Want } from './messages.ts'
@@ -36,7 +39,6 @@ export interface Telling {
 /** Bounds of what a coordinator remembers: they protect its memory, and tune nothing. */
 const MAX_CLAIMS = 4_096
 const MAX_MEMBERS = 4_096
-const MAX_SITES = 64
 
 /**
  * The coordinator's side: one queue for each blob, whose head reads upstream. A head that is gone is followed by the next one at
@@ -46,7 +48,7 @@ const MAX_SITES = 64
  */
 export class ClaimQueue {
   readonly #numbers: Numbers
-  readonly #naming: Parameters<typeof nameFor>[4]
+  readonly #naming: Naming
   /** The one asked for longest ago first. */
   readonly #claims = new Map<BlobId, Claim>()
   /** Those of them for blobs that nobody fetches. */
@@ -56,10 +58,15 @@ export class ClaimQueue {
   #tellings: Telling[] = []
   #now = 0
 
-  /** @param siteOf the site of a peer, if it has told one */
-  constructor(numbers: Numbers, random: () => number, siteOf: (peer: PeerId) => string | undefined = () => undefined) {
+  /** @param siteOf the site of a peer, if it has told one @param canGive whether others can fetch from it */
+  constructor(
+    numbers: Numbers,
+    random: () => number,
+    siteOf: (peer: PeerId) => string | undefined = () => undefined,
+    canGive: (peer: PeerId) => boolean = () => true,
+  ) {
     this.#numbers = numbers
-    this.#naming = { random, siteOf }
+    this.#naming = { random, siteOf, canGive }
   }
 
   /** When `wake` is to happen, in ms of the clock of events. */
@@ -103,7 +110,8 @@ export class ClaimQueue {
   #hold(claim: Claim, from: PeerId): void {
     const isNew = !claim.members.has(from) && !claim.upstream.holders.has(from)
     this.#remove(claim, from)
-    for (const line of [claim.upstream, this.#siteLine(claim, from)]) {
+    const lines = this.#naming.canGive(from) ? [claim.upstream, this.#siteLine(claim, from)] : []
+    for (const line of lines) {
       line?.holders.add(from)
       if (line !== undefined && line.holders.size > MAX_MEMBERS) line.holders.delete(line.holders.oldest ?? from)
     }
@@ -124,13 +132,13 @@ export class ClaimQueue {
     member.crossed = crossed
     member.wish = wish
     member.heardAt = this.#now
-    if (member.site !== undefined && member.site !== site) this.#takeOut(claim, member.site, member)
+    if (member.site !== undefined && member.site !== site) takeOut(claim, member.site, member)
     member.site = site
     claim.members.delete(from)
     claim.members.set(from, member)
     for (const line of [claim.upstream, site]) {
       if (line === undefined) continue
-      line.names.add(from)
+      if (this.#naming.canGive(from)) line.names.add(from)
       // Other sites can be asked for what upstream does not give.
       if (wish === 'unable' && line === claim.upstream) giveBack(line, member)
       else line.queue.add(member)
@@ -153,14 +161,8 @@ export class ClaimQueue {
   }
 
   /** The line of a peer's site. There is none for sites beyond a number that no fleet has. */
-  #siteLine({ sites }: Claim, peer: PeerId): Line | undefined {
-    const site = this.#naming.siteOf(peer)
-    if (site === undefined) return undefined
-    const known = sites.get(site)
-    if (known !== undefined || sites.size >= MAX_SITES) return known
-    const line = newLine(site, this.#numbers.headLateMs, this.#now)
-    sites.set(site, line)
-    return line
+  #siteLine(claim: Claim, peer: PeerId): Line | undefined {
+    return lineOf(claim, this.#naming.siteOf(peer), this.#numbers.headLateMs, this.#now)
   }
 
   /** Whoever brings a chunk, the head or its racer, is the head. */
@@ -205,8 +207,16 @@ export class ClaimQueue {
     const now = this.#now
     // A gate is told of peers beyond its site.
     const sought = line === claim.upstream ? 0 : this.#numbers.named
+    const { siteOf, canGive } = this.#naming
+    const first = () => firstAt(line, isAnywhere(claim, line, siteOf) ? 'hungry' : 'queue', canGive)
+    const { head } = line
+    // What it reads nobody else can have: all others would wait for nothing.
+    if (head !== undefined && !canGive(head.peer) && canGive(first()?.peer ?? head.peer)) {
+      line.head = undefined
+      this.#toEnd(claim, line, head)
+    }
     if (line.head === undefined) {
-      const next = line.racer ?? firstAt(line, isAnywhere(claim, line, this.#naming.siteOf) ? 'hungry' : 'queue')
+      const next = line.racer ?? first()
       line.racer = undefined
       if (next === undefined) return
       line.head = next
@@ -222,7 +232,7 @@ export class ClaimQueue {
       this.#toEnd(claim, line, racer)
     }
     if (line.racer !== undefined || now < line.headAt + line.patience) return
-    const racer = firstAt(line, 'hungry')
+    const racer = firstAt(line, 'hungry', canGive)
     if (racer === undefined) return
     line.racer = racer
     line.racerAt = now
@@ -246,20 +256,9 @@ export class ClaimQueue {
     claim.members.delete(peer)
     for (const line of linesOf(claim)) {
       line.holders.delete(peer)
-      if (member !== undefined && (line === claim.upstream || line === member.site)) this.#takeOut(claim, line, member)
-      else this.#sweep(claim, line)
+      if (member !== undefined && (line === claim.upstream || line === member.site)) takeOut(claim, line, member)
+      else sweep(claim, line)
     }
-  }
-
-  #takeOut(claim: Claim, line: Line, member: Member): void {
-    line.names.delete(member.peer)
-    giveBack(line, member)
-    this.#sweep(claim, line)
-  }
-
-  /** Forgets a site that nobody is at any more. */
-  #sweep({ sites }: Claim, { site, names, holders }: Line): void {
-    if (site !== undefined && names.size === 0 && holders.size === 0) sites.delete(site)
   }
 
   /** Forgets members that were not heard of for long. */

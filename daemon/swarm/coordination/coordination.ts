@@ -57,6 +57,12 @@ export class PeerCoordination implements Coordination {
     if (this.#options.self < peer) this.#conversations.with(peer).catch(() => {})
   }
 
+  /** A peer is connected and does not coordinate: what it reads from upstream could not be fetched from it. */
+  passOver(peer: PeerId): void {
+    this.#space.delete(peer)
+    this.#nearest.clear()
+  }
+
   /** To be called when a peer is gone, or is not to be asked any more. */
   left(peer: PeerId): void {
     this.#space.delete(peer)

@@ -27,6 +27,12 @@ export const LOST_RETRY_MS = 300
 /** How often a seed that is connected is looked at again: its name may have new addresses. */
 export const SEED_CHECK_MS = 15_000
 
+/** Say that no seed answers after this time, in ms. The nodes of a fleet that start together are up sooner. */
+export const SILENT_MS = 30_000
+
+/** Log no more often than this, in ms, that seeds do not answer for other reasons than before. */
+export const REPEAT_MS = 300_000
+
 /** Pauses before the walks that follow the first connection; the routing table fills a moment after it. */
 export const WALKS_AFTER_JOIN_MS: readonly number[] = [50, 250, 1000, 4000, 15_000]
 export const WALK_INTERVAL_MS = 60_000

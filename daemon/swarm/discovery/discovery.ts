@@ -1,12 +1,14 @@
 import { setMaxListeners } from 'node:events'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { peerIdFromString } from '@libp2p/peer-id'
-import type { Multiaddr } from '@multiformats/multiaddr'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
 import { placeOf, type Seed } from './addresses.ts'
 import { MAX_REMEMBERED, MESH_CONNECTIONS } from './constants.ts'
 import { Dialer } from './dialer.ts'
+import type { SeedWatch } from './seed-watch.ts'
 import { Seeds } from './seeds.ts'
 import { Walk } from './walk.ts'
 
@@ -14,6 +16,8 @@ interface DiscoveryOptions {
   readonly node: Node
   readonly seeds: readonly Seed[]
   readonly admits: (peer: PeerId) => boolean
+  /** What is probably wrong with an address that was dialled in vain. */
+  readonly problemAt: (address: Multiaddr) => string | undefined
   readonly log: Logger
 }
 
@@ -27,7 +31,7 @@ export class Discovery {
   /** Addresses that turned out to be our own; at most as many as seeds have. */
   readonly #own = new Set<string>()
 
-  constructor({ node, seeds, admits, log }: DiscoveryOptions) {
+  constructor({ node, seeds, admits, problemAt, log }: DiscoveryOptions) {
     this.#node = node
     const isConnected = (peer: PeerId) => node.getConnections(peerIdFromString(peer)).length > 0
     const connectionCount = () => node.getConnections().length
@@ -40,7 +44,16 @@ export class Discovery {
     })
     this.#seeds = new Seeds({
       seeds,
-      dial: (address, signal) => node.dial(address, { signal }),
+      dial: async (address, signal) => {
+        try {
+          return await node.dial(this.#withoutOwnId(address), { signal })
+        } catch (error) {
+          // The end of the connection is heard of a moment later.
+          await nextTurn()
+          const problem = problemAt(address)
+          throw problem === undefined ? error : new Error(`${problem}: ${(error as Error).message}`, { cause: error })
+        }
+      },
       isConnected,
       connectionCount,
       isSelf: (address) => this.#isSelf(address),
@@ -84,6 +97,11 @@ export class Discovery {
     await Promise.all([this.#dialer.stop(), this.#seeds.stop(), this.#walk.stop()])
   }
 
+  /** Which seeds answer. */
+  get seeds(): SeedWatch {
+    return this.#seeds.watch
+  }
+
   /** Takes note of an address that led back to this node. */
   foundSelf(address: Multiaddr): void {
     this.#own.add(placeOf(address))
@@ -94,6 +112,11 @@ export class Discovery {
     setMaxListeners(0, signal)
     const own = this.#node.peerId.toMultihash().bytes
     for await (const _ of this.#node.services.dht.getClosestPeers(own, { signal })) signal.throwIfAborted()
+  }
+
+  /** libp2p refuses to dial its own PeerId: that another machine has it would not be found out. */
+  #withoutOwnId(address: Multiaddr): Multiaddr {
+    return address.toString().endsWith(`/p2p/${this.#node.peerId}`) ? multiaddr(placeOf(address)) : address
   }
 
   #isSelf(address: Multiaddr): boolean {

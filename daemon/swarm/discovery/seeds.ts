@@ -13,6 +13,7 @@ import {
   MESH_CONNECTIONS,
   SEED_CHECK_MS,
 } from './constants.ts'
+import { SeedWatch } from './seed-watch.ts'
 
 interface SeedsOptions {
   readonly seeds: readonly Seed[]
@@ -31,10 +32,13 @@ export class Seeds {
   readonly #wakers = new Map<Seed, AbortController>()
   /** Who answered at an address. */
   readonly #peers = new Map<Seed, Map<string, PeerId>>()
+  readonly watch: SeedWatch
   #loops: Promise<void> = Promise.resolve()
 
   constructor(options: SeedsOptions) {
     this.#options = options
+    const { seeds, connectionCount, log } = options
+    this.watch = new SeedWatch({ seeds: seeds.map(({ text }) => text), connectionCount, log })
   }
 
   start(): void {
@@ -43,6 +47,7 @@ export class Seeds {
 
   async stop(): Promise<void> {
     this.#stopped.abort()
+    this.watch.stop()
     await this.#loops
   }
 
@@ -56,6 +61,7 @@ export class Seeds {
     while (!this.#stopped.signal.aborted) {
       const failure = await this.#connect(seed)
       failures = failure === undefined ? 0 : failures + 1
+      if (!this.#stopped.signal.aborted) this.watch.note(seed.text, failure)
       if (failures === 1 && !this.#stopped.signal.aborted) {
         this.#options.log.warn({ seed: seed.text, reason: failure }, 'a seed is not reached; trying again')
       }

@@ -19,6 +19,8 @@ interface PeerLinksOptions {
   /** Gives a peer's transfer address, connecting to it first where needed. Rejects when the signal is aborted. */
   readonly locate: (peer: PeerId, signal: AbortSignal) => Promise<KnownPeer>
   readonly deadlines: TransferDeadlines
+  /** Told when a connection to a known peer could not be made. */
+  readonly onUnreached: (peer: PeerId) => void
   readonly log: Logger
   /** See {@link IDLE_MS}. */
   readonly idleMs?: number | undefined
@@ -120,10 +122,15 @@ export class PeerLinks implements Links {
   }
 
   async #open(peer: PeerId, kind: UpgradeKind, signal: AbortSignal): Promise<Upgraded> {
-    const { known, locate, deadlines } = this.#options
+    const { known, locate, deadlines, onUnreached } = this.#options
     const within = AbortSignal.any([signal, AbortSignal.timeout(deadlines.connect)])
     const address = known(peer) ?? (await locate(peer, within))
-    return await openUpgraded(address, kind, this.#context, deadlines, signal)
+    try {
+      return await openUpgraded(address, kind, this.#context, deadlines, signal)
+    } catch (error) {
+      if (!signal.aborted) onUnreached(peer)
+      throw error
+    }
   }
 
   #check(): void {

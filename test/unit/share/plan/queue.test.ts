@@ -7,7 +7,14 @@ const { headLateMs, renewMs, quarters } = NUMBERS
 
 class Scene {
   now = 0
-  readonly queue = new ClaimQueue(NUMBERS, () => 0)
+  /** Peers from which nobody can fetch. */
+  readonly closed = new Set<string>()
+  readonly queue = new ClaimQueue(
+    NUMBERS,
+    () => 0,
+    () => undefined,
+    (peer) => !this.closed.has(peer),
+  )
 
   /** @returns who is told which role */
   want(from: string, wish: Want['wish'], chunks = 0, recorded?: readonly string[]): string[] {
@@ -39,6 +46,17 @@ describe('the claim queue', () => {
     const scene = new Scene()
     expect(scene.want('p', 'part')).toEqual(['p head'])
     expect(scene.want('q', 'part')).toEqual(['q none'])
+  })
+
+  it('has a head from which nobody can fetch give way, and does not name it', () => {
+    const scene = new Scene()
+    scene.closed.add('p')
+    expect(scene.want('p', 'part')).toEqual(['p head'])
+    expect(scene.want('q', 'part')).toEqual(['p none', 'q head'])
+    expect(scene.turns('r', 'part').map(({ turn }) => turn.members)).toEqual([['q']])
+    scene.want('p', 'done')
+    expect(scene.turns('s', 'part').map(({ turn }) => turn.members)).toEqual([['q', 'r']])
+    expect(scene.left('q')).toEqual(['r head'])
   })
 
   it.each([

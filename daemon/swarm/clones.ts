@@ -1,0 +1,82 @@
+import type { Multiaddr } from '@multiformats/multiaddr'
+import type { Logger } from 'pino'
+import { placeOf } from './discovery/addresses.ts'
+import type { SelfMet } from './handshakes.ts'
+import type { PeerId } from './peer-id.ts'
+
+interface ClonesOptions {
+  readonly self: PeerId
+  /** The identity's file, which one of both has to give up. */
+  readonly keyFile: string
+  /** Told an address that leads back to this node. */
+  readonly onOwn: (address: Multiaddr) => void
+  readonly log: Logger
+}
+
+/** A connection of this node with itself has shown both its ends within this time, in ms. */
+const PAIR_MS = 1_000
+
+/** A clone that was not met for this long is gone, or has an identity of its own now, in ms. Seeds are dialled more often. */
+const VALID_MS = 300_000
+
+/** Addresses of clones that were logged. Above this number there is nothing new to say. */
+const MAX_LOGGED = 64
+
+/**
+ * Finds other nodes that have this one's key, because its data folder was copied. Both ends of a connection say that they are this
+ * node. Where they really are, both ends of the same TCP connection are seen here: the port that one dials from is the other's
+ * remote port. Otherwise it is another machine; unless unmatched ends of both kinds are seen, as where a gateway changes ports.
+ */
+export class Clones {
+  readonly #options: ClonesOptions
+  #unmatched: SelfMet[] = []
+  readonly #logged = new Set<string>()
+  #timer: NodeJS.Timeout | undefined
+  #last: { readonly where: string; readonly at: number } | undefined
+
+  constructor(options: ClonesOptions) {
+    this.#options = options
+  }
+
+  /** What is wrong and what to do; undefined where no clone was met lately. */
+  get problem(): string | undefined {
+    if (this.#last === undefined || performance.now() - this.#last.at > VALID_MS) return undefined
+    return this.#text(this.#last.where)
+  }
+
+  met(end: SelfMet): void {
+    const { direction, localPort, remotePort } = end
+    const isOther = (other: SelfMet) =>
+      other.direction !== direction && other.localPort === remotePort && other.remotePort === localPort
+    const other = localPort === undefined ? undefined : this.#unmatched.find(isOther)
+    if (other === undefined) {
+      this.#unmatched.push(end)
+      this.#timer ??= setTimeout(() => this.#judge(), PAIR_MS).unref()
+      return
+    }
+    this.#unmatched = this.#unmatched.filter((one) => one !== other)
+    this.#options.onOwn(direction === 'outbound' ? end.address : other.address)
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #judge(): void {
+    this.#timer = undefined
+    const ends = this.#unmatched
+    this.#unmatched = []
+    if (new Set(ends.map(({ direction }) => direction)).size !== 1) return
+    for (const { direction, address } of ends) {
+      const where = direction === 'outbound' ? placeOf(address) : placeOf(address).replace(/\/tcp\/\d+$/, '')
+      this.#last = { where, at: performance.now() }
+      if (this.#logged.has(where) || this.#logged.size >= MAX_LOGGED) continue
+      this.#logged.add(where)
+      this.#options.log.error({ address: where, peerId: this.#options.self }, this.#text(where))
+    }
+  }
+
+  #text(where: string): string {
+    return `the node at ${where} has the same identity as this one, so its data folder was copied: they can't meet, and others take them for one. Stop one of them, remove ${this.#options.keyFile} there, and start it again`
+  }
+}

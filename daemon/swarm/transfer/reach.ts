@@ -1,0 +1,184 @@
+import { connect } from 'node:net'
+import type { SecureContext } from 'node:tls'
+import type { Logger } from 'pino'
+import type { KnownPeer } from '../known-peers.ts'
+import type { PeerId } from '../peer-id.ts'
+import { connectPinned } from './pool.ts'
+
+interface ReachOptions {
+  readonly context: SecureContext
+  /** Until a connection to a peer stands, TLS included, in ms. */
+  readonly connectMs: number
+  /** Told when the transfer port of a connected peer is found closed, or open again. */
+  readonly onChange: (peer: PeerId, isOpen: boolean) => void
+  readonly log: Logger
+}
+
+interface Entry {
+  peer: KnownPeer
+  /** Attempts that failed in a row; 0 while the port counts as open. */
+  failures: number
+  /** Why the last one failed. */
+  reason: string
+  isLogged: boolean
+  /** Ends the attempt under way. */
+  probe: AbortController | undefined
+  timer: NodeJS.Timeout | undefined
+}
+
+/** Pause after the first failed attempt, in ms. It doubles with each one: a peer that is being restarted is back soon. */
+const FIRST_RETRY_MS = 1_000
+
+/** The longest pause, in ms: for so long a port that was opened is not used at most. */
+const LONGEST_RETRY_MS = 60_000
+
+/** Log a closed port after this many failures. A peer that is being stopped refuses connections for a moment. */
+const LOGGED_FAILURES = 2
+
+/** Peers whose port is closed and that are not connected; the oldest is forgotten first. */
+const MAX_REMEMBERED = 1_024
+
+/**
+ * Which connected peers have a transfer port that this node can't connect to, most often because of a firewall that lets only the
+ * p2p port through. That is learned when they are met, or where a connection fails, and looked at again with back-off. Nothing is
+ * fetched from such a peer, and nobody waits for it; it may fetch from this node.
+ */
+export class Reach {
+  readonly #options: ReachOptions
+  readonly #peers = new Map<PeerId, Entry>()
+  #isStopped = false
+
+  constructor(options: ReachOptions) {
+    this.#options = options
+  }
+
+  /** Whether nothing is known against a peer's transfer port. */
+  isOpen(peer: PeerId): boolean {
+    return (this.#peers.get(peer)?.failures ?? 0) === 0
+  }
+
+  /** Why a peer's transfer port can't be used, with the port; undefined where it can. */
+  problemOf(peer: PeerId): string | undefined {
+    const entry = this.#peers.get(peer)
+    return entry === undefined || entry.failures === 0 ? undefined : problemOf(entry)
+  }
+
+  /** A peer has told where its transfer server is. What was found before holds until it is found open. */
+  met(peer: KnownPeer): void {
+    if (this.#isStopped) return
+    const before = this.#peers.get(peer.peerId)
+    this.#end(before)
+    const { failures = 0, reason = '', isLogged = false } = before ?? {}
+    const entry: Entry = { peer, failures, reason, isLogged, probe: undefined, timer: undefined }
+    this.#peers.delete(peer.peerId)
+    this.#peers.set(peer.peerId, entry)
+    // A TCP connection alone costs neither side a handshake, and a fleet that starts makes many.
+    this.#look(entry, failures === 0 ? connectTcp : this.#connectTls)
+  }
+
+  /** A connection to a peer's transfer server could not be made: another one says whether that was chance. */
+  suspect(peer: PeerId): void {
+    const entry = this.#peers.get(peer)
+    if (this.#isStopped || entry === undefined || entry.failures > 0 || entry.probe !== undefined) return
+    this.#look(entry, this.#connectTls)
+  }
+
+  /** A peer is not connected any more. */
+  left(peer: PeerId): void {
+    const entry = this.#peers.get(peer)
+    if (entry === undefined) return
+    this.#end(entry)
+    if (entry.failures === 0) this.#peers.delete(peer)
+    if (this.#peers.size <= MAX_REMEMBERED) return
+    for (const [oldest, { timer, probe }] of this.#peers) {
+      if (timer !== undefined || probe !== undefined) continue
+      this.#peers.delete(oldest)
+      return
+    }
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    for (const entry of this.#peers.values()) this.#end(entry)
+    this.#peers.clear()
+  }
+
+  readonly #connectTls: Connect = (peer, connectMs, signal, callback) => {
+    const socket = connectPinned(peer, this.#options.context, connectMs, (error) => {
+      socket.destroy()
+      callback(error)
+    })
+    signal.addEventListener('abort', () => socket.destroy(), { once: true })
+  }
+
+  #end(entry: Entry | undefined): void {
+    if (entry === undefined) return
+    entry.probe?.abort()
+    clearTimeout(entry.timer)
+    entry.probe = undefined
+    entry.timer = undefined
+  }
+
+  #look(entry: Entry, connectTo: Connect): void {
+    const probe = new AbortController()
+    entry.probe = probe
+    entry.timer = undefined
+    connectTo(entry.peer, this.#options.connectMs, probe.signal, (error) => {
+      if (entry.probe !== probe) return
+      entry.probe = undefined
+      if (error === undefined) this.#open(entry)
+      else this.#closed(entry, error)
+    })
+  }
+
+  #open(entry: Entry): void {
+    const { peer, failures, isLogged } = entry
+    if (failures === 0) return
+    entry.failures = 0
+    entry.isLogged = false
+    if (isLogged)
+      this.#options.log.info({ peer: peer.peerId, address: placeOf(peer) }, 'the transfer port of a peer is open now')
+    this.#options.onChange(peer.peerId, true)
+  }
+
+  #closed(entry: Entry, error: Error): void {
+    const { peerId } = entry.peer
+    entry.failures++
+    entry.reason = error.message
+    const pause = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (entry.failures - 1)) * (0.75 + Math.random() / 2)
+    entry.timer = setTimeout(() => this.#look(entry, this.#connectTls), pause).unref()
+    if (entry.failures >= LOGGED_FAILURES && !entry.isLogged) {
+      entry.isLogged = true
+      this.#options.log.warn({ peer: peerId, address: placeOf(entry.peer), reason: entry.reason }, problemOf(entry))
+    }
+    if (entry.failures === 1) this.#options.onChange(peerId, false)
+  }
+}
+
+type Connect = (
+  peer: KnownPeer,
+  connectMs: number,
+  signal: AbortSignal,
+  callback: (error: Error | undefined) => void,
+) => void
+
+const connectTcp: Connect = ({ host, port }, connectMs, signal, callback) => {
+  const socket = connect({ host, port })
+  const settle = (error: Error | undefined) => {
+    clearTimeout(timer)
+    socket.destroy()
+    callback(error)
+  }
+  const timer = setTimeout(() => settle(new Error(`no connection within ${connectMs} ms`)), connectMs)
+  // An error after the end would have nobody to hear it.
+  socket.once('connect', () => settle(undefined)).on('error', settle)
+  signal.addEventListener('abort', () => settle(signal.reason), { once: true })
+}
+
+function placeOf({ host, port }: KnownPeer): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+function problemOf({ peer, reason }: Entry): string {
+  return `nothing can be fetched from the peer: its transfer port can't be reached (${reason}); open TCP port ${peer.port} of ${peer.host} in its firewall (swarm.transferListen)`
+}
