@@ -1,8 +1,9 @@
 import { stringify } from 'yaml'
 import { type Option, options, registryOptions } from './options.ts'
+import type { Room } from './scalars.ts'
 import type { Config, ListenAddress } from './schema.ts'
 import { setAt, type Tree, valueAt } from './tree.ts'
-import { formatDuration, formatSize } from './units.ts'
+import { formatDuration, formatShare, formatSize } from './units.ts'
 
 /** What stands in place of a secret. */
 const hidden = '***'
@@ -12,10 +13,13 @@ export function formatAddress({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
+const writtenRoom = (room: Room) => ('bytes' in room ? formatSize(room.bytes) : formatShare(room.share))
+
 function written(value: unknown, { kind, secret }: Option): unknown {
   if (kind === 'proxy') return (value as string).replace(/\/\/.*@/, `//${hidden}@`)
   if (secret) return hidden
   if (kind === 'size') return formatSize(value as number)
+  if (kind === 'room') return writtenRoom(value as Room)
   if (kind === 'duration') return formatDuration(value as number)
   if (kind === 'address') return formatAddress(value as ListenAddress)
   if (kind === 'addresses') {

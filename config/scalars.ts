@@ -1,12 +1,13 @@
 import { z } from 'zod'
 import { repositoryPatternMistake, splitFreshness, tagPatternMistake } from './patterns.ts'
-import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
+import { formatDuration, formatSize, parseDuration, parseShare, parseSize } from './units.ts'
 
 /** The kinds of single values that options have. Each carries its kind, from which variables and documents are made. */
 
 /** What would be right, by kind: the same words in error messages and in default.yaml. */
 export const expectations = {
   size: 'a size such as "20 GiB" or "500MB"',
+  room: 'a size such as "10 GiB", or a share of the disk from 0% to 90% such as "5%"',
   duration: 'a duration such as "250ms", "10s" or "5m"',
   address: 'host:port such as "127.0.0.1:5050" or "[::]:5050"',
   addresses: 'host:port, or a list of them such as ["10.0.0.1:4050", "[fd00::1]:4050"]',
@@ -38,6 +39,26 @@ export const size = (fallback: number) =>
     .transform((value, context) => parseSize(String(value)) ?? refuse(context, expectations.size))
     .meta({ kind: 'size' })
     .prefault(formatSize(fallback))
+
+/** A part of a disk: bytes, or a share from 0 to 1. */
+export type Room = { readonly bytes: number } | { readonly share: number }
+
+/** Above this share of the disk hardly anything could be kept. */
+const largestShare = 0.9
+
+function parseRoom(text: string): Room | undefined {
+  const share = parseShare(text)
+  if (share !== undefined) return share <= largestShare ? { share } : undefined
+  const bytes = parseSize(text)
+  return bytes === undefined ? undefined : { bytes }
+}
+
+/** Part of a disk. */
+export const room = (fallback: string) =>
+  quantity
+    .transform((value, context): Room => parseRoom(String(value)) ?? refuse(context, expectations.room))
+    .meta({ kind: 'room' })
+    .prefault(fallback)
 
 const durationText = (shortest: number, longest: number) =>
   quantity

@@ -14,6 +14,7 @@ import {
   proxy,
   registryName,
   repositoryPattern,
+  room,
   seed,
   size,
   tagPattern,
@@ -108,6 +109,9 @@ export const configSchema = z.strictObject({
     .strictObject({
       maxSize: size(50 * 2 ** 30).describe(
         'Quota for blobs on disk. The least recently used are evicted; a blob larger than this is passed through.',
+      ),
+      minFree: room('5%').describe(
+        'What stays free on the disk of dataDir, whoever fills it: blobs are evicted before, and what has no room is passed through. A share counts for 10 GiB at most. In any case 16 MiB stay free for the databases, or 5 % of a smaller disk.',
       ),
       scrubRate: size(8 * 2 ** 20).describe(
         'Bytes a second that the background check of blobs on disk may read; 0 turns it off.',

@@ -30,6 +30,12 @@ export function parseSize(text: string): number | undefined {
   return parseQuantity(text, sizeUnits)
 }
 
+/** `5%`, `2.5 %` -> 0.05, 0.025. */
+export function parseShare(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*%$/.exec(text.trim())
+  return match === null ? undefined : Number(match[1]) / 100
+}
+
 /** `250ms`, `10s`, `5m`, `24h`, `7d` -> milliseconds. A number without a unit is refused: nobody can tell what it means. */
 export function parseDuration(text: string): number | undefined {
   return parseQuantity(text, durationUnits)
@@ -39,6 +45,11 @@ export function parseDuration(text: string): number | undefined {
 export function formatSize(bytes: number): string {
   const unit = (['TiB', 'GiB', 'MiB', 'KiB'] as const).find((name) => bytes > 0 && bytes % (sizeUnits[name] ?? 1) === 0)
   return unit === undefined ? `${bytes} B` : `${bytes / (sizeUnits[unit] ?? 1)} ${unit}`
+}
+
+/** As `parseShare` reads it. */
+export function formatShare(share: number): string {
+  return `${Number((share * 100).toPrecision(12))}%`
 }
 
 /** The shortest exact text for a number of milliseconds. */

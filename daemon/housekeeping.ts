@@ -6,13 +6,16 @@ import type { Rules } from './rules.ts'
 import type { BlobStore } from './store/blob-store.ts'
 import type { Metadata } from './store/metadata.ts'
 import { scrub } from './store/scrub.ts'
+import { keepBallast } from './store/start-room.ts'
 
 interface House {
-  readonly config: Pick<Config, 'store' | 'access'>
+  readonly config: Pick<Config, 'dataDir' | 'store' | 'access'>
   readonly metadata: Metadata
   readonly store: BlobStore
   readonly metrics: Metrics
   readonly logger: Logger
+  /** Looks after what else lies in the data directory, whenever its disk is looked at. */
+  readonly onLook: () => Promise<void>
 }
 
 /** How often old records and partial blobs are deleted, in ms. */
@@ -24,9 +27,12 @@ const tagLifetime = 90 * 86_400_000
 /** Parts of blobs that nobody has gone on with for so long, in ms, are removed. */
 const partialLifetime = 24 * 3_600_000
 
-/** What a node does beside serving, until the signal: it checks blobs on disk and deletes old records. */
+/** How often free space is looked at, in ms: other programs may fill a disk. */
+const diskInterval = 5_000
+
+/** What a node does beside serving, until the signal: it checks blobs on disk, deletes old records and watches the disk. */
 export async function keepHouse(house: House, signal: AbortSignal): Promise<void> {
-  await Promise.all([checkBlobs(house, signal), prune(house, signal)])
+  await Promise.all([checkBlobs(house, signal), prune(house, signal), watchDisk(house, signal)])
 }
 
 async function checkBlobs({ config, store, metrics, logger }: House, signal: AbortSignal): Promise<void> {
@@ -37,6 +43,26 @@ async function checkBlobs({ config, store, metrics, logger }: House, signal: Abo
     logger.error({ digest }, 'a blob on disk was damaged; it is dropped and will be fetched again')
   }
   await scrub({ store, rate, onDamaged }, signal)
+}
+
+async function watchDisk({ config, store, logger, onLook }: House, signal: AbortSignal): Promise<void> {
+  let wasShort = false
+  while (!signal.aborted) {
+    const before = store.usage.evictedBytes
+    await store.makeRoom().catch((error: unknown) => logger.warn({ err: error }, 'no room could be made on the disk'))
+    const { freeBytes, minFreeBytes, evictedBytes, isShort } = store.usage
+    if (evictedBytes > before) {
+      logger.info({ bytes: evictedBytes - before, freeBytes, minFreeBytes }, 'evicted blobs, as the disk fills up')
+    }
+    if (isShort && !wasShort) {
+      const text = 'others fill the disk, and nothing is left to evict: what is fetched is not kept until there is room'
+      logger.error({ freeBytes, minFreeBytes }, text)
+    } else if (wasShort && !isShort) logger.info({ freeBytes, minFreeBytes }, 'there is room on the disk again')
+    wasShort = isShort
+    if (!isShort) await keepBallast(config.dataDir, { freeBytes, minFreeBytes }).catch(() => {})
+    await onLook().catch(() => {})
+    await delay(diskInterval, undefined, { signal, ref: false }).catch(() => {})
+  }
 }
 
 async function prune({ config, store, metadata, logger }: House, signal: AbortSignal): Promise<void> {

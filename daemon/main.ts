@@ -18,16 +18,16 @@ import { Tags } from './fetch/tags.ts'
 import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
 import { Lifecycle } from './lifecycle.ts'
+import { openStore } from './open-store.ts'
 import { createRules } from './rules.ts'
 import { Sharing } from './share/sharing.ts'
 import { ListSigner } from './share/signed-list.ts'
 import { sharedContent } from './shared-content.ts'
 import { announcements, sharingPolicy } from './sharing.ts'
-import { BlobStore } from './store/blob-store.ts'
-import { Metadata } from './store/metadata.ts'
-import { loadIdentity, peerIdOf } from './swarm/identity.ts'
+import { keepIdentity, loadIdentity, peerIdOf } from './swarm/identity.ts'
 import type { Swarm } from './swarm/ports.ts'
 import { createSwarm } from './swarm/swarm.ts'
+import { Uncached } from './uncached.ts'
 import { loadEngine } from './verify/sha256.ts'
 
 /** A node that runs. */
@@ -58,18 +58,14 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const rules = createRules(config)
     const told = sharingPolicy(rules, isClosed)
 
-    const metadata = await Metadata.open(join(config.dataDir, 'meta'), (error) =>
-      logger.warn({ err: error }, 'a record could not be written'),
-    )
-    lifecycle.onStop(() => metadata.close())
     // The store tells the swarm what it holds, and the swarm serves from the store: one of them must come first.
     let announcer: Pick<Swarm, 'advertise' | 'withdraw'> | undefined
-    const store = await BlobStore.open({
-      dataDir: config.dataDir,
-      metadata,
-      maxBytes: config.store.maxSize,
+    const { store, metadata } = await openStore({
+      config,
       events: announcements(told, () => announcer),
+      logger,
     })
+    lifecycle.onStop(() => metadata.close())
     lifecycle.onStop(() => store.close())
     await applyRules(rules, { store, metadata })
 
@@ -90,7 +86,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
       told,
       rules,
     })
-    const privateKey = await loadIdentity(join(config.dataDir, 'key'), { log: logger })
+    const keyFile = join(config.dataDir, 'key')
+    const privateKey = await loadIdentity(keyFile, { log: logger })
     const swarm = createSwarm({
       config: config.swarm,
       dataDir: config.dataDir,
@@ -126,6 +123,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const trustPeers = config.tags.trustPeers === 'always' || (config.tags.trustPeers === 'closed' && isClosed)
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
     const access = new AccessControl({ metadata, upstream, identityKey, patience, ...config.access })
+    const uncached = new Uncached({ onUncached: (reason) => metrics.uncached(reason), logger })
+    const onUncached = uncached.note.bind(uncached)
     const content = new Fetcher({
       store,
       swarm,
@@ -142,6 +141,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       onFetched: (origin, bytes) => metrics.fetched(origin, bytes),
       onVerified: (bytes) => metrics.verified(bytes),
       onWasted: (reason, bytes) => metrics.wasted(reason, bytes),
+      onUncached,
       logger,
     })
     fetcher = content
@@ -154,7 +154,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       rules,
       patience,
       trustPeers,
-      keep: manifestKeeper(store, logger),
+      keep: manifestKeeper(store, onUncached),
     })
 
     await swarm.start()
@@ -162,7 +162,11 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.onStop(() => sharing.stop())
     lifecycle.onStop(() => content.close())
     lifecycle.inBackground(
-      (signal) => keepHouse({ config, metadata, store, metrics, logger }, signal),
+      (signal) =>
+        keepHouse(
+          { config, metadata, store, metrics, logger, onLook: () => keepIdentity(keyFile, privateKey) },
+          signal,
+        ),
       (error) => logger.error({ err: error }, 'the background check of blobs has ended'),
     )
 
@@ -171,7 +175,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const notReady = () => {
       if (lifecycle.isStopping) return 'the node is stopping'
       if (registry === undefined) return 'the node is starting'
-      return swarmNotReady(swarm.status(), config.admin.minPeers)
+      return store.usage.problem ?? swarmNotReady(swarm.status(), config.admin.minPeers)
     }
     const status = () => ({
       version,
@@ -180,7 +184,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       login: login?.address,
       notReady: notReady(),
       ...swarm.status(),
-      store: store.usage,
+      store: { ...store.usage, uncachedBlobs: metrics.uncachedBlobs, lastUncached: uncached.last },
       counters: metrics.totals,
     })
     metrics.observe({

@@ -1,6 +1,8 @@
 import Router from '@koa/router'
 import Koa from 'koa'
+import type { StoreUsage } from '../store/usage.ts'
 import type { SwarmStatus } from '../swarm/ports.ts'
+import type { UncachedBlob, UncachedReason } from '../uncached.ts'
 import type { Metrics } from './metrics.ts'
 
 /** `GET /api/v1/status`: a stable interface. */
@@ -13,7 +15,11 @@ export interface NodeStatus extends SwarmStatus {
   readonly login: string | undefined
   /** Why `/readyz` says no; undefined where it says yes. */
   readonly notReady: string | undefined
-  readonly store: { readonly bytes: number; readonly maxBytes: number; readonly blobs: number }
+  readonly store: StoreUsage & {
+    /** Blobs and manifests that were given to clients and could not be kept, since the start. */
+    readonly uncachedBlobs: Readonly<Record<UncachedReason, number>>
+    readonly lastUncached: UncachedBlob | undefined
+  }
   readonly counters: Metrics['totals']
 }
 

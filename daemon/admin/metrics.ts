@@ -1,9 +1,11 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { StoreUsage } from '../store/usage.ts'
 import type { SwarmStatus } from '../swarm/ports.ts'
+import { type UncachedReason, uncachedReasons } from '../uncached.ts'
 
 /** What is read when metrics or status are asked for. */
 export interface Readings {
-  store(): { readonly bytes: number; readonly maxBytes: number; readonly blobs: number }
+  store(): StoreUsage
   swarm(): Pick<SwarmStatus, 'peers' | 'banned' | 'provided' | 'provideQueue'>
   flights(): number
   /** Of all fetches under way. */
@@ -25,6 +27,12 @@ export class Metrics {
     'Bytes of chunks that were of no use, by why: wrong, dropped with a list that was false, or a duplicate',
     'reason',
   )
+  readonly #uncached = this.#counter(
+    'layerd_uncached_blobs_total',
+    'Blobs and manifests that could not be kept, by why: no room on the disk, none in the quota, or another error',
+    'reason',
+  )
+  readonly #uncachedBlobs: Record<UncachedReason, number> = { disk: 0, quota: 0, error: 0 }
   readonly #verified = this.#counter('layerd_verified_bytes_total', 'Bytes of fetched blobs that their digest proved')
   readonly #duration = new Histogram({
     name: 'layerd_request_duration_seconds',
@@ -45,6 +53,7 @@ export class Metrics {
     )
     this.#bytes('layerd_served_bytes_total', 'Bytes sent, by to whom', 'to', served)
     for (const reason of ['wrong', 'dropped', 'duplicate']) this.#wasted.inc({ reason }, 0)
+    for (const reason of uncachedReasons) this.#uncached.inc({ reason }, 0)
     this.#damaged.inc(0)
     this.#verified.inc(0)
   }
@@ -64,6 +73,16 @@ export class Metrics {
 
   wasted(reason: 'wrong' | 'dropped' | 'duplicate', bytes: number): void {
     this.#wasted.inc({ reason }, bytes)
+  }
+
+  /** Something was given to clients and could not be kept. */
+  uncached(reason: UncachedReason): void {
+    this.#uncached.inc({ reason })
+    this.#uncachedBlobs[reason]++
+  }
+
+  get uncachedBlobs(): Readonly<Record<UncachedReason, number>> {
+    return { ...this.#uncachedBlobs }
   }
 
   /** @param ms from the request to the end of its response */
@@ -90,6 +109,10 @@ export class Metrics {
     this.#gauge('layerd_store_bytes', 'Bytes of blobs on disk', () => readings.store().bytes)
     this.#gauge('layerd_store_limit_bytes', 'Quota for blobs on disk', () => readings.store().maxBytes)
     this.#gauge('layerd_store_blobs', 'Blobs on disk', () => readings.store().blobs)
+    this.#gauge('layerd_disk_free_bytes', 'Free bytes on the disk of the store', () => readings.store().freeBytes ?? 0)
+    this.#gauge('layerd_disk_reserve_bytes', 'Bytes that are to stay free there', () => readings.store().minFreeBytes)
+    this.#total('layerd_evicted_blobs_total', 'Blobs evicted for their room', () => readings.store().evictedBlobs)
+    this.#total('layerd_evicted_bytes_total', 'Bytes of evicted blobs', () => readings.store().evictedBytes)
     this.#gauge('layerd_peers', 'Connected peers', () => readings.swarm().peers.length)
     this.#gauge('layerd_banned_peers', 'Peers banned at present', () => readings.swarm().banned.length)
     this.#bannedPeers(() => readings.swarm().banned.map(({ peerId }) => peerId))
@@ -131,6 +154,19 @@ export class Metrics {
       collect() {
         this.reset()
         for (const [value, bytes] of Object.entries(totals)) this.inc({ [label]: value }, bytes)
+      },
+    })
+  }
+
+  /** A counter that somebody else counts. */
+  #total(name: string, help: string, read: () => number): void {
+    new Counter({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        this.inc(read())
       },
     })
   }

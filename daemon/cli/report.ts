@@ -19,7 +19,20 @@ export const statusSchema = z.object({
   notReady: z.string().optional(),
   problems: z.array(z.object({ text: z.string() })).default([]),
   banned: z.array(z.object({ peerId: z.string(), until: z.union([z.string(), z.number()]), reason: z.string() })),
-  store: z.object({ bytes: z.number(), maxBytes: z.number(), blobs: z.number() }),
+  store: z.object({
+    bytes: z.number(),
+    maxBytes: z.number(),
+    blobs: z.number(),
+    // A node of an earlier version does not say these.
+    freeBytes: z.number().optional(),
+    minFreeBytes: z.number().optional(),
+    evictedBlobs: z.number().optional(),
+    evictedBytes: z.number().optional(),
+    uncachedBlobs: z.record(z.string(), z.number()).optional(),
+    isShort: z.boolean().optional(),
+    problem: z.string().optional(),
+    lastUncached: z.object({ digest: z.string(), message: z.string(), at: z.number() }).optional(),
+  }),
   counters: z.object({
     fetchedBytes: z.object({ upstream: z.number(), peer: z.number() }),
     servedBytes: z.object({ client: z.number(), peer: z.number() }),
@@ -55,6 +68,30 @@ function roundTime(seconds: number): string {
     .join(' ')
 }
 
+function diskLines(store: Status['store']): string[] {
+  const {
+    problem,
+    isShort,
+    freeBytes,
+    minFreeBytes = 0,
+    evictedBlobs = 0,
+    evictedBytes = 0,
+    uncachedBlobs = {},
+    lastUncached,
+  } = store
+  const evicted = evictedBlobs === 0 ? '' : `; ${evictedBlobs} blobs evicted (${roundSize(evictedBytes)})`
+  const uncached = Object.values(uncachedBlobs).reduce((sum, blobs) => sum + blobs, 0)
+  const at = new Date(lastUncached?.at ?? 0).toISOString()
+  return [
+    ...(freeBytes === undefined
+      ? []
+      : [`disk       ${roundSize(freeBytes)} free, ${roundSize(minFreeBytes)} are to stay free${evicted}`]),
+    ...(isShort === true ? ['problem    others fill the disk, and nothing is left to evict'] : []),
+    ...(problem === undefined ? [] : [`problem    ${problem}`]),
+    ...(lastUncached === undefined ? [] : [`not kept   ${uncached} blobs, the last at ${at}: ${lastUncached.message}`]),
+  ]
+}
+
 /** The status as lines for a person. */
 export function statusText(status: Status): string {
   const { store, counters } = status
@@ -68,6 +105,7 @@ export function statusText(status: Status): string {
     ...status.multiaddrs.map((address) => `address    ${address}`),
     `transfer   ${status.transfer}`,
     `store      ${status.store.blobs} blobs, ${roundSize(store.bytes)} of ${formatSize(store.maxBytes)}${share}`,
+    ...diskLines(store),
     `fetched    ${roundSize(counters.fetchedBytes.upstream)} from upstream, ${roundSize(counters.fetchedBytes.peer)} from peers`,
     `served     ${roundSize(counters.servedBytes.client)} to clients, ${roundSize(counters.servedBytes.peer)} to peers`,
     `peers      ${status.peers.length}`,

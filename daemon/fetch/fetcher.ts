@@ -46,6 +46,8 @@ interface FetcherOptions {
   /** A blob was proven by its digest, of so many bytes. */
   readonly onVerified: (bytes: number) => void
   readonly onWasted: (reason: WasteReason, bytes: number) => void
+  /** What is fetched is given to clients, and can't be kept. */
+  readonly onUncached: DownloadTools['onUncached']
   readonly logger: DownloadTools['logger']
 }
 
@@ -213,7 +215,7 @@ export class Fetcher implements ContentSource {
   }
 
   #newFlight(request: ContentRequest, onLanded: () => void): Flight {
-    const { store, swarm, onVerified, logger } = this.#options
+    const { store, swarm, onVerified, onUncached, logger } = this.#options
     const { digest } = request
     const liars = new Set<PeerId>()
     return new Flight({
@@ -222,8 +224,7 @@ export class Fetcher implements ContentSource {
       stage: (size, onProgress) => store.stage(digest, size, onProgress),
       sequence: (onFacts) => this.#newSequence(request, liars, onFacts),
       onVerified,
-      onUncached: (error) =>
-        logger.warn({ digest, reason: messageOf(error) }, 'passing a blob through without storing it'),
+      onUncached: (error) => onUncached(digest, error),
       onOrphaned: () => this.#limitOrphans(),
       onLanded,
       onWrong: ({ opened, used }, error) => {

@@ -1,7 +1,6 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { BlobFacts } from '../store/metadata.ts'
-import { messageOf } from './errors.ts'
 
 /** Keeps a manifest. */
 export type KeepManifest = (digest: Digest, bytes: Uint8Array, facts: BlobFacts) => Promise<void>
@@ -12,7 +11,7 @@ export type KeepManifest = (digest: Digest, bytes: Uint8Array, facts: BlobFacts)
  */
 export function manifestKeeper(
   store: Pick<BlobStore, 'has' | 'addFacts' | 'stage'>,
-  logger: { debug(fields: object, message: string): void },
+  onUncached: (digest: Digest, error: unknown) => void,
 ): KeepManifest {
   return async (digest, bytes, facts) => {
     if (store.has(digest)) return void (await store.addFacts(digest, facts))
@@ -24,7 +23,7 @@ export function manifestKeeper(
       await staging.commit(facts)
     } catch (error) {
       // It is asked for again by its digest.
-      logger.debug({ digest, reason: messageOf(error) }, 'a manifest could not be kept')
+      onUncached(digest, error)
       await staging?.abort().catch(() => {})
     } finally {
       await staging?.blob.close().catch(() => {})

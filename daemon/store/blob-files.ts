@@ -1,35 +1,27 @@
 import { randomUUID } from 'node:crypto'
-import { constants, type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { constants, type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
 import { writeError } from './errors.ts'
+import type { StoreFolders } from './folders.ts'
 
 const tooManyFilesCodes: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE'])
 
 const algorithms = ['sha256', 'sha512'] as const
 
-/** The files of the store: `blobs/<algorithm>/<hex>` for what is proven, `staging/` for what is not. */
+/** The files of blobs: `<algorithm>/<hex>` for what is proven, `staging/` for what is not. */
 export class BlobFiles {
-  readonly #blobs: string
-  readonly #staging: string
+  readonly #folders: StoreFolders
 
-  constructor(dataDir: string) {
-    this.#blobs = join(dataDir, 'blobs')
-    this.#staging = join(dataDir, 'staging')
-  }
-
-  /** Makes the folders, and removes what an earlier process left unfinished. */
-  async prepare(): Promise<void> {
-    await rm(this.#staging, { recursive: true, force: true })
-    await mkdir(this.#staging, { recursive: true, mode: 0o700 })
-    for (const algorithm of algorithms) await mkdir(join(this.#blobs, algorithm), { recursive: true })
+  constructor(folders: StoreFolders) {
+    this.#folders = folders
   }
 
   /** All blobs; files with other names are not ours. */
   async list(): Promise<Set<Digest>> {
     const found = new Set<Digest>()
     for (const algorithm of algorithms) {
-      for (const name of await readdir(join(this.#blobs, algorithm))) {
+      for (const name of await readdir(this.#folders.blobsOf(algorithm))) {
         const digest = digestFrom(algorithm, name)
         if (digest !== undefined) found.add(digest)
       }
@@ -58,9 +50,17 @@ export class BlobFiles {
     return { size, modifiedAt: mtimeMs }
   }
 
+  /** Whether the file of a blob is there. */
+  async has(digest: Digest): Promise<boolean> {
+    return await stat(this.#pathOf(digest)).then(
+      () => true,
+      () => false,
+    )
+  }
+
   /** Starts a new file. @throws {StoreError} no-space, io */
   async stage(): Promise<{ readonly path: string; readonly file: FileHandle }> {
-    const path = join(this.#staging, randomUUID())
+    const path = join(this.#folders.staging, randomUUID())
     try {
       return { path, file: await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o644) }
     } catch (error) {
@@ -72,7 +72,7 @@ export class BlobFiles {
   async place(path: string, digest: Digest): Promise<void> {
     await rename(path, this.#pathOf(digest))
     // A rename is durable only when its folder is.
-    const folder = await open(join(this.#blobs, algorithmOf(digest)), 'r')
+    const folder = await open(this.#folders.blobsOf(algorithmOf(digest)), 'r')
     try {
       await folder.sync()
     } finally {
@@ -91,6 +91,6 @@ export class BlobFiles {
   }
 
   #pathOf(digest: Digest): string {
-    return join(this.#blobs, algorithmOf(digest), hexOf(digest))
+    return join(this.#folders.blobsOf(algorithmOf(digest)), hexOf(digest))
   }
 }

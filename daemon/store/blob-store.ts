@@ -1,12 +1,18 @@
+import type { Room } from '../../config/scalars.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { BlobFiles } from './blob-files.ts'
 import { BlobIndex } from './blob-index.ts'
+import { Disk, type DiskSpace, measureDisk } from './disk.ts'
+import { StoreFolders } from './folders.ts'
 import type { BlobFacts, BlobRecord, Metadata } from './metadata.ts'
 import { Partials, type Placement } from './partials.ts'
 import { Quota } from './quota.ts'
 import { readBytes } from './read.ts'
+import { readStore, writeDifferences } from './reconcile.ts'
 import { placesAfter } from './record.ts'
-import { StagedBlob } from './staged-blob.ts'
+import { type OnFoldersLost, Restoration } from './restoration.ts'
+import { type Staging, stageBlob } from './staging.ts'
+import type { StoreUsage } from './usage.ts'
 
 /** A blob on disk, open for reading and safe from eviction until it is closed. */
 export interface StoredBlob {
@@ -14,17 +20,6 @@ export interface StoredBlob {
   /** Bytes `start` to `end` inclusive; a chunk is valid until the next one is asked for. */
   read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>
   close(): Promise<void>
-}
-
-/**
- * A blob on its way into the store. `commit` ends it, or `abort` (also after a `commit` that failed); its file stays open
- * for readers until `blob.close()`.
- */
-export interface Staging {
-  readonly blob: StagedBlob
-  /** After `blob.finish()`: makes the blob durable and puts it into its place. */
-  commit(facts: BlobFacts): Promise<void>
-  abort(): Promise<void>
 }
 
 export interface BlobStoreEvents {
@@ -39,6 +34,11 @@ interface BlobStoreOptions {
   readonly metadata: Metadata
   /** Quota in bytes. */
   readonly maxBytes: number
+  /** What stays free on the disk; by default what the databases need. */
+  readonly minFree?: Room
+  /** Measures the disk of a folder. */
+  readonly measureDisk?: (folder: string) => Promise<DiskSpace>
+  readonly onFoldersLost?: OnFoldersLost
   readonly events: BlobStoreEvents
   readonly now?: () => number
 }
@@ -51,6 +51,7 @@ const accessFlushInterval = 10_000
  * right and durable, so a crash at any moment leaves nothing that must be mended.
  */
 export class BlobStore {
+  readonly #folders: StoreFolders
   readonly #files: BlobFiles
   readonly #metadata: Metadata
   readonly #index: BlobIndex
@@ -62,21 +63,42 @@ export class BlobStore {
   readonly #accessTimer: NodeJS.Timeout
   /** A blob that is fetched again while it is being removed must wait, or the removal would take the new one. */
   readonly #removals = new Map<Digest, Promise<void>>()
+  readonly #restoration: Restoration
+  readonly #disk: Disk
   readonly #quota: Quota
 
   private constructor(options: BlobStoreOptions) {
-    this.#files = new BlobFiles(options.dataDir)
+    this.#folders = new StoreFolders(options.dataDir)
+    this.#files = new BlobFiles(this.#folders)
     this.#metadata = options.metadata
     this.#index = new BlobIndex(options.maxBytes)
     this.#events = options.events
     this.#now = options.now ?? Date.now
+    this.#restoration = new Restoration({
+      folders: this.#folders,
+      files: this.#files,
+      metadata: options.metadata,
+      index: this.#index,
+      partials: () => this.partials,
+      remove: (digest) => this.remove(digest),
+      onFoldersLost: options.onFoldersLost ?? (() => {}),
+    })
+    this.#disk = new Disk({
+      minFree: options.minFree ?? { bytes: 0 },
+      measure: async () => {
+        await this.#restoration.look()
+        return await (options.measureDisk ?? measureDisk)(this.#folders.blobs)
+      },
+    })
     this.#quota = new Quota({
       index: this.#index,
+      disk: this.#disk,
       remove: (digest) => this.remove(digest),
       dropPartial: () => this.partials.dropOldest(),
+      partialBytes: () => this.partials.idleBytes,
     })
     this.partials = new Partials({
-      dataDir: options.dataDir,
+      folder: this.#folders.partial,
       quota: this.#quota,
       place: (placement) => this.#putInPlace(placement),
       now: this.#now,
@@ -85,18 +107,43 @@ export class BlobStore {
     this.#accessTimer.unref()
   }
 
-  /** Opens the store, removes what an earlier process left unfinished, and evicts what a smaller quota no longer allows. */
+  /**
+   * Opens the store, removes what an earlier process left unfinished, and evicts what quota and disk no longer allow: before it
+   * writes anything, as the disk may be full.
+   */
   static async open(options: BlobStoreOptions): Promise<BlobStore> {
     const store = new BlobStore(options)
-    await store.#files.prepare()
-    await store.#reconcile()
-    await store.partials.prepare()
-    await store.#quota.reserve(0).catch(() => {})
-    return store
+    try {
+      await store.#folders.prepare()
+      const differences = await readStore(store.#files, options.metadata, store.#index)
+      await store.partials.prepare()
+      await store.#quota.trim()
+      await writeDifferences(options.metadata, store.#index, differences)
+      return store
+    } catch (error) {
+      clearInterval(store.#accessTimer)
+      throw error
+    }
   }
 
-  get usage(): { readonly bytes: number; readonly maxBytes: number; readonly blobs: number } {
-    return { bytes: this.#index.heldBytes, maxBytes: this.#index.capacity, blobs: this.#index.blobs }
+  get usage(): StoreUsage {
+    const { blobs: evictedBlobs, bytes: evictedBytes } = this.#quota.evicted
+    return {
+      bytes: this.#index.heldBytes,
+      maxBytes: this.#index.capacity,
+      blobs: this.#index.blobs,
+      freeBytes: this.#disk.freeBytes,
+      minFreeBytes: this.#disk.reserveBytes,
+      isShort: this.#disk.availableBytes < 0,
+      evictedBlobs,
+      evictedBytes,
+      problem: this.#restoration.problem,
+    }
+  }
+
+  /** Measures the disk, and evicts what others have written on it leaves no room for. */
+  async makeRoom(): Promise<void> {
+    await this.#quota.trim()
   }
 
   has(digest: Digest): boolean {
@@ -156,44 +203,11 @@ export class BlobStore {
 
   /**
    * Starts a blob of `size` bytes (undefined where it is not known yet).
-   * @throws {StoreError} no-space, io
+   * @throws {StoreError} quota, no-space, io
    */
   async stage(digest: Digest, size: number | undefined, onProgress: () => void): Promise<Staging> {
-    let reserved = 0
-    let written = 0
-    const reserve = async (bytes: number) => {
-      await this.#quota.reserve(bytes)
-      reserved += bytes
-    }
-    await reserve(size ?? 0)
-    const staged = await this.#files.stage().catch((error: unknown) => {
-      this.#quota.release(reserved)
-      throw error
-    })
-    const blob = new StagedBlob({
-      digest,
-      file: staged.file,
-      onProgress,
-      reserve: async (bytes) => {
-        written += bytes
-        if (written > reserved) await reserve(written - reserved)
-      },
-    })
-    const release = () => {
-      this.#quota.release(reserved)
-      reserved = 0
-    }
-    return {
-      blob,
-      commit: async (facts) => {
-        await blob.sync()
-        await this.#putInPlace({ digest, path: staged.path, size: blob.readable, facts, onPlaced: release })
-      },
-      abort: async () => {
-        release()
-        await this.#files.unlinkStaged(staged.path)
-      },
-    }
+    const place = (placement: Placement) => this.#putInPlace(placement)
+    return await stageBlob({ digest, size, onProgress, files: this.#files, quota: this.#quota, place })
   }
 
   /** Adds to what is known of a blob that is held: that it is public, or in one more repository. */
@@ -263,25 +277,6 @@ export class BlobStore {
     onPlaced()
     this.#index.add(digest, record)
     this.#events.stored(digest, record)
-  }
-
-  /** Brings index, metadata and files together at start. */
-  async #reconcile(): Promise<void> {
-    const files = await this.#files.list()
-    const records: [Digest, BlobRecord][] = []
-    for await (const [digest, record] of this.#metadata.blobs()) {
-      if (files.delete(digest)) records.push([digest, record])
-      else await this.#metadata.deleteBlob(digest)
-    }
-    records.sort(([, a], [, b]) => a.lastAccess - b.lastAccess)
-    for (const [digest, record] of records) this.#index.add(digest, record)
-    // A file without a record: the process died between rename and record. The bytes are right, who may have them is not known.
-    for (const digest of files) {
-      const { size, modifiedAt } = await this.#files.stat(digest)
-      const record = { size, public: false, repositories: [], createdAt: modifiedAt, lastAccess: modifiedAt }
-      await this.#metadata.putBlob(digest, record)
-      this.#index.add(digest, record)
-    }
   }
 
   async #flushAccess(): Promise<void> {

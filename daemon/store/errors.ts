@@ -2,11 +2,12 @@ import { constants } from 'node:os'
 
 /**
  * - `locked`: another process uses the data directory
- * - `no-space`: the disk is full, or the quota can't make room (blob larger than it, or all of it in use)
+ * - `no-space`: the disk is full, or would be
+ * - `quota`: the quota can't make room (blob larger than it, or all of it in use)
  * - `io`: the disk can't be written for another reason
  * - `truncated`: a blob's file ended early
  */
-export type StoreErrorCode = 'locked' | 'no-space' | 'io' | 'truncated'
+export type StoreErrorCode = 'locked' | 'no-space' | 'quota' | 'io' | 'truncated'
 
 export class StoreError extends Error {
   readonly code: StoreErrorCode
@@ -31,5 +32,5 @@ export function writeError(cause: unknown): StoreError {
 
 /** Whether a blob can't be kept, as opposed to being wrong: it can still be passed through. */
 export function isUnstorable(error: unknown): boolean {
-  return error instanceof StoreError && (error.code === 'no-space' || error.code === 'io')
+  return error instanceof StoreError && ['no-space', 'quota', 'io'].includes(error.code)
 }

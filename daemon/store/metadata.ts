@@ -1,5 +1,8 @@
+import { stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { Level } from 'level'
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { measureDisk } from './disk.ts'
 import { StoreError } from './errors.ts'
 
 /** What is known of a blob on disk. */
@@ -38,6 +41,9 @@ type Db = Level<string, string>
 /** classic-level's `sync` makes a write survive a power cut; it is missing from the types of `level`. */
 const durable = { keyEncoding: 'utf8', sync: true } as const
 
+/** Bytes that must be free before the database is closed to be opened anew. */
+const reopenRoom = 256 * 1024
+
 /** Small records beside the blobs, in level under `meta/`. */
 export class Metadata {
   readonly #db: Db
@@ -48,10 +54,17 @@ export class Metadata {
   readonly #checkpoints
 
   readonly #onLostWrite: (error: unknown) => void
+  /** Reads and writes wait for it. */
+  #reopening: Promise<void> | undefined
+  /** A write has failed: level refuses all others until it is opened anew, or loses what comes after it in its log. */
+  #isDamaged = false
 
   private constructor(db: Db, onLostWrite: (error: unknown) => void) {
     this.#db = db
-    this.#onLostWrite = onLostWrite
+    this.#onLostWrite = (error) => {
+      this.#isDamaged = true
+      onLostWrite(error)
+    }
     this.#blobs = db.sublevel<string, BlobRecord>('blobs', { valueEncoding: 'json' })
     this.#tags = db.sublevel<string, TagRecord>('tags', { valueEncoding: 'json' })
     this.#grants = db.sublevel<string, number>('grants', { valueEncoding: 'json' })
@@ -86,40 +99,45 @@ export class Metadata {
 
   /** Durable when it returns: without its record, a blob would be private to everybody after a crash. */
   async putBlob(digest: Digest, record: BlobRecord): Promise<void> {
-    await this.#blobs.put(digest, record, durable)
+    await this.#reopening?.catch(() => {})
+    if (this.#isDamaged) await this.reopen()
+    await this.#noted(this.#blobs.put(digest, record, durable))
   }
 
   /** Writes what was found out later of a blob. A full disk does not fail the request that found it out. */
   async putFacts(digest: Digest, record: BlobRecord): Promise<void> {
-    await this.#blobs.put(digest, record).catch(this.#onLostWrite)
+    await this.#write(() => this.#blobs.put(digest, record))
   }
 
   /** Writes records whose loss does not matter, such as new times of access. */
   async putBlobs(records: ReadonlyMap<Digest, BlobRecord>): Promise<void> {
-    await this.#blobs.batch([...records].map(([key, value]) => ({ type: 'put' as const, key, value })))
+    await this.#reopening?.catch(() => {})
+    const puts = [...records].map(([key, value]) => ({ type: 'put' as const, key, value }))
+    await this.#noted(this.#blobs.batch(puts))
   }
 
   async deleteBlob(digest: Digest): Promise<void> {
-    await this.#blobs.del(digest)
-    await this.#checkpoints.del(digest)
+    await this.#reopening?.catch(() => {})
+    await this.#noted(this.#blobs.del(digest))
+    await this.#noted(this.#checkpoints.del(digest))
   }
 
   /** The checkpoints that a blob was proven along. */
   async checkpoints(digest: Digest): Promise<Uint8Array | undefined> {
-    return this.#checkpoints.get(digest)
+    return await this.#read(() => this.#checkpoints.get(digest))
   }
 
   /** What is lost of them is computed again. */
   async putCheckpoints(digest: Digest, states: Uint8Array): Promise<void> {
-    await this.#checkpoints.put(digest, states).catch(this.#onLostWrite)
+    await this.#write(() => this.#checkpoints.put(digest, states))
   }
 
   async tag(reference: string): Promise<TagRecord | undefined> {
-    return this.#tags.get(reference)
+    return await this.#read(() => this.#tags.get(reference))
   }
 
   async putTag(reference: string, record: TagRecord): Promise<void> {
-    await this.#tags.put(reference, record).catch(this.#onLostWrite)
+    await this.#write(() => this.#tags.put(reference, record))
   }
 
   /** Deletes tags by their `registry/repository:tag`. */
@@ -129,15 +147,15 @@ export class Metadata {
 
   /** When upstream last accepted an identity for a repository, in ms since the epoch. */
   async grant(key: string): Promise<number | undefined> {
-    return this.#grants.get(key)
+    return await this.#read(() => this.#grants.get(key))
   }
 
   async putGrant(key: string, at: number): Promise<void> {
-    await this.#grants.put(key, at).catch(this.#onLostWrite)
+    await this.#write(() => this.#grants.put(key, at))
   }
 
   async deleteGrant(key: string): Promise<void> {
-    await this.#grants.del(key).catch(this.#onLostWrite)
+    await this.#write(() => this.#grants.del(key))
   }
 
   /** Deletes grants and tags from before the given times (ms since the epoch), so that neither grows for ever. */
@@ -155,7 +173,63 @@ export class Metadata {
     return made
   }
 
+  get folder(): string {
+    return this.#db.location
+  }
+
+  /** Whether its files were removed while it is open. It would go on without them, and be lost with the process. */
+  async isLost(): Promise<boolean> {
+    return await stat(join(this.folder, 'CURRENT')).then(
+      () => false,
+      (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT',
+    )
+  }
+
+  /**
+   * Opens it anew: after a write that failed, or where its files are gone. Reads and writes wait meanwhile.
+   * @throws where that fails; until it is done, nothing is found in it
+   */
+  async reopen(): Promise<void> {
+    this.#reopening ??= this.#reopenNow().finally(() => {
+      this.#reopening = undefined
+    })
+    await this.#reopening
+  }
+
   async close(): Promise<void> {
+    await this.#reopening?.catch(() => {})
     await this.#db.close()
+  }
+
+  async #reopenNow(): Promise<void> {
+    // On a full disk it could be closed and not opened again: it is better than none as it is.
+    const { freeBytes, totalBytes } = await measureDisk(dirname(this.folder))
+    if (totalBytes > 0 && freeBytes < reopenRoom)
+      throw new StoreError('no-space', 'the disk of the data directory is full')
+    await this.#db.close()
+    await this.#db.open()
+    for (const part of [this.#blobs, this.#tags, this.#grants, this.#checkpoints, this.#values]) await part.open()
+    this.#isDamaged = false
+  }
+
+  /** Undefined where the database could not be opened anew: upstream is asked then. */
+  async #read<T>(get: () => Promise<T | undefined>): Promise<T | undefined> {
+    await this.#reopening?.catch(() => {})
+    return this.#db.status === 'open' ? await get() : undefined
+  }
+
+  async #noted(write: Promise<void>): Promise<void> {
+    try {
+      await write
+    } catch (error) {
+      this.#isDamaged = true
+      throw error
+    }
+  }
+
+  /** Writes what can be done without. */
+  async #write(put: () => Promise<void>): Promise<void> {
+    await this.#reopening?.catch(() => {})
+    await put().catch(this.#onLostWrite)
   }
 }

@@ -177,6 +177,11 @@ export class PartialBlob {
     return this.held.count * quarterBytes - missing
   }
 
+  /** Bytes that the file has of it, at most: also of quarters that are still to be verified. */
+  get fileBytes(): number {
+    return Math.min(this.size, (this.held.count + this.unverified.count) * quarterBytes)
+  }
+
   /** A quarter is not to be used any more. */
   drop(quarter: number): void {
     this.#state.held.clear(quarter)

@@ -1,10 +1,10 @@
-import { mkdir, open, readdir, readFile, stat, unlink } from 'node:fs/promises'
+import { open, readdir, readFile, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
 import type { BlobFacts } from './metadata.ts'
 import { PartialBlob, type PartialPaths } from './partial-blob.ts'
 import { type PartialAccess, PartialState } from './partial-state.ts'
-import type { Quota } from './quota.ts'
+import type { Quota, Reservation } from './quota.ts'
 
 /** A file that becomes a blob of the store. */
 export interface Placement {
@@ -18,7 +18,8 @@ export interface Placement {
 }
 
 interface PartialsOptions {
-  readonly dataDir: string
+  /** Where they are; it is there. */
+  readonly folder: string
   readonly quota: Quota
   readonly place: (placement: Placement) => Promise<void>
   readonly now: () => number
@@ -30,7 +31,7 @@ interface Idle {
   readonly usedAt: number
 }
 
-/** Partial blobs in `partial/`: those that are being fetched, and what fetches that ended early have left for the next one. */
+/** Partial blobs in a folder of their own: those that are being fetched, and what fetches that ended early have left for the next one. */
 export class Partials {
   readonly #folder: string
   readonly #options: PartialsOptions
@@ -40,12 +41,11 @@ export class Partials {
 
   constructor(options: PartialsOptions) {
     this.#options = options
-    this.#folder = join(options.dataDir, 'partial')
+    this.#folder = options.folder
   }
 
   /** Finds what an earlier process left. */
   async prepare(): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
     const found: { digest: Digest; bytes: number; usedAt: number }[] = []
     for (const name of await readdir(this.#folder)) {
       const digest = digestOfName(name)
@@ -68,6 +68,11 @@ export class Partials {
     return this.#idle.size
   }
 
+  /** Bytes that they take of the quota. */
+  get idleBytes(): number {
+    return [...this.#idle.values()].reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
   /** The size of a blob of which a part is held; undefined where none is. */
   async sizeOf(digest: Digest): Promise<number | undefined> {
     if (!this.#idle.has(digest)) return undefined
@@ -76,7 +81,7 @@ export class Partials {
 
   /**
    * Goes on with a blob, or starts it. What is there of another size is removed.
-   * @throws {StoreError} no-space, io
+   * @throws {StoreError} quota, no-space, io
    * @throws {Error} where it is being fetched already
    */
   async open(digest: Digest, size: number): Promise<PartialBlob> {
@@ -85,25 +90,24 @@ export class Partials {
     const kept = this.#idle.get(digest)
     this.#idle.delete(digest)
     this.#options.quota.release(kept?.bytes ?? 0)
-    let reserved = 0
+    let reservation: Reservation | undefined
     try {
-      await this.#options.quota.reserve(size)
-      reserved = size
+      const mine = await this.#options.quota.reserve(size, Math.min(size, kept?.bytes ?? 0))
+      reservation = mine
       const paths = this.#pathsOf(nameOf(digest))
       const place = (facts: BlobFacts, checkpoints: Uint8Array | undefined) =>
         this.#options.place({ digest, path: paths.data, size, facts, checkpoints, onPlaced: release })
-      const release = () => {
-        this.#options.quota.release(reserved)
-        reserved = 0
-      }
+      const release = () => this.#options.quota.end(mine)
       const onEnd = (keptBytes: number) => {
         this.#active.delete(digest)
-        this.#options.quota.release(reserved - keptBytes)
+        this.#options.quota.end(mine, keptBytes)
         if (keptBytes > 0) this.#idle.set(digest, { bytes: keptBytes, usedAt: this.#options.now() })
       }
-      return await PartialBlob.open({ digest, paths, place, onEnd }, size)
+      const partial = await PartialBlob.open({ digest, paths, place, onEnd }, size)
+      mine.written = () => partial.fileBytes
+      return partial
     } catch (error) {
-      this.#options.quota.release(reserved)
+      if (reservation !== undefined) this.#options.quota.end(reservation)
       // What is there was of no use, or was begun just now.
       await this.#unlink(digest)
       this.#active.delete(digest)
@@ -111,17 +115,24 @@ export class Partials {
     }
   }
 
-  /** Removes the one that was left first, for its room. @returns whether there was one */
-  async dropOldest(): Promise<boolean> {
-    const [oldest] = this.#idle.keys()
-    if (oldest === undefined) return false
-    await this.#drop(oldest)
-    return true
+  /** Removes the one that was left first, for its room. @returns its bytes; undefined where there was none */
+  async dropOldest(): Promise<number | undefined> {
+    const [oldest] = this.#idle
+    if (oldest === undefined) return undefined
+    await this.#drop(oldest[0])
+    return oldest[1].bytes
   }
 
   /** Removes those that were left before a time in ms since the epoch. */
   async prune(before: number): Promise<void> {
     for (const [digest, { usedAt }] of this.#idle) if (usedAt < before) await this.#drop(digest)
+  }
+
+  /** Forgets those whose files are gone. */
+  async dropLost(): Promise<void> {
+    for (const digest of [...this.#idle.keys()]) {
+      if (!(await exists(this.#pathsOf(nameOf(digest)).data))) await this.#drop(digest)
+    }
   }
 
   /** Removes those of which something else is known than what may be kept. @param isKept told who may have the bytes */

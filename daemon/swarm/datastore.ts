@@ -1,4 +1,5 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { LevelDatastore } from 'datastore-level'
 
 type Key = Parameters<LevelDatastore['get']>[0]
@@ -29,6 +30,8 @@ const FLUSH_MS = 60_000
 export class SwarmDatastore extends LevelDatastore {
   readonly #peers = new Map<string, Pair>()
   readonly #unwritten = new Set<string>()
+  /** The last write of peers did. */
+  #hasFailed = false
   readonly #folder: string
   /** Where provider records go, which bounds them; they are written as they come before it is set. */
   records: { put(name: string, value: Uint8Array): Promise<void> } | undefined
@@ -110,7 +113,25 @@ export class SwarmDatastore extends LevelDatastore {
     this.#unwritten.add(name)
   }
 
+  /**
+   * Somebody may have removed its files under the running node, and after a write that failed level refuses all others. What is lost
+   * peers announce again.
+   */
+  async #reopenIfBroken(): Promise<void> {
+    const isLost = await stat(join(this.#folder, 'CURRENT')).then(
+      () => false,
+      (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT',
+    )
+    if (!isLost && !this.#hasFailed) return
+    await super.close()
+    await mkdir(this.#folder, { recursive: true })
+    await super.open()
+    this.#hasFailed = false
+    for (const name of this.#peers.keys()) this.#unwritten.add(name)
+  }
+
   async #flush(): Promise<void> {
+    await this.#reopenIfBroken()
     const changed = [...this.#unwritten].map((key) => ({ key, value: this.#peers.get(key)?.value }))
     this.#unwritten.clear()
     try {
@@ -119,6 +140,7 @@ export class SwarmDatastore extends LevelDatastore {
       )
     } catch (error) {
       for (const { key } of changed) this.#unwritten.add(key)
+      this.#hasFailed = true
       throw error
     }
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import { link, mkdir, open, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { Ed25519PrivateKey } from '@libp2p/interface'
@@ -53,6 +53,15 @@ export async function loadIdentity(
   const created = await readKey(file)
   if (created === undefined) throw new Error(`the identity file ${file} vanished while it was created`)
   return created
+}
+
+/** Writes the identity where its file was removed under the running node, or the next start would have another PeerId. */
+export async function keepIdentity(file: string, key: Ed25519PrivateKey): Promise<void> {
+  const isThere = await stat(file).then(
+    () => true,
+    (error: unknown) => (error as NodeJS.ErrnoException).code !== 'ENOENT',
+  )
+  if (!isThere) await createKey(file, privateKeyToProtobuf(key))
 }
 
 /** The PeerId of an identity. */

@@ -38,7 +38,7 @@ describe('kill -9', () => {
       for (const [index, got] of (await Promise.all(pulls)).entries()) {
         if (got?.complete) expect(digestOf(got.body)).toBe(digests[index])
       }
-      unfinished += (await readdir(join(dataDir, 'partial'))).length
+      unfinished += (await readdir(join(dataDir, 'blobs', 'partial'))).length
       // Every file that has the name of a blob is that blob, before anybody has had a look at it.
       for (const name of await readdir(join(dataDir, 'blobs', 'sha256'))) {
         const bytes = await readFile(join(dataDir, 'blobs', 'sha256', name))
@@ -54,7 +54,7 @@ describe('kill -9', () => {
         ])
       }
       // What was begun has been gone on with, and nothing is left of it.
-      await until(async () => (await readdir(join(dataDir, 'partial'))).length === 0)
+      await until(async () => (await readdir(join(dataDir, 'blobs', 'partial'))).length === 0)
       await again.kill()
     }
     expect(unfinished, `killed after ${moments} ms`).toBeGreaterThan(0)

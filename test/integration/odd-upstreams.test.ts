@@ -432,6 +432,6 @@ async function leavePart(scene: Scene, dataDir: string): Promise<void> {
   const got = await ask(node.url, `/v2/library/app/blobs/${image.layer}`)
   expect(got.complete).toBe(false)
   await node.stop()
-  expect(await readdir(join(dataDir, 'partial'))).not.toHaveLength(0)
+  expect(await readdir(join(dataDir, 'blobs', 'partial'))).not.toHaveLength(0)
   upstream.heal()
 }

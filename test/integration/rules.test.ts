@@ -70,9 +70,8 @@ const everything = { found: 1, blob: 'there', watched: 'there', tags: 1 }
 
 /** All files of blobs, whole or not. */
 async function filesOf({ dataDir }: { dataDir: string }): Promise<string[]> {
-  const folders = ['blobs', 'partial', 'staging'].map((folder) => join(dataDir, folder))
-  const lists = await Promise.all(folders.map((folder) => readdir(folder, { recursive: true, withFileTypes: true })))
-  return lists.flatMap((list) => list.filter((entry) => entry.isFile()).map(({ name }) => name))
+  const list = await readdir(join(dataDir, 'blobs'), { recursive: true, withFileTypes: true })
+  return list.filter((entry) => entry.isFile()).map(({ name }) => name)
 }
 
 const get = (node: { url: string }, path: string, headers = {}, method = 'GET') =>

@@ -1,4 +1,3 @@
-import { messageOf } from '../errors.ts'
 import type { Assembly } from './assembly.ts'
 import type { DownloadFacts, DownloadTools } from './context.ts'
 
@@ -9,7 +8,7 @@ import type { DownloadFacts, DownloadTools } from './context.ts'
 export async function commit(
   { partial, proven }: Assembly,
   facts: Partial<DownloadFacts> & { readonly repository: string },
-  logger: DownloadTools['logger'],
+  onUncached: DownloadTools['onUncached'],
 ): Promise<void> {
   const { mediaType, repository } = facts
   const checkpoints = proven?.encode()
@@ -17,7 +16,7 @@ export async function commit(
     const kept = checkpoints === undefined || checkpoints.length === 0 ? undefined : checkpoints
     await partial.commit({ mediaType, public: facts.public ?? false, repository }, kept)
   } catch (error) {
-    logger.warn({ digest: partial.digest, reason: messageOf(error) }, 'passing a blob through without storing it')
+    onUncached(partial.digest, error)
     await partial.discard()
   }
 }

@@ -1,4 +1,4 @@
-import { digestOf } from '../../../proxy/oci/digest.ts'
+import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 import type { OciError } from '../../../proxy/oci/errors.ts'
 import type { ContentOrigin, ContentRequest } from '../../../proxy/ports.ts'
 import type { Upstream } from '../../../proxy/upstream/types.ts'
@@ -41,6 +41,8 @@ export interface DownloadTools {
   readonly onVerified: (bytes: number) => void
   /** A quarter did not fit, was held along a list that was false, or came twice. */
   readonly onWasted: (reason: WasteReason, bytes: number) => void
+  /** What is fetched is given to clients, and can't be kept. */
+  readonly onUncached: (digest: Digest, error: unknown) => void
   readonly logger: Logger
 }
 

@@ -83,8 +83,9 @@ export class Download {
       this.#files.add(assembly)
       this.#news()
       const repository = repositoryText(this.#options.request.repository)
-      await commit(assembly, { ...this.facts, repository }, this.#options.tools.logger)
+      await commit(assembly, { ...this.facts, repository }, this.#options.tools.onUncached)
     } catch (error) {
+      if (isUnstorable(error)) this.#options.tools.onUncached(this.digest, error)
       this.#failure = error instanceof Error ? error : new Error(String(error))
     }
     this.#attempt.release(this.#failure === undefined)

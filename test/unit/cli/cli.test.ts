@@ -118,6 +118,23 @@ const status = {
   uptimeSeconds: 93_784,
 }
 
+test('status says how the disk is doing', async () => {
+  const disk = { freeBytes: 2 ** 30, minFreeBytes: 2 ** 31, isShort: true, evictedBlobs: 3, evictedBytes: 3 * 2 ** 20 }
+  const lastUncached = { digest: 'sha256:a', reason: 'disk', message: 'no room', at: 1_800_000_000_000 }
+  const uncachedBlobs = { disk: 2, quota: 1, error: 0 }
+  const store = { ...status.store, ...disk, uncachedBlobs, lastUncached, problem: 'the data directory was removed' }
+  const listener: RequestListener = (_, response) => response.end(JSON.stringify({ ...status, store }))
+  await admin(listener, async (address) => {
+    const { stdout } = await layerd(['status', '--admin', address])
+    expect(stdout.split('\n').slice(5, 9)).toEqual([
+      'disk       1.0 GiB free, 2.0 GiB are to stay free; 3 blobs evicted (3.0 MiB)',
+      'problem    others fill the disk, and nothing is left to evict',
+      'problem    the data directory was removed',
+      'not kept   3 blobs, the last at 2027-01-15T08:00:00.000Z: no room',
+    ])
+  })
+})
+
 const answers: RequestListener = (request, response) => {
   response.statusCode = request.url === '/api/v1/status' ? 200 : 404
   response.end(JSON.stringify(status))

@@ -71,6 +71,14 @@ test('user and password of a proxy are hidden, the rest of it is not', () => {
   })
 })
 
+test.each([
+  ['2.5 %', '2.5%', { share: 0.025 }],
+  ['3GiB', '3 GiB', { bytes: 3 * 2 ** 30 }],
+])('a part of the disk of %j is written as %j', (text, written, value) => {
+  const config = load({ env: { LAYERD_STORE_MIN_FREE: text } })
+  expect([config.store.minFree, parse(effectiveDocument(config)).store.minFree]).toEqual([value, written])
+})
+
 test('secrets are hidden', () => {
   const config = load({ yaml: 'registries: { a.b: { username: me, password: hunter2 } }' })
   expect(effectiveDocument(config)).not.toContain('hunter2')

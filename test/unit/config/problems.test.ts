@@ -86,6 +86,13 @@ const cases: readonly [what: string, given: Given, expected: readonly (string | 
     ['--max-size|store.maxSize|expected at least 16 MiB, got 50 B'],
   ],
   [
+    'more of the disk than can be kept free',
+    { env: { LAYERD_STORE_MIN_FREE: '91%' } },
+    [
+      'LAYERD_STORE_MIN_FREE|store.minFree|expected a size such as "10 GiB", or a share of the disk from 0% to 90% such as "5%", got "91%"',
+    ],
+  ],
+  [
     'half a number',
     { env: { LAYERD_SWARM_UPLOADS: '1.5' } },
     ['LAYERD_SWARM_UPLOADS|swarm.uploads|expected a whole number from 1 to 4096, got 1.5'],

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatDuration, formatSize, parseDuration, parseSize } from '../../../config/units.ts'
+import { formatDuration, formatShare, formatSize, parseDuration, parseShare, parseSize } from '../../../config/units.ts'
 
 describe('sizes', () => {
   test.each([
@@ -20,6 +20,23 @@ describe('sizes', () => {
   test('what is formatted is parsed to the same', () => {
     fc.assert(fc.property(fc.maxSafeNat(), (bytes) => parseSize(formatSize(bytes)) === bytes))
   })
+})
+
+describe('shares', () => {
+  test.each([
+    ['5%', 0.05],
+    ['0 %', 0],
+    [' 2.5 % ', 0.025],
+    ['100%', 1],
+  ])('%j is %d', (text, share) => expect(parseShare(text)).toBe(share))
+
+  test.each(['', '%', '-1%', '5', '5 GiB', '1e1%', '5%%'])('%j is refused', (text) =>
+    expect(parseShare(text)).toBeUndefined(),
+  )
+
+  test.each(['5%', '0%', '2.5%', '7%', '90%', '0.1%'])('%j is formatted as it was', (text) =>
+    expect(formatShare(parseShare(text) ?? -1)).toBe(text),
+  )
 })
 
 describe('durations', () => {

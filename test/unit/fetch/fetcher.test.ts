@@ -87,6 +87,7 @@ async function setUp(config: object) {
     onFetched: () => {},
     onVerified: () => {},
     onWasted: () => {},
+    onUncached: () => {},
     logger: { debug: () => {}, info: () => {}, warn: () => {} },
   })
   onTestFinished(() => fetcher.close())

@@ -34,7 +34,7 @@ async function readOnFullDisk(bytes: Buffer, start: number): Promise<Buffer> {
   const upstream = async () => {
     throw new UpstreamError('unreachable', 'it is down')
   }
-  const { download, swarm } = await fakeNode({ store, peers: { peer }, upstream })
+  const { download, swarm, uncached } = await fakeNode({ store, peers: { peer }, upstream })
   const fetch = download(digest, undefined, right)
   const running = fetch.run()
   const content = await fetch.open(requestOf(digest))
@@ -44,6 +44,8 @@ async function readOnFullDisk(bytes: Buffer, start: number): Promise<Buffer> {
     await running
     await content.close()
     expect(store.partials.idle).toBe(0)
+    // It is said that the blob is not kept.
+    expect(uncached).toEqual([digest])
     // That is no fault of the peer.
     expect(swarm.ends).toEqual([])
   }

@@ -1,0 +1,95 @@
+import { statfs } from 'node:fs/promises'
+import type { Room } from '../../config/scalars.ts'
+
+/** The space of a file system, in bytes. */
+export interface DiskSpace {
+  readonly totalBytes: number
+  /** What this process may still write: blocks that are kept for root don't count. */
+  readonly freeBytes: number
+}
+
+/** Asks the file system of a folder. @throws where the folder is gone */
+export async function measureDisk(folder: string): Promise<DiskSpace> {
+  const { bsize, blocks, bavail } = await statfs(folder)
+  return { totalBytes: bsize * blocks, freeBytes: bsize * bavail }
+}
+
+/** A measurement that is younger than this, in ms, is good enough for a fetch that reserves its room. */
+const freshFor = 1_000
+
+/** A share of the disk counts for no more than this: 5 % of a large disk would be more than any program needs. */
+const largestShare = 10 * 2 ** 30
+
+/** What the databases need beside the blobs, whatever is configured; on a small disk `smallestShare` of it. */
+const databaseRoom = 16 * 2 ** 20
+const smallestShare = 0.05
+
+/** Bytes of a disk that stay free. */
+export function reserveOf(minFree: Room, totalBytes: number): number {
+  const wanted = 'bytes' in minFree ? minFree.bytes : Math.min(minFree.share * totalBytes, largestShare)
+  return Math.ceil(Math.max(wanted, Math.min(databaseRoom, smallestShare * totalBytes)))
+}
+
+interface DiskOptions {
+  readonly minFree: Room
+  readonly measure: () => Promise<DiskSpace>
+  /** ms on a clock that only goes forward. */
+  readonly clock?: () => number
+}
+
+/**
+ * How much may be written to the disk of the store. It is measured now and then; between measurements the sum is carried on, so
+ * that bytes that are reserved and not written yet are given to nobody else.
+ */
+export class Disk {
+  readonly #options: DiskOptions
+  readonly #clock: () => number
+  #space: DiskSpace | undefined
+  #available = Number.POSITIVE_INFINITY
+  #measuredAt = Number.NEGATIVE_INFINITY
+
+  constructor(options: DiskOptions) {
+    this.#options = options
+    this.#clock = options.clock ?? (() => performance.now())
+  }
+
+  /** Free bytes when it was last measured; undefined where the file system does not say. */
+  get freeBytes(): number | undefined {
+    return this.#space?.freeBytes
+  }
+
+  /** Bytes that are to stay free. */
+  get reserveBytes(): number {
+    return this.#space === undefined ? 0 : reserveOf(this.#options.minFree, this.#space.totalBytes)
+  }
+
+  /** Bytes that can be reserved; negative where the reserve is not free. */
+  get availableBytes(): number {
+    return this.#available
+  }
+
+  /** Measures, where that is a while ago. @param unwritten bytes that are reserved and not on the disk yet */
+  async refresh(unwritten: () => number): Promise<void> {
+    if (this.#clock() - this.#measuredAt >= freshFor) await this.measure(unwritten)
+  }
+
+  /** Measures now. @param unwritten as in `refresh` */
+  async measure(unwritten: () => number): Promise<void> {
+    this.#measuredAt = this.#clock()
+    const space = await this.#options.measure().catch(() => undefined)
+    // Some network file systems say 0 of 0 bytes.
+    this.#space = space !== undefined && space.totalBytes > 0 ? space : undefined
+    const free = this.#space?.freeBytes ?? Number.POSITIVE_INFINITY
+    this.#available = free - this.reserveBytes - unwritten()
+  }
+
+  /** Bytes were reserved. */
+  take(bytes: number): void {
+    this.#available -= bytes
+  }
+
+  /** Bytes were deleted, or are not going to be written. */
+  give(bytes: number): void {
+    this.#available += bytes
+  }
+}

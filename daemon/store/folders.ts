@@ -1,0 +1,61 @@
+import { mkdir, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+
+const algorithms = ['sha256', 'sha512'] as const
+
+/**
+ * The folders of the store. What is not proven yet lives beside the blobs, on the same file system: a file gets the name of its blob
+ * by a rename, and `blobs/` may be a disk of its own.
+ */
+export class StoreFolders {
+  readonly #dataDir: string
+  readonly blobs: string
+  /** Blobs that are read as one stream. */
+  readonly staging: string
+  /** Blobs that are fetched by chunks. */
+  readonly partial: string
+
+  constructor(dataDir: string) {
+    this.#dataDir = dataDir
+    this.blobs = join(dataDir, 'blobs')
+    this.staging = join(this.blobs, 'staging')
+    this.partial = join(this.blobs, 'partial')
+  }
+
+  /** Folders of proven blobs, by algorithm. */
+  blobsOf(algorithm: string): string {
+    return join(this.blobs, algorithm)
+  }
+
+  /** Makes them at start, and removes what an earlier process left unfinished in `staging`. */
+  async prepare(): Promise<void> {
+    await this.#takeOver()
+    await rm(this.staging, { recursive: true, force: true })
+    await this.make()
+  }
+
+  /** Makes those that are not there. @throws where that can't be done */
+  async make(): Promise<void> {
+    await mkdir(this.#dataDir, { recursive: true, mode: 0o700 })
+    for (const algorithm of algorithms) await mkdir(this.blobsOf(algorithm), { recursive: true })
+    for (const folder of [this.staging, this.partial]) await mkdir(folder, { recursive: true, mode: 0o700 })
+  }
+
+  /** Those that are gone: somebody has removed them under a running node. */
+  async lost(): Promise<string[]> {
+    const lost: string[] = []
+    for (const folder of [...algorithms.map((algorithm) => this.blobsOf(algorithm)), this.staging, this.partial]) {
+      const found = await stat(folder).catch(() => undefined)
+      if (found?.isDirectory() !== true) lost.push(folder)
+    }
+    return lost
+  }
+
+  /** Earlier versions had both beside `blobs/`. What can't be moved to its disk is fetched again. */
+  async #takeOver(): Promise<void> {
+    await rm(join(this.#dataDir, 'staging'), { recursive: true, force: true })
+    const before = join(this.#dataDir, 'partial')
+    await mkdir(this.blobs, { recursive: true })
+    await rename(before, this.partial).catch(() => rm(before, { recursive: true, force: true }))
+  }
+}

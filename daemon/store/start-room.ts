@@ -1,0 +1,123 @@
+import { open, readdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { formatSize } from '../../config/units.ts'
+import { measureDisk } from './disk.ts'
+
+/** What a database writes when it opens, in bytes: its log as a table, a new log and a few small files. */
+const openRoom = 4 * 2 ** 20
+
+/**
+ * Bytes of a file that is there only to be removed when the disk is full at start: other programs may have filled it after all
+ * blobs had given way.
+ */
+const ballastBytes = 2 * 2 ** 20
+
+/** A reserve of fewer bytes has no room for the ballast. */
+const smallestReserve = 2 * ballastBytes
+
+const ballastName = 'ballast'
+
+/** Where the file system does not say. */
+const unknownSpace = { freeBytes: Number.POSITIVE_INFINITY }
+
+const fullDiskText = /ENOSPC|EDQUOT|No space left on device|Disk quota exceeded/
+
+/** Whether an error, or what caused it, is a full disk. The database has it in its text only. */
+export function isFullDisk(error: unknown): boolean {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (fullDiskText.test(`${(at as NodeJS.ErrnoException).code} ${at.message}`)) return true
+  }
+  return false
+}
+
+interface Removable {
+  readonly path: string
+  readonly bytes: number
+}
+
+/**
+ * Opens what needs room on the disk, and makes that room where there is none: by the ballast, by what a start removes in any case,
+ * then by parts of blobs, then by the blobs that were used or written longest ago, as files have it: nothing else can be read yet.
+ * The first try is made with no blob removed, as another process may be running on this folder.
+ * @param onRemoved told how many bytes were removed
+ * @throws what `open` throws; an Error for a person where the disk is full and nothing is left to remove
+ */
+export async function openWithRoom<T>(
+  dataDir: string,
+  open: () => Promise<T>,
+  onRemoved: (bytes: number) => void,
+  measure = measureDisk,
+): Promise<T> {
+  const { freeBytes } = await measure(dataDir).catch(() => unknownSpace)
+  if (freeBytes < openRoom) await rm(join(dataDir, ballastName), { force: true })
+  for (let room = openRoom; ; room *= 2) {
+    try {
+      return await open()
+    } catch (error) {
+      if (!isFullDisk(error)) throw error
+      const removed = await remove(dataDir, room, measure)
+      if (removed > 0) {
+        onRemoved(removed)
+        continue
+      }
+      throw new Error(
+        `the disk of ${dataDir} is full, and nothing of this node is left on it to remove: free at least ${formatSize(openRoom)}`,
+        { cause: error },
+      )
+    }
+  }
+}
+
+/** Keeps some room for the next start: it comes out of what stays free, to which blobs then give way again. */
+export async function keepBallast(
+  dataDir: string,
+  { freeBytes, minFreeBytes }: { readonly freeBytes: number | undefined; readonly minFreeBytes: number },
+): Promise<void> {
+  const path = join(dataDir, ballastName)
+  if (freeBytes === undefined || freeBytes < minFreeBytes || minFreeBytes < smallestReserve) return
+  if ((await stat(path).catch(() => undefined))?.size === ballastBytes) return
+  const file = await open(path, 'w', 0o600)
+  try {
+    // Not zeros: some file systems store none.
+    const noise = crypto.getRandomValues(new Uint8Array(65_536))
+    for (let at = 0; at < ballastBytes; at += noise.length) await file.write(noise, 0, noise.length, at)
+  } catch {
+    await rm(path, { force: true }).catch(() => {})
+  } finally {
+    await file.close()
+  }
+}
+
+/** Removes files until so many bytes are free. @returns how many bytes were removed */
+async function remove(dataDir: string, room: number, measure: typeof measureDisk): Promise<number> {
+  const { freeBytes } = await measure(dataDir).catch(() => unknownSpace)
+  let removed = 0
+  for await (const { path, bytes } of removables(dataDir)) {
+    // One goes in any case: it may be that the disk can't hold more files.
+    if (removed > 0 && freeBytes + removed >= room) break
+    await rm(path, { force: true })
+    removed += bytes
+  }
+  return removed
+}
+
+/** What can be removed, in this order; only what is on the disk of the database. */
+async function* removables(dataDir: string): AsyncGenerator<Removable> {
+  const { dev } = await stat(dataDir)
+  for (const folder of ['blobs/staging', 'blobs/partial', 'blobs/sha512', 'blobs/sha256']) {
+    yield* await filesIn(join(dataDir, folder), dev)
+  }
+}
+
+/** Files that take room on a device, those that were used or written longest ago first. */
+async function filesIn(folder: string, dev: number): Promise<Removable[]> {
+  const names = await readdir(folder).catch(() => [])
+  const files: (Removable & { readonly usedAt: number })[] = []
+  for (const name of names) {
+    const path = join(folder, name)
+    const found = await stat(path).catch(() => undefined)
+    if (found?.isFile() !== true || found.dev !== dev || found.blocks === 0) continue
+    files.push({ path, bytes: found.blocks * 512, usedAt: Math.max(found.atimeMs, found.mtimeMs) })
+  }
+  return files.sort((a, b) => a.usedAt - b.usedAt)
+}
