@@ -119,6 +119,26 @@ export const addresses = (fallback: string) =>
     .meta({ kind: 'addresses' })
     .prefault(fallback)
 
+/** Longer ones of a few would not fit into what nodes tell each other. */
+const longestAnnounced = 100
+
+/** `host:port` that others are told: no port 0, and not all addresses. */
+const announcedAddress = z.string().refine(
+  (text) => {
+    const { host = '', port = 0 } = parseAddress(text) ?? {}
+    return port > 0 && host !== '0.0.0.0' && host !== '::' && text.length <= longestAnnounced
+  },
+  { message: 'expected host:port that peers can connect to, such as "203.0.113.7:14051"' },
+)
+
+/** Addresses of one server that a node may tell its peers: each of them tries all. */
+export const maxAnnounced = 4
+
+export const announcedAddresses = z
+  .array(announcedAddress)
+  .refine((list) => list.length <= maxAnnounced, `expected at most ${maxAnnounced} addresses`)
+  .default([])
+
 /** The address of a listener that is there only where it is set. */
 export const optionalAddress = addressText.optional()
 

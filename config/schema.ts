@@ -3,6 +3,7 @@ import { wellKnownRegistries } from './registries.ts'
 import {
   address,
   addresses,
+  announcedAddresses,
   duration,
   filePath,
   filePaths,
@@ -140,6 +141,9 @@ export const configSchema = z.strictObject({
         .array(multiaddr)
         .default([])
         .describe('Multiaddrs to announce in place of the ones that the node sees itself, for NAT.'),
+      transferAnnounce: announcedAddresses.describe(
+        'Where else peers reach transferListen (host:port): behind a port map with other numbers. They try the address that they see this node at, with its own port, as well, and take what answers with the certificate of this node.',
+      ),
       seeds: z
         .array(seed)
         .default([])

@@ -20,7 +20,8 @@ interface Waiting extends PromiseWithResolvers<KnownPeer> {
  * certificate, and `ready` once it has ours as well: a request that is sent earlier could arrive before our fingerprint.
  */
 export class KnownPeers {
-  readonly #peers = new Map<PeerId, { readonly peer: KnownPeer; ready: boolean }>()
+  /** `source` is the host that its connection comes from. */
+  readonly #peers = new Map<PeerId, { peer: KnownPeer; readonly source: string; ready: boolean }>()
   readonly #waiting = new Map<PeerId, Waiting>()
   /** A set for each: a peer that copies another's fingerprint must not be able to shut it out. */
   readonly #byFingerprint = new Map<string, Set<PeerId>>()
@@ -36,10 +37,18 @@ export class KnownPeers {
 
   add(peer: KnownPeer): void {
     this.delete(peer.peerId)
-    this.#peers.set(peer.peerId, { peer, ready: false })
+    this.#peers.set(peer.peerId, { peer, source: peer.host, ready: false })
     const same = this.#byFingerprint.get(peer.fingerprint)
     if (same === undefined) this.#byFingerprint.set(peer.fingerprint, new Set([peer.peerId]))
     else same.add(peer.peerId)
+  }
+
+  /** Takes note of where a peer that was added is really reached. Gives what is known of it then; undefined where it has gone. */
+  move(peer: KnownPeer, { host, port }: Pick<KnownPeer, 'host' | 'port'>): KnownPeer | undefined {
+    const entry = this.#peers.get(peer.peerId)
+    if (entry?.peer !== peer) return undefined
+    entry.peer = { ...peer, host, port }
+    return entry.peer
   }
 
   /** Marks what was added as usable for requests to the peer. */
@@ -83,7 +92,7 @@ export class KnownPeers {
     const admitted = [...(this.#byFingerprint.get(fingerprint) ?? [])].filter(this.#admits)
     if (admitted.length < 2 || address === undefined) return admitted[0]
     const host = plainHost(address)
-    return admitted.find((peerId) => plainHost(this.#peers.get(peerId)?.peer.host ?? '') === host) ?? admitted[0]
+    return admitted.find((peerId) => plainHost(this.#peers.get(peerId)?.source ?? '') === host) ?? admitted[0]
   }
 
   /** Peers that requests can be sent to. */

@@ -40,6 +40,7 @@ import { loadSwarmKey } from './swarm-key.ts'
 import { createCertificate } from './transfer/certificate.ts'
 import { TransferClient } from './transfer/client.ts'
 import { transferDeadlines } from './transfer/constants.ts'
+import { Places } from './transfer/places.ts'
 import { createClientContext } from './transfer/pool.ts'
 import { Reach } from './transfer/reach.ts'
 import { TransferServer } from './transfer/server.ts'
@@ -224,9 +225,13 @@ async function assemble(
 
   const stopped = new AbortController()
   shutdown.add('hello', () => stopped.abort())
-  const hello = { port, fingerprint: certificate.fingerprint, site: config.site }
+  const transfer = config.transferAnnounce.length === 0 ? undefined : config.transferAnnounce
+  const hello = { port, fingerprint: certificate.fingerprint, site: config.site, transfer }
+  const places = new Places(certificate, deadlines.connect)
   const versions = new Versions(log)
-  await node.handle(HELLO_PROTOCOL, helloServer(hello, known, versions, log), { maxInboundStreams: MAX_HELLO_STREAMS })
+  await node.handle(HELLO_PROTOCOL, helloServer(hello, known, places, versions, log), {
+    maxInboundStreams: MAX_HELLO_STREAMS,
+  })
   await node.handle(
     FIND_PROTOCOL,
     findServer((key, limit) => records.local(key, limit), log),
@@ -237,7 +242,8 @@ async function assemble(
   await node.handle(ANNOUNCE_PROTOCOL, announceServer(recordStore, log), { maxInboundStreams: MAX_ANNOUNCE_STREAMS })
   await node.handle(SHARE_PROTOCOL, coordination.handler, { maxInboundStreams: MAX_SHARE_STREAMS })
   node.addEventListener('connection:open', ({ detail: connection }) => {
-    if (connection.direction === 'outbound') void sayHello(connection, hello, known, versions, log, stopped.signal)
+    if (connection.direction === 'outbound')
+      void sayHello(connection, hello, known, places, versions, log, stopped.signal)
   })
   node.addEventListener('peer:connect', ({ detail }) => {
     reputation.forgive(detail.toString())

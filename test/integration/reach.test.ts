@@ -34,6 +34,41 @@ async function untilMet(...nodes: readonly Daemon[]): Promise<void> {
   for (const node of nodes) await until(async () => (await peersOf(node)) === nodes.length - 1, MEET_MS)
 }
 
+describe('a port map with other numbers', () => {
+  it('is announced, and blobs go through it', async () => {
+    const [inside, router, outside] = (await Promise.all([1, 2, 3].map(() => Machine.start()))) as [
+      Machine,
+      Machine,
+      Machine,
+    ]
+    await cable(inside, 'eth0', router, 'lan')
+    await cable(outside, 'eth0', router, 'wan')
+    await inside.ip('addr add 10.78.0.1/24 dev eth0', 'link set eth0 up', 'route add default via 10.78.0.254')
+    await router.ip('addr add 10.78.0.254/24 dev lan', 'link set lan up')
+    await router.ip('addr add 51.77.0.254/24 dev wan', 'link set wan up')
+    await outside.ip('addr add 51.77.0.1/24 dev eth0', 'link set eth0 up')
+    // The outside has no route to the inside; the router passes connections on, as Docker's and a home router's port maps do.
+    await router.forward(14050, '10.78.0.1', 4050)
+    await router.forward(14051, '10.78.0.1', 4051)
+    // And the other way, for what the inner node opens to the outer one, whom it sees at the router's address.
+    await router.forward(4051, '51.77.0.1', 4051)
+    const blob = pseudoRandomBytes(600_000, 'port map')
+    const path = `/v2/docker.io/team/app/blobs/${digestOf(blob)}`
+    await inside.serve(80, path.replace('/docker.io', ''), blob)
+    const announced = {
+      LAYERD_SWARM_ANNOUNCE: '/ip4/51.77.0.254/tcp/14050',
+      LAYERD_SWARM_TRANSFER_ANNOUNCE: '51.77.0.254:14051',
+    }
+    const first = await inside.node(['--no-mdns', '--registry', 'docker.io=http://127.0.0.1:80'], announced)
+    const nowhere = ['--registry', 'docker.io=http://127.0.0.1:1']
+    const second = await outside.node(['--no-mdns', '--seed', '51.77.0.254:14050', ...nowhere])
+    await untilMet(first, second)
+    for (const machine of [inside, outside]) {
+      expect((await machine.get(`http://127.0.0.1:5050${path}`)).digest).toBe(digestOf(blob))
+    }
+  })
+})
+
 describe('public addresses', () => {
   // Not a range for documents: libp2p takes those for private ones. Nothing leaves the namespaces.
   it('are announced: nodes with the same seed meet each other', async () => {

@@ -2,8 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection } from '@libp2p/interface'
 import type { Logger } from 'pino'
 import type { KnownPeers } from '../known-peers.ts'
+import type { Places } from '../transfer/places.ts'
 import { HELLO_ATTEMPTS, HELLO_PROTOCOL, HELLO_RETRY_MS, HELLO_TIMEOUT_MS } from './constants.ts'
-import { encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
+import { announcedPlaces, encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
 import type { Versions } from './versions.ts'
 
 /** Introduces this node on a connection that it opened. Failures are logged; such a peer is used for the DHT only. */
@@ -11,13 +12,14 @@ export async function sayHello(
   connection: Connection,
   own: Hello,
   known: KnownPeers,
+  places: Places,
   versions: Versions,
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
   for (let attempt = 1; connection.status === 'open' && !signal.aborted; attempt++) {
     try {
-      return await exchange(connection, own, known, versions, signal)
+      return await exchange(connection, own, known, places, versions, signal)
     } catch (error) {
       log.debug({ peer: connection.remotePeer.toString(), attempt, err: error }, 'the hello failed')
       if (attempt === HELLO_ATTEMPTS) return
@@ -30,6 +32,7 @@ async function exchange(
   connection: Connection,
   own: Hello,
   known: KnownPeers,
+  places: Places,
   versions: Versions,
   signal: AbortSignal,
 ): Promise<void> {
@@ -42,7 +45,9 @@ async function exchange(
     const isKnown = versions.match(peer.peerId, hello.version)
     if (isKnown) known.add(peer)
     await stream.close({ signal: deadline })
-    if (isKnown) known.ready(peer)
+    if (!isKnown) return
+    const placed = known.move(peer, await places.find(peer, announcedPlaces(hello), deadline))
+    if (placed !== undefined) known.ready(placed)
   } catch (error) {
     stream.abort(error as Error)
     throw error

@@ -1,7 +1,9 @@
 import type { Connection, Stream } from '@libp2p/interface'
 import { z } from 'zod'
+import { maxAnnounced } from '../../../config/scalars.ts'
 import { sitePattern } from '../../../config/schema.ts'
 import type { KnownPeer } from '../known-peers.ts'
+import { type Place, parsePlace } from '../transfer/places.ts'
 import { HELLO_VERSION, MAX_HELLO_BYTES, OLDEST_HELLO_VERSION } from './constants.ts'
 
 /** What a node tells of its transfer server. */
@@ -11,6 +13,8 @@ export interface Hello {
   readonly fingerprint: string
   /** Where the node is, as its operator calls it; undefined where that was not said. */
   readonly site?: string | undefined
+  /** Where else its transfer server may be reached, as `host:port`. */
+  readonly transfer?: readonly string[] | undefined
 }
 
 /** What a peer tells. */
@@ -23,13 +27,14 @@ const schema = z.object({
   port: z.number().int().min(1).max(65535),
   fingerprint: z.string().regex(/^[0-9a-f]{64}$/),
   site: z.string().regex(sitePattern).optional(),
+  transfer: z.array(z.string()).max(maxAnnounced).optional(),
 })
 
 const newline = 0x0a
 
 /** One line of JSON. */
-export function encodeHello({ port, fingerprint, site }: Hello): Uint8Array {
-  return new TextEncoder().encode(`${JSON.stringify({ version: HELLO_VERSION, port, fingerprint, site })}\n`)
+export function encodeHello({ port, fingerprint, site, transfer }: Hello): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify({ version: HELLO_VERSION, port, fingerprint, site, transfer })}\n`)
 }
 
 /** Reads the line, of any version; fields that are not known are left alone. @throws {Error} */
@@ -65,6 +70,11 @@ export async function readHello(stream: Stream, signal: AbortSignal): Promise<Pe
     stream.removeEventListener('close', onEnd)
     signal.removeEventListener('abort', onAbort)
   }
+}
+
+/** The places that a hello announces; those of a form that is not known are left out. */
+export function announcedPlaces({ transfer = [] }: Hello): readonly Place[] {
+  return transfer.map(parsePlace).filter((place) => place !== undefined)
 }
 
 const hostProtocols = new Set(['ip4', 'ip6', 'dns', 'dns4', 'dns6'])

@@ -1,15 +1,22 @@
 import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
 import type { Logger } from 'pino'
 import type { KnownPeers } from '../known-peers.ts'
+import type { Places } from '../transfer/places.ts'
 import { HELLO_TIMEOUT_MS } from './constants.ts'
-import { encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
+import { announcedPlaces, encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
 import type { Versions } from './versions.ts'
 
 /** Answers a hello with our own. The peer closes its side once it has ours; only then are requests sent to it. */
-export function helloServer(own: Hello, known: KnownPeers, versions: Versions, log: Logger): StreamHandler {
+export function helloServer(
+  own: Hello,
+  known: KnownPeers,
+  places: Places,
+  versions: Versions,
+  log: Logger,
+): StreamHandler {
   return async (stream, connection) => {
     try {
-      await answer(stream, connection, own, known, versions)
+      await answer(stream, connection, own, known, places, versions)
     } catch (error) {
       log.debug({ peer: connection.remotePeer.toString(), err: error }, 'a peer did not introduce itself')
       stream.abort(error as Error)
@@ -22,6 +29,7 @@ async function answer(
   connection: Connection,
   own: Hello,
   known: KnownPeers,
+  places: Places,
   versions: Versions,
 ): Promise<void> {
   const signal = AbortSignal.timeout(HELLO_TIMEOUT_MS)
@@ -32,7 +40,10 @@ async function answer(
   // One of another version is answered as well: its log says then what to do.
   stream.send(encodeHello(own))
   await remoteClosed(stream, signal)
-  if (isKnown) known.ready(peer)
+  if (isKnown) {
+    const placed = known.move(peer, await places.find(peer, announcedPlaces(hello), signal))
+    if (placed !== undefined) known.ready(placed)
+  }
   await stream.close({ signal })
 }
 

@@ -203,6 +203,13 @@ const cases: readonly [what: string, given: Given, expected: readonly (string | 
       /^layerd.yaml:1:\d+\|swarm.transferListen\|expected an address of its own, got port 4051, which swarm.listen has$/,
     ],
   ],
+  [
+    'an address to announce that nobody can connect to',
+    { yaml: 'swarm: { transferAnnounce: ["[::]:4051"] }' },
+    [
+      /^layerd.yaml:1:\d+\|swarm.transferAnnounce\[0\]\|expected host:port that peers can connect to, .*, got "\[::\]:4051"$/,
+    ],
+  ],
   ['port 0 twice', { flags: { listen: '127.0.0.1:0', admin: '127.0.0.1:0' } }, []],
   ['one port on two addresses', { flags: { listen: '127.0.0.1:5050', admin: '127.0.0.2:5050' } }, []],
   [

@@ -74,6 +74,19 @@ describe('known peers', () => {
     ])
   })
 
+  test('may be reached elsewhere than where they come from, as long as they are there', () => {
+    const known = new KnownPeers(everybody, () => {})
+    const [a, place] = [peer('a', 'ff'), { host: '10.0.0.1', port: 2 }]
+    known.add(a)
+    const moved = known.move(a, place)
+    expect(moved).toEqual({ ...a, ...place })
+    expect(known.move(a, place)).toBeUndefined()
+    if (moved !== undefined) known.ready(moved)
+    expect(known.get('a')).toBe(moved)
+    known.delete('a')
+    expect(moved && known.move(moved, place)).toBeUndefined()
+  })
+
   test('that copy a fingerprint don’t shut its owner out', () => {
     const known = new KnownPeers(
       (peerId) => peerId !== 'liar',

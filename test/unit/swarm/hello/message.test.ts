@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { maxAnnounced } from '../../../../config/scalars.ts'
 import { HELLO_VERSION, MAX_HELLO_BYTES } from '../../../../daemon/swarm/hello/constants.ts'
-import { decodeHello, encodeHello } from '../../../../daemon/swarm/hello/message.ts'
+import { announcedPlaces, decodeHello, encodeHello } from '../../../../daemon/swarm/hello/message.ts'
 
 const fingerprint = 'ab'.repeat(32)
 const text = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
@@ -17,6 +18,23 @@ describe('a hello', () => {
         expect(decodeHello(line.subarray(0, -1))).toEqual({ ...hello, version: HELLO_VERSION })
       }),
     )
+  })
+
+  test('may announce places, and those that can not be read are left out', () => {
+    const transfer = ['203.0.113.7:14051', '[fd00::1]:14051', 'node.example:1', 'node.example', '/later/form']
+    const line = encodeHello({ port: 1, fingerprint, transfer: transfer.slice(0, 4) })
+    expect(announcedPlaces(decodeHello(line))).toEqual([
+      { host: '203.0.113.7', port: 14051 },
+      { host: 'fd00::1', port: 14051 },
+      { host: 'node.example', port: 1 },
+    ])
+    expect(() => decodeHello(encodeHello({ port: 1, fingerprint, transfer }))).toThrow()
+  })
+
+  test('has room for all that a node may tell', () => {
+    const transfer = Array.from({ length: maxAnnounced }, () => `${'a'.repeat(94)}:14051`)
+    const line = encodeHello({ port: 65535, fingerprint, site: '~'.repeat(64), transfer })
+    expect(line.length).toBeLessThan(MAX_HELLO_BYTES)
   })
 
   test('may tell a site', () => {
