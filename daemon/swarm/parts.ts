@@ -160,6 +160,10 @@ async function assemble(
     seeds,
     admits,
     problemAt: (address) => handshakes.problemAt(address),
+    onDead: (peer) => {
+      client.cut(peer)
+      links.cut(peer)
+    },
     log,
   })
 
@@ -185,7 +189,10 @@ async function assemble(
     deadlines,
     log,
     idleMs: options.linkIdleMs,
-    onUnreached: (peer) => reach.suspect(peer),
+    onUnreached: (peer) => {
+      discovery.check(peer)
+      reach.suspect(peer)
+    },
   })
   shutdown.add('links', () => links.stop())
 
