@@ -17,7 +17,7 @@ import { Discovery } from './discovery/discovery.ts'
 import { FindClient } from './find/client.ts'
 import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
 import { findServer } from './find/server.ts'
-import { type Admission, createAdmission, createGater } from './gater.ts'
+import { createAdmission, createGater } from './gater.ts'
 import { Handshakes } from './handshakes.ts'
 import { sayHello } from './hello/client.ts'
 import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
@@ -27,14 +27,15 @@ import { loadIdentity } from './identity.ts'
 import { KnownPeers } from './known-peers.ts'
 import { PeerLinks } from './link/links.ts'
 import { hostPort, usableBindings } from './listening.ts'
-import { createNode, type Node, startNode } from './node.ts'
+import { createNode, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
-import type { Coordination, Links, PeerId, ShareListener } from './ports.ts'
+import type { PeerId, ShareListener } from './ports.ts'
 import { Advertiser } from './router/advertiser.ts'
 import { DhtPublisher } from './router/dht-publisher.ts'
 import { RecordStore } from './router/record-store.ts'
 import { ProviderRecords } from './router/records.ts'
 import type { Reputation } from './router/reputation.ts'
+import type { Parts } from './running.ts'
 import { Shutdown } from './shutdown.ts'
 import { loadSwarmKey } from './swarm-key.ts'
 import { createCertificate } from './transfer/certificate.ts'
@@ -44,30 +45,6 @@ import { Places } from './transfer/places.ts'
 import { createClientContext } from './transfer/pool.ts'
 import { Reach } from './transfer/reach.ts'
 import { TransferServer } from './transfer/server.ts'
-
-/** What runs between start and stop. */
-export interface Parts {
-  readonly node: Node
-  readonly discovery: Pick<Discovery, 'seeds'>
-  readonly clones: Pick<Clones, 'problem'>
-  readonly admission: Admission
-  readonly known: KnownPeers
-  readonly reach: Reach
-  readonly client: TransferClient
-  readonly find: FindClient
-  readonly records: ProviderRecords
-  readonly advertiser: Advertiser
-  readonly links: Links
-  readonly coordination: Coordination
-  /** `host:port` of the transfer server, for each address that it listens at. */
-  readonly transferAddress: string
-  /** Round-trip time in ms of a peer's fastest connection, once libp2p has measured one. */
-  rttOf(peer: PeerId): number | undefined
-  /** Ends everything that goes on with a peer. */
-  cut(peer: PeerId): void
-  /** Bounded, see {@link Shutdown}. */
-  stop(): Promise<void>
-}
 
 /**
  * Starts everything in order: files, transfer server, libp2p, discovery, announcing. What was started is stopped again where
@@ -163,6 +140,10 @@ async function assemble(
     seeds,
     admits,
     problemAt: (address) => handshakes.problemAt(address),
+    onDead: (peer) => {
+      client.cut(peer)
+      links.cut(peer)
+    },
     log,
   })
 
@@ -188,7 +169,10 @@ async function assemble(
     deadlines,
     log,
     idleMs: options.linkIdleMs,
-    onUnreached: (peer) => reach.suspect(peer),
+    onUnreached: (peer) => {
+      discovery.check(peer)
+      reach.suspect(peer)
+    },
   })
   shutdown.add('links', () => links.stop())
 

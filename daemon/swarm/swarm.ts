@@ -1,7 +1,7 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { Bans } from './bans.ts'
 import type { SwarmOptions } from './options.ts'
-import { type Parts, startParts } from './parts.ts'
+import { startParts } from './parts.ts'
 import {
   type BlobFacts,
   type Coordination,
@@ -18,6 +18,7 @@ import {
 } from './ports.ts'
 import { findProviders } from './router/lookup.ts'
 import { Reputation } from './router/reputation.ts'
+import type { Parts } from './running.ts'
 import { MAX_TAG_PEERS } from './transfer/constants.ts'
 
 /** Creates the node's part in the swarm; nothing runs before `start`. */

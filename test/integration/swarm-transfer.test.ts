@@ -217,7 +217,9 @@ describe('the server', () => {
       onServed: () => {},
       log,
     })
-    await expect(second.start([{ host: '127.0.0.1', port }])).rejects.toThrow(/^swarm\.transferListen: .*EADDRINUSE/)
+    await expect(second.start([{ host: '127.0.0.1', port }])).rejects.toThrow(
+      /^swarm\.transferListen: .*another program listens on port .*--transfer-listen/,
+    )
     await second.stop()
   })
 })

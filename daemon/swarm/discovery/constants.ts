@@ -21,6 +21,15 @@ const FIRST_RETRY_MS = 1000
 export const LONGEST_SEED_RETRY_MS = 15_000
 export const LONGEST_PEER_RETRY_MS = 120_000
 
+/** The same for a node without any connection, for both: its network may be back at any moment. */
+export const LONGEST_RETRY_ALONE_MS = 4_000
+
+/** How often connections are looked at over which something was sent and nothing came, in ms. */
+export const ROUND_MS = 2_500
+
+/** End a connection whose peer gives no sign of life for this long when it is asked for one, in ms. A busy node takes a second. */
+export const ANSWER_MS = 3_000
+
 /** A peer that was just lost is most often just restarting. */
 export const LOST_RETRY_MS = 300
 

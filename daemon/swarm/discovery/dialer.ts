@@ -5,6 +5,7 @@ import {
   DIAL_DEADLINE_MS,
   jitter,
   LONGEST_PEER_RETRY_MS,
+  LONGEST_RETRY_ALONE_MS,
   LOST_RETRY_MS,
   MAX_DIAL_FAILURES,
   MAX_WANTED,
@@ -54,6 +55,12 @@ export class Dialer {
     this.#want(peer, jitter(LOST_RETRY_MS))
   }
 
+  /** The network has changed: what failed before may succeed now. */
+  hurry(): void {
+    for (const wanted of this.#wanted.values()) Object.assign(wanted, { failures: 0, at: performance.now() })
+    this.#next()
+  }
+
   connected(peer: PeerId): void {
     this.#wanted.delete(peer)
   }
@@ -100,7 +107,7 @@ export class Dialer {
   }
 
   async #attempt(peer: PeerId, wanted: Wanted): Promise<void> {
-    const { dial, isConnected, admits, log } = this.#options
+    const { dial, isConnected, connectionCount, admits, log } = this.#options
     try {
       if (!isConnected(peer) && admits(peer)) {
         await dial(peer, AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(DIAL_DEADLINE_MS)]))
@@ -109,9 +116,10 @@ export class Dialer {
     } catch (error) {
       wanted.dialing = false
       wanted.failures++
-      wanted.at = performance.now() + backOff(wanted.failures, LONGEST_PEER_RETRY_MS)
+      const isAlone = connectionCount() === 0
+      wanted.at = performance.now() + backOff(wanted.failures, isAlone ? LONGEST_RETRY_ALONE_MS : LONGEST_PEER_RETRY_MS)
       // One that is gone for good must not take a place from those that are new. Where it lives, it is discovered again.
-      if (wanted.failures === MAX_DIAL_FAILURES) this.#wanted.delete(peer)
+      if (wanted.failures >= MAX_DIAL_FAILURES && !isAlone) this.#wanted.delete(peer)
       log.debug({ peer, failures: wanted.failures, err: error }, 'a discovered peer is not reached')
     }
   }

@@ -8,6 +8,8 @@ import type { PeerId } from '../ports.ts'
 import { placeOf, type Seed } from './addresses.ts'
 import { MAX_REMEMBERED, MESH_CONNECTIONS } from './constants.ts'
 import { Dialer } from './dialer.ts'
+import { reachesPeers, watchInterfaces } from './interfaces.ts'
+import { Liveness } from './liveness.ts'
 import type { SeedWatch } from './seed-watch.ts'
 import { Seeds } from './seeds.ts'
 import { Walk } from './walk.ts'
@@ -18,6 +20,8 @@ interface DiscoveryOptions {
   readonly admits: (peer: PeerId) => boolean
   /** What is probably wrong with an address that was dialled in vain. */
   readonly problemAt: (address: Multiaddr) => string | undefined
+  /** A connection with a peer was dead: what goes on with it beside libp2p is most probably dead, too. */
+  readonly onDead: (peer: PeerId) => void
   readonly log: Logger
 }
 
@@ -28,10 +32,13 @@ export class Discovery {
   readonly #seeds: Seeds
   #isAlone = true
   readonly #walk: Walk
+  readonly #liveness: Liveness
+  readonly #log: Logger
+  #unwatch = () => {}
   /** Addresses that turned out to be our own; at most as many as seeds have. */
   readonly #own = new Set<string>()
 
-  constructor({ node, seeds, admits, problemAt, log }: DiscoveryOptions) {
+  constructor({ node, seeds, admits, problemAt, onDead, log }: DiscoveryOptions) {
     this.#node = node
     const isConnected = (peer: PeerId) => node.getConnections(peerIdFromString(peer)).length > 0
     const connectionCount = () => node.getConnections().length
@@ -59,6 +66,8 @@ export class Discovery {
       isSelf: (address) => this.#isSelf(address),
       log,
     })
+    this.#liveness = new Liveness({ connections: () => node.getConnections(), onDead, log })
+    this.#log = log
     this.#walk = new Walk({
       walk: (signal) => this.#meetNeighbours(signal),
       isNeeded: () => connectionCount() > 0 && connectionCount() < MESH_CONNECTIONS,
@@ -86,14 +95,20 @@ export class Discovery {
       if (this.#isAlone) this.#walk.joined()
       this.#isAlone = false
     })
+    // Two may stand where both sides have dialled, or a peer has a new address and the old connection is dead.
+    this.#node.addEventListener('connection:open', ({ detail }) => {
+      this.#liveness.check(this.#node.getConnections(detail.remotePeer).filter((other) => other !== detail))
+    })
     this.#seeds.start()
     this.#walk.start()
-    for (const { id } of await this.#node.peerStore.all({ limit: MAX_REMEMBERED })) {
-      this.#dialer.discovered(id.toString())
-    }
+    this.#liveness.start()
+    this.#unwatch = watchInterfaces(() => this.#networkChanged(this.#log), reachesPeers)
+    await this.#dialRemembered()
   }
 
   async stop(): Promise<void> {
+    this.#unwatch()
+    this.#liveness.stop()
     await Promise.all([this.#dialer.stop(), this.#seeds.stop(), this.#walk.stop()])
   }
 
@@ -105,6 +120,25 @@ export class Discovery {
   /** Takes note of an address that led back to this node. */
   foundSelf(address: Multiaddr): void {
     this.#own.add(placeOf(address))
+  }
+
+  /** Something with a peer has failed: it is asked for a sign of life. */
+  check(peer: PeerId): void {
+    this.#liveness.check(this.#node.getConnections(peerIdFromString(peer)))
+  }
+
+  /** The machine has other addresses than before. Connections may be dead, and peers within reach that were not. */
+  #networkChanged(log: Logger): void {
+    log.info('the addresses of this machine have changed: peers are looked for anew')
+    this.#liveness.check(this.#node.getConnections())
+    this.#seeds.hurry()
+    this.#dialer.hurry()
+    this.#dialRemembered().catch(() => {})
+  }
+
+  async #dialRemembered(): Promise<void> {
+    for (const { id } of await this.#node.peerStore.all({ limit: MAX_REMEMBERED }))
+      this.#dialer.discovered(id.toString())
   }
 
   /** Each answer's peers are reported by libp2p as discovered. */

@@ -32,11 +32,20 @@ function all(): ReturnType<typeof networkInterfaces> {
   }
 }
 
-/** Calls `onChange` whenever interfaces or their addresses have come or gone, until the function that it gives is called. */
-export function watchInterfaces(onChange: () => void): () => void {
-  let before = JSON.stringify(interfaceAddresses())
+/** Whether peers may be reached by an address. Link-local ones come with each container that starts, and none is reached by them. */
+export function reachesPeers({ address, internal }: InterfaceAddress): boolean {
+  return !internal && !/^fe[89ab]/i.test(address)
+}
+
+/**
+ * Calls `onChange` whenever interfaces or their addresses have come or gone, until the function that it gives is called.
+ * @param matters of which addresses it is to be told; of all where it is left out
+ */
+export function watchInterfaces(onChange: () => void, matters = (_: InterfaceAddress) => true): () => void {
+  const look = () => JSON.stringify(interfaceAddresses().filter(matters))
+  let before = look()
   const timer = setInterval(() => {
-    const now = JSON.stringify(interfaceAddresses())
+    const now = look()
     if (now === before) return
     before = now
     onChange()

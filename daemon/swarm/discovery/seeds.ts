@@ -8,6 +8,7 @@ import {
   backOff,
   DIAL_DEADLINE_MS,
   jitter,
+  LONGEST_RETRY_ALONE_MS,
   LONGEST_SEED_RETRY_MS,
   LOST_RETRY_MS,
   MESH_CONNECTIONS,
@@ -33,6 +34,7 @@ export class Seeds {
   /** Who answered at an address. */
   readonly #peers = new Map<Seed, Map<string, PeerId>>()
   readonly watch: SeedWatch
+  #hurries = 0
   #loops: Promise<void> = Promise.resolve()
 
   constructor(options: SeedsOptions) {
@@ -56,16 +58,27 @@ export class Seeds {
     for (const [seed, peers] of this.#peers) if ([...peers.values()].includes(peer)) this.#wakers.get(seed)?.abort()
   }
 
+  /** The network has changed: all are dialled at once that are not connected. */
+  hurry(): void {
+    this.#hurries++
+    for (const waker of this.#wakers.values()) waker.abort()
+  }
+
   async #tend(seed: Seed): Promise<void> {
     let failures = 0
     while (!this.#stopped.signal.aborted) {
+      const hurries = this.#hurries
       const failure = await this.#connect(seed)
       failures = failure === undefined ? 0 : failures + 1
       if (!this.#stopped.signal.aborted) this.watch.note(seed.text, failure)
       if (failures === 1 && !this.#stopped.signal.aborted) {
         this.#options.log.warn({ seed: seed.text, reason: failure }, 'a seed is not reached; trying again')
       }
-      await this.#pause(seed, failures === 0 ? jitter(SEED_CHECK_MS) : backOff(failures, LONGEST_SEED_RETRY_MS))
+      // What failed may have begun before the network changed.
+      const isLate = hurries !== this.#hurries
+      const longest = this.#options.connectionCount() === 0 ? LONGEST_RETRY_ALONE_MS : LONGEST_SEED_RETRY_MS
+      const pause = failures === 0 ? jitter(SEED_CHECK_MS) : backOff(failures, longest)
+      await this.#pause(seed, isLate ? jitter(LOST_RETRY_MS) : pause)
     }
   }
 

@@ -1,7 +1,7 @@
 import type { Connection, Stream } from '@libp2p/interface'
 import { z } from 'zod'
 import { maxAnnounced } from '../../../config/scalars.ts'
-import { sitePattern } from '../../../config/schema.ts'
+import { sitePattern } from '../../../config/swarm-schema.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import { type Place, parsePlace } from '../transfer/places.ts'
 import { HELLO_VERSION, MAX_HELLO_BYTES, OLDEST_HELLO_VERSION } from './constants.ts'
