@@ -21,8 +21,8 @@ export const FAST_QUERY_INTERVAL_MS = 1000
 /** Least time between two answers (RFC 6762, 6): all nodes of a network ask, and everyone hears each answer. */
 export const ANSWER_INTERVAL_MS = 1000
 
-/** Failures in a row on an interface until the log says so; less than {@link FAST_QUERIES}, more than a new IPv6 address needs. */
-export const FAILURES_TO_LOG = 3
+/** How long an interface fails until the log says so: longer than a new IPv6 address needs until it can be used. */
+export const FAILING_LOG_MS = 3000
 
 /** An answer names no more addresses than fit into a packet that every IPv6 network passes on whole. */
 export const MAX_MESSAGE_BYTES = 1232

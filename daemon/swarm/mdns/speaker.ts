@@ -2,7 +2,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import type { Logger } from 'pino'
 import type { InterfaceAddress } from '../discovery/interfaces.ts'
-import { FAILURES_TO_LOG, GROUPS, MAX_INTERFACES, MDNS_PORT } from './constants.ts'
+import { FAILING_LOG_MS, GROUPS, MAX_INTERFACES, MDNS_PORT } from './constants.ts'
 
 interface SpeakerOptions {
   readonly family: 4 | 6
@@ -22,8 +22,8 @@ export class Speaker {
   readonly #options: SpeakerOptions
   #socket: Socket | undefined
   #interfaces: readonly InterfaceAddress[] = []
-  /** Failures in a row, by what failed and the interface. */
-  readonly #failures = new Map<string, number>()
+  /** Since when it fails, by what fails and the interface. */
+  readonly #failures = new Map<string, { readonly since: number; isLogged: boolean }>()
   /** Why there is no socket, as it was logged. */
   #reason: string | undefined
   #opening: Promise<void> | undefined
@@ -144,13 +144,17 @@ export class Speaker {
       this.#failures.delete(key)
       return
     }
-    const failures = (this.#failures.get(key) ?? 0) + 1
-    this.#failures.set(key, failures)
+    const failure = this.#failures.get(key) ?? { since: performance.now(), isLogged: false }
+    this.#failures.set(key, failure)
     const { family, log } = this.#options
     const fields = { interface: name, family: `IPv${family}`, reason: err.message }
     // Loopback is of use on a machine without a network only.
-    if (failures !== FAILURES_TO_LOG || internal) log.debug(fields, `multicast DNS: can not ${step}`)
-    else if (step === 'send')
+    if (failure.isLogged || internal || performance.now() - failure.since < FAILING_LOG_MS) {
+      log.debug(fields, `multicast DNS: can not ${step}`)
+      return
+    }
+    failure.isLogged = true
+    if (step === 'send')
       log.warn(fields, 'multicast DNS can not be sent on an interface: peers there do not find this node')
     else log.warn(fields, 'multicast DNS can not be heard on an interface: peers there are not found by it')
   }
