@@ -230,6 +230,7 @@ export class Metadata {
   /** Writes what can be done without. */
   async #write(put: () => Promise<void>): Promise<void> {
     await this.#reopening?.catch(() => {})
+    if (this.#isDamaged) await this.reopen().catch(() => {})
     await put().catch(this.#onLostWrite)
   }
 }

@@ -134,6 +134,31 @@ it('a disk that others have filled to the last byte: pulls go on, it is said, a 
   for (const digest of layers) expect(await isKept(upstream, node, digest)).toBe(true)
 })
 
+it('records that could not be written on a full disk keep nothing from being stored later, and from lasting', async () => {
+  const { upstream, dataDir, run, start, layer } = await setUp(tmpfs(40))
+  let node = await start()
+  const first = layer('first')
+  await pull(node, first)
+  const fill = `while dd if=/dev/zero bs=64k 2>/dev/null >> ${dataDir}/foreign; do :; done; true`
+  await until(async () => {
+    await run(fill)
+    return (await statusOf(node)).store.blobs === 0
+  }, patience)
+  await run(`${fill}; dd if=/dev/zero bs=1 count=4096 2>/dev/null >> ${dataDir}/foreign; true`)
+  for (let index = 0; index < 60; index++) {
+    const annotations = { index: String(index).repeat(50) }
+    upstream.tag('library/app', `v${index}`, upstream.addManifest({ schemaVersion: 2, layers: [], annotations }))
+    expect((await ask(node.url, `/v2/library/app/manifests/v${index}`)).status).toBe(200)
+  }
+  await run(`rm ${dataDir}/foreign`)
+  await until(async () => !(await statusOf(node)).store.isShort, patience)
+  await pull(node, first)
+  expect(await isKept(upstream, node, first)).toBe(true)
+  await node.kill()
+  node = await start()
+  expect(await isKept(upstream, node, first)).toBe(true)
+})
+
 it('blobs/ on a disk of its own: blobs are stored there, and parts of them are gone on with', async () => {
   const { upstream, dataDir, run, start, layer } = await setUp(
     (folder) => `mkdir ${folder}/blobs && mount -t tmpfs -o size=80m tmpfs ${folder}/blobs`,
