@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
-import { cable, type Daemon, Machine, peersOf, withoutNamespaces } from '../fixtures/machines.ts'
+import { withoutNamespaces } from '../fixtures/ip.ts'
+import { cable, type Daemon, Machine, peersOf } from '../fixtures/machines.ts'
 import { until } from '../fixtures/node.ts'
 
 /** Meeting takes well under a second; this is for a busy machine. */
