@@ -87,7 +87,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       rules,
     })
     const keyFile = join(config.dataDir, 'key')
-    const privateKey = await loadIdentity(keyFile, { log: logger })
+    const privateKey = await loadIdentity(keyFile, { allowedPeers: config.swarm.allowedPeers, log: logger })
     const swarm = createSwarm({
       config: config.swarm,
       dataDir: config.dataDir,

@@ -3,7 +3,7 @@ import { constants, type FileHandle, open, readdir, rename, stat, unlink } from 
 import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
 import { writeError } from './errors.ts'
-import type { StoreFolders } from './folders.ts'
+import { isMissing, type StoreFolders } from './folders.ts'
 
 const tooManyFilesCodes: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE'])
 
@@ -50,11 +50,11 @@ export class BlobFiles {
     return { size, modifiedAt: mtimeMs }
   }
 
-  /** Whether the file of a blob is there. */
+  /** Whether the file of a blob is there, or may be. */
   async has(digest: Digest): Promise<boolean> {
     return await stat(this.#pathOf(digest)).then(
       () => true,
-      () => false,
+      (error: unknown) => !isMissing(error),
     )
   }
 

@@ -45,8 +45,8 @@ export class StoreFolders {
   async lost(): Promise<string[]> {
     const lost: string[] = []
     for (const folder of [...algorithms.map((algorithm) => this.blobsOf(algorithm)), this.staging, this.partial]) {
-      const found = await stat(folder).catch(() => undefined)
-      if (found?.isDirectory() !== true) lost.push(folder)
+      const isLost = await stat(folder).then((found) => !found.isDirectory(), isMissing)
+      if (isLost) lost.push(folder)
     }
     return lost
   }
@@ -58,4 +58,10 @@ export class StoreFolders {
     await mkdir(this.blobs, { recursive: true })
     await rename(before, this.partial).catch(() => rm(before, { recursive: true, force: true }))
   }
+}
+
+/** Whether an error says that there is nothing. A disk that does not answer for a moment has lost nothing. */
+export function isMissing(error: unknown): boolean {
+  const { code = '' } = error as NodeJS.ErrnoException
+  return code === 'ENOENT' || code === 'ENOTDIR'
 }

@@ -4,6 +4,7 @@ import { Level } from 'level'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { measureDisk } from './disk.ts'
 import { StoreError } from './errors.ts'
+import { isMissing } from './folders.ts'
 
 /** What is known of a blob on disk. */
 export interface BlobRecord {
@@ -179,10 +180,7 @@ export class Metadata {
 
   /** Whether its files were removed while it is open. It would go on without them, and be lost with the process. */
   async isLost(): Promise<boolean> {
-    return await stat(join(this.folder, 'CURRENT')).then(
-      () => false,
-      (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT',
-    )
+    return await stat(join(this.folder, 'CURRENT')).then(() => false, isMissing)
   }
 
   /**

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import { placeOf } from './discovery/addresses.ts'
@@ -51,7 +52,7 @@ export class Clones {
     const other = localPort === undefined ? undefined : this.#unmatched.find(isOther)
     if (other === undefined) {
       this.#unmatched.push(end)
-      this.#timer ??= setTimeout(() => this.#judge(), PAIR_MS).unref()
+      this.#timer ??= setTimeout(() => void this.#judge(), PAIR_MS).unref()
       return
     }
     this.#unmatched = this.#unmatched.filter((one) => one !== other)
@@ -62,7 +63,10 @@ export class Clones {
     clearTimeout(this.#timer)
   }
 
-  #judge(): void {
+  async #judge(): Promise<void> {
+    // On a busy node the other end may wait in its socket, which is read after timers.
+    await nextTurn()
+    await nextTurn()
     this.#timer = undefined
     const ends = this.#unmatched
     this.#unmatched = []

@@ -9,6 +9,8 @@ import { machineMark } from './machine.ts'
 import type { PeerId } from './ports.ts'
 
 interface IdentityOptions {
+  /** PeerIds that may connect: where others go by them, a new one would be refused everywhere. */
+  readonly allowedPeers?: readonly string[]
   readonly log?: Pick<Logger, 'warn'>
   /** For tests: what tells this machine from others. */
   readonly machine?: () => Promise<string | undefined>
@@ -20,12 +22,12 @@ interface IdentityOptions {
  * the allowlists of other nodes.
  *
  * A key that was made on another machine came with a copy of its data folder. Both would have one PeerId and never meet, so that one
- * is put aside, and a new one is made. What tells machines apart is kept in the file `machine` beside it.
+ * is put aside, and a new one is made, unless nodes go by PeerIds. What tells machines apart is kept in the file `machine` beside it.
  * @throws {Error} where the file can't be read, can't be written or is not an Ed25519 key
  */
 export async function loadIdentity(
   file: string,
-  { log, machine = machineMark }: IdentityOptions = {},
+  { allowedPeers = [], log, machine = machineMark }: IdentityOptions = {},
 ): Promise<Ed25519PrivateKey> {
   const found = await readKey(file)
   const mark = await machine()
@@ -37,8 +39,15 @@ export async function loadIdentity(
       await writeFile(markFile, `${mark}\n`, { mode: 0o600 }).catch(() => {})
     return found
   }
+  if (found !== undefined && allowedPeers.length > 0) {
+    log?.warn(
+      { peerId: peerIdOf(found) },
+      `the data folder comes from another machine; this node keeps its identity, as swarm.allowedPeers names PeerIds. If the folder was copied, remove ${file} here, and start again; if it was moved, remove the file "machine" beside it`,
+    )
+    return found
+  }
   if (found !== undefined) {
-    const aside = `${file}.copied`
+    const aside = `${file}.copied-${peerIdOf(found)}`
     await rename(file, aside)
     log?.warn(
       { peerId: peerIdOf(found), aside },

@@ -7,6 +7,8 @@ export interface KnownPeer {
   readonly port: number
   /** SHA-256 of its transfer certificate in DER, lower-case hex. */
   readonly fingerprint: string
+  /** Other places of its transfer server, as it told. */
+  readonly announced?: readonly { readonly host: string; readonly port: number }[]
   /** As it told. */
   readonly site?: string | undefined
 }

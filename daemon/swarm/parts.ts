@@ -76,7 +76,7 @@ async function assemble(
   const seeds = config.seeds.map(parseSeed)
   const swarmKey = config.swarmKey === undefined ? undefined : await loadSwarmKey(config.swarmKey)
   const keyFile = join(dataDir, 'key')
-  const privateKey = await loadIdentity(keyFile, { log })
+  const privateKey = await loadIdentity(keyFile, { allowedPeers: config.allowedPeers, log })
   const certificate = await createCertificate()
   const self = peerIdFromPrivateKey(privateKey).toString()
   const admission = createAdmission(self, config.allowedPeers, bans)
@@ -89,6 +89,8 @@ async function assemble(
       else coordination.passOver(peer)
       listener.joined(peer)
     },
+    find: (peer, signal) => places.find(peer, peer.announced ?? [], signal),
+    onMoved: (peer, place) => known.move(peer, place),
     log,
   })
   shutdown.add('reach', () => reach.stop())

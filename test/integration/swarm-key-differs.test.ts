@@ -73,6 +73,6 @@ test('a p2p port in use is an error that says what to do', async () => {
     (error: Error) => error,
   )
   expect(message).toBe(
-    `swarm.listen: can't listen on 127.0.0.1:${port}: another program listens on port ${port}, perhaps another layerd ("ss -ltnp" shows which one): stop it, or choose another port with --p2p-listen (swarm.listen)`,
+    `swarm.listen: can't listen on 127.0.0.1:${port}: another program listens on port ${port}, perhaps another layerd ("ss -ltnp" shows which one): stop it, or choose another port with --p2p-listen`,
   )
 })

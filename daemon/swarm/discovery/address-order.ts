@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import type { Address } from '@libp2p/interface'
-import { type InterfaceAddress, interfaceAddresses } from './interfaces.ts'
+import { type InterfaceAddress, interfaceAddresses, networksOf } from './interfaces.ts'
 
 /** How long a look at the interfaces counts: peers are dialled many at a time. */
 const LOOK_MS = 1000
@@ -52,14 +52,4 @@ export class DialOrder {
 
 function hostOf({ multiaddr }: Address): string {
   return String(multiaddr.getComponents()[0]?.value ?? '')
-}
-
-function networksOf(interfaces: readonly InterfaceAddress[]): BlockList {
-  const networks = new BlockList()
-  for (const { cidr, family, internal } of interfaces) {
-    const [network, bits] = cidr?.split('/') ?? []
-    if (internal || network === undefined || bits === undefined) continue
-    networks.addSubnet(network, Number(bits), family === 6 ? 'ipv6' : 'ipv4')
-  }
-  return networks
 }

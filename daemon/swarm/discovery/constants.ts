@@ -59,3 +59,9 @@ export function backOff(failures: number, longestMs: number): number {
 
 /** Attempts to reach a discovered peer before it is forgotten. */
 export const MAX_DIAL_FAILURES = 8
+
+/**
+ * How long an address that led back to this node is taken for its own, in ms. Behind a load balancer, or after an address has gone to
+ * another machine, the next connection leads elsewhere.
+ */
+export const OWN_ADDRESS_MS = 60_000

@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
 import { placeOf, type Seed } from './addresses.ts'
-import { MAX_REMEMBERED, MESH_CONNECTIONS } from './constants.ts'
+import { MAX_REMEMBERED, MESH_CONNECTIONS, OWN_ADDRESS_MS } from './constants.ts'
 import { Dialer } from './dialer.ts'
 import { reachesPeers, watchInterfaces } from './interfaces.ts'
 import { Liveness } from './liveness.ts'
@@ -35,8 +35,8 @@ export class Discovery {
   readonly #liveness: Liveness
   readonly #log: Logger
   #unwatch = () => {}
-  /** Addresses that turned out to be our own; at most as many as seeds have. */
-  readonly #own = new Set<string>()
+  /** Addresses that turned out to be our own, and until when that is believed, in ms; at most as many as seeds have. */
+  readonly #own = new Map<string, number>()
 
   constructor({ node, seeds, admits, problemAt, onDead, log }: DiscoveryOptions) {
     this.#node = node
@@ -119,7 +119,7 @@ export class Discovery {
 
   /** Takes note of an address that led back to this node. */
   foundSelf(address: Multiaddr): void {
-    this.#own.add(placeOf(address))
+    this.#own.set(placeOf(address), performance.now() + OWN_ADDRESS_MS)
   }
 
   /** Something with a peer has failed: it is asked for a sign of life. */
@@ -129,6 +129,7 @@ export class Discovery {
 
   /** The machine has other addresses than before. Connections may be dead, and peers within reach that were not. */
   #networkChanged(log: Logger): void {
+    this.#own.clear()
     log.info('the addresses of this machine have changed: peers are looked for anew')
     this.#liveness.check(this.#node.getConnections())
     this.#seeds.hurry()
@@ -155,6 +156,9 @@ export class Discovery {
 
   #isSelf(address: Multiaddr): boolean {
     const place = placeOf(address)
-    return this.#own.has(place) || this.#node.getMultiaddrs().some((own) => placeOf(own) === place)
+    return (
+      (this.#own.get(place) ?? 0) > performance.now() ||
+      this.#node.getMultiaddrs().some((own) => placeOf(own) === place)
+    )
   }
 }

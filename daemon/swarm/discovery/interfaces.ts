@@ -1,3 +1,4 @@
+import { BlockList } from 'node:net'
 import { networkInterfaces } from 'node:os'
 
 /** An address of an interface that is up. */
@@ -30,6 +31,17 @@ function all(): ReturnType<typeof networkInterfaces> {
   } catch {
     return {}
   }
+}
+
+/** The networks that this machine is part of. */
+export function networksOf(interfaces: readonly InterfaceAddress[]): BlockList {
+  const networks = new BlockList()
+  for (const { cidr, family, internal } of interfaces) {
+    const [network, bits] = cidr?.split('/') ?? []
+    if (internal || network === undefined || bits === undefined) continue
+    networks.addSubnet(network, Number(bits), family === 6 ? 'ipv6' : 'ipv4')
+  }
+  return networks
 }
 
 /** Whether peers may be reached by an address. Link-local ones come with each container that starts, and none is reached by them. */

@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { KnownPeers } from '../known-peers.ts'
 import type { Places } from '../transfer/places.ts'
 import { HELLO_ATTEMPTS, HELLO_PROTOCOL, HELLO_RETRY_MS, HELLO_TIMEOUT_MS } from './constants.ts'
-import { announcedPlaces, encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
+import { encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
 import type { Versions } from './versions.ts'
 
 /** Introduces this node on a connection that it opened. Failures are logged; such a peer is used for the DHT only. */
@@ -46,7 +46,7 @@ async function exchange(
     if (isKnown) known.add(peer)
     await stream.close({ signal: deadline })
     if (!isKnown) return
-    const placed = known.move(peer, await places.find(peer, announcedPlaces(hello), deadline))
+    const placed = known.move(peer, await places.find(peer, peer.announced ?? [], deadline))
     if (placed !== undefined) known.ready(placed)
   } catch (error) {
     stream.abort(error as Error)

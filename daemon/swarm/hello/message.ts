@@ -80,8 +80,10 @@ export function announcedPlaces({ transfer = [] }: Hello): readonly Place[] {
 const hostProtocols = new Set(['ip4', 'ip6', 'dns', 'dns4', 'dns6'])
 
 /** Joins a hello with the address that its connection stands on: the transfer server is at the same host. */
-export function toKnownPeer(connection: Connection, { port, fingerprint, site }: Hello): KnownPeer {
+export function toKnownPeer(connection: Connection, hello: Hello): KnownPeer {
+  const { port, fingerprint, site } = hello
   const host = connection.remoteAddr.getComponents().find(({ name }) => hostProtocols.has(name))?.value
   if (host === undefined) throw new Error(`the address ${connection.remoteAddr} names no host`)
-  return { peerId: connection.remotePeer.toString(), host, port, fingerprint, site }
+  const announced = announcedPlaces(hello)
+  return { peerId: connection.remotePeer.toString(), host, port, fingerprint, site, announced }
 }

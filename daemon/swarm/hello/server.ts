@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import type { KnownPeers } from '../known-peers.ts'
 import type { Places } from '../transfer/places.ts'
 import { HELLO_TIMEOUT_MS } from './constants.ts'
-import { announcedPlaces, encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
+import { encodeHello, type Hello, readHello, toKnownPeer } from './message.ts'
 import type { Versions } from './versions.ts'
 
 /** Answers a hello with our own. The peer closes its side once it has ours; only then are requests sent to it. */
@@ -40,11 +40,11 @@ async function answer(
   // One of another version is answered as well: its log says then what to do.
   stream.send(encodeHello(own))
   await remoteClosed(stream, signal)
-  if (isKnown) {
-    const placed = known.move(peer, await places.find(peer, announcedPlaces(hello), signal))
-    if (placed !== undefined) known.ready(placed)
-  }
+  // Before places are tried: how long that takes is not the peer's to know.
   await stream.close({ signal })
+  if (!isKnown) return
+  const placed = known.move(peer, await places.find(peer, peer.announced ?? [], signal))
+  if (placed !== undefined) known.ready(placed)
 }
 
 async function remoteClosed(stream: Stream, signal: AbortSignal): Promise<void> {

@@ -5,6 +5,9 @@ export const SERVICE = '_layerd._udp.local'
 export const MDNS_PORT = 5353
 export const GROUPS = { 4: '224.0.0.251', 6: 'ff02::fb' } as const
 
+/** The longest packet, in bytes: RFC 6762, section 17. */
+export const MAX_PACKET_BYTES = 9_000
+
 /** Seconds that an answer counts; libp2p's own multicast DNS says the same. */
 export const ANSWER_TTL_SECONDS = 120
 

@@ -13,8 +13,14 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import { jitter } from '../discovery/constants.ts'
-import { type InterfaceAddress, interfaceAddresses, watchInterfaces } from '../discovery/interfaces.ts'
-import { ANSWER_INTERVAL_MS, FAST_QUERIES, FAST_QUERY_INTERVAL_MS, QUERY_INTERVAL_MS } from './constants.ts'
+import { type InterfaceAddress, interfaceAddresses, networksOf, watchInterfaces } from '../discovery/interfaces.ts'
+import {
+  ANSWER_INTERVAL_MS,
+  FAST_QUERIES,
+  FAST_QUERY_INTERVAL_MS,
+  MAX_PACKET_BYTES,
+  QUERY_INTERVAL_MS,
+} from './constants.ts'
 import { decodeMessage, encodeAnswer, encodeQuery, type Message } from './message.ts'
 import { Speaker } from './speaker.ts'
 
@@ -41,6 +47,7 @@ export class MulticastDns extends TypedEventEmitter<PeerDiscoveryEvents> impleme
   readonly #stopped = new AbortController()
   #changed = new AbortController()
   #unwatch: (() => void) | undefined
+  #networks = networksOf(interfaceAddresses())
   #running: Promise<void> = Promise.resolve()
   /** By family: set while an answer was given less than the least time ago, or is due at the end of it. */
   readonly #answered = new Map<4 | 6, { again: boolean; readonly timer: NodeJS.Timeout }>()
@@ -49,7 +56,8 @@ export class MulticastDns extends TypedEventEmitter<PeerDiscoveryEvents> impleme
     super()
     this.#components = components
     this.#log = log
-    const speaker = (family: 4 | 6) => new Speaker({ family, onMessage: (bytes) => this.#heard(family, bytes), log })
+    const speaker = (family: 4 | 6) =>
+      new Speaker({ family, onMessage: (bytes, source) => this.#heard(family, bytes, source), log })
     this.#speakers = new Map(FAMILIES.map((family) => [family, speaker(family)]))
   }
 
@@ -57,7 +65,10 @@ export class MulticastDns extends TypedEventEmitter<PeerDiscoveryEvents> impleme
   start(): void {}
 
   afterStart(): void {
-    this.#unwatch = watchInterfaces(() => this.#changed.abort())
+    this.#unwatch = watchInterfaces(() => {
+      this.#networks = networksOf(interfaceAddresses())
+      this.#changed.abort()
+    })
     this.#running = this.#run()
   }
 
@@ -88,7 +99,14 @@ export class MulticastDns extends TypedEventEmitter<PeerDiscoveryEvents> impleme
     }
   }
 
-  #heard(family: 4 | 6, bytes: Buffer): void {
+  /** What comes from other networks is not multicast (RFC 6762, section 11), and may lead anywhere. */
+  #isFromHere(family: 4 | 6, source: string): boolean {
+    const [address = ''] = source.split('%')
+    return this.#networks.check(address, family === 6 ? 'ipv6' : 'ipv4')
+  }
+
+  #heard(family: 4 | 6, bytes: Buffer, source: string): void {
+    if (bytes.length > MAX_PACKET_BYTES || !this.#isFromHere(family, source)) return
     let message: Message | undefined
     try {
       message = decodeMessage(bytes)

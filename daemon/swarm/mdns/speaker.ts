@@ -6,7 +6,8 @@ import { FAILING_LOG_MS, GROUPS, MAX_INTERFACES, MDNS_PORT } from './constants.t
 
 interface SpeakerOptions {
   readonly family: 4 | 6
-  readonly onMessage: (bytes: Buffer) => void
+  /** @param source the address that it comes from */
+  readonly onMessage: (bytes: Buffer, source: string) => void
   readonly log: Logger
 }
 
@@ -88,7 +89,7 @@ export class Speaker {
     const { family, onMessage, log } = this.#options
     // Other programs of the machine may speak multicast DNS, too.
     const socket = createSocket({ type: `udp${family}`, reuseAddr: true, ipv6Only: family === 6 })
-    socket.on('message', onMessage)
+    socket.on('message', (bytes, { address }) => onMessage(bytes, address))
     try {
       socket.bind({ port: MDNS_PORT, address: family === 6 ? '::' : '0.0.0.0' })
       await once(socket, 'listening')

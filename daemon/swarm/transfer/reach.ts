@@ -3,6 +3,7 @@ import type { SecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import type { KnownPeer } from '../known-peers.ts'
 import type { PeerId } from '../peer-id.ts'
+import type { Place } from './places.ts'
 import { connectPinned } from './pool.ts'
 
 interface ReachOptions {
@@ -11,6 +12,10 @@ interface ReachOptions {
   readonly connectMs: number
   /** Told when the transfer port of a connected peer is found closed, or open again. */
   readonly onChange: (peer: PeerId, isOpen: boolean) => void
+  /** Where a peer is reached, of all places that it has told. */
+  readonly find: (peer: KnownPeer, signal: AbortSignal) => Promise<Place>
+  /** Takes note of it. @returns what is known of the peer then; undefined where it has gone */
+  readonly onMoved: (peer: KnownPeer, place: Place) => KnownPeer | undefined
   readonly log: Logger
 }
 
@@ -131,6 +136,18 @@ export class Reach {
     })
   }
 
+  /** By another place that the peer has told, if it has: the one that was found first may have been chance. */
+  async #again(entry: Entry): Promise<void> {
+    const { find, onMoved, connectMs } = this.#options
+    const isCurrent = () => !this.#isStopped && this.#peers.get(entry.peer.peerId) === entry
+    if ((entry.peer.announced?.length ?? 0) > 0) {
+      const place = await find(entry.peer, AbortSignal.timeout(connectMs))
+      if (!isCurrent()) return
+      entry.peer = onMoved(entry.peer, place) ?? entry.peer
+    }
+    this.#look(entry, this.#connectTls)
+  }
+
   #open(entry: Entry): void {
     const { peer, failures, isLogged } = entry
     if (failures === 0) return
@@ -146,7 +163,7 @@ export class Reach {
     entry.failures++
     entry.reason = error.message
     const pause = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (entry.failures - 1)) * (0.75 + Math.random() / 2)
-    entry.timer = setTimeout(() => this.#look(entry, this.#connectTls), pause).unref()
+    entry.timer = setTimeout(() => void this.#again(entry), pause).unref()
     if (entry.failures >= LOGGED_FAILURES && !entry.isLogged) {
       entry.isLogged = true
       this.#options.log.warn({ peer: peerId, address: placeOf(entry.peer), reason: entry.reason }, problemOf(entry))

@@ -9,8 +9,8 @@ async function setUp() {
   const file = join(folder, 'key')
   const warnings: unknown[] = []
   const log = { warn: (fields: unknown) => void warnings.push(fields) } as never
-  const on = async (machine: string | undefined) =>
-    peerIdOf(await loadIdentity(file, { log, machine: async () => machine }))
+  const on = async (machine: string | undefined, allowedPeers: string[] = []) =>
+    peerIdOf(await loadIdentity(file, { allowedPeers, log, machine: async () => machine }))
   return { folder, file, warnings, on }
 }
 
@@ -27,9 +27,9 @@ test('is another one where the data folder came from another machine; the old on
   const second = await on('other')
   expect(second).not.toBe(first)
   expect(await on('other')).toBe(second)
-  expect((await readFile(`${file}.copied`)).equals(key)).toBe(true)
-  expect(warnings).toEqual([{ peerId: first, aside: `${file}.copied` }])
-  expect((await readdir(folder)).sort()).toEqual(['key', 'key.copied', 'machine'])
+  expect((await readFile(`${file}.copied-${first}`)).equals(key)).toBe(true)
+  expect(warnings).toEqual([{ peerId: first, aside: `${file}.copied-${first}` }])
+  expect((await readdir(folder)).sort()).toEqual(['key', `key.copied-${first}`, 'machine'])
 })
 
 test('is kept where nothing tells machines apart, and of an earlier version', async () => {
@@ -37,4 +37,12 @@ test('is kept where nothing tells machines apart, and of an earlier version', as
   const first = await on(undefined)
   expect(await readdir(folder)).toEqual(['key'])
   expect([await on('one'), await on(undefined), await on('one'), warnings]).toEqual([first, first, first, []])
+})
+
+test('is kept on another machine where nodes go by PeerIds, with a warning each time', async () => {
+  const { folder, on, warnings } = await setUp()
+  const first = await on('one')
+  expect([await on('other', [first]), await on('other', [first])]).toEqual([first, first])
+  expect(warnings).toEqual([{ peerId: first }, { peerId: first }])
+  expect((await readdir(folder)).sort()).toEqual(['key', 'machine'])
 })
