@@ -40,7 +40,7 @@ export class DialOrder {
   #rankOf(host: string): number {
     if (performance.now() - this.#lookedAt > LOOK_MS) {
       const interfaces = this.#look()
-      this.#networks = networksOf(interfaces)
+      this.#networks = networksOf(interfaces.filter(({ internal }) => !internal))
       this.#own = new Set(interfaces.map(({ address }) => address))
       this.#lookedAt = performance.now()
     }

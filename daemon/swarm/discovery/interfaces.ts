@@ -33,12 +33,12 @@ function all(): ReturnType<typeof networkInterfaces> {
   }
 }
 
-/** The networks that this machine is part of. */
+/** The networks that addresses are part of. */
 export function networksOf(interfaces: readonly InterfaceAddress[]): BlockList {
   const networks = new BlockList()
-  for (const { cidr, family, internal } of interfaces) {
+  for (const { cidr, family } of interfaces) {
     const [network, bits] = cidr?.split('/') ?? []
-    if (internal || network === undefined || bits === undefined) continue
+    if (network === undefined || bits === undefined) continue
     networks.addSubnet(network, Number(bits), family === 6 ? 'ipv6' : 'ipv4')
   }
   return networks
