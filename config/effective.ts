@@ -3,15 +3,10 @@ import { type Option, options, registryOptions } from './options.ts'
 import type { Room } from './scalars.ts'
 import type { Config, ListenAddress } from './schema.ts'
 import { setAt, type Tree, valueAt } from './tree.ts'
-import { formatDuration, formatShare, formatSize } from './units.ts'
+import { formatAddress, formatDuration, formatShare, formatSize } from './units.ts'
 
 /** What stands in place of a secret. */
 const hidden = '***'
-
-/** `host:port`, as options have it. */
-export function formatAddress({ host, port }: ListenAddress): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-}
 
 const writtenRoom = (room: Room) => ('bytes' in room ? formatSize(room.bytes) : formatShare(room.share))
 

@@ -88,7 +88,8 @@ export const timeout = (fallback: number) => timeoutText.prefault(formatDuration
 
 const addressPattern = /^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):(\d{1,5})$/
 
-function parseAddress(text: string): { host: string; port: number } | undefined {
+/** Reads `host:port`, with an IPv6 address in brackets; undefined where text is none. */
+export function parseAddress(text: string): { host: string; port: number } | undefined {
   const match = addressPattern.exec(text)
   const port = Number(match?.[2])
   if (match?.[1] === undefined || port > 65535) return undefined

@@ -57,3 +57,8 @@ export function formatDuration(ms: number): string {
   const unit = (['d', 'h', 'm', 's'] as const).find((name) => ms > 0 && ms % (durationUnits[name] ?? 1) === 0)
   return unit === undefined ? `${ms}ms` : `${ms / (durationUnits[unit] ?? 1)}${unit}`
 }
+
+/** `host:port`, as options have it. */
+export function formatAddress({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}

@@ -59,8 +59,9 @@ async function watchDisk({ config, store, logger, onLook }: House, signal: Abort
       logger.error({ freeBytes, minFreeBytes }, text)
     } else if (wasShort && !isShort) logger.info({ freeBytes, minFreeBytes }, 'there is room on the disk again')
     wasShort = isShort
-    if (!isShort) await keepBallast(config.dataDir, { freeBytes, minFreeBytes }).catch(() => {})
-    await onLook().catch(() => {})
+    const later = (err: unknown) => logger.debug({ err }, 'the data directory was not looked after; it is in a moment')
+    if (!isShort) await keepBallast(config.dataDir, { freeBytes, minFreeBytes }).catch(later)
+    await onLook().catch(later)
     await delay(diskInterval, undefined, { signal, ref: false }).catch(() => {})
   }
 }

@@ -90,6 +90,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const privateKey = await loadIdentity(keyFile, { allowedPeers: config.swarm.allowedPeers, log: logger })
     const swarm = createSwarm({
       config: config.swarm,
+      privateKey,
       dataDir: config.dataDir,
       content: shared,
       held: async function* () {

@@ -34,7 +34,7 @@ export const statusSchema = z.object({
     lastUncached: z.object({ digest: z.string(), message: z.string(), at: z.number() }).optional(),
   }),
   counters: z.object({
-    fetchedBytes: z.object({ upstream: z.number(), peer: z.number() }),
+    fetchedBytes: z.object({ upstream: z.number(), peer: z.number(), far: z.number().default(0) }),
     servedBytes: z.object({ client: z.number(), peer: z.number() }),
   }),
   uptimeSeconds: z.number(),
@@ -96,6 +96,7 @@ function diskLines(store: Status['store']): string[] {
 export function statusText(status: Status): string {
   const { store, counters } = status
   const share = store.maxBytes > 0 ? ` (${Math.round((100 * store.bytes) / store.maxBytes)} %)` : ''
+  const far = counters.fetchedBytes.far === 0 ? '' : `, ${roundSize(counters.fetchedBytes.far)} from other sites`
   const until = (time: string | number) => new Date(time).toISOString()
   return `${[
     `layerd ${status.version}, up ${roundTime(status.uptimeSeconds)}`,
@@ -106,7 +107,7 @@ export function statusText(status: Status): string {
     `transfer   ${status.transfer}`,
     `store      ${status.store.blobs} blobs, ${roundSize(store.bytes)} of ${formatSize(store.maxBytes)}${share}`,
     ...diskLines(store),
-    `fetched    ${roundSize(counters.fetchedBytes.upstream)} from upstream, ${roundSize(counters.fetchedBytes.peer)} from peers`,
+    `fetched    ${roundSize(counters.fetchedBytes.upstream)} from upstream, ${roundSize(counters.fetchedBytes.peer)} from peers${far}`,
     `served     ${roundSize(counters.servedBytes.client)} to clients, ${roundSize(counters.servedBytes.peer)} to peers`,
     `peers      ${status.peers.length}`,
     ...status.peers.map(({ peerId, address, transfer, transferProblem, rttMs }) => {

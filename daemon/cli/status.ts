@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { request } from 'undici'
-import { formatAddress } from '../../config/effective.ts'
 import type { ListenAddress } from '../../config/schema.ts'
+import { formatAddress } from '../../config/units.ts'
 import { Failure, reasonText } from './failure.ts'
 import { configOf } from './flags.ts'
 import { statusSchema, statusText } from './report.ts'

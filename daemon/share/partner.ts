@@ -18,12 +18,13 @@ const ANSWER_MS = 5_000
  */
 const MAX_COMING = 4
 
-/**
- * Messages that a peer may send at once, and each second besides. Above them the link ends: each one costs up to 0.1 ms. Peers that
- * exchange chunks send some 10 for each part that moves, which come on top.
- */
+/** Messages that a peer may send at once. Above it the link ends: each one costs up to 0.1 ms. */
 const MAX_MESSAGES = 20_000
+
+/** Those that it may send each second besides, whatever it does: a tenth of this node's time. */
 const MESSAGES_PER_SECOND = 1_000
+
+/** And for each part that moves: peers that exchange chunks send some 10. */
 const MESSAGES_PER_PART = 16
 
 /**

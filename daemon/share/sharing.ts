@@ -28,7 +28,7 @@ interface SharingOptions {
   readonly keptMs?: number
 }
 
-/** As long as a link stays without traffic. Sooner, a blob is opened anew for peers that come one after the other. */
+/** In ms: as long as a link stays without traffic. Sooner, a blob is opened anew for peers that come one after the other. */
 const KEPT_MS = 60_000
 
 /**

@@ -3,11 +3,9 @@ import { constants, type FileHandle, open, readdir, rename, stat, unlink } from 
 import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
 import { writeError } from './errors.ts'
-import { isMissing, type StoreFolders } from './folders.ts'
+import { algorithms, isMissing, type StoreFolders } from './folders.ts'
 
 const tooManyFilesCodes: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE'])
-
-const algorithms = ['sha256', 'sha512'] as const
 
 /** The files of blobs: `<algorithm>/<hex>` for what is proven, `staging/` for what is not. */
 export class BlobFiles {

@@ -1,7 +1,8 @@
 import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
-const algorithms = ['sha256', 'sha512'] as const
+/** Of digests that blobs have. */
+export const algorithms = ['sha256', 'sha512'] as const
 
 /**
  * The folders of the store. What is not proven yet lives beside the blobs, on the same file system: a file gets the name of its blob

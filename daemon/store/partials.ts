@@ -148,7 +148,8 @@ export class Partials {
 
   async #drop(digest: Digest): Promise<void> {
     const kept = this.#idle.get(digest)
-    this.#idle.delete(digest)
+    // It may have been opened since it was looked at: its files are not to be removed then.
+    if (!this.#idle.delete(digest)) return
     this.#options.quota.release(kept?.bytes ?? 0)
     await this.#unlink(digest)
   }

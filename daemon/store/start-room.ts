@@ -1,6 +1,7 @@
 import { open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatSize } from '../../config/units.ts'
+import { digestFrom } from '../../proxy/oci/digest.ts'
 import { measureDisk } from './disk.ts'
 
 /** What a database writes when it opens, in bytes: its log as a table, a new log and a few small files. */
@@ -104,14 +105,15 @@ async function remove(dataDir: string, room: number, measure: typeof measureDisk
 /** What can be removed, in this order; only what is on the disk of the database. */
 async function* removables(dataDir: string): AsyncGenerator<Removable> {
   const { dev } = await stat(dataDir)
-  for (const folder of ['blobs/staging', 'blobs/partial', 'blobs/sha512', 'blobs/sha256']) {
-    yield* await filesIn(join(dataDir, folder), dev)
-  }
+  for (const folder of ['staging', 'partial']) yield* await filesIn(join(dataDir, 'blobs', folder), dev)
+  // Other names there are not ours.
+  for (const algorithm of ['sha512', 'sha256'] as const)
+    yield* await filesIn(join(dataDir, 'blobs', algorithm), dev, (name) => digestFrom(algorithm, name) !== undefined)
 }
 
 /** Files that take room on a device, those that were used or written longest ago first. */
-async function filesIn(folder: string, dev: number): Promise<Removable[]> {
-  const names = await readdir(folder).catch(() => [])
+async function filesIn(folder: string, dev: number, isOurs = (_: string) => true): Promise<Removable[]> {
+  const names = (await readdir(folder).catch(() => [])).filter(isOurs)
   const files: (Removable & { readonly usedAt: number })[] = []
   for (const name of names) {
     const path = join(folder, name)

@@ -52,7 +52,7 @@ export class Clones {
     const other = localPort === undefined ? undefined : this.#unmatched.find(isOther)
     if (other === undefined) {
       this.#unmatched.push(end)
-      this.#timer ??= setTimeout(() => void this.#judge(), PAIR_MS).unref()
+      this.#timer ??= this.#later()
       return
     }
     this.#unmatched = this.#unmatched.filter((one) => one !== other)
@@ -63,13 +63,19 @@ export class Clones {
     clearTimeout(this.#timer)
   }
 
+  #later(): NodeJS.Timeout {
+    return setTimeout(() => void this.#judge(), PAIR_MS).unref()
+  }
+
   async #judge(): Promise<void> {
+    const due = [...this.#unmatched]
     // On a busy node the other end may wait in its socket, which is read after timers.
     await nextTurn()
     await nextTurn()
-    this.#timer = undefined
-    const ends = this.#unmatched
-    this.#unmatched = []
+    const ends = due.filter((end) => this.#unmatched.includes(end))
+    // Those that were met meanwhile have their own time.
+    this.#unmatched = this.#unmatched.filter((end) => !due.includes(end))
+    this.#timer = this.#unmatched.length === 0 ? undefined : this.#later()
     if (new Set(ends.map(({ direction }) => direction)).size !== 1) return
     for (const { direction, address } of ends) {
       const where = direction === 'outbound' ? placeOf(address) : placeOf(address).replace(/\/tcp\/\d+$/, '')

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { Logger } from 'pino'
 import type { ListenAddress } from '../../config/schema.ts'
+import { formatAddress } from '../../config/units.ts'
 
 const ALL_IPV4 = '0.0.0.0'
 const ALL_IPV6 = '::'
@@ -53,8 +54,7 @@ export function isWithoutFamily({ host }: ListenAddress, error: NodeJS.ErrnoExce
 
 /** An error for a person. @param option in the configuration file */
 export function cannotListen(option: ListenOption, address: ListenAddress, cause: NodeJS.ErrnoException): Error {
-  const { host, port } = address
-  return new Error(`${option}: can't listen on ${hostPort(host, port)}: ${explain(cause, address, FLAGS[option])}`, {
+  return new Error(`${option}: can't listen on ${formatAddress(address)}: ${explain(cause, address, FLAGS[option])}`, {
     cause,
   })
 }
@@ -66,11 +66,6 @@ function explain({ code, message }: NodeJS.ErrnoException, { host, port }: Liste
   if (code === 'EADDRNOTAVAIL')
     return `this machine has no address ${host}: choose one that it has with ${flag}, or [::] for all`
   return message
-}
-
-/** `host:port`, with an IPv6 address in brackets. */
-export function hostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 async function tryOut({ host, port }: ListenAddress): Promise<NodeJS.ErrnoException | undefined> {

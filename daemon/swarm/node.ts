@@ -9,12 +9,12 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import type { Logger } from 'pino'
 import type { Config, ListenAddress } from '../../config/schema.ts'
+import { formatAddress } from '../../config/units.ts'
 import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
 import { DialOrder } from './discovery/address-order.ts'
 import type { Handshakes } from './handshakes.ts'
 import { libp2pLogger } from './libp2p-log.ts'
-import { hostPort } from './listening.ts'
 import { MulticastDns } from './mdns/mdns.ts'
 import { OwnAddresses } from './own-addresses.ts'
 
@@ -143,7 +143,7 @@ export async function startNode(node: Node, listen: readonly ListenAddress[]): P
   try {
     await node.start()
   } catch (cause) {
-    const texts = listen.map(({ host, port }) => hostPort(host, port))
+    const texts = listen.map(formatAddress)
     throw new Error(`swarm.listen: can't listen on ${texts.join(', ')}: ${(cause as Error).message}`, { cause })
   }
 }

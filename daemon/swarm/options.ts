@@ -1,3 +1,4 @@
+import type { Ed25519PrivateKey } from '@libp2p/interface'
 import type { Logger } from 'pino'
 import type { Config } from '../../config/schema.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
@@ -6,7 +7,9 @@ import type { TransferDeadlines } from './transfer/constants.ts'
 
 export interface SwarmOptions {
   readonly config: Config['swarm']
-  /** Holds the identity (`key`) and the DHT's records (`dht/`). */
+  /** Who the node is; see {@link loadIdentity}. */
+  readonly privateKey: Ed25519PrivateKey
+  /** Holds the identity (`key`), which is not read here, and the DHT's records (`dht/`). */
   readonly dataDir: string
   readonly content: SharedContent
   /** Digests of complete blobs that may be shared, newest first. Asked for again whenever all are announced anew. */

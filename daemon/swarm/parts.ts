@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
+import { formatAddress } from '../../config/units.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { ANNOUNCE_PROTOCOL, MAX_ANNOUNCE_STREAMS } from './announce/constants.ts'
 import { PeerPublisher } from './announce/peer-publisher.ts'
@@ -23,10 +24,9 @@ import { sayHello } from './hello/client.ts'
 import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
 import { helloServer } from './hello/server.ts'
 import { Versions } from './hello/versions.ts'
-import { loadIdentity } from './identity.ts'
 import { KnownPeers } from './known-peers.ts'
 import { PeerLinks } from './link/links.ts'
-import { hostPort, usableBindings } from './listening.ts'
+import { usableBindings } from './listening.ts'
 import { createNode, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
 import type { PeerId, ShareListener } from './ports.ts'
@@ -72,11 +72,19 @@ async function assemble(
   reputation: Reputation,
   shutdown: Shutdown,
 ): Promise<Parts> {
-  const { config, dataDir, content, held, log, onServed = () => {}, deadlines = transferDeadlines } = options
+  const {
+    config,
+    privateKey,
+    dataDir,
+    content,
+    held,
+    log,
+    onServed = () => {},
+    deadlines = transferDeadlines,
+  } = options
   const seeds = config.seeds.map(parseSeed)
   const swarmKey = config.swarmKey === undefined ? undefined : await loadSwarmKey(config.swarmKey)
   const keyFile = join(dataDir, 'key')
-  const privateKey = await loadIdentity(keyFile, { allowedPeers: config.allowedPeers, log })
   const certificate = await createCertificate()
   const self = peerIdFromPrivateKey(privateKey).toString()
   const admission = createAdmission(self, config.allowedPeers, bans)
@@ -262,7 +270,7 @@ async function assemble(
     advertiser,
     links,
     coordination,
-    transferAddress: config.transferListen.map(({ host }) => hostPort(host, port)).join(', '),
+    transferAddress: config.transferListen.map(({ host }) => formatAddress({ host, port })).join(', '),
     rttOf: (peer) => fastest(node.getConnections(peerIdFromString(peer)).map(({ rtt }) => rtt)),
     cut: (peer) => {
       const fingerprint = known.delete(peer)?.fingerprint

@@ -2,14 +2,17 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, it, onTestFinished } from 'vitest'
+import { beforeEach, expect, it, onTestFinished } from 'vitest'
 import type { NodeStatus } from '../../daemon/admin/app.ts'
 import { withoutNamespaces } from '../fixtures/ip.ts'
 import { TestNetwork } from '../fixtures/namespaces.ts'
 import { until } from '../fixtures/node.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
-const without = await withoutNamespaces()
+beforeEach(async (context) => {
+  const reason = await withoutNamespaces()
+  if (reason !== undefined) context.skip(reason)
+})
 
 const program = new URL('../../daemon/cli/bin.ts', import.meta.url).pathname
 
@@ -56,38 +59,28 @@ async function start(network: TestNetwork, host: string, dataDir: string, flags:
   await until(isUp, 30_000)
 }
 
-it.skipIf(without !== undefined)(
-  'meets its peers again when its address has changed',
-  { timeout: 120_000 },
-  async () => {
-    const { network, sees } = await setUp()
-    await network.move('b', '10.91.0.2', '10.91.0.7')
-    await until(async () => (await sees('a', '10.91.0.7')) && (await sees('b', '10.91.0.1')), MET_AGAIN_MS)
-  },
-)
+it('meets its peers again when its address has changed', { timeout: 120_000 }, async () => {
+  const { network, sees } = await setUp()
+  await network.move('b', '10.91.0.2', '10.91.0.7')
+  await until(async () => (await sees('a', '10.91.0.7')) && (await sees('b', '10.91.0.1')), MET_AGAIN_MS)
+})
 
-it.skipIf(without !== undefined)(
-  'meets a seed again whose address is back after a while',
-  { timeout: 120_000 },
-  async () => {
-    const { network, sees, peers } = await setUp()
-    await network.move('a', '10.91.0.1', '10.91.0.8')
-    // The seed dials from its new address by itself.
-    await until(async () => (await sees('b', '10.91.0.8')) && (await peers('a')).length === 1, MET_AGAIN_MS)
-    await network.move('a', '10.91.0.8', '10.91.0.1')
-    await until(async () => (await sees('b', '10.91.0.1')) && (await peers('a')).length === 1, MET_AGAIN_MS)
-  },
-)
+it('meets a seed again whose address is back after a while', { timeout: 120_000 }, async () => {
+  const { network, sees, peers } = await setUp()
+  await network.move('a', '10.91.0.1', '10.91.0.8')
+  // The seed dials from its new address by itself.
+  await until(async () => (await sees('b', '10.91.0.8')) && (await peers('a')).length === 1, MET_AGAIN_MS)
+  await network.move('a', '10.91.0.8', '10.91.0.1')
+  await until(async () => (await sees('b', '10.91.0.1')) && (await peers('a')).length === 1, MET_AGAIN_MS)
+})
 
-it.skipIf(without !== undefined)(
-  'ends connections with peers that are out of reach, without a word from the system, and meets them again',
-  { timeout: 240_000 },
-  async () => {
-    const { network, sees, peers } = await setUp()
-    await network.cut('b')
-    await until(async () => (await peers('a')).length === 0 && (await peers('b')).length === 0, 90_000)
-    await network.join('b')
-    await until(async () => (await sees('a', '10.91.0.2')) && (await sees('b', '10.91.0.1')), MET_AGAIN_MS)
-    expect(await peers('a')).toHaveLength(1)
-  },
-)
+it('ends connections with peers that are out of reach, without a word from the system, and meets them again', {
+  timeout: 240_000,
+}, async () => {
+  const { network, sees, peers } = await setUp()
+  await network.cut('b')
+  await until(async () => (await peers('a')).length === 0 && (await peers('b')).length === 0, 90_000)
+  await network.join('b')
+  await until(async () => (await sees('a', '10.91.0.2')) && (await sees('b', '10.91.0.1')), MET_AGAIN_MS)
+  expect(await peers('a')).toHaveLength(1)
+})

@@ -7,7 +7,7 @@ export interface Part {
   role: Role
   /** Its part in asking neighbours of other sites. */
   far: Role
-  /** Parts that it has brought from there. */
+  /** Parts that it has brought from upstream. */
   brought: number
   /** Parts that the head has brought, as the coordinator says. */
   headBrought: number

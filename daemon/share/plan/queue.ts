@@ -205,7 +205,7 @@ export class ClaimQueue {
 
   #grantDue(claim: Claim, line: Line): void {
     const now = this.#now
-    // A gate is told of peers beyond its site.
+    // Whoever asks other sites is told of peers there.
     const sought = line === claim.upstream ? 0 : this.#numbers.named
     const { siteOf, canGive } = this.#naming
     const first = () => firstAt(line, isAnywhere(claim, line, siteOf) ? 'hungry' : 'queue', canGive)

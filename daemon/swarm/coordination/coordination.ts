@@ -96,7 +96,7 @@ export class PeerCoordination implements Coordination {
     const others = (await this.coordinators(digest)).filter((peer) => peer !== self)
     const key = hashOf(digest)
     const answers = others.map((peer) => find.ask(peer, key))
-    for await (const answer of asTheyArrive(answers, ANSWER_TIMEOUT_MS, new AbortController().signal)) {
+    for await (const answer of asTheyArrive(answers, ANSWER_TIMEOUT_MS, AbortSignal.timeout(ANSWER_TIMEOUT_MS))) {
       const peers = answer.filter((peer) => peer === self || admits(peer)).slice(0, MAX_RECORDED)
       if (peers.length > 0) return peers
     }

@@ -11,7 +11,7 @@ export const MAX_PACKET_BYTES = 9_000
 /** Seconds that an answer counts; libp2p's own multicast DNS says the same. */
 export const ANSWER_TTL_SECONDS = 120
 
-/** How often peers are asked for. */
+/** How often peers are asked for, in ms. */
 export const QUERY_INTERVAL_MS = 10_000
 
 /**
@@ -19,12 +19,14 @@ export const QUERY_INTERVAL_MS = 10_000
  * its first second or two, and a switch may not pass on what comes first.
  */
 export const FAST_QUERIES = 4
+
+/** The pause between two of those, in ms. */
 export const FAST_QUERY_INTERVAL_MS = 1000
 
-/** Least time between two answers (RFC 6762, 6): all nodes of a network ask, and everyone hears each answer. */
+/** Least time between two answers in ms (RFC 6762, 6): all nodes of a network ask, and everyone hears each answer. */
 export const ANSWER_INTERVAL_MS = 1000
 
-/** How long an interface fails until the log says so: longer than a new IPv6 address needs until it can be used. */
+/** How long an interface fails until the log says so, in ms: longer than a new IPv6 address needs until it can be used. */
 export const FAILING_LOG_MS = 3000
 
 /** An answer names no more addresses than fit into a packet that every IPv6 network passes on whole. */

@@ -1,4 +1,5 @@
 import type { SecureContext, TLSSocket } from 'node:tls'
+import { parseAddress } from '../../../config/scalars.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import type { TransferCertificate } from './certificate.ts'
 import { connectPinned, createClientContext } from './pool.ts'
@@ -9,14 +10,10 @@ export interface Place {
   readonly port: number
 }
 
-const placePattern = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9A-Za-z.-]+)):(\d{1,5})$/
-
 /** Reads `host:port`; undefined where text is none. */
 export function parsePlace(text: string): Place | undefined {
-  const [, bracketed, name, digits] = placePattern.exec(text) ?? []
-  const host = bracketed ?? name
-  const port = Number(digits)
-  return host !== undefined && port > 0 && port <= 65535 ? { host, port } : undefined
+  const address = parseAddress(text)
+  return address === undefined || address.port === 0 ? undefined : address
 }
 
 /** Finds out by which address a peer's transfer server is reached. */

@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { Logger } from 'pino'
+import { formatAddress } from '../../../config/units.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import type { PeerId } from '../peer-id.ts'
 import type { Place } from './places.ts'
@@ -139,10 +140,13 @@ export class Reach {
   /** By another place that the peer has told, if it has: the one that was found first may have been chance. */
   async #again(entry: Entry): Promise<void> {
     const { find, onMoved, connectMs } = this.#options
-    const isCurrent = () => !this.#isStopped && this.#peers.get(entry.peer.peerId) === entry
+    entry.timer = undefined
     if ((entry.peer.announced?.length ?? 0) > 0) {
-      const place = await find(entry.peer, AbortSignal.timeout(connectMs))
-      if (!isCurrent()) return
+      const probe = new AbortController()
+      entry.probe = probe
+      const place = await find(entry.peer, AbortSignal.any([probe.signal, AbortSignal.timeout(connectMs)]))
+      // The peer has left, or was met anew.
+      if (entry.probe !== probe) return
       entry.peer = onMoved(entry.peer, place) ?? entry.peer
     }
     this.#look(entry, this.#connectTls)
@@ -154,7 +158,10 @@ export class Reach {
     entry.failures = 0
     entry.isLogged = false
     if (isLogged)
-      this.#options.log.info({ peer: peer.peerId, address: placeOf(peer) }, 'the transfer port of a peer is open now')
+      this.#options.log.info(
+        { peer: peer.peerId, address: formatAddress(peer) },
+        'the transfer port of a peer is open now',
+      )
     this.#options.onChange(peer.peerId, true)
   }
 
@@ -166,7 +173,10 @@ export class Reach {
     entry.timer = setTimeout(() => void this.#again(entry), pause).unref()
     if (entry.failures >= LOGGED_FAILURES && !entry.isLogged) {
       entry.isLogged = true
-      this.#options.log.warn({ peer: peerId, address: placeOf(entry.peer), reason: entry.reason }, problemOf(entry))
+      this.#options.log.warn(
+        { peer: peerId, address: formatAddress(entry.peer), reason: entry.reason },
+        problemOf(entry),
+      )
     }
     if (entry.failures === 1) this.#options.onChange(peerId, false)
   }
@@ -190,10 +200,6 @@ const connectTcp: Connect = ({ host, port }, connectMs, signal, callback) => {
   // An error after the end would have nobody to hear it.
   socket.once('connect', () => settle(undefined)).on('error', settle)
   signal.addEventListener('abort', () => settle(signal.reason), { once: true })
-}
-
-function placeOf({ host, port }: KnownPeer): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 function problemOf({ peer, reason }: Entry): string {

@@ -302,3 +302,18 @@ describe('the state of a partial blob', () => {
     expect(PartialState.sizeOf(Buffer.from('short'))).toBeUndefined()
   })
 })
+
+it('is not removed as one that is lost, or not to be kept, when it was opened meanwhile', async () => {
+  const { open } = await reopenable()
+  const store = await open()
+  const first = await store.partials.open(digest, bytes.length)
+  await first.write(bytes.subarray(0, quarterBytes), 0)
+  first.hold(0)
+  await first.keep()
+  // It is looked at, and opened before that is over.
+  const dropping = store.partials.dropUnless(() => false)
+  const partial = await store.partials.open(digest, bytes.length)
+  await dropping
+  await partial.keep()
+  expect(await store.partials.sizeOf(digest)).toBe(bytes.length)
+})

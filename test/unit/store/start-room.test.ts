@@ -12,6 +12,9 @@ const folders = ['blobs/partial', 'blobs/sha256', 'blobs/sha512', 'blobs/staging
 const full = () => new Error('Database failed to open', { cause: new Error('IO error: LOG: No space left on device') })
 
 /** A data directory with files of 1 MiB, oldest first, and how many of them a full disk has left. */
+/** The name of a blob's file. */
+const blobAt = (digit: string) => `blobs/sha256/${digit.repeat(64)}`
+
 async function setUp(names: readonly string[]) {
   const dataDir = await tempDir()
   for (const folder of folders) await mkdir(join(dataDir, folder), { recursive: true })
@@ -31,7 +34,7 @@ async function setUp(names: readonly string[]) {
 
 describe('openWithRoom', () => {
   it('removes what is unfinished, then the oldest blobs, until it can be opened', async () => {
-    const names = ['blobs/sha256/old', 'blobs/sha256/mid', 'blobs/sha256/new', 'blobs/partial/p', 'blobs/staging/s']
+    const names = [blobAt('0'), blobAt('1'), blobAt('2'), 'blobs/partial/p', 'blobs/staging/s']
     const { dataDir, left, measure } = await setUp(names)
     const removed: number[] = []
     let tries = 0
@@ -41,18 +44,18 @@ describe('openWithRoom', () => {
       return 'open'
     }
     expect(await openWithRoom(dataDir, open, (bytes) => void removed.push(bytes), measure)).toBe('open')
-    expect([tries, removed, await left()]).toEqual([2, [4 * MiB], ['blobs/sha256/new']])
+    expect([tries, removed, await left()]).toEqual([2, [4 * MiB], [blobAt('2')]])
   })
 
   it('removes more where that was not enough, also where bytes are free and files are too many', async () => {
-    const names = ['blobs/sha256/a', 'blobs/sha256/b', 'blobs/sha256/c']
+    const names = [blobAt('a'), blobAt('b'), blobAt('c')]
     const { dataDir, left } = await setUp(names)
     const open = async () => {
       if ((await left()).length > 1) throw full()
     }
     const measure = async () => ({ totalBytes: 10 ** 9, freeBytes: 10 ** 9 })
     await openWithRoom(dataDir, open, () => {}, measure)
-    expect(await left()).toEqual(['blobs/sha256/c'])
+    expect(await left()).toEqual([blobAt('c')])
   })
 
   it('removes nothing for another reason, such as a process that runs on the same folder', async () => {
@@ -69,8 +72,8 @@ describe('openWithRoom', () => {
     expect(await left()).toHaveLength(1)
   })
 
-  it('says what to do where nothing is left to remove', async () => {
-    const { dataDir, measure } = await setUp([])
+  it('says what to do where nothing of its own is left to remove', async () => {
+    const { dataDir, measure } = await setUp(['blobs/sha256/notes of a person'])
     await expect(
       openWithRoom(
         dataDir,
