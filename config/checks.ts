@@ -117,6 +117,10 @@ function checkRegistries({ registries, registry }: Config): Finding[] {
         message: 'expected a username beside it, got none',
       })
     }
+    if (name === registry.localName) {
+      const message = `expected another name than ${found(name)}, which registry.localName gives to this node itself`
+      list.push({ path: ['registries', name], beside: ['registry', 'localName'], message })
+    }
     const own = mirrorAddresses(registry).find(([, address]) => isOwnMirror(entry.endpoint, address))
     if (own !== undefined) {
       const message = `expected the registry's own address, got ${found(entry.endpoint)}, where this node listens itself`

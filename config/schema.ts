@@ -7,6 +7,7 @@ import {
   filePaths,
   freshness,
   httpUrl,
+  isPattern,
   optionalAddress,
   proxy,
   registryName,
@@ -80,6 +81,18 @@ export const configSchema = z.strictObject({
       loginListen: optionalAddress.describe(
         'A second address of the mirror that asks its clients to log in (host:port): podman, skopeo and Docker only then send what their user gave. It goes to the registry that a request names, and nowhere else. Without a login nothing is answered there, public images included, so that nobody gets what only the credentials of the node open. It is plain HTTP: passwords can be read on the way, so keep it on loopback. A registry that looks at the client certificate of the node alone opens for any login.',
       ),
+      localName: registryName
+        .refine((name) => !isPattern(name), { message: 'expected one name, not a pattern' })
+        .default('localhost')
+        .describe(
+          'Name of the registry of this node itself, for images that are pushed to it: the ns of containerd, or the beginning of a path, as in 127.0.0.1:5050/localhost/app. Names at the address of the node, as in localhost:5050/app, are of the same registry.',
+        ),
+      push: z
+        .enum(['loopback', 'always', 'never'])
+        .default('loopback')
+        .describe(
+          'Who may push images to this node, and delete them: programs of its own machine (loopback), everybody who reaches the address where it listens (always), or nobody (never).',
+        ),
       shutdownTimeout: wait(30_000).describe('How long running responses may take to finish when the node stops.'),
     })
     .prefault({})

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
+import type { Digest } from '../proxy/oci/digest.ts'
 import type { Metrics } from './admin/metrics.ts'
 import type { Rules } from './rules.ts'
 import type { BlobStore } from './store/blob-store.ts'
@@ -16,6 +17,8 @@ interface House {
   readonly logger: Logger
   /** Looks after what else lies in the data directory, whenever its disk is looked at. */
   readonly onLook: () => Promise<void>
+  /** Deletes what is old besides records and partial blobs. */
+  readonly onPrune: () => Promise<void>
 }
 
 /** How often old records and partial blobs are deleted, in ms. */
@@ -38,9 +41,11 @@ export async function keepHouse(house: House, signal: AbortSignal): Promise<void
 async function checkBlobs({ config, store, metrics, logger }: House, signal: AbortSignal): Promise<void> {
   const rate = config.store.scrubRate
   if (rate === 0) return
-  const onDamaged = (digest: string) => {
+  const onDamaged = (digest: Digest) => {
     metrics.damaged()
-    logger.error({ digest }, 'a blob on disk was damaged; it is dropped and will be fetched again')
+    const isPushed = store.record(digest)?.kept === true
+    const text = isPushed ? 'it was pushed to this node: push it again' : 'it is dropped and will be fetched again'
+    logger.error({ digest }, `a blob on disk was damaged; ${text}`)
   }
   await scrub({ store, rate, onDamaged }, signal)
 }
@@ -66,13 +71,14 @@ async function watchDisk({ config, store, logger, onLook }: House, signal: Abort
   }
 }
 
-async function prune({ config, store, metadata, logger }: House, signal: AbortSignal): Promise<void> {
+async function prune({ config, store, metadata, logger, onPrune }: House, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const now = Date.now()
     await metadata.prune(now - config.access.offlineFor, now - tagLifetime).catch((error: unknown) => {
       logger.warn({ err: error }, 'old records could not be deleted')
     })
     await store.partials.prune(now - partialLifetime)
+    await onPrune().catch((error: unknown) => logger.warn({ err: error }, 'old uploads could not be deleted'))
     await delay(pruneInterval, undefined, { signal, ref: false }).catch(() => {})
   }
 }
@@ -88,8 +94,8 @@ export async function applyRules(rules: Rules, { store, metadata }: Pick<House, 
   )
   if (rules.cachesAll) return
   for (const digest of store.digests()) {
-    const isKept = store.record(digest)?.repositories.some((one) => rules.mayCache(one))
-    if (isKept !== true) await store.remove(digest)
+    const { kept, repositories = [] } = store.record(digest) ?? {}
+    if (kept !== true && !repositories.some((one) => rules.mayCache(one))) await store.remove(digest)
   }
   await metadata.dropTags(
     (reference) => !rules.mayCache(reference.slice(0, reference.indexOf(':', reference.indexOf('/')))),

@@ -18,6 +18,7 @@ import { Tags } from './fetch/tags.ts'
 import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
 import { Lifecycle } from './lifecycle.ts'
+import { openLocalRegistry } from './local/open.ts'
 import { openStore } from './open-store.ts'
 import { createRules } from './rules.ts'
 import { Sharing } from './share/sharing.ts'
@@ -116,9 +117,9 @@ export async function startNode(config: Config, logger: Logger, version: string)
     }
 
     const { upstream: settings } = config
-    const registries = new RegistryList(config.registries, settings.anyRegistry)
+    const known = new RegistryList(config.registries, settings.anyRegistry)
     const { dockerConfig } = settings
-    const upstream = createUpstream({ registries, settings, dockerConfig, version, logger })
+    const upstream = createUpstream({ registries: known, settings, dockerConfig, version, logger })
     lifecycle.onStop(() => upstream.close())
     const { patience } = config.tags
     const trustPeers = config.tags.trustPeers === 'always' || (config.tags.trustPeers === 'closed' && isClosed)
@@ -158,6 +159,16 @@ export async function startNode(config: Config, logger: Logger, version: string)
       keep: manifestKeeper(store, onUncached),
     })
 
+    const lists = upstreamLists(upstream)
+    const { localName } = config.registry
+    const { prune, ...registries } = await openLocalRegistry({
+      registry: localName,
+      store,
+      metadata,
+      engine,
+      upstream: { content, tags, lists },
+    })
+
     await swarm.start()
     lifecycle.onStop(() => swarm.stop())
     lifecycle.onStop(() => sharing.stop())
@@ -165,7 +176,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.inBackground(
       (signal) =>
         keepHouse(
-          { config, metadata, store, metrics, logger, onLook: () => keepIdentity(keyFile, privateKey) },
+          { config, metadata, store, metrics, logger, onLook: () => keepIdentity(keyFile, privateKey), onPrune: prune },
           signal,
         ),
       (error) => logger.error({ err: error }, 'the background check of blobs has ended'),
@@ -199,10 +210,9 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
     const registryOptions: RegistryOptions = {
-      content,
-      tags,
-      lists: upstreamLists(upstream),
-      registries,
+      ...registries,
+      registries: known,
+      push: config.registry.push,
       onRequest: (outcome) => {
         metrics.request(outcome.status, outcome.source, outcome.ms)
         logger.info(outcome, 'request')

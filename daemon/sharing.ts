@@ -14,7 +14,9 @@ export type ToldToPeers = (record: BlobRecord) => BlobRecord | undefined
  */
 export function sharingPolicy(rules: Pick<Rules, 'sharesAll' | 'mayShare'>, isClosed: boolean): ToldToPeers {
   const isOpenTo = (isPublic: boolean) => isPublic || isClosed
-  if (rules.sharesAll) return (record) => (isOpenTo(record.public) ? record : undefined)
+  // What was only pushed here is nobody else's: peers could not ask any upstream who may have it.
+  const isOwn = ({ kept, repositories }: BlobRecord) => kept === true && repositories.length === 0
+  if (rules.sharesAll) return (record) => (isOpenTo(record.public) && !isOwn(record) ? record : undefined)
   return (record) => {
     const repositories = record.repositories.filter((repository) => rules.mayShare(repository))
     if (repositories.length === 0) return undefined

@@ -3,11 +3,22 @@ import Koa from 'koa'
 import type { KnownRegistries } from './known-registries.ts'
 import { OciError } from './oci/errors.ts'
 import { repositoryText } from './oci/name.ts'
-import type { ContentOrigin, ContentSource, ListSource, TagResolver } from './ports.ts'
+import type {
+  ContentOrigin,
+  ContentSource,
+  ListSource,
+  LocalNames,
+  LocalRegistry,
+  TagResolver,
+  UploadSessions,
+} from './ports.ts'
 import { blobRoute } from './routes/blobs.ts'
 import { authorizationOf, type RegistryContext, type RegistryState, type RequestFacts } from './routes/context.ts'
 import { referrersRoute, tagListRoute } from './routes/lists.ts'
+import { catalogRoute, deleteBlobRoute, deleteManifestRoute, putManifestRoute } from './routes/manage.ts'
 import { manifestRoute } from './routes/manifests.ts'
+import type { PushPolicy } from './routes/push.ts'
+import { beginUploadRoute, uploadRoutes } from './routes/uploads.ts'
 
 /** What happened to one request, when its response is over. */
 interface RequestOutcome {
@@ -34,6 +45,11 @@ export interface RegistryOptions {
   readonly lists: ListSource
   /** Registries that may be asked, by the name in references. */
   readonly registries: KnownRegistries
+  /** This node's own registry. */
+  readonly local: LocalRegistry & LocalNames
+  readonly uploads: UploadSessions
+  /** Who may push. */
+  readonly push: PushPolicy
   /** Whether clients must say who they are: what they give is passed on, and the node's own credentials are never used. */
   readonly asksForLogin?: boolean
   readonly onRequest: (outcome: RequestOutcome) => void
@@ -46,12 +62,23 @@ export interface RegistryOptions {
 /** No name, tag or digest that the API allows makes a URL of a tenth of this; registries' cursors of lists do. */
 const maxUrlLength = 16 * 1024
 
-/** The registry API, pull side (distribution-spec 1.1). */
-export function createRegistryApp(options: RegistryOptions): Koa<RegistryState> {
+/** The registry API (distribution-spec 1.1). */
+export function createRegistryApp(settings: RegistryOptions): Koa<RegistryState> {
+  const options = { ...settings, names: { registries: settings.registries, local: settings.local } }
   const router = new Router<RegistryState>()
   router.get(/^\/v2\/?$/, ping)
+  router.get(/^\/v2\/_catalog$/, catalogRoute(options))
   router.get(/^\/v2\/(.+)\/manifests\/([^/]+)$/, manifestRoute(options))
+  router.put(/^\/v2\/(.+)\/manifests\/([^/]+)$/, putManifestRoute(options))
+  router.delete(/^\/v2\/(.+)\/manifests\/([^/]+)$/, deleteManifestRoute(options))
+  router.post(/^\/v2\/(.+)\/blobs\/uploads\/?$/, beginUploadRoute(options))
+  const upload = uploadRoutes(options)
+  router.get(/^\/v2\/(.+)\/blobs\/uploads\/([^/]+)$/, upload.status)
+  router.patch(/^\/v2\/(.+)\/blobs\/uploads\/([^/]+)$/, upload.append)
+  router.put(/^\/v2\/(.+)\/blobs\/uploads\/([^/]+)$/, upload.finish)
+  router.delete(/^\/v2\/(.+)\/blobs\/uploads\/([^/]+)$/, upload.cancel)
   router.get(/^\/v2\/(.+)\/blobs\/([^/]+)$/, blobRoute(options))
+  router.delete(/^\/v2\/(.+)\/blobs\/([^/]+)$/, deleteBlobRoute(options))
   router.get(/^\/v2\/(.+)\/tags\/list$/, tagListRoute(options))
   router.get(/^\/v2\/(.+)\/referrers\/([^/]+)$/, referrersRoute(options))
 
@@ -144,10 +171,10 @@ function answerErrors(onError: RegistryOptions['onError']) {
   }
 }
 
-/** Whatever is no route: a method that a mirror does not offer, or a path that is not in the API. */
+/** Whatever is no route: a method that a resource does not have, or a path that is not in the API. */
 function refuseTheRest(ctx: RegistryContext): void {
   if (ctx.path.startsWith('/v2/') && ctx.method !== 'GET' && ctx.method !== 'HEAD') {
-    throw new OciError('UNSUPPORTED', `${ctx.method} is not allowed: this mirror is for pulling`, {
+    throw new OciError('UNSUPPORTED', `${ctx.method} is not a method of this resource`, {
       headers: { Allow: 'GET, HEAD' },
     })
   }

@@ -13,6 +13,8 @@ interface ClientRequest {
   readonly authorization?: string | undefined
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
+  /** Whether the name could as well be one of this node's own registry, which has nothing of it: a bare name that is new here. */
+  readonly mayBeLocal?: boolean
 }
 
 export interface ContentRequest extends ClientRequest {
@@ -74,6 +76,8 @@ export interface PassedOnResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array
+  /** Where it came from; upstream if undefined. */
+  readonly origin?: ContentOrigin | undefined
 }
 
 export interface ListRequest extends ClientRequest {
@@ -86,4 +90,79 @@ export interface ListRequest extends ClientRequest {
 /** What the list routes need. Throws {@link OciError}. */
 export interface ListSource {
   list(request: ListRequest): Promise<PassedOnResponse>
+}
+
+/** Names of this node's own registry, as against those of upstream ones. */
+export interface LocalNames {
+  /** What stands for it in {@link Repository.registry}. */
+  readonly registry: string
+  /** Whether a bare name, without any registry, means a local repository. */
+  has(name: string): boolean
+  /** Whether this node holds content of an upstream's repository. */
+  isHeld(repository: Repository): boolean
+}
+
+/** A push to a local repository, or a deletion from one. */
+export interface PushRequest {
+  /** Of the local registry. */
+  readonly name: string
+  readonly authorization?: string | undefined
+  readonly signal: AbortSignal
+}
+
+export interface UploadState {
+  /** Names the session in its URL. */
+  readonly id: string
+  /** Bytes that are durable. */
+  readonly length: number
+}
+
+/** Bytes that are added to an upload. */
+export interface UploadChunk {
+  readonly body: AsyncIterable<Uint8Array>
+  /** How many come, if known. */
+  readonly length: number | undefined
+  /** Where they belong, where the client says it. */
+  readonly start: number | undefined
+}
+
+/** What the upload routes need (distribution-spec 1.1, "Pushing blobs"). All throw {@link OciError}. */
+export interface UploadSessions {
+  begin(request: PushRequest): Promise<UploadState>
+  /** @throws {OciError} BLOB_UPLOAD_UNKNOWN */
+  state(request: PushRequest, id: string): UploadState
+  /**
+   * Adds bytes. What has arrived of a chunk that is cut stays.
+   * @returns the new state; undefined where the chunk does not begin where the upload ends
+   */
+  append(request: PushRequest, id: string, chunk: UploadChunk): Promise<UploadState | undefined>
+  /** Makes it a blob of the repository. @throws {OciError} DIGEST_INVALID, after which the upload is over */
+  finish(request: PushRequest, id: string, digest: Digest): Promise<void>
+  cancel(request: PushRequest, id: string): Promise<void>
+}
+
+/** A manifest as its client pushes it. */
+export interface ManifestPush {
+  readonly bytes: Uint8Array
+  readonly contentType: string | undefined
+  /** Where the client gives it, which must be right. */
+  readonly digest: Digest | undefined
+  readonly tags: readonly string[]
+}
+
+/** What the routes of pushed content need (distribution-spec 1.1, "Pushing manifests", "Content Management"). All throw {@link OciError}. */
+export interface LocalRegistry {
+  /**
+   * Puts a blob that this node has into a repository.
+   * @param from the repository that it is in; undefined for any from which the client may have it
+   * @returns whether it is there now
+   */
+  mount(request: PushRequest, digest: Digest, from: Repository | undefined): Promise<boolean>
+  /** @returns its digest, and the one of the manifest that it refers to */
+  putManifest(request: PushRequest, push: ManifestPush): Promise<{ digest: Digest; subject: Digest | undefined }>
+  /** Deletes a tag, or a manifest with all its tags. */
+  deleteManifest(request: PushRequest, reference: Digest | { readonly tag: string }): Promise<void>
+  deleteBlob(request: PushRequest, digest: Digest): Promise<void>
+  /** All repositories that have something, by the names that they are addressed by, sorted. */
+  names(): readonly string[]
 }

@@ -31,7 +31,8 @@ const maxHeaderSize = 32 * 1024
 
 /** Starts an HTTP server. @throws Error that names the option to change, where the address can't be had */
 export async function listen(handler: RequestListener, { host, port, option }: ListenOptions): Promise<RunningServer> {
-  const server = createServer({ maxHeaderSize, headersTimeout, requestTimeout: idleTimeout, noDelay: true })
+  // A body may take as long as its client needs, while it moves: large layers are pushed over slow lines.
+  const server = createServer({ maxHeaderSize, headersTimeout, requestTimeout: 0, noDelay: true })
   server.timeout = idleTimeout
   /** Connections on which a response is being written; nothing else may be written there. */
   const answering = new WeakSet<Duplex>()

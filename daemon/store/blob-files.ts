@@ -1,9 +1,18 @@
 import { randomUUID } from 'node:crypto'
-import { constants, type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { chmod, constants, type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
+import { algorithmOf, type Digest, digestFrom, hexOf, isDigest } from '../../proxy/oci/digest.ts'
 import { writeError } from './errors.ts'
 import { algorithms, isMissing, type StoreFolders } from './folders.ts'
+
+/** A blob that nobody may write is one that was pushed; the mode stays with the file also when a data directory is copied. */
+const keptMode = 0o444
+const ordinaryMode = 0o644
+
+/** @param mode of the file of a blob */
+export function isMarkedAsKept(mode: number): boolean {
+  return (mode & 0o222) === 0
+}
 
 const tooManyFilesCodes: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE'])
 
@@ -43,9 +52,17 @@ export class BlobFiles {
     return undefined
   }
 
-  async stat(digest: Digest): Promise<{ readonly size: number; readonly modifiedAt: number }> {
-    const { size, mtimeMs } = await stat(this.#pathOf(digest))
-    return { size, modifiedAt: mtimeMs }
+  async stat(digest: Digest): Promise<{ readonly size: number; readonly modifiedAt: number; readonly kept: boolean }> {
+    const { size, mtimeMs, mode } = await stat(this.#pathOf(digest))
+    return { size, modifiedAt: mtimeMs, kept: isMarkedAsKept(mode) }
+  }
+
+  /**
+   * Says by the mode of a file whether its blob is to be kept, for a start that can't read the records.
+   * @param file a blob, or the path of one that is to become one
+   */
+  async mark(file: Digest | string, isKept: boolean): Promise<void> {
+    await chmod(isDigest(file) ? this.#pathOf(file) : file, isKept ? keptMode : ordinaryMode).catch(() => {})
   }
 
   /** Whether the file of a blob is there, or may be. */

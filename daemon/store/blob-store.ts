@@ -1,5 +1,6 @@
 import type { Room } from '../../config/scalars.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { AccessTimes } from './access-times.ts'
 import { BlobFiles } from './blob-files.ts'
 import { BlobIndex } from './blob-index.ts'
 import { Disk, type DiskSpace, measureDisk } from './disk.ts'
@@ -7,20 +8,15 @@ import { StoreFolders } from './folders.ts'
 import type { BlobFacts, BlobRecord, Metadata } from './metadata.ts'
 import { Partials, type Placement } from './partials.ts'
 import { Quota } from './quota.ts'
-import { readBytes } from './read.ts'
+import { readBytes, type StoredBlob } from './read.ts'
 import { readStore, writeDifferences } from './reconcile.ts'
 import { placesAfter } from './record.ts'
 import { type OnFoldersLost, Restoration } from './restoration.ts'
 import { type Staging, stageBlob } from './staging.ts'
-import type { StoreUsage } from './usage.ts'
+import { type Upload, Uploads } from './uploads.ts'
+import { type StoreUsage, usageOf } from './usage.ts'
 
-/** A blob on disk, open for reading and safe from eviction until it is closed. */
-export interface StoredBlob {
-  readonly record: BlobRecord
-  /** Bytes `start` to `end` inclusive; a chunk is valid until the next one is asked for. */
-  read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>
-  close(): Promise<void>
-}
+export type { StoredBlob } from './read.ts'
 
 export interface BlobStoreEvents {
   /** A blob was completed; or more is known of one, of which `before` was known. */
@@ -43,9 +39,6 @@ interface BlobStoreOptions {
   readonly now?: () => number
 }
 
-/** How long a new time of access may stay in memory only, in ms. */
-const accessFlushInterval = 10_000
-
 /**
  * Blobs as files `blobs/<algorithm>/<hex>`, as in an OCI image layout. A blob gets that name only when it is whole,
  * right and durable, so a crash at any moment leaves nothing that must be mended.
@@ -59,8 +52,9 @@ export class BlobStore {
   readonly #now: () => number
   /** Blobs of which any quarters are held. */
   readonly partials: Partials
-  readonly #accessed = new Set<Digest>()
-  readonly #accessTimer: NodeJS.Timeout
+  /** Blobs that are being pushed. */
+  readonly uploads: Uploads
+  readonly #accessTimes: AccessTimes
   /** A blob that is fetched again while it is being removed must wait, or the removal would take the new one. */
   readonly #removals = new Map<Digest, Promise<void>>()
   readonly #restoration: Restoration
@@ -103,8 +97,8 @@ export class BlobStore {
       place: (placement) => this.#putInPlace(placement),
       now: this.#now,
     })
-    this.#accessTimer = setInterval(() => void this.#flushAccess().catch(() => {}), accessFlushInterval)
-    this.#accessTimer.unref()
+    this.uploads = new Uploads({ folder: this.#folders.uploads, quota: this.#quota })
+    this.#accessTimes = new AccessTimes(this.#index, options.metadata)
   }
 
   /**
@@ -117,28 +111,18 @@ export class BlobStore {
       await store.#folders.prepare()
       const differences = await readStore(store.#files, options.metadata, store.#index)
       await store.partials.prepare()
+      await store.uploads.prepare()
       await store.#quota.trim()
       await writeDifferences(options.metadata, store.#index, differences)
       return store
     } catch (error) {
-      clearInterval(store.#accessTimer)
+      store.#accessTimes.stop()
       throw error
     }
   }
 
   get usage(): StoreUsage {
-    const { blobs: evictedBlobs, bytes: evictedBytes } = this.#quota.evicted
-    return {
-      bytes: this.#index.heldBytes,
-      maxBytes: this.#index.capacity,
-      blobs: this.#index.blobs,
-      freeBytes: this.#disk.freeBytes,
-      minFreeBytes: this.#disk.reserveBytes,
-      isShort: this.#disk.availableBytes < 0,
-      evictedBlobs,
-      evictedBytes,
-      problem: this.#restoration.problem,
-    }
+    return usageOf(this.#index, this.#disk, this.#quota, this.#restoration.problem)
   }
 
   /** Measures the disk, and evicts what others have written on it leaves no room for. */
@@ -152,6 +136,11 @@ export class BlobStore {
 
   record(digest: Digest): BlobRecord | undefined {
     return this.#index.get(digest)
+  }
+
+  /** Whether any blob that was found in a `registry/repository` is held. */
+  holdsOf(repository: string): boolean {
+    return this.#index.holdsOf(repository)
   }
 
   /** The checkpoints that a blob was proven along; undefined where they were not kept. */
@@ -173,8 +162,7 @@ export class BlobStore {
   async openBlob(digest: Digest): Promise<StoredBlob | undefined> {
     const unpin = this.#index.pin(digest)
     if (unpin === undefined) return undefined
-    this.#index.touch(digest, this.#now())
-    this.#accessed.add(digest)
+    this.#accessTimes.note(digest, this.#now())
     try {
       const blob = await this.openUntouched(digest)
       if (blob === undefined) unpin()
@@ -223,6 +211,32 @@ export class BlobStore {
     this.#events.stored(digest, record, before)
   }
 
+  /**
+   * Makes a pushed blob one that is held and kept. The upload is over then; its file is not to be written any more.
+   * @throws {StoreError} no-space, io
+   */
+  async putUpload(upload: Upload, digest: Digest, checkpoints: Uint8Array | undefined): Promise<void> {
+    const facts = { mediaType: undefined, public: false, repository: undefined, kept: true }
+    const { path, length: size } = upload
+    await this.#putInPlace({ digest, path, size, facts, checkpoints, onPlaced: () => upload.placed() })
+  }
+
+  /**
+   * Keeps a blob that is held, or lets it be evicted again. Durable when it returns.
+   * @returns false where it is not held
+   */
+  async setKept(digest: Digest, isKept: boolean): Promise<boolean> {
+    await this.#removals.get(digest)
+    const before = this.#index.get(digest)
+    if (before === undefined || (before.kept ?? false) === isKept) return before !== undefined
+    const record = { ...before, kept: isKept }
+    // At once: it must not be evicted while that is written.
+    this.#index.update(digest, record)
+    await this.#files.mark(digest, isKept)
+    await this.#metadata.putBlob(digest, record)
+    return true
+  }
+
   /** Drops a blob; readers that have it open keep their file. */
   remove(digest: Digest): Promise<void> {
     const running = this.#removals.get(digest)
@@ -233,9 +247,9 @@ export class BlobStore {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#accessTimer)
+    this.#accessTimes.stop()
     await this.#quota.settled()
-    await this.#flushAccess()
+    await this.#accessTimes.flush()
   }
 
   async #removeNow(digest: Digest): Promise<void> {
@@ -243,7 +257,7 @@ export class BlobStore {
     if (record === undefined) return
     await this.#events.removing(digest, record)
     this.#index.remove(digest)
-    this.#accessed.delete(digest)
+    this.#accessTimes.forget(digest)
     // The file goes first: a record without a file is noticed when it is opened, a file without a record is adopted.
     await this.#files.unlink(digest)
     await this.#metadata.deleteBlob(digest).catch(() => {})
@@ -253,6 +267,7 @@ export class BlobStore {
     await this.#removals.get(digest)
     if (checkpoints !== undefined) await this.#metadata.putCheckpoints(digest, checkpoints)
     try {
+      await this.#files.mark(path, facts.kept ?? this.#index.get(digest)?.kept ?? false)
       await this.#files.place(path, digest)
       await this.#record(digest, size, facts, onPlaced)
     } catch (error) {
@@ -262,13 +277,14 @@ export class BlobStore {
     }
   }
 
-  async #record(digest: Digest, size: number, facts: BlobFacts, onPlaced: () => void): Promise<void> {
+  async #record(digest: Digest, size: number, facts: Placement['facts'], onPlaced: () => void): Promise<void> {
     const now = this.#now()
     const before = this.#index.get(digest)
     const record: BlobRecord = {
       size,
       mediaType: facts.mediaType,
       ...placesAfter(before, facts),
+      kept: facts.kept ?? before?.kept,
       createdAt: now,
       lastAccess: now,
     }
@@ -277,15 +293,5 @@ export class BlobStore {
     onPlaced()
     this.#index.add(digest, record)
     this.#events.stored(digest, record)
-  }
-
-  async #flushAccess(): Promise<void> {
-    const changed = new Map<Digest, BlobRecord>()
-    for (const digest of this.#accessed) {
-      const record = this.#index.get(digest)
-      if (record !== undefined) changed.set(digest, record)
-    }
-    this.#accessed.clear()
-    if (changed.size > 0) await this.#metadata.putBlobs(changed)
   }
 }

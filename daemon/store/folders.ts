@@ -15,12 +15,20 @@ export class StoreFolders {
   readonly staging: string
   /** Blobs that are fetched by chunks. */
   readonly partial: string
+  /** Blobs that are being pushed. */
+  readonly uploads: string
 
   constructor(dataDir: string) {
     this.#dataDir = dataDir
     this.blobs = join(dataDir, 'blobs')
     this.staging = join(this.blobs, 'staging')
     this.partial = join(this.blobs, 'partial')
+    this.uploads = join(this.blobs, 'uploads')
+  }
+
+  /** Of what is not proven yet. */
+  get #unproven(): readonly string[] {
+    return [this.staging, this.partial, this.uploads]
   }
 
   /** Folders of proven blobs, by algorithm. */
@@ -39,13 +47,13 @@ export class StoreFolders {
   async make(): Promise<void> {
     await mkdir(this.#dataDir, { recursive: true, mode: 0o700 })
     for (const algorithm of algorithms) await mkdir(this.blobsOf(algorithm), { recursive: true })
-    for (const folder of [this.staging, this.partial]) await mkdir(folder, { recursive: true, mode: 0o700 })
+    for (const folder of this.#unproven) await mkdir(folder, { recursive: true, mode: 0o700 })
   }
 
   /** Those that are gone: somebody has removed them under a running node. */
   async lost(): Promise<string[]> {
     const lost: string[] = []
-    for (const folder of [...algorithms.map((algorithm) => this.blobsOf(algorithm)), this.staging, this.partial]) {
+    for (const folder of [...algorithms.map((algorithm) => this.blobsOf(algorithm)), ...this.#unproven]) {
       const isLost = await stat(folder).then((found) => !found.isDirectory(), isMissing)
       if (isLost) lost.push(folder)
     }

@@ -18,6 +18,8 @@ export interface BlobRecord {
   readonly repositories: readonly string[]
   /** Those of which it is known that anybody may have it there; undefined in records of earlier versions. */
   readonly publicIn?: readonly string[] | undefined
+  /** Whether it was pushed to this node: it is removed when its user deletes it, never for its room. */
+  readonly kept?: boolean | undefined
   /** ms since the epoch. */
   readonly createdAt: number
   readonly lastAccess: number
@@ -37,6 +39,15 @@ export interface TagRecord {
   readonly confirmedAt: number
 }
 
+/** A change of the local registry's entries; without a value, the entry is deleted. */
+export interface LocalChange {
+  readonly key: string
+  readonly value?: unknown
+}
+
+/** The local registry's entries as they are to be. */
+type LocalCopy = () => Iterable<readonly [key: string, value: unknown]>
+
 type Db = Level<string, string>
 
 /** classic-level's `sync` makes a write survive a power cut; it is missing from the types of `level`. */
@@ -53,6 +64,9 @@ export class Metadata {
   readonly #grants
   readonly #values
   readonly #checkpoints
+  readonly #local
+  /** Who knows the local registry's entries by heart. */
+  #localCopy: LocalCopy = () => []
 
   readonly #onLostWrite: (error: unknown) => void
   /** Reads and writes wait for it. */
@@ -71,6 +85,7 @@ export class Metadata {
     this.#grants = db.sublevel<string, number>('grants', { valueEncoding: 'json' })
     this.#checkpoints = db.sublevel<string, Uint8Array>('checkpoints', { valueEncoding: 'view' })
     this.#values = db.sublevel<string, string>('values', { valueEncoding: 'utf8' })
+    this.#local = db.sublevel<string, unknown>('local', { valueEncoding: 'json' })
   }
 
   /**
@@ -165,6 +180,26 @@ export class Metadata {
     for await (const [key, tag] of this.#tags.iterator()) if (tag.confirmedAt < tagsBefore) await this.#tags.del(key)
   }
 
+  /**
+   * All entries of the local registry.
+   * @param copy gives them again where the database was removed under the running node
+   */
+  async local(copy: LocalCopy): Promise<[key: string, value: unknown][]> {
+    const entries = await this.#local.iterator().all()
+    this.#localCopy = copy
+    return entries
+  }
+
+  /** Changes entries of the local registry, all or none of them; durable when it returns. @throws where that can't be */
+  async changeLocal(changes: readonly LocalChange[]): Promise<void> {
+    await this.#reopening?.catch(() => {})
+    if (this.#isDamaged) await this.reopen()
+    const batch = changes.map(({ key, value }) =>
+      value === undefined ? ({ type: 'del', key } as const) : ({ type: 'put', key, value } as const),
+    )
+    await this.#noted(this.#local.batch(batch, durable))
+  }
+
   /** A value that is made once and kept, such as a random key. */
   async value(name: string, make: () => string): Promise<string> {
     const kept = await this.#values.get(name)
@@ -204,10 +239,15 @@ export class Metadata {
     const { freeBytes, totalBytes } = await measureDisk(dirname(this.folder))
     if (totalBytes > 0 && freeBytes < reopenRoom)
       throw new StoreError('no-space', 'the disk of the data directory is full')
+    const wasLost = await this.isLost()
     await this.#db.close()
     await this.#db.open()
-    for (const part of [this.#blobs, this.#tags, this.#grants, this.#checkpoints, this.#values]) await part.open()
+    const parts = [this.#blobs, this.#tags, this.#grants, this.#checkpoints, this.#values, this.#local]
+    for (const part of parts) await part.open()
     this.#isDamaged = false
+    // What others have, too, is asked for again; nobody else has these.
+    const copy = wasLost ? [...this.#localCopy()].map(([key, value]) => ({ type: 'put' as const, key, value })) : []
+    if (copy.length > 0) await this.#noted(this.#local.batch(copy, durable))
   }
 
   /** Undefined where the database could not be opened anew: upstream is asked then. */

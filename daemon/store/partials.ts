@@ -5,13 +5,14 @@ import type { BlobFacts } from './metadata.ts'
 import { PartialBlob, type PartialPaths } from './partial-blob.ts'
 import { type PartialAccess, PartialState } from './partial-state.ts'
 import type { Quota, Reservation } from './quota.ts'
+import type { PlacedFacts } from './record.ts'
 
 /** A file that becomes a blob of the store. */
 export interface Placement {
   readonly digest: Digest
   readonly path: string
   readonly size: number
-  readonly facts: BlobFacts
+  readonly facts: PlacedFacts
   readonly checkpoints?: Uint8Array | undefined
   /** Told before it counts as a blob that is held: what was reserved for it is not needed any more. */
   readonly onPlaced: () => void

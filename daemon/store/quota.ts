@@ -24,7 +24,7 @@ export interface Reservation {
 
 /**
  * Makes room for what is written, in the quota and on the disk: parts of blobs that nobody fetches go first, then the least recently
- * used blobs. What is being read or fetched is never removed.
+ * used blobs. What is being read or fetched is never removed, nor what was pushed.
  */
 export class Quota {
   readonly #options: QuotaOptions
@@ -62,6 +62,13 @@ export class Quota {
     if (!this.#reservations.has(reservation)) this.#giveBack(bytes, bytes)
   }
 
+  /** Gives back what was not written. */
+  shrink(reservation: Reservation): void {
+    const spare = unwrittenOf(reservation)
+    reservation.bytes -= spare
+    if (this.#reservations.has(reservation)) this.#giveBack(spare, spare)
+  }
+
   /** Gives back what was reserved, once. @param keptBytes that go on counting until they are released */
   end(reservation: Reservation, keptBytes = 0): void {
     if (!this.#reservations.delete(reservation)) return
@@ -76,6 +83,14 @@ export class Quota {
   /** Counts what is there already, whether it fits or not. */
   count(bytes: number): void {
     this.#options.index.reserve(bytes)
+  }
+
+  /** As `count`, for what goes on being written. */
+  adopt(bytes: number): Reservation {
+    const reservation = { bytes, written: () => bytes }
+    this.count(bytes)
+    this.#reservations.add(reservation)
+    return reservation
   }
 
   /** Measures the disk, and evicts until quota and reserve are kept again, or nothing is left to evict. */
@@ -127,7 +142,7 @@ export class Quota {
       disk.give(partial)
       return true
     }
-    const digest = index.oldestUnpinned()
+    const digest = index.oldestEvictable()
     const size = digest === undefined ? undefined : index.get(digest)?.size
     if (digest === undefined || size === undefined) return false
     await remove(digest)
@@ -152,6 +167,11 @@ export class Quota {
       const free = formatSize(disk.freeBytes ?? 0)
       const reserve = formatSize(disk.reserveBytes)
       return new StoreError('no-space', `${free} are free on the disk, ${reserve} are to stay free (store.minFree)`)
+    }
+    const kept = index.keptBytes
+    if (kept > 0) {
+      const text = `of the quota of ${formatSize(index.capacity)}, ${formatSize(kept)} are images that were pushed here`
+      return new StoreError('quota', `${text}: delete some of them, or raise store.maxSize`)
     }
     return new StoreError('quota', 'too many of the blobs in the quota are in use')
   }

@@ -1,5 +1,14 @@
 import type { FileHandle } from 'node:fs/promises'
 import { StoreError } from './errors.ts'
+import type { BlobRecord } from './metadata.ts'
+
+/** A blob on disk, open for reading and safe from eviction until it is closed. */
+export interface StoredBlob {
+  readonly record: BlobRecord
+  /** Bytes `start` to `end` inclusive; a chunk is valid until the next one is asked for. */
+  read(start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
 
 /** Large enough that system calls don't count, small enough that hundreds of readers fit into memory. */
 const bufferBytes = 512 * 1024

@@ -25,8 +25,8 @@ export async function readStore(files: BlobFiles, metadata: Metadata, index: Blo
   for (const [digest, record] of records) index.add(digest, record)
   // A file without a record: the process died between rename and record. The bytes are right, who may have them is not known.
   for (const digest of found) {
-    const { size, modifiedAt } = await files.stat(digest)
-    const record = { size, public: false, repositories: [], createdAt: modifiedAt, lastAccess: modifiedAt }
+    const { size, modifiedAt, kept } = await files.stat(digest)
+    const record = { size, public: false, repositories: [], kept, createdAt: modifiedAt, lastAccess: modifiedAt }
     adopted.set(digest, record)
     index.add(digest, record)
   }

@@ -1,8 +1,8 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { BlobFiles } from './blob-files.ts'
-import type { BlobFacts } from './metadata.ts'
 import type { Placement } from './partials.ts'
 import type { Quota } from './quota.ts'
+import type { PlacedFacts } from './record.ts'
 import { StagedBlob } from './staged-blob.ts'
 
 /**
@@ -12,7 +12,7 @@ import { StagedBlob } from './staged-blob.ts'
 export interface Staging {
   readonly blob: StagedBlob
   /** After `blob.finish()`: makes the blob durable and puts it into its place. */
-  commit(facts: BlobFacts): Promise<void>
+  commit(facts: PlacedFacts): Promise<void>
   abort(): Promise<void>
 }
 

@@ -2,6 +2,7 @@ import { open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatSize } from '../../config/units.ts'
 import { digestFrom } from '../../proxy/oci/digest.ts'
+import { isMarkedAsKept } from './blob-files.ts'
 import { measureDisk } from './disk.ts'
 
 /** What a database writes when it opens, in bytes: its log as a table, a new log and a few small files. */
@@ -39,6 +40,7 @@ interface Removable {
 /**
  * Opens what needs room on the disk, and makes that room where there is none: by the ballast, by what a start removes in any case,
  * then by parts of blobs, then by the blobs that were used or written longest ago, as files have it: nothing else can be read yet.
+ * What was pushed stays.
  * The first try is made with no blob removed, as another process may be running on this folder.
  * @param onRemoved told how many bytes were removed
  * @throws what `open` throws; an Error for a person where the disk is full and nothing is left to remove
@@ -62,7 +64,7 @@ export async function openWithRoom<T>(
         continue
       }
       throw new Error(
-        `the disk of ${dataDir} is full, and nothing of this node is left on it to remove: free at least ${formatSize(openRoom)}`,
+        `the disk of ${dataDir} is full, and nothing of this node is left on it to remove but images that were pushed: free at least ${formatSize(openRoom)}`,
         { cause: error },
       )
     }
@@ -118,7 +120,7 @@ async function filesIn(folder: string, dev: number, isOurs = (_: string) => true
   for (const name of names) {
     const path = join(folder, name)
     const found = await stat(path).catch(() => undefined)
-    if (found?.isFile() !== true || found.dev !== dev || found.blocks === 0) continue
+    if (found?.isFile() !== true || found.dev !== dev || found.blocks === 0 || isMarkedAsKept(found.mode)) continue
     files.push({ path, bytes: found.blocks * 512, usedAt: Math.max(found.atimeMs, found.mtimeMs) })
   }
   return files.sort((a, b) => a.usedAt - b.usedAt)

@@ -2,7 +2,7 @@ import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/dig
 import { type Link, verdictOf } from './link.ts'
 import { DigestMismatch } from './mismatch.ts'
 import { quarterBytes, quarterCount } from './quarter.ts'
-import { QuarterHasher, type Sha256Engine } from './sha256.ts'
+import { type FilePlace, QuarterHasher, type Sha256Engine } from './sha256.ts'
 import { initialState, type Sha256State, sameState, stateBytes } from './state.ts'
 
 /**
@@ -64,7 +64,7 @@ export class ClaimedCheckpoints extends CompleteCheckpoints {
   readonly status = 'claimed'
 }
 
-/** The constructor stays in this file: a list is proven by {@link Proof} and {@link computeCheckpoints} only. */
+/** The constructor stays in this file: a list is proven by {@link Proof} and {@link BlobHasher} only. */
 class ProvenCheckpoints extends CompleteCheckpoints {
   readonly status = 'proven'
 }
@@ -199,6 +199,49 @@ export class Proof {
   }
 }
 
+/** Hashes a blob from its first byte on, of which neither digest nor length need be known before its end. */
+export class BlobHasher {
+  readonly #hasher: QuarterHasher
+  readonly #states: Uint8Array[] = []
+
+  constructor(engine: Sha256Engine) {
+    this.#hasher = new QuarterHasher(engine, initialState)
+  }
+
+  /** Bytes so far. */
+  get length(): number {
+    return this.#hasher.length
+  }
+
+  /**
+   * @param piece of any length; must not change until the promise settles
+   * @param place where the bytes of the blob from a position on are to be written as well
+   * @throws as {@link QuarterHasher.push}; nothing more can be hashed then
+   */
+  async push(piece: Uint8Array, place?: (position: number) => FilePlace): Promise<void> {
+    for (let start = 0; start < piece.length; ) {
+      const end = Math.min(piece.length, start + quarterBytes - (this.length % quarterBytes))
+      await this.#hasher.push(piece.subarray(start, end), place?.(this.length))
+      if (this.length % quarterBytes === 0) this.#states.push(this.#hasher.state())
+      start = end
+    }
+  }
+
+  /**
+   * The checkpoints of what was pushed.
+   * @throws {DigestMismatch} where that has another digest
+   * @throws {TypeError} for a digest that is not a sha256
+   */
+  async prove(digest: Digest): Promise<ProvenCheckpoints> {
+    const expected = digestBytes(digest)
+    const actual = await this.#hasher.digest(this.length)
+    if (!sameState(actual, expected)) throw new DigestMismatch(digest, digestOfBytes(actual))
+    // The state after the last quarter is not one between two.
+    const inner = this.#states.slice(0, quarterCount(this.length) - 1)
+    return new ProvenCheckpoints(digest, this.length, Buffer.concat(inner))
+  }
+}
+
 /**
  * The checkpoints of a blob that is held already.
  * @param size bytes
@@ -213,24 +256,12 @@ export async function computeCheckpoints(
   size: number,
   body: AsyncIterable<Uint8Array>,
 ): Promise<ProvenCheckpoints> {
-  const expected = digestBytes(digest)
-  const states = new Uint8Array((quarterCount(size) - 1) * stateBytes)
-  const hasher = new QuarterHasher(engine, initialState)
-  for await (const piece of body) {
-    let start = 0
-    while (start < piece.length) {
-      const end = Math.min(piece.length, start + quarterBytes - (hasher.length % quarterBytes))
-      await hasher.push(piece.subarray(start, end))
-      start = end
-      const place = (hasher.length / quarterBytes - 1) * stateBytes
-      // What is longer than `size` is hashed to its end, for the message.
-      if (hasher.length % quarterBytes === 0 && place < states.length) states.set(hasher.state(), place)
-    }
-  }
-  const actual = await hasher.digest(hasher.length)
-  if (!sameState(actual, expected)) throw new DigestMismatch(digest, digestOfBytes(actual))
+  const hasher = new BlobHasher(engine)
+  digestBytes(digest)
+  for await (const piece of body) await hasher.push(piece)
+  const proven = await hasher.prove(digest)
   if (hasher.length !== size) throw new RangeError(`the blob has ${hasher.length} bytes, not ${size}`)
-  return new ProvenCheckpoints(digest, size, states)
+  return proven
 }
 
 function digestBytes(digest: Digest): Uint8Array {

@@ -1,13 +1,17 @@
 /** Error codes of the OCI distribution spec 1.1, "Error Codes", each with the HTTP status that goes with it here. */
 const statusOfCode = {
   BLOB_UNKNOWN: 404,
+  BLOB_UPLOAD_INVALID: 400,
+  BLOB_UPLOAD_UNKNOWN: 404,
   DENIED: 403,
   DIGEST_INVALID: 400,
+  MANIFEST_BLOB_UNKNOWN: 404,
   MANIFEST_INVALID: 400,
   MANIFEST_UNKNOWN: 404,
   NAME_INVALID: 400,
   NAME_UNKNOWN: 404,
   RANGE_INVALID: 416,
+  SIZE_INVALID: 400,
   UNAUTHORIZED: 401,
   UNSUPPORTED: 405,
   UNKNOWN: 500,

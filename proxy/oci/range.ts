@@ -18,7 +18,8 @@ const rangePattern = /^(\d{0,15})\s*-\s*(\d{0,15})$/
 
 /**
  * Reads a `Range` header (RFC 9110, 14.1.2). Other units, malformed ranges and too many of them give undefined: the RFC lets
- * a server ignore the header and answer 200 with the whole body, which is what podman accepts too.
+ * a server ignore the header and answer 200 with the whole body, which is what podman accepts too. A range that ends before it
+ * begins is one that lies nowhere, as the public conformance suite has it.
  */
 export function parseRanges(header: string | undefined): readonly RangeSpec[] | undefined {
   const list = /^bytes\s*=(.*)$/is.exec(header?.trim() ?? '')?.[1] ?? ''
@@ -26,7 +27,12 @@ export function parseRanges(header: string | undefined): readonly RangeSpec[] | 
   const items = list.split(',').filter((item) => item.trim() !== '')
   if (items.length > maxRanges) return undefined
   const specs = items.map((item) => parseSpec(item.trim())).filter((spec) => spec !== undefined)
-  return specs.length > 0 && specs.length === items.length ? specs : undefined
+  const isReadable = specs.length > 0 && specs.length === items.length
+  return isReadable && (specs.length === 1 || !specs.some(isBackwards)) ? specs : undefined
+}
+
+function isBackwards(spec: RangeSpec): boolean {
+  return spec.kind === 'from' && spec.end !== undefined && spec.end < spec.start
 }
 
 /** Reads a `Range` header of a single range; several give undefined. */
@@ -42,8 +48,7 @@ function parseSpec(text: string): RangeSpec | undefined {
   if (first === '') return last === '' ? undefined : { kind: 'suffix', length: Number(last) }
   const start = Number(first)
   if (last === '') return { kind: 'from', start }
-  const end = Number(last)
-  return end < start ? undefined : { kind: 'from', start, end }
+  return { kind: 'from', start, end: Number(last) }
 }
 
 /**
@@ -91,4 +96,18 @@ export function parseContentRange(header: string | undefined): (ByteRange & { re
   const size = match[3] === undefined ? undefined : Number(match[3])
   if (end < start || (size !== undefined && end >= size)) return undefined
   return { start, end, ...(size === undefined ? {} : { size }) }
+}
+
+const chunkRangePattern = /^(?:bytes[= ])?\s*(\d{1,15})-(\d{1,15})(?:\/(?:\d{1,15}|\*))?$/i
+
+/**
+ * Reads the `Content-Range` of a chunk that is pushed, such as `0-1023` (distribution-spec 1.1, "Pushing a blob in chunks"). Some
+ * clients write it as RFC 9110 has it.
+ * @returns undefined where it is malformed
+ */
+export function parseChunkRange(header: string): ByteRange | undefined {
+  const match = chunkRangePattern.exec(header.trim())
+  if (match === null) return undefined
+  const [start, end] = [Number(match[1]), Number(match[2])]
+  return end < start ? undefined : { start, end }
 }

@@ -1,14 +1,14 @@
-import type { KnownRegistries } from '../known-registries.ts'
 import { parseDigest } from '../oci/digest.ts'
 import { parseRanges, resolveRanges } from '../oci/range.ts'
 import type { Content, ContentSource } from '../ports.ts'
+import type { Names } from './addressing.ts'
 import { parseTarget, type RegistryContext } from './context.ts'
 import { multipart } from './multipart.ts'
 import { sendBody } from './send.ts'
 
 interface BlobRouteOptions {
   readonly content: ContentSource
-  readonly registries: KnownRegistries
+  readonly names: Names
   readonly onServed: (bytes: number) => void
 }
 
@@ -16,11 +16,12 @@ interface BlobRouteOptions {
 const blobType = 'application/octet-stream'
 
 /** `GET` and `HEAD /v2/<name>/blobs/<digest>` (distribution-spec 1.1, end-2), with ranges. */
-export function blobRoute({ content, registries, onServed }: BlobRouteOptions) {
+export function blobRoute({ content, names, onServed }: BlobRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
-    const { repository, reference, authorization, signal } = parseTarget(ctx, registries)
+    const { reference, ...target } = parseTarget(ctx, names)
     const digest = parseDigest(reference)
-    const request = { kind: 'blob', repository, digest, authorization, signal } as const
+    const request = { kind: 'blob', digest, ...target } as const
+    const { signal } = target
     ctx.set({ 'Docker-Content-Digest': digest, 'Accept-Ranges': 'bytes', ETag: `"${digest}"` })
     ctx.type = blobType
     if (ctx.method === 'HEAD') {

@@ -1,9 +1,8 @@
 import type { ParameterizedContext } from 'koa'
-import type { KnownRegistries } from '../known-registries.ts'
 import { OciError } from '../oci/errors.ts'
 import type { Repository } from '../oci/name.ts'
-import type { ContentOrigin } from '../ports.ts'
-import { parseRepository } from './addressing.ts'
+import type { ContentOrigin, PushRequest } from '../ports.ts'
+import { type Address, type Names, parsePushName, parseRepository } from './addressing.ts'
 
 /** What the log line of a request says beyond method, status and time. */
 export interface RequestFacts {
@@ -31,21 +30,51 @@ export interface Target {
   readonly reference: string
   readonly authorization: string | undefined
   readonly signal: AbortSignal
+  /** As in {@link ContentRequest}. */
+  readonly mayBeLocal: boolean
 }
 
 /** Credentials of clients are passed on, not read; a header larger than this is none. */
 const maxAuthorizationLength = 16 * 1024
 
 /** Reads the target from a route's captures: the repository path, and the reference where there is one. */
-export function parseTarget(ctx: RegistryContext, registries: KnownRegistries): Target {
-  const namespace = singleParameter(ctx, 'ns')
-  const [path = '', encoded = ''] = ctx.captures ?? []
-  const reference = decodedReference(encoded)
-  const repository = parseRepository(path, namespace, registries)
-  ctx.state.facts.repository = repository
-  if (reference !== '') ctx.state.facts.reference = reference
-  if (namespace !== undefined) ctx.set('OCI-Namespace', repository.registry)
-  return { repository, reference, authorization: authorizationOf(ctx), signal: ctx.state.signal }
+export function parseTarget(ctx: RegistryContext, names: Names): Target {
+  const address = addressOf(ctx)
+  const reference = decodedReference(ctx.captures?.[1] ?? '')
+  const { repository, mayBeLocal } = parseRepository(address, names)
+  noteFacts(ctx, repository, reference)
+  if (address.namespace !== undefined) ctx.set('OCI-Namespace', repository.registry)
+  return { repository, reference, authorization: authorizationOf(ctx), signal: ctx.state.signal, mayBeLocal }
+}
+
+/** What a push, or a deletion, begins with. */
+export interface PushTarget extends PushRequest {
+  readonly reference: string
+  /** `/v2/` and the repository, as the client has written it. */
+  readonly base: string
+}
+
+/** As `parseTarget`, for what changes a local repository. @throws {OciError} where the name is none of those */
+export function parsePushTarget(ctx: RegistryContext, names: Names): PushTarget {
+  const address = addressOf(ctx)
+  const reference = decodedReference(ctx.captures?.[1] ?? '')
+  const name = parsePushName(address, names)
+  noteFacts(ctx, { registry: names.local.registry, name }, reference)
+  if (address.namespace !== undefined) ctx.set('OCI-Namespace', names.local.registry)
+  const { signal } = ctx.state
+  return { name, reference, base: `/v2/${address.path}`, authorization: authorizationOf(ctx), signal }
+}
+
+function addressOf(ctx: RegistryContext): Address {
+  const [path = ''] = ctx.captures ?? []
+  const host = ctx.get('host')
+  const { localPort: port } = ctx.req.socket
+  return { path, namespace: singleParameter(ctx, 'ns'), host: host === '' ? undefined : host, port }
+}
+
+function noteFacts({ state: { facts } }: RegistryContext, repository: Repository, reference: string): void {
+  facts.repository = repository
+  if (reference !== '') facts.reference = reference
 }
 
 /**
@@ -79,7 +108,8 @@ function decodedReference(text: string): string {
   }
 }
 
-function singleParameter(ctx: RegistryContext, name: string): string | undefined {
+/** @throws {OciError} where it is given with several values */
+export function singleParameter(ctx: RegistryContext, name: string): string | undefined {
   const value = ctx.query[name]
   if (Array.isArray(value) && value.every((one) => one === value[0])) return value[0] === '' ? undefined : value[0]
   if (Array.isArray(value)) throw new OciError('NAME_INVALID', `the parameter ${name} is given more than once`)

@@ -1,8 +1,8 @@
-import type { KnownRegistries } from '../known-registries.ts'
 import { parseDigest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
 import { nextLink } from '../oci/link.ts'
 import type { ListRequest, ListSource } from '../ports.ts'
+import type { Names } from './addressing.ts'
 import { parseTarget, type RegistryContext } from './context.ts'
 
 /** A longer one does not fit into the URL of the next request. */
@@ -10,21 +10,21 @@ const maxCursorLength = 12 * 1024
 
 interface ListRouteOptions {
   readonly lists: ListSource
-  readonly registries: KnownRegistries
+  readonly names: Names
 }
 
 /** `GET /v2/<name>/tags/list` (distribution-spec 1.1, end-8). */
-export function tagListRoute({ lists, registries }: ListRouteOptions) {
+export function tagListRoute({ lists, names }: ListRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
-    const target = parseTarget(ctx, registries)
+    const target = parseTarget(ctx, names)
     await passOn(ctx, lists, { ...target, resource: 'tags/list', query: queryOf(ctx) })
   }
 }
 
 /** `GET /v2/<name>/referrers/<digest>` (distribution-spec 1.1, end-12). */
-export function referrersRoute({ lists, registries }: ListRouteOptions) {
+export function referrersRoute({ lists, names }: ListRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
-    const target = parseTarget(ctx, registries)
+    const target = parseTarget(ctx, names)
     const resource = `referrers/${parseDigest(target.reference)}` as const
     await passOn(ctx, lists, { ...target, resource, query: queryOf(ctx) })
   }
@@ -45,8 +45,8 @@ function decodedName(part: string): string {
 }
 
 async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequest): Promise<void> {
-  const { status, headers, body } = await lists.list(request)
-  ctx.state.facts.source = 'upstream'
+  const { status, headers, body, origin = 'upstream' } = await lists.list(request)
+  ctx.state.facts.source = origin
   ctx.state.facts.bytes = body.length
   ctx.status = status
   ctx.body = Buffer.from(body.buffer, body.byteOffset, body.byteLength)

@@ -1,23 +1,23 @@
-import type { KnownRegistries } from '../known-registries.ts'
 import { type Digest, isDigest, parseDigest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
 import { isManifestMediaType } from '../oci/manifest.ts'
 import { parseTag } from '../oci/name.ts'
 import type { ContentRequest, ContentSource, ResolvedTag, TagResolver } from '../ports.ts'
+import type { Names } from './addressing.ts'
 import { parseTarget, type RegistryContext, type Target } from './context.ts'
 import { sendBody } from './send.ts'
 
 interface ManifestRouteOptions {
   readonly content: ContentSource
   readonly tags: TagResolver
-  readonly registries: KnownRegistries
+  readonly names: Names
   readonly onServed: (bytes: number) => void
 }
 
 /** `GET` and `HEAD /v2/<name>/manifests/<reference>` (distribution-spec 1.1, end-3). */
-export function manifestRoute({ content, tags, registries, onServed }: ManifestRouteOptions) {
+export function manifestRoute({ content, tags, names, onServed }: ManifestRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
-    const target = parseTarget(ctx, registries)
+    const target = parseTarget(ctx, names)
     const resolved = await resolve(tags, target)
     const { confirmedAt } = resolved
     if (confirmedAt !== undefined) ctx.set('Warning', staleWarning(target, confirmedAt))
@@ -75,8 +75,8 @@ async function open(
   }
 }
 
-function contentRequest({ repository, authorization, signal }: Target, digest: Digest): ContentRequest {
-  return { kind: 'manifest', repository, digest, authorization, signal }
+function contentRequest({ reference: _, ...target }: Target, digest: Digest): ContentRequest {
+  return { kind: 'manifest', digest, ...target }
 }
 
 function describe(

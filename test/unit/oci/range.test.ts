@@ -19,20 +19,12 @@ describe('Range', () => {
     expect(parseRange(header)).toEqual(spec)
   })
 
-  it.each([
-    undefined,
-    '',
-    'bytes=',
-    'bytes=-',
-    'bytes=a-b',
-    'bytes=5-4',
-    'bytes=0-1,3-4',
-    'items=0-1',
-    'bytes=1',
-    'bytes=--1',
-  ])('ignores %j, as RFC 9110 allows', (header) => {
-    expect(parseRange(header)).toBeUndefined()
-  })
+  it.each([undefined, '', 'bytes=', 'bytes=-', 'bytes=a-b', 'bytes=0-1,3-4', 'items=0-1', 'bytes=1', 'bytes=--1'])(
+    'ignores %j, as RFC 9110 allows',
+    (header) => {
+      expect(parseRange(header)).toBeUndefined()
+    },
+  )
 
   it.each([
     ['bytes=0-', 10, 0, 9],
@@ -48,6 +40,7 @@ describe('Range', () => {
     ['bytes=10-', 10],
     ['bytes=99-100', 10],
     ['bytes=-0', 10],
+    ['bytes=5-4', 10],
     ['bytes=0-', 0],
   ])('%s of %i bytes is outside', (header, size) => {
     expect(() => resolveRange(parseRange(header) as RangeSpec, size)).toThrow(

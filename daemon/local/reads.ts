@@ -1,0 +1,143 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import { OciError } from '../../proxy/oci/errors.ts'
+import { annotationsOf } from '../../proxy/oci/pushed-manifest.ts'
+import type {
+  Content,
+  ContentInfo,
+  ContentRequest,
+  ContentSource,
+  ListRequest,
+  ListSource,
+  PassedOnResponse,
+  ResolvedTag,
+  TagRequest,
+  TagResolver,
+} from '../../proxy/ports.ts'
+import { pageOf } from '../../proxy/routes/page.ts'
+import type { BlobStore } from '../store/blob-store.ts'
+import type { LocalRecords, LocalRepository, ManifestRecord } from './records.ts'
+import { unknown } from './registry.ts'
+
+/** Bytes of one page of referrers: clients read a list as they read a manifest, of which registries take 4 MiB at least. */
+const maxPageBytes = 3 * 1024 * 1024
+
+/** What was pushed to this node, for whoever pulls from it. Nobody else is asked. */
+export class LocalReads implements ContentSource, TagResolver, ListSource {
+  readonly #store: BlobStore
+  readonly #records: LocalRecords
+
+  constructor(store: BlobStore, records: LocalRecords) {
+    this.#store = store
+    this.#records = records
+  }
+
+  async open(request: ContentRequest): Promise<Content> {
+    const info = this.#infoOf(request)
+    const blob = await this.#store.openBlob(request.digest)
+    if (info === undefined || blob === undefined) {
+      await blob?.close()
+      throw missing(request)
+    }
+    return {
+      ...info,
+      read: (start, end, signal) => blob.read(start, end ?? blob.record.size - 1, signal),
+      close: () => blob.close(),
+    }
+  }
+
+  async stat(request: ContentRequest): Promise<ContentInfo> {
+    const info = this.#infoOf(request)
+    if (info === undefined) throw missing(request)
+    return info
+  }
+
+  async held(request: ContentRequest): Promise<ContentInfo | undefined> {
+    return this.#infoOf(request)
+  }
+
+  async resolve({ repository: { name }, tag }: TagRequest): Promise<ResolvedTag> {
+    const repository = this.#records.get(name)
+    const digest = repository?.tags.get(tag)
+    const manifest = digest === undefined ? undefined : repository?.manifests.get(digest)
+    if (digest === undefined || manifest === undefined) throw unknown('MANIFEST_UNKNOWN', name, tag)
+    const { mediaType, size } = manifest
+    return { digest, mediaType, size }
+  }
+
+  async list({ repository: { name }, resource, query, signal }: ListRequest): Promise<PassedOnResponse> {
+    const repository = this.#records.get(name)
+    if (resource !== 'tags/list') {
+      const subject = resource.slice(resource.indexOf('/') + 1) as Digest
+      return await this.#referrers(repository, subject, query, signal)
+    }
+    if (repository === undefined) throw new OciError('NAME_UNKNOWN', `there is no local repository ${name}`)
+    const { entries, next } = pageOf([...repository.tags.keys()].sort(), query)
+    const link = next === undefined ? {} : { link: `<?${next}>; rel="next"` }
+    return answer('application/json', link, { name, tags: entries })
+  }
+
+  async #referrers(
+    repository: LocalRepository | undefined,
+    subject: Digest,
+    query: string,
+    signal: AbortSignal,
+  ): Promise<PassedOnResponse> {
+    const parameters = new URLSearchParams(query)
+    const wanted = parameters.get('artifactType') ?? ''
+    const last = parameters.get('last') ?? ''
+    const found = [...(repository?.manifests ?? [])]
+      .filter(([, manifest]) => manifest.subject === subject)
+      .filter(([digest, { artifactType }]) => (wanted === '' || artifactType === wanted) && digest > last)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+    const manifests: object[] = []
+    const headers: Record<string, string> = wanted === '' ? {} : { 'oci-filters-applied': 'artifactType' }
+    let bytes = 0
+    for (const [index, [digest, record]] of found.entries()) {
+      const descriptor = await this.#describe(digest, record, signal)
+      bytes += JSON.stringify(descriptor).length
+      const before = found[index - 1]?.[0]
+      if (bytes > maxPageBytes && before !== undefined && manifests.length > 0) {
+        const filter = wanted === '' ? '' : `artifactType=${encodeURIComponent(wanted)}&`
+        headers.link = `<?${filter}last=${before}>; rel="next"`
+        break
+      }
+      manifests.push(descriptor)
+    }
+    const index = { schemaVersion: 2, mediaType: indexType, manifests }
+    return answer(indexType, headers, index)
+  }
+
+  /** The descriptor of a referrer, which repeats its annotations (distribution-spec 1.1, "Listing Referrers"). */
+  async #describe(digest: Digest, { mediaType, size, artifactType }: ManifestRecord, signal: AbortSignal) {
+    const blob = await this.#store.openUntouched(digest)
+    try {
+      const pieces: Uint8Array[] = []
+      for await (const piece of blob?.read(0, size - 1, signal) ?? []) pieces.push(Uint8Array.from(piece))
+      const annotations = blob === undefined ? undefined : annotationsOf(Buffer.concat(pieces))
+      return { mediaType, digest, size, artifactType, annotations }
+    } finally {
+      await blob?.close()
+    }
+  }
+
+  /** Undefined also where the disk has lost it, so that its client pushes it again. */
+  #infoOf({ repository: { name }, kind, digest }: ContentRequest): ContentInfo | undefined {
+    const repository = this.#records.get(name)
+    const size = this.#store.record(digest)?.size
+    if (size === undefined) return undefined
+    if (kind === 'blob') return repository?.blobs.has(digest) === true ? { size, origin: 'store' } : undefined
+    const manifest = repository?.manifests.get(digest)
+    return manifest && { size, mediaType: manifest.mediaType, origin: 'store' }
+  }
+}
+
+const indexType = 'application/vnd.oci.image.index.v1+json'
+
+function answer(type: string, headers: Readonly<Record<string, string>>, body: object): PassedOnResponse {
+  const bytes = Buffer.from(JSON.stringify(body))
+  return { status: 200, headers: { 'content-type': type, ...headers }, body: bytes, origin: 'store' }
+}
+
+function missing({ kind, digest, repository: { name } }: ContentRequest): OciError {
+  return unknown(kind === 'manifest' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN', name, digest)
+}
