@@ -12,6 +12,7 @@ import type {
   TagResolver,
   UploadSessions,
 } from './ports.ts'
+import type { Names } from './routes/addressing.ts'
 import { blobRoute } from './routes/blobs.ts'
 import { authorizationOf, type RegistryContext, type RegistryState, type RequestFacts } from './routes/context.ts'
 import { referrersRoute, tagListRoute } from './routes/lists.ts'
@@ -68,17 +69,10 @@ export function createRegistryApp(settings: RegistryOptions): Koa<RegistryState>
   const router = new Router<RegistryState>()
   router.get(/^\/v2\/?$/, ping)
   router.get(/^\/v2\/_catalog$/, catalogRoute(options))
+  // Credentials for upstream registries say nothing of who may push here.
+  if (options.asksForLogin !== true) addPushRoutes(router, options)
   router.get(/^\/v2\/(.+)\/manifests\/([^/]+)$/, manifestRoute(options))
-  router.put(/^\/v2\/(.+)\/manifests\/([^/]+)$/, putManifestRoute(options))
-  router.delete(/^\/v2\/(.+)\/manifests\/([^/]+)$/, deleteManifestRoute(options))
-  router.post(/^\/v2\/(.+)\/blobs\/uploads\/?$/, beginUploadRoute(options))
-  const upload = uploadRoutes(options)
-  router.get(/^\/v2\/(.+)\/blobs\/uploads\/([^/]+)$/, upload.status)
-  router.patch(/^\/v2\/(.+)\/blobs\/uploads\/([^/]+)$/, upload.append)
-  router.put(/^\/v2\/(.+)\/blobs\/uploads\/([^/]+)$/, upload.finish)
-  router.delete(/^\/v2\/(.+)\/blobs\/uploads\/([^/]+)$/, upload.cancel)
   router.get(/^\/v2\/(.+)\/blobs\/([^/]+)$/, blobRoute(options))
-  router.delete(/^\/v2\/(.+)\/blobs\/([^/]+)$/, deleteBlobRoute(options))
   router.get(/^\/v2\/(.+)\/tags\/list$/, tagListRoute(options))
   router.get(/^\/v2\/(.+)\/referrers\/([^/]+)$/, referrersRoute(options))
 
@@ -90,6 +84,19 @@ export function createRegistryApp(settings: RegistryOptions): Koa<RegistryState>
   app.use(router.routes())
   app.use(refuseTheRest)
   return app
+}
+
+function addPushRoutes(router: Router<RegistryState>, options: RegistryOptions & { readonly names: Names }): void {
+  router.put(/^\/v2\/(.+)\/manifests\/([^/]+)$/, putManifestRoute(options))
+  router.delete(/^\/v2\/(.+)\/manifests\/([^/]+)$/, deleteManifestRoute(options))
+  router.delete(/^\/v2\/(.+)\/blobs\/([^/]+)$/, deleteBlobRoute(options))
+  router.post(/^\/v2\/(.+)\/blobs\/uploads\/?$/, beginUploadRoute(options))
+  const upload = uploadRoutes(options)
+  const path = /^\/v2\/(.+)\/blobs\/uploads\/([^/]+)$/
+  router.get(path, upload.status)
+  router.patch(path, upload.append)
+  router.put(path, upload.finish)
+  router.delete(path, upload.cancel)
 }
 
 /** docker2aci takes a registry without an API version header for one that speaks only v1. */

@@ -24,7 +24,10 @@ export function joined(registry: string, local: Sources, upstream: Sources): Sou
   return {
     content: {
       open: (request) => orUnknown(request, unknownCode(request), of(request).content.open(request)),
-      stat: (request) => orUnknown(request, unknownCode(request), of(request).content.stat(request)),
+      stat: (request) => {
+        const isUnknown = request.kind === 'blob' ? isRefused : undefined
+        return orUnknown(request, unknownCode(request), of(request).content.stat(request), isUnknown)
+      },
       held: (request) => of(request).content.held(request),
     },
     tags: { resolve: (request) => orUnknown(request, 'MANIFEST_UNKNOWN', of(request).tags.resolve(request)) },
@@ -50,15 +53,25 @@ function unknownCode({ kind }: ContentRequest): OciErrorCode {
  * A bare name that is new here may be a local one to which nothing was pushed yet: what nobody can be asked about is unknown then,
  * as a push begins with the question whether its blobs are there.
  */
-async function orUnknown<T>({ mayBeLocal, repository }: Asked, code: OciErrorCode, answer: Promise<T>): Promise<T> {
+async function orUnknown<T>(
+  { mayBeLocal, repository }: Asked,
+  code: OciErrorCode,
+  answer: Promise<T>,
+  isUnknown = (_: unknown) => false,
+): Promise<T> {
   try {
     return await answer
   } catch (error) {
-    if (mayBeLocal !== true || !isUnreachable(error)) throw error
+    if (mayBeLocal !== true || !(isUnreachable(error) || isUnknown(error))) throw error
     const name = repositoryText(repository)
     const text = `there is no local repository of that name, and what ${name} has is not known: ${(error as Error).message}`
     throw new OciError(code, text, { cause: (error as Error).cause })
   }
+}
+
+/** Docker Hub refuses what it does not have. Whoever pulls begins with the manifest, and asks for no blob by HEAD. */
+function isRefused(error: unknown): boolean {
+  return error instanceof OciError && (error.status === 401 || error.status === 403)
 }
 
 function isUnreachable(error: unknown): boolean {
