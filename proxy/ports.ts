@@ -124,6 +124,8 @@ export interface UploadChunk {
   readonly length: number | undefined
   /** Where they belong, where the client says it. */
   readonly start: number | undefined
+  /** Cuts the connection that they come by. */
+  readonly cut: () => void
 }
 
 /** What the upload routes need (distribution-spec 1.1, "Pushing blobs"). All throw {@link OciError}. */

@@ -20,6 +20,12 @@ const emptyLifetime = 600_000
 /** An upload to which nothing has come for so long, in ms, is over: a day, as for parts of blobs that are fetched. */
 const lifetime = 24 * 3_600_000
 
+/**
+ * How long a request waits for the body of another one to the same upload, in ms, before that is cut: its client has begun anew,
+ * and its old connection may look alive for minutes.
+ */
+const overtakeAfter = 3_000
+
 /** Uploads that are written at the same time; each takes 2 MiB of memory. Others wait, and so do their clients. */
 const maxWriters = 32
 
@@ -41,6 +47,8 @@ export class Sessions implements UploadSessions {
   readonly #options: SessionsOptions
   readonly #turns = new Turns()
   readonly #writers = new Gate(maxWriters)
+  /** Ends the body that is written to an upload. */
+  readonly #cuts = new Map<string, () => void>()
   readonly #now: () => number
 
   constructor(options: SessionsOptions) {
@@ -78,14 +86,16 @@ export class Sessions implements UploadSessions {
 
   async append({ name, signal }: PushRequest, id: string, chunk: UploadChunk): Promise<UploadState | undefined> {
     this.#find(name, id)
-    return await this.#turns.take(id, async () => {
+    return await this.#inTurn(id, async () => {
       const upload = this.#find(name, id)
       if (chunk.start !== undefined && chunk.start !== upload.length) return undefined
       if (chunk.length === 0) return { id, length: upload.length }
       const leave = await this.#writers.enter(signal)
+      this.#cuts.set(id, chunk.cut)
       try {
         await pushing(() => upload.append(this.#options.engine, chunk.body, chunk.length))
       } finally {
+        this.#cuts.delete(id)
         leave()
       }
       return { id, length: upload.length }
@@ -94,7 +104,7 @@ export class Sessions implements UploadSessions {
 
   async finish({ name }: PushRequest, id: string, digest: Digest): Promise<void> {
     this.#find(name, id)
-    await this.#turns.take(id, async () => {
+    await this.#inTurn(id, async () => {
       const upload = this.#find(name, id)
       try {
         await pushing(() => this.#place(upload, { name, id, digest }))
@@ -108,12 +118,24 @@ export class Sessions implements UploadSessions {
 
   async cancel({ name }: PushRequest, id: string): Promise<void> {
     this.#find(name, id)
-    await this.#turns.take(id, () => this.#end(name, id))
+    await this.#inTurn(id, () => this.#end(name, id))
   }
 
   /** Ends uploads that their clients have left. */
   async prune(): Promise<void> {
     await this.#endIdle(lifetime, () => true)
+  }
+
+  async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.#cuts.get(id)?.(), overtakeAfter)
+    try {
+      return await this.#turns.take(id, async () => {
+        clearTimeout(timer)
+        return await work()
+      })
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async #place(upload: Upload, { name, id, digest }: { name: string; id: string; digest: Digest }): Promise<void> {

@@ -89,14 +89,15 @@ export function uploadRoutes({ names, uploads, push }: UploadRouteOptions) {
 function chunkOf(ctx: RegistryContext): UploadChunk {
   const length = lengthOf(ctx)
   const header = ctx.get('content-range')
-  if (header === '') return { body: bodyOf(ctx), length, start: undefined }
+  const cut = () => ctx.req.destroy()
+  if (header === '') return { body: bodyOf(ctx), length, start: undefined, cut }
   const range = parseChunkRange(header)
   if (range === undefined)
     throw new OciError('RANGE_INVALID', `"${header.slice(0, 100)}" is not a range of bytes such as 0-1023`)
   const expected = range.end + 1 - range.start
   if (length !== undefined && length !== expected)
     throw new OciError('SIZE_INVALID', `the Content-Range is of ${expected} bytes, the Content-Length says ${length}`)
-  return { body: exactly(bodyOf(ctx), expected), length: expected, start: range.start }
+  return { body: exactly(bodyOf(ctx), expected), length: expected, start: range.start, cut }
 }
 
 /** @throws {OciError} SIZE_INVALID where the body has another length */

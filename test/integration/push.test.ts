@@ -1,0 +1,366 @@
+import { readdir, rm, truncate } from 'node:fs/promises'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
+import { pseudoRandomBytes } from '../fixtures/bytes.ts'
+import { ask } from '../fixtures/client.ts'
+import { FakeUpstream } from '../fixtures/fake-upstream.ts'
+import { startTestNode, type TestNode, until, untilConnected } from '../fixtures/node.ts'
+import { codeOf, digestsOf, localhost, RegistryClient, testImage, withDigest } from '../fixtures/registry-client.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
+
+const MiB = 2 ** 20
+const image = testImage([pseudoRandomBytes(300_000, 'a'), pseudoRandomBytes(700_000, 'b')])
+
+async function setUp(config: Record<string, object> = {}) {
+  const upstream = await FakeUpstream.start()
+  onTestFinished(() => upstream.close())
+  const dataDir = await tempDir()
+  const registries = { 'docker.io': upstream.url }
+  const start = () => startTestNode({ dataDir, registries, config })
+  return { upstream, dataDir, start, node: await start() }
+}
+
+const basic = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString('base64')}` })
+
+describe('the name of what is pushed', () => {
+  it('is local in each way of addressing, and nobody else is asked for it', async () => {
+    const { node, upstream } = await setUp()
+    await new RegistryClient(node.url, 'app').push(image, '1')
+    const { port } = new URL(node.url)
+    const mirror = { host: `127.0.0.1:${port}` }
+    // Docker and skopeo, by name; podman with a mirror of that name; each at the other address, too.
+    for (const [name, headers] of [
+      ['app', localhost(node.url)],
+      ['app', mirror],
+      ['localhost/app', mirror],
+      [`localhost:${port}/app`, mirror],
+    ] as const) {
+      expect(await new RegistryClient(node.url, name, headers).pull(image, '1'), name).toEqual(digestsOf(image))
+    }
+    // containerd with a mirror for all registries.
+    for (const ns of ['localhost', `localhost:${port}`, `127.0.0.1:${port}`]) {
+      const got = await ask(node.url, `/v2/app/manifests/1?ns=${ns}`)
+      expect([got.status, got.headers['docker-content-digest'], got.headers['oci-namespace']]).toEqual([
+        200,
+        image.digest,
+        'localhost',
+      ])
+    }
+    expect(upstream.requests).toEqual([])
+  })
+
+  it('says whose it is also in the addresses that a push goes on at', async () => {
+    const { node } = await setUp()
+    const begun = await ask(node.url, '/v2/app/blobs/uploads/?ns=localhost', { method: 'POST' })
+    expect(begun.headers.location).toMatch(/^\/v2\/app\/blobs\/uploads\/[-0-9a-f]+\?ns=localhost$/)
+    const blob = image.blobs[0] ?? Buffer.alloc(0)
+    const put = await ask(node.url, withDigest(begun.headers.location ?? '', digestOf(blob)), {
+      method: 'PUT',
+      body: blob,
+    })
+    expect(put).toMatchObject({ status: 201, headers: { location: `/v2/app/blobs/${digestOf(blob)}?ns=localhost` } })
+  })
+
+  it('is not what mirrors are asked for: library/ stays docker.io', async () => {
+    const { node, upstream } = await setUp()
+    const theirs = upstream.addManifest({ schemaVersion: 2, layers: [] })
+    upstream.tag('library/alpine', 'latest', theirs)
+    for (const host of ['localhost', '127.0.0.1']) {
+      const headers = { host: `${host}:${new URL(node.url).port}` }
+      const refused = await new RegistryClient(node.url, 'library/alpine', headers).send('POST', 'blobs/uploads/')
+      expect([refused.status, codeOf(refused)]).toEqual([403, 'DENIED'])
+    }
+    const ours = new RegistryClient(node.url, 'localhost/library/alpine')
+    await ours.push(image, 'latest')
+    expect(await ours.pull(image, 'latest')).toEqual(digestsOf(image))
+    for (const headers of [{}, localhost(node.url)]) {
+      const got = await ask(node.url, '/v2/library/alpine/manifests/latest', { headers })
+      expect(got.headers['docker-content-digest']).toBe(theirs)
+    }
+  })
+
+  it('is not one of which this node holds what docker.io has', async () => {
+    const { node, upstream } = await setUp()
+    const theirs = upstream.addManifest({ schemaVersion: 2, layers: [] })
+    upstream.tag('team/app', 'latest', theirs)
+    expect((await ask(node.url, '/v2/team/app/manifests/latest')).status).toBe(200)
+    await until(async () => (await node.status()).store.blobs > 0)
+    const refused = await new RegistryClient(node.url, 'team/app').send('POST', 'blobs/uploads/')
+    expect([refused.status, codeOf(refused)]).toEqual([403, 'DENIED'])
+    await new RegistryClient(node.url, 'localhost/team/app').push(image, 'latest')
+    const got = await ask(node.url, '/v2/team/app/manifests/latest', { headers: localhost(node.url) })
+    expect(got.headers['docker-content-digest']).toBe(theirs)
+  })
+
+  it('of an upstream registry is refused', async () => {
+    const { node } = await setUp()
+    for (const path of ['/v2/docker.io/me/app/blobs/uploads/', '/v2/me/app/blobs/uploads/?ns=docker.io']) {
+      const refused = await ask(node.url, path, { method: 'POST' })
+      expect([refused.status, codeOf(refused), refused.headers.allow]).toEqual([405, 'UNSUPPORTED', 'GET, HEAD'])
+    }
+  })
+
+  it('can be chosen', async () => {
+    const { node } = await setUp({ registry: { localName: 'registry.team' } })
+    await new RegistryClient(node.url, 'registry.team/app').push(image, '1')
+    const got = await ask(node.url, '/v2/app/manifests/1?ns=registry.team')
+    expect(got.headers['docker-content-digest']).toBe(image.digest)
+  })
+
+  it.each(['unreachable', 'refused'])(
+    'is new while docker.io is %s: a push begins with what is not there',
+    async (how) => {
+      const { node, upstream } = await setUp()
+      if (how === 'refused') upstream.requireBearer({ accounts: { somebody: 'else' } })
+      else await upstream.close()
+      const client = new RegistryClient(node.url, 'team/new', { host: new URL(node.url).host })
+      expect((await client.send('HEAD', `blobs/${digestOf(image.blobs[0] ?? image.manifest)}`)).status).toBe(404)
+      if (how === 'refused') return
+      expect((await client.send('HEAD', 'manifests/1')).status).toBe(404)
+      expect((await client.send('GET', 'tags/list')).status).toBe(404)
+      const referrers = await client.send('GET', `referrers/${image.digest}`)
+      expect([referrers.status, JSON.parse(referrers.body.toString()).manifests]).toEqual([200, []])
+    },
+  )
+})
+
+it('takes nothing where that is set', async () => {
+  const { node } = await setUp({ registry: { push: 'never' } })
+  const client = new RegistryClient(node.url, 'app')
+  for (const [method, path] of [
+    ['POST', 'blobs/uploads/'],
+    ['PUT', 'manifests/1'],
+    ['DELETE', 'manifests/1'],
+    ['DELETE', `blobs/${image.digest}`],
+    ['PATCH', 'blobs/uploads/x'],
+  ] as const) {
+    const refused = await client.send(method, path)
+    expect([refused.status, codeOf(refused)], method).toEqual([403, 'DENIED'])
+  }
+})
+
+describe('a restart', () => {
+  it('loses nothing that was acknowledged, and an upload goes on', async () => {
+    const { node, start } = await setUp()
+    const client = new RegistryClient(node.url, 'team/app')
+    await client.push(image, '1')
+    const subject = {
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      digest: image.digest,
+      size: image.manifest.length,
+    }
+    const sbom = testImage([], { subject })
+    await client.push(sbom, 'sbom')
+    const blob = pseudoRandomBytes(1_000_000, 'upload')
+    const [location, empty] = [await client.begin(), await client.begin()]
+    expect((await client.at('PATCH', location, blob.subarray(0, 600_000))).status).toBe(202)
+    await node.stop()
+    const again = await start()
+    const after = new RegistryClient(again.url, 'team/app')
+    expect(await after.pull(image, '1')).toEqual(digestsOf(image))
+    const referrers = await after.send('GET', `referrers/${image.digest}`)
+    expect(JSON.parse(referrers.body.toString()).manifests).toMatchObject([{ digest: sbom.digest }])
+    expect(await after.at('GET', location)).toMatchObject({ status: 204, headers: { range: '0-599999' } })
+    const rest = { 'content-range': '600000-999999' }
+    expect((await after.finish(location, digestOf(blob), blob.subarray(600_000), rest)).status).toBe(201)
+    expect((await after.send('GET', `blobs/${digestOf(blob)}`)).body.equals(blob)).toBe(true)
+    const small = pseudoRandomBytes(10, 'small')
+    expect((await after.finish(empty, digestOf(small), small)).status).toBe(201)
+    await after.send('DELETE', 'manifests/1')
+    await again.stop()
+    const last = new RegistryClient((await start()).url, 'team/app')
+    expect((await last.send('GET', 'manifests/1')).status).toBe(404)
+    expect((await last.send('GET', `manifests/${image.digest}`)).status).toBe(200)
+  })
+
+  it('loses no names with the database, when its folder was removed under the running node', async () => {
+    const { node, start, dataDir } = await setUp()
+    await new RegistryClient(node.url, 'app').push(image, '1')
+    await rm(join(dataDir, 'meta'), { recursive: true })
+    await until(async () => (await readdir(join(dataDir, 'meta')).catch((): string[] => [])).includes('CURRENT'), 60_000)
+    await until(async () =>
+      (await new RegistryClient(node.url, 'app').pull(image, '1')).every((it) => it !== undefined),
+    )
+    await node.stop()
+    expect(await new RegistryClient((await start()).url, 'app').pull(image, '1')).toEqual(digestsOf(image))
+  })
+})
+
+describe('a client that goes away', () => {
+  /** Sends the beginning of a body of which more was promised, and waits until it has arrived. */
+  async function sendPart(node: TestNode, location: string, part: Uint8Array, length: number) {
+    const { hostname, port } = new URL(node.url)
+    const headers = { ...localhost(node.url), 'content-length': length }
+    const outgoing = request({ hostname, port, path: location, method: 'PATCH', headers, agent: false })
+    outgoing.on('error', () => {})
+    await new Promise<void>((resolve) => outgoing.write(part, () => resolve()))
+    return outgoing
+  }
+
+  it('finds what has arrived, and sends the rest', async () => {
+    const { node } = await setUp()
+    const client = new RegistryClient(node.url, 'app')
+    const blob = pseudoRandomBytes(3 * MiB, 'cut')
+    const location = await client.begin()
+    const outgoing = await sendPart(node, location, blob.subarray(0, 2 * MiB), blob.length)
+    outgoing.destroy()
+    let length = 0
+    // What is on its way when the connection is cut may be lost.
+    await until(async () => {
+      const { headers } = await client.at('GET', location)
+      length = Number(headers.range?.slice(2)) + 1
+      return length > 1
+    })
+    expect(length).toBeLessThanOrEqual(2 * MiB)
+    const { range } = (await client.at('GET', location)).headers
+    const start = Number(range?.slice(2)) + 1
+    const chunk = { 'content-range': `${start}-${blob.length - 1}` }
+    expect((await client.at('PATCH', location, blob.subarray(start), chunk)).status).toBe(202)
+    expect((await client.finish(location, digestOf(blob))).status).toBe(201)
+  })
+
+  it('and comes back while its old connection seems alive, goes on after a few seconds', async () => {
+    const { node } = await setUp()
+    const client = new RegistryClient(node.url, 'app')
+    const blob = pseudoRandomBytes(300_000, 'half open')
+    const location = await client.begin()
+    const outgoing = await sendPart(node, location, blob.subarray(0, 100_000), blob.length)
+    const cut = new Promise((resolve) => outgoing.once('close', resolve))
+    const first = await client.at('PATCH', location, Buffer.alloc(1), { 'content-range': '299999-299999' })
+    expect([first.status, first.headers.range]).toEqual([416, '0-99999'])
+    await cut
+    const rest = { 'content-range': '100000-299999' }
+    expect((await client.finish(location, digestOf(blob), blob.subarray(100_000), rest)).status).toBe(201)
+  })
+})
+
+it('two pushes of one tag at once: both are taken, and the tag is one of them, whole', async () => {
+  const { node } = await setUp()
+  const client = new RegistryClient(node.url, 'app')
+  const images = Array.from({ length: 6 }, (_, index) => testImage([pseudoRandomBytes(100_000, index)]))
+  await Promise.all(images.map((one) => client.push(one, 'latest')))
+  const { headers } = await client.send('HEAD', 'manifests/latest')
+  const winner = images.find(({ digest }) => digest === headers['docker-content-digest'])
+  expect(winner && (await client.pull(winner, 'latest'))).toEqual(winner && digestsOf(winner))
+  for (const one of images) expect(await client.pull(one, one.digest)).toEqual(digestsOf(one))
+})
+
+describe('room', () => {
+  it('is never made by taking what was pushed; a push without room is refused, and nothing is lost', async () => {
+    const { node, upstream } = await setUp({ store: { maxSize: '16 MiB' } })
+    const client = new RegistryClient(node.url, 'app')
+    const pushed = testImage([pseudoRandomBytes(6 * MiB, 'pushed')])
+    await client.push(pushed, '1')
+    const layers = Array.from({ length: 6 }, (_, index) => upstream.addBlob(pseudoRandomBytes(4 * MiB, index)))
+    for (const layer of layers) expect((await ask(node.url, `/v2/library/x/blobs/${layer}`)).complete).toBe(true)
+    expect(await client.pull(pushed, '1')).toEqual(digestsOf(pushed))
+    expect((await node.status()).store.evictedBlobs).toBeGreaterThan(0)
+    // What is cached gives way to a push.
+    const second = testImage([pseudoRandomBytes(8 * MiB, 'second')])
+    await client.push(second, '2')
+    const third = pseudoRandomBytes(4 * MiB, 'third')
+    for (const location of [await client.begin(), await client.begin()]) {
+      const refused = await client.at('PATCH', location, third)
+      expect([refused.status, codeOf(refused)]).toEqual([403, 'DENIED'])
+      expect(refused.body.toString()).toMatch(
+        /images that were pushed here: delete some of them, or raise store.maxSize/,
+      )
+    }
+    expect(await client.pull(pushed, '1')).toEqual(digestsOf(pushed))
+    expect(await client.pull(second, '2')).toEqual(digestsOf(second))
+    // A mirror goes on without keeping.
+    const more = upstream.addBlob(pseudoRandomBytes(5 * MiB, 'more'))
+    expect((await ask(node.url, `/v2/library/x/blobs/${more}`)).complete).toBe(true)
+    for (const digest of digestsOf(second).slice(1)) await client.send('DELETE', `blobs/${digest}`)
+    expect((await client.pushBlob(third)).status).toBe(201)
+  })
+
+  it('is taken by uploads, and given back by those that are cancelled', async () => {
+    const { node } = await setUp({ store: { maxSize: '16 MiB' } })
+    const client = new RegistryClient(node.url, 'app')
+    const [location, other] = [await client.begin(), await client.begin()]
+    const half = pseudoRandomBytes(9 * MiB, 'half')
+    expect((await client.at('PATCH', location, half)).status).toBe(202)
+    expect((await client.at('PATCH', other, half)).status).toBe(403)
+    expect((await client.at('DELETE', location)).status).toBe(204)
+    expect((await client.finish(other, digestOf(half), half)).status).toBe(201)
+  })
+})
+
+describe('what is of an upstream registry as well', () => {
+  it('stays cached when it is deleted here, and no longer', async () => {
+    const { node, upstream } = await setUp()
+    const layer = pseudoRandomBytes(500_000, 'both')
+    const digest = upstream.addBlob(layer)
+    const pull = async () => (await ask(node.url, `/v2/library/x/blobs/${digest}`)).complete
+    expect(await pull()).toBe(true)
+    const client = new RegistryClient(node.url, 'app')
+    await client.pushBlob(layer)
+    expect((await node.status()).store.keptBytes).toBe(layer.length)
+    await client.send('DELETE', `blobs/${digest}`)
+    expect((await client.send('GET', `blobs/${digest}`)).status).toBe(404)
+    const { keptBytes, bytes } = (await node.status()).store
+    expect([keptBytes, bytes]).toEqual([0, layer.length])
+    const before = upstream.requests.length
+    expect(await pull()).toBe(true)
+    expect(upstream.requests.length).toBe(before)
+    // What is nobody else's goes.
+    const own = pseudoRandomBytes(1_000, 'own')
+    await client.pushBlob(own)
+    await client.send('DELETE', `blobs/${digestOf(own)}`)
+    expect((await node.status()).store.bytes).toBe(layer.length)
+  })
+
+  it('is mounted from the cache, for those who may have it there', async () => {
+    const { node, upstream } = await setUp()
+    const open = upstream.addBlob(pseudoRandomBytes(1_000, 'open'))
+    expect((await ask(node.url, `/v2/library/x/blobs/${open}`)).complete).toBe(true)
+    upstream.requireBearer({ accounts: { me: 'right' } })
+    const secret = upstream.addBlob(pseudoRandomBytes(1_000, 'secret'))
+    const path = `/v2/docker.io/me/secret/blobs/${secret}`
+    expect((await ask(node.url, path, { headers: basic('me:right') })).complete).toBe(true)
+    const client = new RegistryClient(node.url, 'app')
+    const mount = async (query: string, headers = {}) =>
+      (await client.send('POST', `blobs/uploads/?mount=${query}`, undefined, headers)).status
+    expect(await mount(`${open}&from=docker.io/library/x`)).toBe(201)
+    expect((await client.send('DELETE', `blobs/${open}`)).status).toBe(202)
+    expect(await mount(open)).toBe(201)
+    expect(await mount(secret)).toBe(202)
+    expect(await mount(`${secret}&from=docker.io/me/secret`)).toBe(202)
+    expect(await mount(`${secret}&from=docker.io/me/secret`, basic('me:wrong'))).toBe(202)
+    expect((await client.send('GET', `blobs/${secret}`)).status).toBe(404)
+    expect(await mount(`${secret}&from=docker.io/me/secret`, basic('me:right'))).toBe(201)
+    expect((await client.send('GET', `blobs/${secret}`)).status).toBe(200)
+  })
+})
+
+it('is nobody else’s: neither peers nor who asks for it elsewhere get it', async () => {
+  const upstream = await FakeUpstream.start()
+  onTestFinished(() => upstream.close())
+  const registries = { 'docker.io': upstream.url }
+  const a = await startTestNode({ registries })
+  const b = await startTestNode({ registries, seeds: [a] })
+  await untilConnected(a, b)
+  await new RegistryClient(a.url, 'app').push(image, '1')
+  for (const node of [a, b]) {
+    for (const digest of digestsOf(image).slice(1)) {
+      expect((await ask(node.url, `/v2/library/other/blobs/${digest}`)).status).toBe(404)
+    }
+  }
+  expect((await new RegistryClient(b.url, 'app').send('GET', 'manifests/1')).status).toBe(404)
+  expect((await a.status()).provided).toBe(0)
+})
+
+it('what the disk has lost is unknown, and can be pushed again', async () => {
+  const { node, dataDir } = await setUp()
+  const client = new RegistryClient(node.url, 'app')
+  await client.push(image, '1')
+  const lost = digestsOf(image)[2] as Digest
+  await truncate(join(dataDir, 'blobs', 'sha256', lost.slice('sha256:'.length)), 10)
+  expect((await client.send('GET', `blobs/${lost}`)).status).toBe(404)
+  expect((await client.send('HEAD', `blobs/${lost}`)).status).toBe(404)
+  await client.push(image, '1')
+  expect(await client.pull(image, '1')).toEqual(digestsOf(image))
+})
