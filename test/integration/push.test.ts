@@ -22,6 +22,9 @@ async function setUp(config: Record<string, object> = {}) {
   return { upstream, dataDir, start, node: await start() }
 }
 
+/** A client may have got all of a blob before it is one of the store. */
+const untilHeld = (node: TestNode, blobs: number) => until(async () => (await node.status()).store.blobs >= blobs)
+
 const basic = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString('base64')}` })
 
 describe('the name of what is pushed', () => {
@@ -86,7 +89,7 @@ describe('the name of what is pushed', () => {
     const theirs = upstream.addManifest({ schemaVersion: 2, layers: [] })
     upstream.tag('team/app', 'latest', theirs)
     expect((await ask(node.url, '/v2/team/app/manifests/latest')).status).toBe(200)
-    await until(async () => (await node.status()).store.blobs > 0)
+    await untilHeld(node, 1)
     const refused = await new RegistryClient(node.url, 'team/app').send('POST', 'blobs/uploads/')
     expect([refused.status, codeOf(refused)]).toEqual([403, 'DENIED'])
     await new RegistryClient(node.url, 'localhost/team/app').push(image, 'latest')
@@ -179,7 +182,10 @@ describe('a restart', () => {
     const { node, start, dataDir } = await setUp()
     await new RegistryClient(node.url, 'app').push(image, '1')
     await rm(join(dataDir, 'meta'), { recursive: true })
-    await until(async () => (await readdir(join(dataDir, 'meta')).catch((): string[] => [])).includes('CURRENT'), 60_000)
+    await until(
+      async () => (await readdir(join(dataDir, 'meta')).catch((): string[] => [])).includes('CURRENT'),
+      60_000,
+    )
     await until(async () =>
       (await new RegistryClient(node.url, 'app').pull(image, '1')).every((it) => it !== undefined),
     )
@@ -296,6 +302,7 @@ describe('what is of an upstream registry as well', () => {
     const digest = upstream.addBlob(layer)
     const pull = async () => (await ask(node.url, `/v2/library/x/blobs/${digest}`)).complete
     expect(await pull()).toBe(true)
+    await untilHeld(node, 1)
     const client = new RegistryClient(node.url, 'app')
     await client.pushBlob(layer)
     expect((await node.status()).store.keptBytes).toBe(layer.length)
@@ -317,10 +324,12 @@ describe('what is of an upstream registry as well', () => {
     const { node, upstream } = await setUp()
     const open = upstream.addBlob(pseudoRandomBytes(1_000, 'open'))
     expect((await ask(node.url, `/v2/library/x/blobs/${open}`)).complete).toBe(true)
+    await untilHeld(node, 1)
     upstream.requireBearer({ accounts: { me: 'right' } })
     const secret = upstream.addBlob(pseudoRandomBytes(1_000, 'secret'))
     const path = `/v2/docker.io/me/secret/blobs/${secret}`
     expect((await ask(node.url, path, { headers: basic('me:right') })).complete).toBe(true)
+    await untilHeld(node, 2)
     const client = new RegistryClient(node.url, 'app')
     const mount = async (query: string, headers = {}) =>
       (await client.send('POST', `blobs/uploads/?mount=${query}`, undefined, headers)).status
