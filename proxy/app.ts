@@ -18,7 +18,7 @@ import { authorizationOf, type RegistryContext, type RegistryState, type Request
 import { referrersRoute, tagListRoute } from './routes/lists.ts'
 import { catalogRoute, deleteBlobRoute, deleteManifestRoute, putManifestRoute } from './routes/manage.ts'
 import { manifestRoute } from './routes/manifests.ts'
-import type { PushPolicy } from './routes/push.ts'
+import { discardBody, type PushPolicy } from './routes/push.ts'
 import { beginUploadRoute, uploadRoutes } from './routes/uploads.ts'
 
 /** What happened to one request, when its response is over. */
@@ -79,6 +79,7 @@ export function createRegistryApp(settings: RegistryOptions): Koa<RegistryState>
   const app = new Koa<RegistryState>()
   app.silent = true
   app.use(reportRequests(options.onRequest))
+  app.use(discardBody)
   app.use(answerErrors(options.onError))
   if (options.asksForLogin === true) app.use(askForLogin)
   app.use(router.routes())

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { OciError } from '../oci/errors.ts'
 import type { RegistryContext } from './context.ts'
 
@@ -22,6 +23,26 @@ function isLoopback(address: string | undefined): boolean {
 /** The body of a request as it arrives; where its reader stops, what is left is discarded, so that an answer gets through. */
 export function bodyOf({ req }: RegistryContext): AsyncIterable<Uint8Array> {
   return req.iterator({ destroyOnReturn: false })
+}
+
+/** How long the rest of a body is discarded before it is answered, in ms: on loopback, time for gigabytes. */
+const discardLimit = 5_000
+
+/**
+ * Takes what is left of a body that was refused: a client that still sends when its connection is closed may never see the answer
+ * which says why.
+ */
+export async function discardBody(ctx: RegistryContext, next: () => Promise<unknown>): Promise<void> {
+  await next()
+  const { req } = ctx
+  if (req.complete || req.destroyed || lengthOf(ctx) === 0) return
+  const timer = new AbortController()
+  const isOver = new Promise<void>((resolve) => {
+    for (const event of ['end', 'close', 'error']) req.once(event, () => resolve())
+  })
+  req.resume()
+  await Promise.race([isOver, delay(discardLimit, undefined, { signal: timer.signal }).catch(() => {})])
+  timer.abort()
 }
 
 /** The `Content-Length` of a request; undefined where the client does not know it. */
