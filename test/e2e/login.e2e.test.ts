@@ -33,7 +33,7 @@ let node: LayerdNode | undefined
 
 beforeAll(async () => {
   if (!here) return
-  story = await Story.beginPrivate(here, HTPASSWD, RIGHT)
+  story = await Story.beginSmall(here, HTPASSWD, RIGHT)
   node = await story.node('a', { login: true, args: ['--registry', `${REGISTRY}=${story.upstream.url}`] })
 })
 

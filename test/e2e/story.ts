@@ -34,8 +34,12 @@ export class Story<Images = Fixtures> {
     return new Story(jail, upstream, images)
   }
 
-  /** Starts a registry that holds one small image, and that only one user may read. */
-  static async beginPrivate(jail: Jail, htpasswd: string, login: Login): Promise<Story<FixtureImage>> {
+  /**
+   * Starts a registry that holds one small image.
+   *
+   * @param htpasswd who may read and write, where not everybody may; `login` is one of them
+   */
+  static async beginSmall(jail: Jail, htpasswd?: string, login?: Login): Promise<Story<FixtureImage>> {
     const upstream = await Upstream.start(jail, htpasswd)
     const layout = join(jail.work, 'images')
     const image = buildSmallImage(layout, await readFile(join(jail.tools.bookworm, 'bin/busybox')))
