@@ -17,8 +17,8 @@ import {
 } from '../fixtures/registry-client.ts'
 
 /**
- * The distribution-spec 1.1, section by section, against a whole node. The public suite runs against one as well: see
- * test/conformance-suite.ts.
+ * The distribution-spec 1.1, section by section, against a whole node. The public suite runs against one as well, by
+ * `npm run conformance`.
  */
 
 const sha512 = (bytes: Uint8Array) => `sha512:${createHash('sha512').update(bytes).digest('hex')}` as Digest
