@@ -30,27 +30,34 @@ export class Holdings {
   }
 
   /**
-   * Names content that the store has, in turn. @param store puts it there, if it is not
-   * @returns false where it is not there
+   * Puts content into the store, to be kept, and names it, in turn. Where it is there already, it is put there anew: what the disk
+   * has may be damaged.
    */
-  async add(digest: Digest, changes: readonly RecordChange[], put?: () => Promise<void>): Promise<boolean> {
-    const { size } = this.#store.record(digest) ?? {}
-    try {
-      const isHeld = size !== undefined && (await this.#store.setKept(digest, true))
-      if (!isHeld && put === undefined) return false
-      if (!isHeld) await put?.()
-      await this.#records.change(changes)
-      return true
-    } catch (error) {
-      await this.#letGo(digest).catch(() => {})
-      throw error
-    }
+  async add(digest: Digest, put: () => Promise<void>, changes: readonly RecordChange[]): Promise<void> {
+    await put()
+    await this.#name(digest, changes)
+  }
+
+  /** Names content that the store has, in turn. @returns false where it is not there */
+  async addHeld(digest: Digest, changes: readonly RecordChange[]): Promise<boolean> {
+    if (!(await this.#store.setKept(digest, true))) return false
+    await this.#name(digest, changes)
+    return true
   }
 
   /** Takes names away, in turn, and lets go of what has no other. */
   async remove(digest: Digest, changes: readonly RecordChange[]): Promise<void> {
     await this.#records.change(changes)
     await this.#letGo(digest)
+  }
+
+  async #name(digest: Digest, changes: readonly RecordChange[]): Promise<void> {
+    try {
+      await this.#records.change(changes)
+    } catch (error) {
+      await this.#letGo(digest).catch(() => {})
+      throw error
+    }
   }
 
   /** What is of an upstream's repository as well stays, as what is fetched does. */

@@ -63,7 +63,7 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
     const { name } = request
     if (!(await this.#mayMount(request, digest, from))) return false
     const blob = { kind: 'blob', name, id: digest, value: true } as const
-    return await pushing(() => holdings.inTurn(() => holdings.add(digest, [...this.newRepository(name), blob])))
+    return await pushing(() => holdings.inTurn(() => holdings.addHeld(digest, [...this.newRepository(name), blob])))
   }
 
   async putManifest({ name }: PushRequest, { bytes, contentType, digest: given, tags }: ManifestPush) {
@@ -82,7 +82,7 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
           { kind: 'manifest', name, id: digest, value },
           ...tags.map((id) => ({ kind: 'tag', name, id, value: digest }) as const),
         ]
-        await holdings.add(digest, changes, () => this.#store(digest, bytes, mediaType))
+        await holdings.add(digest, () => this.#store(digest, bytes, mediaType), changes)
       })
     })
     return { digest, subject }

@@ -142,11 +142,17 @@ export class Sessions implements UploadSessions {
     const { store, holdings, engine } = this.#options
     const checkpoints = await upload.prove(engine, digest)
     const blob = { kind: 'blob', name, id: digest, value: true } as const
-    await holdings.inTurn(async () => {
-      const put = async () => await store.putUpload(upload, digest, checkpoints?.length === 0 ? undefined : checkpoints)
-      await holdings.add(digest, [blob, { kind: 'upload', name, id }], put)
-    })
-    await store.uploads.remove(id)
+    let isPlaced = false
+    const put = async () => {
+      await store.putUpload(upload, digest, checkpoints?.length === 0 ? undefined : checkpoints)
+      isPlaced = true
+    }
+    try {
+      await holdings.inTurn(() => holdings.add(digest, put, [blob, { kind: 'upload', name, id }]))
+    } finally {
+      // Its file is a blob's now, or was one.
+      if (isPlaced) await store.uploads.remove(id)
+    }
   }
 
   async #end(name: string, id: string): Promise<void> {

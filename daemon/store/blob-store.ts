@@ -282,7 +282,7 @@ export class BlobStore {
     const before = this.#index.get(digest)
     const record: BlobRecord = {
       size,
-      mediaType: facts.mediaType,
+      mediaType: facts.mediaType ?? before?.mediaType,
       ...placesAfter(before, facts),
       kept: facts.kept ?? before?.kept,
       createdAt: now,

@@ -20,9 +20,13 @@ function isLoopback(address: string | undefined): boolean {
   return address !== undefined && /^(?:::ffff:)?127\.|^::1$/.test(address)
 }
 
-/** The body of a request as it arrives; where its reader stops, what is left is discarded, so that an answer gets through. */
-export function bodyOf({ req }: RegistryContext): AsyncIterable<Uint8Array> {
-  return req.iterator({ destroyOnReturn: false })
+/** The body of a request as it arrives; the connection outlives a reader that stops. @throws {OciError} where the client goes away */
+export async function* bodyOf({ req }: RegistryContext): AsyncGenerator<Uint8Array> {
+  try {
+    yield* req.iterator({ destroyOnReturn: false })
+  } catch (cause) {
+    throw new OciError('BLOB_UPLOAD_INVALID', 'the connection was cut before the end of the body', { cause })
+  }
 }
 
 /** How long the rest of a body is discarded before it is answered, in ms: on loopback, time for gigabytes. */

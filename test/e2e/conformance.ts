@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Daemon, exitOf, freePort } from './exec.ts'
 
-const _USAGE = `npm run conformance -- PROGRAM [address]
+const USAGE = `npm run conformance -- PROGRAM [address]
 Runs a build of the public conformance suite (github.com/opencontainers/distribution-spec, folder conformance) against a node
 that this starts, with an empty store and an upstream that is away. PROGRAM is one of these, built by Go 1.24 or newer:
 
@@ -52,7 +52,9 @@ async function main(program: string, host: string): Promise<number> {
     await node.ready(async () => (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok || undefined)
     const env = { ...process.env, ...settings(`${host}:${registry}`, folder) }
     const code = await exitOf(spawn(program, [], { env, cwd: folder, stdio: 'inherit' }))
-    if (code !== 0) return typeof code === 'number' ? code : 1
+    // The suite says what it asked for; the node, why it answered as it did.
+    if (code !== 0) process.stderr.write(await node.log())
+    return typeof code === 'number' ? code : 1
   } finally {
     await node.stop()
     await rm(folder, { recursive: true, force: true })
