@@ -51,20 +51,30 @@ export async function pushImages<Name extends string>(
   const images: [string, BenchImage][] = []
   for (const [name, size] of Object.entries<number>(sizes)) {
     const repository = `bench/${name}`
-    const layer = await writeBlob(folder, size, name)
-    const rootfs = { type: 'layers', diff_ids: [layer.digest] }
-    const config = layout.put(
-      { architecture: 'amd64', os: 'linux', rootfs },
-      'application/vnd.oci.image.config.v1+json',
-    )
-    const mediaType = 'application/vnd.oci.image.manifest.v1+json'
-    const layers = [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', ...layer }]
-    layout.name(`${repository}:${TAG}`, layout.put({ schemaVersion: 2, mediaType, config, layers }, mediaType))
+    const layer = await writeImage(layout, `${repository}:${TAG}`, size, name)
     images.push([name, { repository, reference: `docker.io/${repository}:${TAG}`, layer }])
   }
   layout.finish()
   await pushLayout(folder, registry)
   return Object.fromEntries(images) as Record<Name, BenchImage>
+}
+
+/** Makes an image of one layer, for programs that push it by its reference in the layout. */
+export async function layoutImage(folder: string, size: number): Promise<{ reference: string }> {
+  const layout = new LayoutWriter(folder)
+  await writeImage(layout, TAG, size, 'layout')
+  layout.finish()
+  return { reference: TAG }
+}
+
+async function writeImage(layout: LayoutWriter, reference: string, size: number, seed: string): Promise<Blob> {
+  const layer = await writeBlob(layout.folder, size, seed)
+  const rootfs = { type: 'layers', diff_ids: [layer.digest] }
+  const config = layout.put({ architecture: 'amd64', os: 'linux', rootfs }, 'application/vnd.oci.image.config.v1+json')
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json'
+  const layers = [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', ...layer }]
+  layout.name(reference, layout.put({ schemaVersion: 2, mediaType, config, layers }, mediaType))
+  return layer
 }
 
 /** Where a registry, or a mirror of it, has the image's layer. A registry ignores the query that mirrors are asked by. */

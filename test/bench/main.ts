@@ -11,12 +11,13 @@ import { cold } from './sections/cold.ts'
 import { lookup } from './sections/lookup.ts'
 import { memory } from './sections/memory.ts'
 import { peer } from './sections/peer.ts'
+import { push } from './sections/push.ts'
 import { start } from './sections/start.ts'
 import { warm } from './sections/warm.ts'
 
 // npm run bench [-- --help]: what layerd is to reach, measured on this machine. Goals that are missed don't fail it.
 
-const SECTIONS: readonly Section[] = [warm, cold, peer, lookup, advertise, start, memory]
+const SECTIONS: readonly Section[] = [warm, cold, push, peer, lookup, advertise, start, memory]
 
 interface Outcome {
   rows: Row[]

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Daemon, exitOf, freePort } from './exec.ts'
 
+/** A start takes a second; on a machine that does much else, a while. */
+const START_DEADLINE_MS = 60_000
+
 const USAGE = `npm run conformance -- PROGRAM [address]
 Runs a build of the public conformance suite (github.com/opencontainers/distribution-spec, folder conformance) against a node
 that this starts, with an empty store and an upstream that is away. PROGRAM is one of these, built by Go 1.24 or newer:
@@ -49,7 +52,7 @@ async function main(program: string, host: string): Promise<number> {
   const bin = join(import.meta.dirname, '../../daemon/cli/bin.ts')
   const node = new Daemon('layerd', join(folder, 'log'), process.execPath, [bin, 'serve', ...flags])
   try {
-    await node.ready(async () => (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok || undefined)
+    await node.ready(async () => (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok || undefined, START_DEADLINE_MS)
     const env = { ...process.env, ...settings(`${host}:${registry}`, folder) }
     const code = await exitOf(spawn(program, [], { env, cwd: folder, stdio: 'inherit' }))
     // The suite says what it asked for; the node, why it answered as it did.
