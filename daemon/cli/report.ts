@@ -24,6 +24,7 @@ export const statusSchema = z.object({
     maxBytes: z.number(),
     blobs: z.number(),
     // A node of an earlier version does not say these.
+    keptBytes: z.number().default(0),
     freeBytes: z.number().optional(),
     minFreeBytes: z.number().optional(),
     evictedBlobs: z.number().optional(),
@@ -96,6 +97,7 @@ function diskLines(store: Status['store']): string[] {
 export function statusText(status: Status): string {
   const { store, counters } = status
   const share = store.maxBytes > 0 ? ` (${Math.round((100 * store.bytes) / store.maxBytes)} %)` : ''
+  const kept = store.keptBytes === 0 ? '' : `, ${roundSize(store.keptBytes)} of it pushed here and kept`
   const far = counters.fetchedBytes.far === 0 ? '' : `, ${roundSize(counters.fetchedBytes.far)} from other sites`
   const until = (time: string | number) => new Date(time).toISOString()
   return `${[
@@ -105,7 +107,7 @@ export function statusText(status: Status): string {
     `PeerId     ${status.peerId}`,
     ...status.multiaddrs.map((address) => `address    ${address}`),
     `transfer   ${status.transfer}`,
-    `store      ${status.store.blobs} blobs, ${roundSize(store.bytes)} of ${formatSize(store.maxBytes)}${share}`,
+    `store      ${status.store.blobs} blobs, ${roundSize(store.bytes)} of ${formatSize(store.maxBytes)}${share}${kept}`,
     ...diskLines(store),
     `fetched    ${roundSize(counters.fetchedBytes.upstream)} from upstream, ${roundSize(counters.fetchedBytes.peer)} from peers${far}`,
     `served     ${roundSize(counters.servedBytes.client)} to clients, ${roundSize(counters.servedBytes.peer)} to peers`,

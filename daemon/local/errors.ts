@@ -7,7 +7,7 @@ import { DigestMismatch } from '../verify/mismatch.ts'
  * What a client is told where a push can't be kept. A full store is DENIED with 403: of an answer like that, clients show the text
  * and end; of 507, Docker shows the number only, and tries four times more.
  */
-export function pushError(error: unknown): unknown {
+function pushError(error: unknown): unknown {
   if (error instanceof DigestMismatch) return new OciError('DIGEST_INVALID', error.message, { cause: error })
   const isFull = isFullDisk(error) || (error instanceof StoreError && ['quota', 'no-space'].includes(error.code))
   if (isFull) {

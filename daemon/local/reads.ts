@@ -1,5 +1,6 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
+import { pageOf } from '../../proxy/oci/page.ts'
 import { annotationsOf } from '../../proxy/oci/pushed-manifest.ts'
 import type {
   Content,
@@ -13,7 +14,6 @@ import type {
   TagRequest,
   TagResolver,
 } from '../../proxy/ports.ts'
-import { pageOf } from '../../proxy/routes/page.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { LocalRecords, LocalRepository, ManifestRecord } from './records.ts'
 import { unknown } from './registry.ts'

@@ -67,6 +67,11 @@ const rules: readonly Rule[] = [
       from !== 'daemon/main.ts',
   },
   {
+    name: 'daemon/local knows the store and nothing of peers',
+    refuses: ({ from, to }) =>
+      isWithin(from, 'daemon/local') && ['daemon/swarm', 'daemon/share'].some((folder) => isWithin(to, folder)),
+  },
+  {
     name: 'nothing imports daemon/cli',
     refuses: ({ from, to }) => isWithin(to, 'daemon/cli') && !isWithin(from, 'daemon/cli'),
   },
@@ -159,6 +164,7 @@ const broken: readonly [what: string, sources: Record<string, string>, expected:
   ['the store knowing the swarm', { 'daemon/store/a.ts': `import { b } from '../swarm/b.ts'` }, /know each other/],
   ['the swarm knowing the store', { 'daemon/swarm/x/a.ts': `import { b } from '../../store/b.ts'` }, /know each other/],
   ['the store knowing fetch', { 'daemon/store/a.ts': `import { b } from '../fetch/b.ts'` }, /main\.ts only/],
+  ['local images knowing peers', { 'daemon/local/a.ts': `import { b } from '../swarm/b.ts'` }, /nothing of peers/],
   ['main knowing the command line', { 'daemon/main.ts': `import { b } from './cli/b.ts'` }, /imports daemon\/cli/],
   ['a package not declared', { 'daemon/a.ts': `import { b } from '@scope/other/sub'` }, /declared dependencies/],
   [

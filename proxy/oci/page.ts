@@ -1,4 +1,4 @@
-import { OciError } from '../oci/errors.ts'
+import { OciError } from './errors.ts'
 
 interface Page {
   readonly entries: readonly string[]
