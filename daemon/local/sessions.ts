@@ -37,6 +37,8 @@ interface SessionsOptions {
   /** Makes the record of a repository, where there is none. */
   readonly newRepository: (name: string) => readonly RecordChange[]
   readonly now?: () => number
+  /** For tests. */
+  readonly maxUploads?: number
 }
 
 /**
@@ -173,10 +175,11 @@ export class Sessions implements UploadSessions {
   }
 
   async #makeRoom(): Promise<void> {
-    const isFull = () => this.#options.records.uploads().size >= maxUploads
+    const limit = this.#options.maxUploads ?? maxUploads
+    const isFull = () => this.#options.records.uploads().size >= limit
     if (isFull()) await this.#endIdle(emptyLifetime, ({ length }) => length === 0)
     if (isFull()) {
-      throw new OciError('DENIED', `${maxUploads} uploads are under way at this node: finish or cancel some of them`)
+      throw new OciError('DENIED', `${limit} uploads are under way at this node: finish or cancel some of them`)
     }
   }
 

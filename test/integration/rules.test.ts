@@ -74,8 +74,9 @@ async function filesOf({ dataDir }: { dataDir: string }): Promise<string[]> {
   return list.filter((entry) => entry.isFile()).map(({ name }) => name)
 }
 
+/** By the whole name: a bare one that is new to a node could be one of its own. */
 const get = (node: { url: string }, path: string, headers = {}, method = 'GET') =>
-  ask(node.url, `/v2/team/${path}`, { headers, method })
+  ask(node.url, `/v2/docker.io/team/${path}`, { headers, method })
 
 async function untilStored(node: TestNode, blobs: number): Promise<void> {
   await until(async () => {
