@@ -8,6 +8,7 @@ import type {
   TagRequest,
   TagResolver,
 } from '../../proxy/ports.ts'
+import { TransientError } from '../../proxy/upstream/errors.ts'
 import { UpstreamError } from '../../proxy/upstream/types.ts'
 
 interface Sources {
@@ -62,7 +63,7 @@ async function orUnknown<T>(
   try {
     return await answer
   } catch (error) {
-    if (mayBeLocal !== true || !(isUnreachable(error) || isUnknown(error))) throw error
+    if (mayBeLocal !== true || !(isAway(error) || isUnknown(error))) throw error
     const name = repositoryText(repository)
     const text = `there is no local repository of that name, and what ${name} has is not known: ${(error as Error).message}`
     throw new OciError(code, text, { cause: (error as Error).cause })
@@ -74,6 +75,9 @@ function isRefused(error: unknown): boolean {
   return error instanceof OciError && (error.status === 401 || error.status === 403)
 }
 
-function isUnreachable(error: unknown): boolean {
-  return error instanceof OciError && error.cause instanceof UpstreamError && error.cause.code === 'unreachable'
+/** Whether a registry is away; one that lets its clients wait, or cuts them off, is there. */
+function isAway(error: unknown): boolean {
+  const cause = error instanceof OciError ? error.cause : undefined
+  if (!(cause instanceof UpstreamError) || cause.code !== 'unreachable') return false
+  return !(cause instanceof TransientError && cause.silence !== undefined)
 }
