@@ -24,14 +24,17 @@ export function joined(registry: string, local: Sources, upstream: Sources): Sou
   const of = ({ repository }: Asked) => (repository.registry === registry ? local : upstream)
   return {
     content: {
-      open: (request) => orUnknown(request, unknownCode(request), of(request).content.open(request)),
-      stat: (request) => {
-        const isUnknown = request.kind === 'blob' ? isRefused : undefined
-        return orUnknown(request, unknownCode(request), of(request).content.stat(request), isUnknown)
+      open: async (request) => {
+        const content = of(request).content.open(request)
+        return request.kind === 'blob' ? await orUnknown(request, 'BLOB_UNKNOWN', content) : await content
+      },
+      stat: async (request) => {
+        const info = of(request).content.stat(request)
+        return request.kind === 'blob' ? await orUnknown(request, 'BLOB_UNKNOWN', info, isRefused) : await info
       },
       held: (request) => of(request).content.held(request),
     },
-    tags: { resolve: (request) => orUnknown(request, 'MANIFEST_UNKNOWN', of(request).tags.resolve(request)) },
+    tags: { resolve: (request) => of(request).tags.resolve(request) },
     lists: {
       list: async (request) => {
         const list = orUnknown(request, 'NAME_UNKNOWN', of(request).lists.list(request))
@@ -46,13 +49,10 @@ export function joined(registry: string, local: Sources, upstream: Sources): Sou
   }
 }
 
-function unknownCode({ kind }: ContentRequest): OciErrorCode {
-  return kind === 'manifest' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN'
-}
-
 /**
- * A bare name that is new here may be a local one to which nothing was pushed yet: what nobody can be asked about is unknown then,
- * as a push begins with the question whether its blobs are there.
+ * A bare name that is new here may be a local one to which nothing was pushed yet: blobs and lists that nobody can be asked for are
+ * unknown then, as a push begins with the question whether its blobs are there. A pull begins with the manifest, and is told what is
+ * the matter with the registry.
  */
 async function orUnknown<T>(
   { mayBeLocal, repository }: Asked,

@@ -70,8 +70,8 @@ describe('a node without upstream', () => {
     const { upstream, b, blob } = await setUp()
     await upstream.close()
     const started = performance.now()
-    for (const path of ['/v2/app/manifests/latest', `/v2/app/blobs/${blob}`, '/v2/app/tags/list']) {
-      const got = await ask(b.url, path)
+    for (const path of ['app/manifests/latest', `docker.io/app/blobs/${blob}`, 'docker.io/app/tags/list']) {
+      const got = await ask(b.url, `/v2/${path}`)
       expect(got.status).toBe(503)
       expect(JSON.parse(got.body.toString()).errors[0].message).toMatch(/docker.io/)
     }
@@ -262,7 +262,8 @@ describe('private content', () => {
   async function privateUpstream(config: TestNodeOptions['config'] = {}) {
     const parts = await setUp(config)
     parts.upstream.requireBasic('me', 'secret')
-    const pull = (node: TestNode, headers = {}) => ask(node.url, `/v2/app/blobs/${parts.blob}`, { headers })
+    const path = `/v2/docker.io/app/blobs/${parts.blob}`
+    const pull = (node: TestNode, headers = {}) => ask(node.url, path, { headers })
     return { ...parts, pull }
   }
 
