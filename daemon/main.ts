@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { RegistryList } from '../proxy/known-registries.ts'
+import { canonicalRegistry } from '../proxy/oci/name.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
 import { createAdminApp } from './admin/app.ts'
@@ -160,7 +161,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     })
 
     const lists = upstreamLists(upstream)
-    const { localName } = config.registry
+    const localName = canonicalRegistry(config.registry.localName)
     const { prune, ...registries } = await openLocalRegistry({
       registry: localName,
       store,

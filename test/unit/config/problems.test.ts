@@ -150,6 +150,16 @@ const cases: readonly [what: string, given: Given, expected: readonly (string | 
     [/^--registry\|registries\["a.b"\].endpoint\|expected the registry's own address/],
   ],
   [
+    'an upstream with the name of the registry of the node itself',
+    { yaml: 'registry: { localName: a.b }\nregistries: { a.b: { endpoint: https://a.b } }' },
+    [/\|registries\["a.b"\]\|expected another name than "a.b", which registry.localName gives to this node itself$/],
+  ],
+  [
+    'a pattern as the name of the node itself',
+    { yaml: 'registry: { localName: "*.a.b" }' },
+    [/\|registry.localName\|expected one name, not a pattern/],
+  ],
+  [
     'one address twice',
     { flags: { admin: '127.0.0.1:5050' } },
     ['--admin|admin.listen|expected an address of its own, got port 5050, which registry.listen has'],
