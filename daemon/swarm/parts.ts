@@ -97,7 +97,7 @@ async function assemble(
       else coordination.passOver(peer)
       listener.joined(peer)
     },
-    find: (peer, signal) => places.find(peer, peer.announced ?? [], signal),
+    find: (peer, signal) => places.find(peer, signal),
     onMoved: (peer, place) => known.move(peer, place),
     log,
   })

@@ -70,6 +70,26 @@ describe('a port map with other numbers', () => {
   })
 })
 
+describe('an announced place', () => {
+  it('that leads to the peer itself, or to its link, is not tried, and any other is', async () => {
+    const [a, b] = (await machines(['10.78.0.1/24'], ['10.78.0.2/24', '169.254.7.7/16'])) as [Machine, Machine]
+    const [loopback, own, link, wide] = [6001, 6002, 6003, 6004]
+    await b.occupy('127.0.0.1', loopback)
+    await b.occupy('10.78.0.2', own)
+    await b.occupy('169.254.7.7', link)
+    await a.occupy('10.78.0.1', wide)
+    const hosts = [`localhost:${loopback}`, `10.78.0.2:${own}`, `169.254.7.7:${link}`, `10.78.0.1:${wide}`]
+    const nowhere = ['--registry', 'docker.io=http://127.0.0.1:1']
+    const second = await b.node(['--no-mdns', ...nowhere])
+    const first = await a.node(['--no-mdns', '--seed', '10.78.0.2:4050', ...nowhere], {
+      LAYERD_SWARM_TRANSFER_ANNOUNCE: hosts.join(','),
+    })
+    await untilMet(first, second)
+    await until(async () => (await a.came(wide)) > 0, MEET_MS)
+    for (const port of [loopback, own, link]) expect([port, await b.came(port)]).toEqual([port, 0])
+  })
+})
+
 describe('public addresses', () => {
   // Not a range for documents: libp2p takes those for private ones. Nothing leaves the namespaces.
   it('are announced: nodes with the same seed meet each other', async () => {

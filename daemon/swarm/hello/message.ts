@@ -27,7 +27,11 @@ const schema = z.object({
   port: z.number().int().min(1).max(65535),
   fingerprint: z.string().regex(/^[0-9a-f]{64}$/),
   site: z.string().regex(sitePattern).optional(),
-  transfer: z.array(z.string()).max(maxAnnounced).optional(),
+  // What a later version tells beyond that, or in another form, costs a peer no more than the place.
+  transfer: z
+    .array(z.unknown())
+    .transform((list) => list.filter((one) => typeof one === 'string').slice(0, maxAnnounced))
+    .optional(),
 })
 
 const newline = 0x0a
@@ -85,5 +89,5 @@ export function toKnownPeer(connection: Connection, hello: Hello): KnownPeer {
   const host = connection.remoteAddr.getComponents().find(({ name }) => hostProtocols.has(name))?.value
   if (host === undefined) throw new Error(`the address ${connection.remoteAddr} names no host`)
   const announced = announcedPlaces(hello)
-  return { peerId: connection.remotePeer.toString(), host, port, fingerprint, site, announced }
+  return { peerId: connection.remotePeer.toString(), host, port, source: { host, port }, fingerprint, site, announced }
 }
