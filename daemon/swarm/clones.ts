@@ -1,9 +1,9 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import { placeOf } from './discovery/addresses.ts'
 import type { SelfMet } from './handshakes.ts'
 import type { PeerId } from './peer-id.ts'
+import { afterReads } from './turns.ts'
 
 interface ClonesOptions {
   readonly self: PeerId
@@ -69,9 +69,8 @@ export class Clones {
 
   async #judge(): Promise<void> {
     const due = [...this.#unmatched]
-    // On a busy node the other end may wait in its socket, which is read after timers.
-    await nextTurn()
-    await nextTurn()
+    // On a busy node the other end may not have been read.
+    await afterReads()
     const ends = due.filter((end) => this.#unmatched.includes(end))
     // Those that were met meanwhile have their own time.
     this.#unmatched = this.#unmatched.filter((end) => !due.includes(end))

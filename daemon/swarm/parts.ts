@@ -165,11 +165,17 @@ async function assemble(
       return await known.waitFor(peer, signal)
     },
   }
+  /** A failure of the transfer says little: the p2p connection may be dead, or the transfer port closed. */
+  const onUnreached = (peer: PeerId) => {
+    discovery.check(peer)
+    reach.suspect(peer)
+  }
   const client = new TransferClient({
     certificate,
     ...addresses,
     deadlines,
     onBroken: (peer) => reputation.failed(peer),
+    onUnreached,
   })
   shutdown.add('transfer client', () => client.stop())
   const links = new PeerLinks({
@@ -179,10 +185,7 @@ async function assemble(
     deadlines,
     log,
     idleMs: options.linkIdleMs,
-    onUnreached: (peer) => {
-      discovery.check(peer)
-      reach.suspect(peer)
-    },
+    onUnreached,
   })
   shutdown.add('links', () => links.stop())
 

@@ -48,7 +48,11 @@ async function startServer(content: MemoryContent) {
   return { server, port, peer, client, refuse: () => (admitted = false) }
 }
 
-async function startClient(peer: KnownPeer, own?: TransferCertificate): Promise<TransferClient> {
+async function startClient(
+  peer: KnownPeer,
+  own?: TransferCertificate,
+  onUnreached = (_: string) => {},
+): Promise<TransferClient> {
   const certificate = own ?? (await createCertificate())
   const client = new TransferClient({
     certificate,
@@ -56,6 +60,7 @@ async function startClient(peer: KnownPeer, own?: TransferCertificate): Promise<
     locate: async () => peer,
     deadlines,
     onBroken: () => {},
+    onUnreached,
   })
   cleanups.push(() => client.stop())
   return client
@@ -351,3 +356,41 @@ function parse(text: string): { status: number; headers: Record<string, string>;
   const headers = Object.fromEntries(lines.map((field) => field.toLowerCase().split(': ', 2)))
   return { status: Number(line.split(' ')[1]), headers, body }
 }
+
+describe('a failure of the client', () => {
+  const unreachedBy = async (peer: KnownPeer, ask: (client: TransferClient) => Promise<unknown>) => {
+    const unreached: string[] = []
+    const client = await startClient(peer, undefined, (one) => unreached.push(one))
+    await ask(client).catch(() => {})
+    return unreached
+  }
+  const digest = digestOf(randomBytes(1))
+
+  test('is told where nothing listens, where somebody else does, and where the peer says nothing', async () => {
+    const peer = await startRogue(() => {})
+    const stat = (client: TransferClient) => client.stat('peer', digest, signal())
+    expect(await unreachedBy(peer, stat)).toEqual(['peer'])
+    expect(await unreachedBy({ ...peer, fingerprint: '00' }, stat)).toEqual(['peer'])
+    expect(await unreachedBy({ ...peer, port: 1 }, stat)).toEqual(['peer'])
+  })
+
+  test('is told where a body ends early', async () => {
+    const peer = await startRogue((_, response) => {
+      response.writeHead(200, { 'content-length': 100 }).write('x')
+      setTimeout(() => response.destroy(), 20)
+    })
+    const read = async (client: TransferClient) => {
+      const range = { start: 0 }
+      await collect((await client.open('peer', digest, range, signal())).body)
+    }
+    expect(await unreachedBy(peer, read)).toEqual(['peer'])
+  })
+
+  test('is not told where the peer just says no, or nobody waits any more', async () => {
+    const no = await startRogue((_, response) => response.writeHead(404).end())
+    expect(await unreachedBy(no, (client) => client.stat('peer', digest, signal()))).toEqual([])
+    const silent = await startRogue(() => {})
+    const brief = AbortSignal.timeout(20)
+    expect(await unreachedBy(silent, (client) => client.stat('peer', digest, brief))).toEqual([])
+  })
+})

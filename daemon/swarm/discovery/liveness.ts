@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Connection } from '@libp2p/interface'
 import type { Logger } from 'pino'
 import type { PeerId } from '../ports.ts'
+import { afterReads } from '../turns.ts'
 import { ANSWER_MS, ROUND_MS } from './constants.ts'
 
 interface LivenessOptions {
@@ -107,8 +107,7 @@ async function isAlive(connection: Connection): Promise<boolean> {
   } catch {
     // It may have been refused, or the time is over.
   }
-  // Where this node was busy itself, the answer waits in the socket: it is read after timers.
-  if (signal.aborted) for (let turn = 0; turn < 2; turn++) await nextTurn()
+  if (signal.aborted) await afterReads()
   return !signal.aborted || received === undefined || socketOf(connection)?.bytesRead !== received
 }
 

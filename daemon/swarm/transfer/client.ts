@@ -34,6 +34,8 @@ interface TransferClientOptions {
   readonly deadlines: TransferDeadlines
   /** Told when a peer fails after it began to answer. */
   readonly onBroken: (peer: PeerId) => void
+  /** Told when a connected peer can't be reached, or says nothing any more: something may be wrong between it and this node. */
+  readonly onUnreached: (peer: PeerId) => void
 }
 
 interface Asked {
@@ -143,6 +145,7 @@ export class TransferClient {
       throw statusError(peerId, answer.status) ?? error
     } catch (cause) {
       if (cause instanceof PeerError) throw cause
+      if (!signal.aborted) this.#options.onUnreached(peerId)
       throw failure(peerId, signal, cause)
     }
   }
@@ -200,7 +203,10 @@ export class TransferClient {
       }
       if (received < length) throw new Error(`sent ${received} of ${length} bytes`)
     } catch (cause) {
-      if (!signal.aborted) this.#options.onBroken(peer)
+      if (!signal.aborted) {
+        this.#options.onBroken(peer)
+        this.#options.onUnreached(peer)
+      }
       throw failure(peer, signal, cause)
     } finally {
       release()

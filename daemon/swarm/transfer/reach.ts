@@ -5,7 +5,7 @@ import { formatAddress } from '../../../config/units.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import type { PeerId } from '../peer-id.ts'
 import type { Place } from './places.ts'
-import { connectPinned } from './pool.ts'
+import { ConnectTimeoutError, connectDeadline, connectPinned, OtherServerError } from './pool.ts'
 
 interface ReachOptions {
   readonly context: SecureContext
@@ -25,7 +25,7 @@ interface Entry {
   /** Attempts that failed in a row; 0 while the port counts as open. */
   failures: number
   /** Why the last one failed. */
-  reason: string
+  reason: Error | undefined
   isLogged: boolean
   /** Ends the attempt under way. */
   probe: AbortController | undefined
@@ -74,7 +74,7 @@ export class Reach {
     if (this.#isStopped) return
     const before = this.#peers.get(peer.peerId)
     this.#end(before)
-    const { failures = 0, reason = '', isLogged = false } = before ?? {}
+    const { failures = 0, reason, isLogged = false } = before ?? {}
     const entry: Entry = { peer, failures, reason, isLogged, probe: undefined, timer: undefined }
     this.#peers.delete(peer.peerId)
     this.#peers.set(peer.peerId, entry)
@@ -82,7 +82,7 @@ export class Reach {
     this.#look(entry, failures === 0 ? connectTcp : this.#connectTls)
   }
 
-  /** A connection to a peer's transfer server could not be made: another one says whether that was chance. */
+  /** Something with a peer's transfer server has failed: a connection to it says whether that was chance. */
   suspect(peer: PeerId): void {
     const entry = this.#peers.get(peer)
     if (this.#isStopped || entry === undefined || entry.failures > 0 || entry.probe !== undefined) return
@@ -125,7 +125,8 @@ export class Reach {
     entry.timer = undefined
   }
 
-  #look(entry: Entry, connectTo: Connect): void {
+  /** @param isSecond the attempt follows one that took too long, which may be because this node was busy itself */
+  #look(entry: Entry, connectTo: Connect, isSecond = false): void {
     const probe = new AbortController()
     entry.probe = probe
     entry.timer = undefined
@@ -133,6 +134,8 @@ export class Reach {
       if (entry.probe !== probe) return
       entry.probe = undefined
       if (error === undefined) this.#open(entry)
+      else if (entry.failures === 0 && !isSecond && error instanceof ConnectTimeoutError)
+        this.#look(entry, this.#connectTls, true)
       else this.#closed(entry, error)
     })
   }
@@ -168,13 +171,13 @@ export class Reach {
   #closed(entry: Entry, error: Error): void {
     const { peerId } = entry.peer
     entry.failures++
-    entry.reason = error.message
+    entry.reason = error
     const pause = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (entry.failures - 1)) * (0.75 + Math.random() / 2)
     entry.timer = setTimeout(() => void this.#again(entry), pause).unref()
     if (entry.failures >= LOGGED_FAILURES && !entry.isLogged) {
       entry.isLogged = true
       this.#options.log.warn(
-        { peer: peerId, address: formatAddress(entry.peer), reason: entry.reason },
+        { peer: peerId, address: formatAddress(entry.peer), reason: error.message },
         problemOf(entry),
       )
     }
@@ -192,16 +195,20 @@ type Connect = (
 const connectTcp: Connect = ({ host, port }, connectMs, signal, callback) => {
   const socket = connect({ host, port })
   const settle = (error: Error | undefined) => {
-    clearTimeout(timer)
+    endDeadline()
     socket.destroy()
     callback(error)
   }
-  const timer = setTimeout(() => settle(new Error(`no connection within ${connectMs} ms`)), connectMs)
+  const endDeadline = connectDeadline(connectMs, settle)
   // An error after the end would have nobody to hear it.
   socket.once('connect', () => settle(undefined)).on('error', settle)
   signal.addEventListener('abort', () => settle(signal.reason), { once: true })
 }
 
 function problemOf({ peer, reason }: Entry): string {
-  return `nothing can be fetched from the peer: its transfer port can't be reached (${reason}); open TCP port ${peer.port} of ${peer.host} in its firewall (swarm.transferListen)`
+  const why = reason?.message ?? ''
+  if (reason instanceof OtherServerError) {
+    return `nothing can be fetched from the peer: something else than its transfer server answers at ${formatAddress(peer)} (${why}); name the right address in its configuration (swarm.transferAnnounce), such as that of a port map, or end what listens there`
+  }
+  return `nothing can be fetched from the peer: its transfer port can't be reached (${why}); open TCP port ${peer.port} of ${peer.host} in its firewall (swarm.transferListen), or, behind a port map, name the address that is reached (swarm.transferAnnounce)`
 }
