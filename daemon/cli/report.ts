@@ -30,6 +30,7 @@ export const statusSchema = z.object({
     evictedBytes: z.number().optional(),
     uncachedBlobs: z.record(z.string(), z.number()).optional(),
     isShort: z.boolean().optional(),
+    records: z.object({ freeBytes: z.number().optional(), minFreeBytes: z.number(), isShort: z.boolean() }).optional(),
     problem: z.string().optional(),
     lastUncached: z.object({ digest: z.string(), message: z.string(), at: z.number() }).optional(),
   }),
@@ -68,6 +69,10 @@ function roundTime(seconds: number): string {
     .join(' ')
 }
 
+function roomText(freeBytes: number, minFreeBytes: number): string {
+  return `${roundSize(freeBytes)} free, ${roundSize(minFreeBytes)} are to stay free`
+}
+
 function diskLines(store: Status['store']): string[] {
   const {
     problem,
@@ -78,15 +83,18 @@ function diskLines(store: Status['store']): string[] {
     evictedBytes = 0,
     uncachedBlobs = {},
     lastUncached,
+    records,
   } = store
   const evicted = evictedBlobs === 0 ? '' : `; ${evictedBlobs} blobs evicted (${roundSize(evictedBytes)})`
   const uncached = Object.values(uncachedBlobs).reduce((sum, blobs) => sum + blobs, 0)
   const at = new Date(lastUncached?.at ?? 0).toISOString()
   return [
-    ...(freeBytes === undefined
-      ? []
-      : [`disk       ${roundSize(freeBytes)} free, ${roundSize(minFreeBytes)} are to stay free${evicted}`]),
+    ...(freeBytes === undefined ? [] : [`disk       ${roomText(freeBytes, minFreeBytes)}${evicted}`]),
     ...(isShort === true ? ['problem    others fill the disk, and nothing is left to evict'] : []),
+    ...(records?.freeBytes === undefined
+      ? []
+      : [`records    on a disk of their own: ${roomText(records.freeBytes, records.minFreeBytes)}`]),
+    ...(records?.isShort === true ? ['problem    others fill the disk of the records, so that none are written'] : []),
     ...(problem === undefined ? [] : [`problem    ${problem}`]),
     ...(lastUncached === undefined ? [] : [`not kept   ${uncached} blobs, the last at ${at}: ${lastUncached.message}`]),
   ]

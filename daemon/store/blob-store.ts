@@ -10,6 +10,7 @@ import { Quota } from './quota.ts'
 import { readBytes } from './read.ts'
 import { readStore, writeDifferences } from './reconcile.ts'
 import { placesAfter } from './record.ts'
+import { RecordsDisk } from './records-disk.ts'
 import { type OnFoldersLost, Restoration } from './restoration.ts'
 import { type Staging, stageBlob } from './staging.ts'
 import type { StoreUsage } from './usage.ts'
@@ -65,6 +66,7 @@ export class BlobStore {
   readonly #removals = new Map<Digest, Promise<void>>()
   readonly #restoration: Restoration
   readonly #disk: Disk
+  readonly #recordsDisk: RecordsDisk
   readonly #quota: Quota
 
   private constructor(options: BlobStoreOptions) {
@@ -83,13 +85,15 @@ export class BlobStore {
       remove: (digest) => this.remove(digest),
       onFoldersLost: options.onFoldersLost ?? (() => {}),
     })
+    const measure = options.measureDisk ?? measureDisk
     this.#disk = new Disk({
       minFree: options.minFree ?? { bytes: 0 },
       measure: async () => {
         await this.#restoration.look()
-        return await (options.measureDisk ?? measureDisk)(this.#folders.blobs)
+        return await measure(this.#folders.blobs)
       },
     })
+    this.#recordsDisk = new RecordsDisk({ dataDir: options.dataDir, blobs: this.#folders.blobs, measure })
     this.#quota = new Quota({
       index: this.#index,
       disk: this.#disk,
@@ -135,14 +139,16 @@ export class BlobStore {
       freeBytes: this.#disk.freeBytes,
       minFreeBytes: this.#disk.reserveBytes,
       isShort: this.#disk.availableBytes < 0,
+      records: this.#recordsDisk.usage,
       evictedBlobs,
       evictedBytes,
       problem: this.#restoration.problem,
     }
   }
 
-  /** Measures the disk, and evicts what others have written on it leaves no room for. */
+  /** Measures the disks, and evicts what others have written on that of the blobs leaves no room for. */
   async makeRoom(): Promise<void> {
+    await this.#recordsDisk.look()
     await this.#quota.trim()
   }
 

@@ -1,4 +1,4 @@
-import { statfs } from 'node:fs/promises'
+import { stat, statfs } from 'node:fs/promises'
 import type { Room } from '../../config/scalars.ts'
 
 /** The space of a file system, in bytes. */
@@ -12,6 +12,12 @@ export interface DiskSpace {
 export async function measureDisk(folder: string): Promise<DiskSpace> {
   const { bsize, blocks, bavail } = await statfs(folder)
   return { totalBytes: bsize * blocks, freeBytes: bsize * bavail }
+}
+
+/** Whether two folders are on the same file system; so it is taken to be where one of them can't be looked at. */
+export async function onSameDisk(one: string, other: string): Promise<boolean> {
+  const found = await Promise.all([one, other].map((folder) => stat(folder).catch(() => undefined)))
+  return found.includes(undefined) || found[0]?.dev === found[1]?.dev
 }
 
 /** A measurement that is younger than this, in ms, is good enough for a fetch that reserves its room. */
