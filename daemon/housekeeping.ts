@@ -51,13 +51,17 @@ async function watchDisk({ config, store, logger, onLook }: House, signal: Abort
   while (!signal.aborted) {
     const before = store.usage.evictedBytes
     await store.makeRoom().catch((error: unknown) => logger.warn({ err: error }, 'no room could be made on the disk'))
-    const { freeBytes, minFreeBytes, evictedBytes, isShort } = store.usage
+    const { freeBytes, minFreeBytes, evictedBytes, unfreedBytes, isShort } = store.usage
     if (evictedBytes > before) {
       logger.info({ bytes: evictedBytes - before, freeBytes, minFreeBytes }, 'evicted blobs, as the disk fills up')
     }
     if (isShort && !wasShort) {
-      const text = 'others fill the disk, and nothing is left to evict: what is fetched is not kept until there is room'
-      logger.error({ freeBytes, minFreeBytes }, text)
+      const why =
+        unfreedBytes > 0
+          ? 'the disk is full, and has not freed what was evicted: a snapshot or an open file holds it'
+          : 'others fill the disk, and nothing is left to evict'
+      const text = `${why}: what is fetched is not kept until there is room`
+      logger.error({ freeBytes, minFreeBytes, unfreedBytes }, text)
     } else if (wasShort && !isShort) logger.info({ freeBytes, minFreeBytes }, 'there is room on the disk again')
     wasShort = isShort
     const { records } = store.usage

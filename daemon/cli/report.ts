@@ -28,6 +28,7 @@ export const statusSchema = z.object({
     minFreeBytes: z.number().optional(),
     evictedBlobs: z.number().optional(),
     evictedBytes: z.number().optional(),
+    unfreedBytes: z.number().optional(),
     uncachedBlobs: z.record(z.string(), z.number()).optional(),
     isShort: z.boolean().optional(),
     records: z.object({ freeBytes: z.number().optional(), minFreeBytes: z.number(), isShort: z.boolean() }).optional(),
@@ -81,6 +82,7 @@ function diskLines(store: Status['store']): string[] {
     minFreeBytes = 0,
     evictedBlobs = 0,
     evictedBytes = 0,
+    unfreedBytes = 0,
     uncachedBlobs = {},
     lastUncached,
     records,
@@ -90,7 +92,12 @@ function diskLines(store: Status['store']): string[] {
   const at = new Date(lastUncached?.at ?? 0).toISOString()
   return [
     ...(freeBytes === undefined ? [] : [`disk       ${roomText(freeBytes, minFreeBytes)}${evicted}`]),
-    ...(isShort === true ? ['problem    others fill the disk, and nothing is left to evict'] : []),
+    ...(unfreedBytes === 0
+      ? []
+      : [`problem    ${roundSize(unfreedBytes)} were evicted and are not free: a snapshot or an open file holds them`]),
+    ...(isShort === true && unfreedBytes === 0
+      ? ['problem    others fill the disk, and nothing is left to evict']
+      : []),
     ...(records?.freeBytes === undefined
       ? []
       : [`records    on a disk of their own: ${roomText(records.freeBytes, records.minFreeBytes)}`]),

@@ -11,6 +11,7 @@ import { readBytes } from './read.ts'
 import { readStore, writeDifferences } from './reconcile.ts'
 import { placesAfter } from './record.ts'
 import { RecordsDisk } from './records-disk.ts'
+import { Removals } from './removals.ts'
 import { type OnFoldersLost, Restoration } from './restoration.ts'
 import { type Staging, stageBlob } from './staging.ts'
 import type { StoreUsage } from './usage.ts'
@@ -40,6 +41,8 @@ interface BlobStoreOptions {
   /** Measures the disk of a folder. */
   readonly measureDisk?: (folder: string) => Promise<DiskSpace>
   readonly onFoldersLost?: OnFoldersLost
+  /** Told why a file can't be deleted. */
+  readonly onStuck?: (error: Error) => void
   readonly events: BlobStoreEvents
   readonly now?: () => number
 }
@@ -62,8 +65,7 @@ export class BlobStore {
   readonly partials: Partials
   readonly #accessed = new Set<Digest>()
   readonly #accessTimer: NodeJS.Timeout
-  /** A blob that is fetched again while it is being removed must wait, or the removal would take the new one. */
-  readonly #removals = new Map<Digest, Promise<void>>()
+  readonly #removals: Removals
   readonly #restoration: Restoration
   readonly #disk: Disk
   readonly #recordsDisk: RecordsDisk
@@ -76,6 +78,8 @@ export class BlobStore {
     this.#index = new BlobIndex(options.maxBytes)
     this.#events = options.events
     this.#now = options.now ?? Date.now
+    const { metadata, events, onStuck = () => {} } = options
+    this.#removals = new Removals({ files: this.#files, metadata, index: this.#index, events, onStuck })
     this.#restoration = new Restoration({
       folders: this.#folders,
       files: this.#files,
@@ -97,9 +101,10 @@ export class BlobStore {
     this.#quota = new Quota({
       index: this.#index,
       disk: this.#disk,
-      remove: (digest) => this.remove(digest),
+      remove: (digest) => this.#removals.evict(digest),
       dropPartial: () => this.partials.dropOldest(),
       partialBytes: () => this.partials.idleBytes,
+      onStuck,
     })
     this.partials = new Partials({
       folder: this.#folders.partial,
@@ -139,6 +144,7 @@ export class BlobStore {
       freeBytes: this.#disk.freeBytes,
       minFreeBytes: this.#disk.reserveBytes,
       isShort: this.#disk.availableBytes < 0,
+      unfreedBytes: this.#disk.unfreedBytes,
       records: this.#recordsDisk.usage,
       evictedBlobs,
       evictedBytes,
@@ -230,12 +236,8 @@ export class BlobStore {
   }
 
   /** Drops a blob; readers that have it open keep their file. */
-  remove(digest: Digest): Promise<void> {
-    const running = this.#removals.get(digest)
-    if (running !== undefined) return running
-    const removal = this.#removeNow(digest).finally(() => this.#removals.delete(digest))
-    this.#removals.set(digest, removal)
-    return removal
+  async remove(digest: Digest): Promise<void> {
+    await this.#removals.remove(digest)
   }
 
   async close(): Promise<void> {
@@ -244,19 +246,8 @@ export class BlobStore {
     await this.#flushAccess()
   }
 
-  async #removeNow(digest: Digest): Promise<void> {
-    const record = this.#index.get(digest)
-    if (record === undefined) return
-    await this.#events.removing(digest, record)
-    this.#index.remove(digest)
-    this.#accessed.delete(digest)
-    // The file goes first: a record without a file is noticed when it is opened, a file without a record is adopted.
-    await this.#files.unlink(digest)
-    await this.#metadata.deleteBlob(digest).catch(() => {})
-  }
-
   async #putInPlace({ digest, path, size, facts, checkpoints, onPlaced }: Placement): Promise<void> {
-    await this.#removals.get(digest)
+    await this.#removals.settled(digest)
     if (checkpoints !== undefined) await this.#metadata.putCheckpoints(digest, checkpoints)
     try {
       await this.#files.place(path, digest)

@@ -1,6 +1,7 @@
 import { open, readdir, readFile, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
+import { isMissing } from './folders.ts'
 import type { BlobFacts } from './metadata.ts'
 import { PartialBlob, type PartialPaths } from './partial-blob.ts'
 import { type PartialAccess, PartialState } from './partial-state.ts'
@@ -115,12 +116,22 @@ export class Partials {
     }
   }
 
-  /** Removes the one that was left first, for its room. @returns its bytes; undefined where there was none */
+  /**
+   * Removes the one that was left first, for its room.
+   * @returns its bytes; undefined where there was none
+   * @throws where its file can't be deleted; it counts as before, behind the others
+   */
   async dropOldest(): Promise<number | undefined> {
     const [oldest] = this.#idle
     if (oldest === undefined) return undefined
-    await this.#drop(oldest[0])
-    return oldest[1].bytes
+    const [digest, kept] = oldest
+    const error = await this.#drop(digest)
+    if (error === undefined) return kept.bytes
+    if (!this.#active.has(digest)) {
+      this.#options.quota.count(kept.bytes)
+      this.#idle.set(digest, kept)
+    }
+    throw error
   }
 
   /** Removes those that were left before a time in ms since the epoch. */
@@ -146,18 +157,22 @@ export class Partials {
     }
   }
 
-  async #drop(digest: Digest): Promise<void> {
+  async #drop(digest: Digest): Promise<Error | undefined> {
     const kept = this.#idle.get(digest)
     // It may have been opened since it was looked at: its files are not to be removed then.
-    if (!this.#idle.delete(digest)) return
+    if (!this.#idle.delete(digest)) return undefined
     this.#options.quota.release(kept?.bytes ?? 0)
-    await this.#unlink(digest)
+    return await this.#unlink(digest)
   }
 
-  async #unlink(digest: Digest): Promise<void> {
+  /** Gives why its bytes are still there; undefined where they are not. */
+  async #unlink(digest: Digest): Promise<Error | undefined> {
     const { data, state } = this.#pathsOf(nameOf(digest))
     await unlink(state).catch(() => {})
-    await unlink(data).catch(() => {})
+    return await unlink(data).then(
+      () => undefined,
+      (error: Error) => (isMissing(error) ? undefined : error),
+    )
   }
 
   async #inspect(digest: Digest): Promise<{ bytes: number; usedAt: number } | undefined> {

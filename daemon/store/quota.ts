@@ -7,12 +7,18 @@ import { StoreError } from './errors.ts'
 interface QuotaOptions {
   readonly index: BlobIndex
   readonly disk: Disk
-  /** Removes a blob. */
+  /** Removes a blob. @throws where its file can't be deleted */
   readonly remove: (digest: Digest) => Promise<void>
-  /** Removes the part of a blob that nobody has fetched on for the longest time. @returns its bytes; undefined where there was none */
+  /**
+   * Removes the part of a blob that nobody has fetched on for the longest time.
+   * @returns its bytes; undefined where there was none
+   * @throws where its file can't be deleted
+   */
   readonly dropPartial: () => Promise<number | undefined>
   /** Bytes that `dropPartial` can free. */
   readonly partialBytes: () => number
+  /** Told why something can't be evicted. */
+  readonly onStuck: (error: Error) => void
 }
 
 /** Room for a blob that is being written. */
@@ -82,7 +88,7 @@ export class Quota {
   async trim(): Promise<void> {
     await this.#inTurn(async () => {
       await this.#options.disk.measure(() => this.#unwritten())
-      while (this.#missing(0, 0) > 0 && (await this.#evictOne()));
+      await this.#free(0, 0)
     })
   }
 
@@ -107,11 +113,23 @@ export class Quota {
     // Nothing is evicted for what does not fit in any case.
     const missing = this.#missing(bytes, diskBytes)
     if (missing > 0 && index.evictableBytes() + partialBytes() < missing) throw this.#whyNoRoom(bytes)
-    while (this.#missing(bytes, diskBytes) > 0) {
-      if (!(await this.#evictOne())) throw this.#whyNoRoom(bytes)
-    }
+    if (!(await this.#free(bytes, diskBytes))) throw this.#whyNoRoom(bytes)
     index.reserve(bytes)
     disk.take(diskBytes)
+  }
+
+  /** Evicts until so many bytes are free. @returns whether they are: nothing may be left to evict, or what is evicted not be freed */
+  async #free(bytes: number, diskBytes: number): Promise<boolean> {
+    const { index, disk } = this.#options
+    while (this.#missing(bytes, diskBytes) > 0) {
+      const isForDisk = diskBytes > disk.availableBytes
+      // What is deleted in place of something that is not freed would not be freed either.
+      if (bytes <= index.freeBytes && diskBytes <= disk.availableBytes + disk.unfreedBytes) return false
+      if (!(await this.#evictOne())) return false
+      // At once, before others have written in its place.
+      if (isForDisk) await disk.measure(() => this.#unwritten())
+    }
+    return true
   }
 
   /** Bytes that have to be freed. */
@@ -120,21 +138,27 @@ export class Quota {
     return Math.max(bytes - index.freeBytes, diskBytes - disk.availableBytes)
   }
 
+  /** @returns whether something was evicted */
   async #evictOne(): Promise<boolean> {
-    const { index, disk, remove, dropPartial } = this.#options
-    const partial = await dropPartial()
-    if (partial !== undefined) {
-      disk.give(partial)
+    const { index, disk, remove, dropPartial, onStuck } = this.#options
+    try {
+      const partial = await dropPartial()
+      if (partial !== undefined) {
+        disk.delete(partial)
+        return true
+      }
+      const digest = index.oldestUnpinned()
+      const size = digest === undefined ? undefined : index.get(digest)?.size
+      if (digest === undefined || size === undefined) return false
+      await remove(digest)
+      disk.delete(size)
+      this.#evicted = { blobs: this.#evicted.blobs + 1, bytes: this.#evicted.bytes + size }
       return true
+    } catch (error) {
+      // Most probably the others can't be deleted either. The next look tries another one.
+      onStuck(error as Error)
+      return false
     }
-    const digest = index.oldestUnpinned()
-    const size = digest === undefined ? undefined : index.get(digest)?.size
-    if (digest === undefined || size === undefined) return false
-    await remove(digest)
-    // The disk may count it as free a little later.
-    disk.give(size)
-    this.#evicted = { blobs: this.#evicted.blobs + 1, bytes: this.#evicted.bytes + size }
-    return true
   }
 
   #giveBack(bytes: number, diskBytes: number): void {
@@ -151,7 +175,11 @@ export class Quota {
     if (bytes <= index.freeBytes + index.evictableBytes() + partialBytes()) {
       const free = formatSize(disk.freeBytes ?? 0)
       const reserve = formatSize(disk.reserveBytes)
-      return new StoreError('no-space', `${free} are free on the disk, ${reserve} are to stay free (store.minFree)`)
+      const text = `${free} are free on the disk, ${reserve} are to stay free (store.minFree)`
+      const unfreed = disk.unfreedBytes
+      if (unfreed === 0) return new StoreError('no-space', text)
+      const held = `${formatSize(unfreed)} were evicted and are not free yet: a snapshot or an open file holds them`
+      return new StoreError('no-space', `${text}; ${held}`)
     }
     return new StoreError('quota', 'too many of the blobs in the quota are in use')
   }

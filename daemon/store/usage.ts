@@ -13,6 +13,8 @@ export interface StoreUsage extends DiskUsage {
   readonly bytes: number
   readonly maxBytes: number
   readonly blobs: number
+  /** Bytes that were evicted, and that the file system has not freed for a while. */
+  readonly unfreedBytes: number
   /** The disk of the records; undefined where it is the same one. */
   readonly records: DiskUsage | undefined
   /** Removed for their room since the start. */
