@@ -20,6 +20,7 @@ import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
 import { findServer } from './find/server.ts'
 import { createAdmission, createGater } from './gater.ts'
 import { Handshakes } from './handshakes.ts'
+import { Heard } from './heard.ts'
 import { sayHello } from './hello/client.ts'
 import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
 import { helloServer } from './hello/server.ts'
@@ -137,6 +138,7 @@ async function assemble(
     onSelf: (met) => clones.met(met),
     log,
   })
+  const heard = new Heard()
   const gater = createGater(admission)
   const listen = await usableBindings(config.listen, 'swarm.listen', log)
   const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, handshakes, log })
@@ -150,6 +152,7 @@ async function assemble(
     seeds,
     admits,
     problemAt: (address) => handshakes.problemAt(address),
+    heard,
     onDead: (peer) => {
       client.cut(peer)
       links.cut(peer)
@@ -157,6 +160,7 @@ async function assemble(
     log,
   })
 
+  const onHeard = (peer: PeerId) => heard.note(peer)
   const addresses = {
     known: (peer: PeerId) => known.get(peer),
     locate: async (peer: PeerId, signal: AbortSignal) => {
@@ -176,6 +180,7 @@ async function assemble(
     deadlines,
     onBroken: (peer) => reputation.failed(peer),
     onUnreached,
+    onHeard,
   })
   shutdown.add('transfer client', () => client.stop())
   const links = new PeerLinks({
@@ -186,6 +191,7 @@ async function assemble(
     log,
     idleMs: options.linkIdleMs,
     onUnreached,
+    onHeard,
   })
   shutdown.add('links', () => links.stop())
 

@@ -38,6 +38,7 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
     deadlines,
     log,
     onUnreached: () => {},
+    onHeard: () => {},
     maxLinks,
   })
   const content = new MemoryContent()

@@ -52,6 +52,7 @@ async function startClient(
   peer: KnownPeer,
   own?: TransferCertificate,
   onUnreached = (_: string) => {},
+  onHeard = (_: string) => {},
 ): Promise<TransferClient> {
   const certificate = own ?? (await createCertificate())
   const client = new TransferClient({
@@ -61,6 +62,7 @@ async function startClient(
     deadlines,
     onBroken: () => {},
     onUnreached,
+    onHeard,
   })
   cleanups.push(() => client.stop())
   return client
@@ -356,6 +358,18 @@ function parse(text: string): { status: number; headers: Record<string, string>;
   const headers = Object.fromEntries(lines.map((field) => field.toLowerCase().split(': ', 2)))
   return { status: Number(line.split(' ')[1]), headers, body }
 }
+
+test('the client tells of all that comes', async () => {
+  const content = new MemoryContent()
+  const digest = content.add(randomBytes(100))
+  const { peer, client: certificate } = await startServer(content)
+  const heard: string[] = []
+  const client = await startClient(peer, certificate, undefined, (one) => heard.push(one))
+  await client.stat('peer', digest, signal())
+  expect(heard).toEqual(['peer'])
+  await collect((await client.open('peer', digest, { start: 0 }, signal())).body)
+  expect(heard.length).toBeGreaterThanOrEqual(3)
+})
 
 describe('a failure of the client', () => {
   const unreachedBy = async (peer: KnownPeer, ask: (client: TransferClient) => Promise<unknown>) => {

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
+import type { Heard } from '../heard.ts'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
 import { placeOf, type Seed } from './addresses.ts'
@@ -20,6 +21,8 @@ interface DiscoveryOptions {
   readonly admits: (peer: PeerId) => boolean
   /** What is probably wrong with an address that was dialled in vain. */
   readonly problemAt: (address: Multiaddr) => string | undefined
+  /** What came from peers beside libp2p. */
+  readonly heard: Pick<Heard, 'since'>
   /** A connection with a peer was dead: what goes on with it beside libp2p is most probably dead, too. */
   readonly onDead: (peer: PeerId) => void
   readonly log: Logger
@@ -38,7 +41,7 @@ export class Discovery {
   /** Addresses that turned out to be our own, and until when that is believed, in ms; at most as many as seeds have. */
   readonly #own = new Map<string, number>()
 
-  constructor({ node, seeds, admits, problemAt, onDead, log }: DiscoveryOptions) {
+  constructor({ node, seeds, admits, problemAt, heard, onDead, log }: DiscoveryOptions) {
     this.#node = node
     const isConnected = (peer: PeerId) => node.getConnections(peerIdFromString(peer)).length > 0
     const connectionCount = () => node.getConnections().length
@@ -66,7 +69,7 @@ export class Discovery {
       isSelf: (address) => this.#isSelf(address),
       log,
     })
-    this.#liveness = new Liveness({ connections: () => node.getConnections(), onDead, log })
+    this.#liveness = new Liveness({ connections: () => node.getConnections(), heard, onDead, log })
     this.#log = log
     this.#walk = new Walk({
       walk: (signal) => this.#meetNeighbours(signal),

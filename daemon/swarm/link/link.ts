@@ -23,6 +23,8 @@ interface LinkOptions {
   readonly open: (kind: UpgradeKind, signal: AbortSignal) => Promise<Upgraded>
   /** How long the peer may take to connect for parts, in ms. */
   readonly askMs: number
+  /** Something has come from the peer. */
+  readonly onHeard: () => void
   /** Called once, in a microtask of its own: no caller of a method is called back before it returns. */
   readonly onEnd: (link: Link, reason: Error) => void
 }
@@ -115,7 +117,7 @@ export class Link {
 
   /** Takes a connection that the peer has opened. False where it has one of that kind already: then it has begun a new link. */
   accept(kind: UpgradeKind, upgraded: Upgraded): boolean {
-    this.#movedAt = performance.now()
+    this.#heard()
     return this.#lanes[kind].accept(upgraded)
   }
 
@@ -154,7 +156,7 @@ export class Link {
     }
     const reader = new FrameReader(onMessage, () => this.#lanes.bulk.asked())
     return (bytes) => {
-      this.#movedAt = performance.now()
+      this.#heard()
       reader.push(bytes)
     }
   }
@@ -170,7 +172,15 @@ export class Link {
       fail: this.#fail,
     })
     this.#receivers.add(receiver)
-    return (bytes) => receiver.push(bytes)
+    return (bytes) => {
+      this.#heard()
+      receiver.push(bytes)
+    }
+  }
+
+  #heard(): void {
+    this.#movedAt = performance.now()
+    this.#options.onHeard()
   }
 
   #moved(direction: 'in' | 'out', bytes: number): void {

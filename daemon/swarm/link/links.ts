@@ -21,6 +21,8 @@ interface PeerLinksOptions {
   readonly deadlines: TransferDeadlines
   /** Told when a connection to a known peer could not be made. */
   readonly onUnreached: (peer: PeerId) => void
+  /** Told when something has come from a peer. */
+  readonly onHeard: (peer: PeerId) => void
   readonly log: Logger
   /** See {@link IDLE_MS}. */
   readonly idleMs?: number | undefined
@@ -88,7 +90,7 @@ export class PeerLinks implements Links {
     const existing = this.#links.get(peer)
     if (existing !== undefined) return existing
     this.#makeRoom()
-    const { listener, deadlines } = this.#options
+    const { listener, deadlines, onHeard } = this.#options
     const link = new Link({
       peer,
       listener,
@@ -96,6 +98,7 @@ export class PeerLinks implements Links {
       // The peer may have to find and to dial this node first.
       askMs: 2 * deadlines.connect + deadlines.headers,
       open: (kind, signal) => this.#open(peer, kind, signal),
+      onHeard: () => onHeard(peer),
       onEnd: (ended, reason) => {
         this.#options.log.debug({ peer, reason: reason.message }, 'a link ended')
         this.#ended(ended)

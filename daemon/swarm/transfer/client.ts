@@ -36,6 +36,8 @@ interface TransferClientOptions {
   readonly onBroken: (peer: PeerId) => void
   /** Told when a connected peer can't be reached, or says nothing any more: something may be wrong between it and this node. */
   readonly onUnreached: (peer: PeerId) => void
+  /** Told when something has come from a peer. */
+  readonly onHeard: (peer: PeerId) => void
 }
 
 interface Asked {
@@ -139,6 +141,7 @@ export class TransferClient {
     try {
       const peer = this.#options.known(peerId) ?? (await this.#locate(peerId, signal))
       const answer = await this.#exchange(this.#poolFor(peer), asked, signal, true)
+      this.#options.onHeard(peerId)
       if (answer.status === 200 || answer.status === 206) return answer
       // our own servers send no body with an error, and nothing else is worth reading
       const error = refuse(answer, peerId, `answered ${answer.status}`)
@@ -197,6 +200,7 @@ export class TransferClient {
       while (await exchange.more(this.#options.deadlines.idle)) {
         for (let chunk = exchange.take(); chunk !== undefined; chunk = exchange.take()) {
           received += chunk.length
+          this.#options.onHeard(peer)
           if (received > length) throw new Error(`sent more than the ${length} bytes asked for`)
           yield chunk
         }

@@ -13,6 +13,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve))
 /** A link whose peer has opened a connection, and reads from it when the test says so. */
 function linkOver(kind: UpgradeKind) {
   const reads: (() => void)[] = []
+  const heard: number[] = []
   const stream = new Duplex({ read: () => {}, write: (_bytes, _encoding, done) => void reads.push(done) })
   const socket = Object.assign(stream, { setNoDelay: () => {} }) as unknown as TLSSocket
   const link = new Link({
@@ -21,15 +22,17 @@ function linkOver(kind: UpgradeKind) {
     buffers: { parts: new Buffers(MAX_PART_BYTES, 1), slices: new Buffers(SLICE_HEAD_BYTES + SLICE_BYTES, 1) },
     open: () => new Promise(() => {}),
     askMs: 1000,
+    onHeard: () => heard.push(performance.now()),
     onEnd: () => {},
   })
-  link.accept(kind, { socket, read: () => {} })
+  let take: (bytes: Buffer) => void = () => {}
+  link.accept(kind, { socket, read: (onBytes) => (take = onBytes) })
   onTestFinished(() => link.end(new Error('the test is over')))
   const read = async () => {
     reads.shift()?.()
     await settle()
   }
-  return { link, read }
+  return { link, read, heard, receive: (bytes: Buffer) => take(bytes) }
 }
 
 test.each(['control', 'bulk'] as const)('a link over whose %s connection the peer reads nothing ends', async (kind) => {
@@ -51,4 +54,15 @@ test.each(['control', 'bulk'] as const)('a link over whose %s connection the pee
   await settle()
   check(STUCK_MS + 1000)
   expect(link.isOver).toBe(true)
+})
+
+test('a link tells that something has come, and not that something was sent', async () => {
+  const { link, read, heard, receive } = linkOver('control')
+  expect(heard).toHaveLength(1)
+  link.send(Buffer.from('message'))
+  await settle()
+  await read()
+  expect(heard).toHaveLength(1)
+  receive(Buffer.from([0]))
+  expect(heard).toHaveLength(2)
 })
