@@ -151,7 +151,7 @@ async function assemble(
     node,
     seeds,
     admits,
-    problemAt: (address) => handshakes.problemAt(address),
+    problemAt: (address, since) => handshakes.problemAt(address, since),
     heard,
     onDead: (peer) => {
       client.cut(peer)

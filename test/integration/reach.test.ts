@@ -155,6 +155,18 @@ describe('multicast DNS', () => {
     await untilMet(...nodes)
   })
 
+  it('says once that its port is taken, and that it can be spoken when it is free', async () => {
+    const [a, b] = (await machines(['10.78.0.1/24'], ['10.78.0.2/24'])) as [Machine, Machine]
+    const release = await a.occupyUdp(5353)
+    const [first, second] = (await Promise.all([a, b].map((machine) => machine.node()))) as [Daemon, Daemon]
+    const lines = (start: string) => first.log.filter(({ msg }) => String(msg).startsWith(start))
+    await until(() => lines('multicast DNS can not be spoken').length > 0, MEET_MS)
+    await release()
+    await untilMet(first, second)
+    await until(() => lines('multicast DNS can be spoken now').length > 0, MEET_MS)
+    expect(lines('multicast DNS can not be spoken')).toMatchObject([{ family: 'IPv4' }])
+  })
+
   it('says once where it can not be sent', async () => {
     const [a, b] = (await machines(['10.78.0.1/24'], ['10.78.0.2/24'])) as [Machine, Machine]
     // By IPv6 nothing can be multicast on an interface whose route for it is missing.

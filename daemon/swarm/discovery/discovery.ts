@@ -19,8 +19,8 @@ interface DiscoveryOptions {
   readonly node: Node
   readonly seeds: readonly Seed[]
   readonly admits: (peer: PeerId) => boolean
-  /** What is probably wrong with an address that was dialled in vain. */
-  readonly problemAt: (address: Multiaddr) => string | undefined
+  /** What is probably wrong with an address that was dialled in vain. @param since when (performance.now()) */
+  readonly problemAt: (address: Multiaddr, since: number) => string | undefined
   /** What came from peers beside libp2p. */
   readonly heard: Pick<Heard, 'since'>
   /** A connection with a peer was dead: what goes on with it beside libp2p is most probably dead, too. */
@@ -55,12 +55,13 @@ export class Discovery {
     this.#seeds = new Seeds({
       seeds,
       dial: async (address, signal) => {
+        const dialledAt = performance.now()
         try {
           return await node.dial(this.#withoutOwnId(address), { signal })
         } catch (error) {
           // The end of the connection is heard of a moment later.
           await nextTurn()
-          const problem = problemAt(address)
+          const problem = problemAt(address, dialledAt)
           throw problem === undefined ? error : new Error(`${problem}: ${(error as Error).message}`, { cause: error })
         }
       },

@@ -21,7 +21,7 @@ import {
   MAX_PACKET_BYTES,
   QUERY_INTERVAL_MS,
 } from './constants.ts'
-import { decodeMessage, encodeAnswer, encodeQuery, type Message } from './message.ts'
+import { decodeMessage, encodeAnswer, encodeQuery, type Message, readAddresses } from './message.ts'
 import { Speaker } from './speaker.ts'
 
 /** What is used of libp2p's components, whose types are in a package of its own. */
@@ -118,12 +118,14 @@ export class MulticastDns extends TypedEventEmitter<PeerDiscoveryEvents> impleme
     if (message?.kind === 'answer') for (const [peer, addresses] of message.peers) this.#found(peer, addresses)
   }
 
-  #found(peer: string, multiaddrs: readonly Multiaddr[]): void {
+  #found(peer: string, addresses: readonly string[]): void {
     try {
       const id = peerIdFromString(peer)
       // libp2p writes each peer that is reported to the peer store.
       if (id.equals(this.#components.peerId) || this.#components.connectionManager.getConnections(id).length > 0) return
-      this.dispatchEvent(new CustomEvent('peer', { detail: { id, multiaddrs: [...multiaddrs] } }))
+      const multiaddrs = readAddresses(addresses)
+      if (multiaddrs.length === 0) return
+      this.dispatchEvent(new CustomEvent('peer', { detail: { id, multiaddrs } }))
     } catch (err) {
       this.#log.debug({ err, peer }, 'multicast DNS names a peer that can not be')
     }
