@@ -328,7 +328,7 @@ async function newScene(): Promise<Scene> {
   return { upstream, image: { ...image, manifest } }
 }
 
-const impatient = { connectTimeout: '500ms', responseTimeout: '500ms', idleTimeout: '500ms' }
+const impatient = { connectTimeout: '2s', responseTimeout: '2s', idleTimeout: '2s' }
 
 function startNode(
   { upstream }: Scene,

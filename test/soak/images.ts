@@ -20,7 +20,7 @@ const KEPT_PART = 0.5
 export type Blob = Pick<Descriptor, 'digest' | 'size'>
 
 /** What a tag meant from some time on. */
-export interface Version {
+interface Version {
   readonly digest: string
   /** When its push was over, in ms; undefined before. Until then the tag may mean this version or the one before. */
   pushed: number | undefined
