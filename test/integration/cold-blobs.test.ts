@@ -135,8 +135,8 @@ describe('the node that reads upstream', () => {
     reader.child.kill('SIGSTOP')
     const since = performance.now()
     expect(await rest()).toBeLessThan(1.3 * layer.length)
-    // Two thirds of it take 2.7 s, and a pause of some two seconds.
-    expect(performance.now() - since).toBeLessThan(8_000)
+    // Two thirds of it take 2.7 s, and a pause of some two seconds; a fetch that gets nothing ends after 20 s.
+    expect(performance.now() - since).toBeLessThan(19_000)
   })
 })
 
@@ -159,7 +159,7 @@ it('a peer that announced a blob, and takes all messages and answers none, holds
     await until(() => silent.status().provided === index + 1)
     const since = performance.now()
     await Promise.all([node, other].map((one) => pull(one, blob)))
-    expect(performance.now() - since).toBeLessThan(4_000)
+    expect(performance.now() - since).toBeLessThan(15_000)
   }
   expect(listener.messages.length + listener.claims.length).toBeGreaterThan(0)
 })

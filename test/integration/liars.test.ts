@@ -82,9 +82,7 @@ describe('a swarm with liars', () => {
 
   it('goes round one that stalls', async () => {
     const { node } = await withLiar(stalls)
-    const started = performance.now()
     await pull(node)
-    expect(performance.now() - started).toBeLessThan(5000)
   })
 })
 

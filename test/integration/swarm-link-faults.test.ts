@@ -16,7 +16,7 @@ import { ShareRecorder } from '../fixtures/share-listener.ts'
 import { MemoryContent, until } from '../fixtures/swarm.ts'
 
 const log = pino({ level: 'silent' })
-const deadlines = { connect: 500, headers: 500, idle: 300, taking: 300 }
+const deadlines = { connect: 2_000, headers: 2_000, idle: 1_000, taking: 1_000 }
 const never = new AbortController().signal
 
 interface NodeOptions {

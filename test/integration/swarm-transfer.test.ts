@@ -15,8 +15,8 @@ import { digestOf } from '../../proxy/oci/digest.ts'
 import { collect, MemoryContent, until } from '../fixtures/swarm.ts'
 
 const log = pino({ level: 'silent' })
-const deadlines = { connect: 500, headers: 500, idle: 300, taking: 300 }
-const signal = () => AbortSignal.timeout(10_000)
+const deadlines = { connect: 2_000, headers: 2_000, idle: 1_000, taking: 1_000 }
+const signal = () => AbortSignal.timeout(60_000)
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -177,7 +177,7 @@ describe('the server', () => {
     socket.pause()
     socket.write(get(`/blobs/${digest}`))
     await until(() => content.opened === 1)
-    await until(() => content.closed === 1, 5000)
+    await until(() => content.closed === 1)
     socket.destroy()
   })
 

@@ -201,10 +201,10 @@ describe('tags in a fleet that is trusted', () => {
   })
 
   it('asks upstream soon where the coordinator falls silent', async () => {
-    const { resolve, asked } = setUp({ ...trusted, patience: 60_000, roles: ['nobody', 'silent', 'none'] })
-    const started = performance.now()
+    // Longer than the test may take.
+    const { resolve, asked } = setUp({ ...trusted, patience: 600_000, roles: ['nobody', 'silent', 'none'] })
     expect(await resolve()).toMatchObject({ digest: one })
-    expect([asked(), performance.now() - started < 2_000]).toEqual([1, true])
+    expect(asked()).toBe(1)
   })
 
   it('gives the claim back where upstream fails', async () => {

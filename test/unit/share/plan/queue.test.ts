@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Want } from '../../../../daemon/share/plan/messages.ts'
 import { NUMBERS } from '../../../../daemon/share/plan/numbers.ts'
 import { ClaimQueue, type Telling } from '../../../../daemon/share/plan/queue.ts'
+import { cpuTime } from '../../../fixtures/cpu.ts'
 
 const { headLateMs, renewMs, quarters } = NUMBERS
 
@@ -245,14 +246,15 @@ describe('the claim queue', () => {
   it('costs the same for a message, however many claims there are', () => {
     const scene = new Scene()
     const blobs = Array.from({ length: 2_000 }, (_, index) => `b${index}`)
-    const startedAt = performance.now()
-    for (let peer = 0; peer < 20; peer++)
-      for (const blob of blobs) {
-        const wants = [{ blob, brought: 0, wish: 'hungry', sought: 0 }] as const
-        scene.queue.step({ kind: 'wants', from: `p${peer}`, wants, recorded: new Map() }, 0)
-        expect(scene.queue.wakeAt).toBeGreaterThan(0)
-      }
+    const took = cpuTime(() => {
+      for (let peer = 0; peer < 20; peer++)
+        for (const blob of blobs) {
+          const wants = [{ blob, brought: 0, wish: 'hungry', sought: 0 }] as const
+          scene.queue.step({ kind: 'wants', from: `p${peer}`, wants, recorded: new Map() }, 0)
+          expect(scene.queue.wakeAt).toBeGreaterThan(0)
+        }
+    })
     // With a look at all claims for each message these would be 80 million.
-    expect(performance.now() - startedAt).toBeLessThan(3_000)
+    expect(took).toBeLessThan(3_000)
   })
 })

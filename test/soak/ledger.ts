@@ -1,0 +1,108 @@
+import { existsSync } from 'node:fs'
+
+/** Why upstream gave bytes. Of several reasons the first one counts. */
+export const REASONS = {
+  first: 'given for the first time',
+  failing: 'given again: upstream failed at that time, or when it gave them before',
+  ownFault: 'given again: the node that asked had a fault, or just before',
+  holderFault: 'given again: all nodes that have them had a fault, or just before',
+  nobody: 'given again: no node has them any more (evicted, removed)',
+  unexplained: 'given again although another node could have given them',
+} as const
+
+export type Reason = keyof typeof REASONS
+
+/** What a node has of a blob on its disk. */
+export type Holding = 'whole' | 'part' | undefined
+
+/** The fleet at the moment when upstream was asked. */
+export interface Moment {
+  /** Whether upstream had a fault, or just before. */
+  readonly isFailing: boolean
+  /** All nodes, and the one that asked among them. */
+  readonly nodes: readonly { readonly name: string; readonly isWell: boolean; readonly holds: Holding }[]
+}
+
+/** Bytes of a blob that upstream has put on the wire. */
+export interface Giving {
+  readonly node: string
+  readonly digest: string
+  /** Of the first byte in the blob. */
+  readonly start: number
+  readonly bytes: number
+  readonly moment: Moment
+  /** Whether it was cut off, or upstream had a fault until its end. */
+  readonly isBroken: boolean
+}
+
+interface Span {
+  readonly start: number
+  readonly end: number
+  readonly isBroken: boolean
+}
+
+export type Sums = Record<Reason, { bytes: number; times: number }>
+
+/**
+ * Counts what upstream gave against what had to be given. A byte has to be given once for the whole fleet. What is given again has a
+ * reason, or counts as unexplained: some other node had it, or was getting it, and neither of both had a fault.
+ */
+export class Ledger {
+  readonly sums: Sums = Object.fromEntries(
+    Object.keys(REASONS).map((reason) => [reason, { bytes: 0, times: 0 }]),
+  ) as Sums
+  readonly #given = new Map<string, Span[]>()
+
+  /** @returns the reason for the bytes that were given before, and their number; undefined where all are new */
+  add(giving: Giving): { readonly reason: Reason; readonly bytes: number } | undefined {
+    const { digest, start, bytes, isBroken } = giving
+    if (bytes <= 0) return undefined
+    const given = this.#given.get(digest) ?? []
+    const span = { start, end: start + bytes, isBroken }
+    const before = given.filter((other) => other.start < span.end && span.start < other.end)
+    const again = coveredBytes(before, span)
+    this.#given.set(digest, [...given, span])
+    this.#count('first', bytes - again)
+    if (again === 0) return undefined
+    const reason = reasonOf(
+      giving,
+      before.some((other) => other.isBroken),
+    )
+    this.#count(reason, again)
+    return { reason, bytes: again }
+  }
+
+  #count(reason: Reason, bytes: number): void {
+    if (bytes <= 0) return
+    this.sums[reason].bytes += bytes
+    this.sums[reason].times++
+  }
+}
+
+function reasonOf({ node, moment, isBroken }: Giving, wasBroken: boolean): Reason {
+  if (moment.isFailing || isBroken || wasBroken) return 'failing'
+  if (moment.nodes.some(({ name, isWell }) => name === node && !isWell)) return 'ownFault'
+  const holders = moment.nodes.filter(({ holds }) => holds !== undefined)
+  if (holders.some(({ isWell }) => isWell)) return 'unexplained'
+  return holders.length > 0 ? 'holderFault' : 'nobody'
+}
+
+/** Bytes of a span that others cover. */
+function coveredBytes(others: readonly Span[], { start, end }: Span): number {
+  let covered = 0
+  let from = start
+  for (const other of [...others].sort((a, b) => a.start - b.start)) {
+    const until = Math.min(other.end, end)
+    if (until <= from) continue
+    covered += until - Math.max(other.start, from)
+    from = until
+  }
+  return covered
+}
+
+/** What is in a data folder of a blob. */
+export function holdingOf(dataDir: string, digest: string): Holding {
+  const hex = digest.replace('sha256:', '')
+  if (existsSync(`${dataDir}/blobs/sha256/${hex}`)) return 'whole'
+  return existsSync(`${dataDir}/blobs/partial/sha256-${hex}.data`) ? 'part' : undefined
+}
