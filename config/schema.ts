@@ -229,13 +229,13 @@ export const configSchema = z.strictObject({
           'Patterns of tags that never move, such as "v*.*.*": once confirmed, upstream is not asked again (for 90 days).',
         ),
       patience: timeout(5_000).describe(
-        'How long upstream may take to say what a tag is, before what it last said to this node or its peers is used.',
+        'How long upstream may take to say what a tag is, before what it last said to this node (or to a member of a closed swarm) is used.',
       ),
       trustPeers: z
-        .enum(['closed', 'always', 'never'])
+        .enum(['never', 'closed', 'offline', 'always'])
         .default('closed')
         .describe(
-          'Whether one node asks upstream for all: closed means in a swarm with swarmKey or allowedPeers, as peers could lie.',
+          'Whose word on what a tag is counts beside that of its registry. never: nobody else is asked. closed: members of a swarm with swarmKey or allowedPeers, where one node then asks the registry for all. offline: strangers in an open swarm, too, for tags that this node has never heard of, while the registry can not be reached at all. always: strangers as if they were members, but that what this node knows comes first where the registry gives no answer. With offline and always anybody who can reach the node, such as any machine in a Wi-Fi, can give it another image under the same tag; pull by digest there.',
         ),
     })
     .prefault({})

@@ -14,6 +14,7 @@ import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
 import { manifestKeeper } from './fetch/keep-manifest.ts'
 import { upstreamLists } from './fetch/lists.ts'
+import { PeerTags, tagTrust } from './fetch/peer-tags.ts'
 import { Tags } from './fetch/tags.ts'
 import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
@@ -24,6 +25,7 @@ import { Sharing } from './share/sharing.ts'
 import { ListSigner } from './share/signed-list.ts'
 import { sharedContent } from './shared-content.ts'
 import { announcements, sharingPolicy } from './sharing.ts'
+import { Signer } from './signature.ts'
 import { keepIdentity, loadIdentity, peerIdOf } from './swarm/identity.ts'
 import type { Swarm } from './swarm/ports.ts'
 import { createSwarm } from './swarm/swarm.ts'
@@ -75,6 +77,12 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.onStop(() => engine.close())
     const checkpoints = new KeptCheckpoints(store, engine)
     lifecycle.onStop(() => checkpoints.stop())
+    const { allowedPeers } = config.swarm
+    const keyFile = join(config.dataDir, 'key')
+    const privateKey = await loadIdentity(keyFile, { allowedPeers, log: logger })
+    const self = peerIdOf(privateKey)
+    /** Whose word on tags may count; all where nobody is named. */
+    const signers = allowedPeers.length === 0 ? [] : [...allowedPeers, self]
     // The swarm serves what is being fetched, and fetching needs the swarm.
     let fetcher: Fetcher | undefined
     const shared = sharedContent({
@@ -85,9 +93,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
       isClosed,
       told,
       rules,
+      signer: new Signer(privateKey, self),
     })
-    const keyFile = join(config.dataDir, 'key')
-    const privateKey = await loadIdentity(keyFile, { allowedPeers: config.swarm.allowedPeers, log: logger })
     const swarm = createSwarm({
       config: config.swarm,
       privateKey,
@@ -121,7 +128,6 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const upstream = createUpstream({ registries, settings, dockerConfig, version, logger })
     lifecycle.onStop(() => upstream.close())
     const { patience } = config.tags
-    const trustPeers = config.tags.trustPeers === 'always' || (config.tags.trustPeers === 'closed' && isClosed)
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
     const access = new AccessControl({ metadata, upstream, identityKey, patience, ...config.access })
     const uncached = new Uncached({ onUncached: (reason) => metrics.uncached(reason), logger })
@@ -130,7 +136,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       store,
       swarm,
       sharing,
-      signer: new ListSigner(privateKey, peerIdOf(privateKey)),
+      signer: new ListSigner(privateKey, self),
       upstream,
       access,
       engine,
@@ -148,13 +154,14 @@ export async function startNode(config: Config, logger: Logger, version: string)
     fetcher = content
     const tags = new Tags({
       metadata,
-      swarm,
+      peers: new PeerTags({ swarm, signers, logger, now: Date.now }),
       sharing,
       upstream,
       access,
       rules,
       patience,
-      trustPeers,
+      trust: tagTrust(config.tags.trustPeers, isClosed),
+      logger,
       keep: manifestKeeper(store, onUncached),
     })
 

@@ -62,6 +62,8 @@ export interface ResolvedTag {
   readonly size?: number | undefined
   /** Set where upstream could not be asked: when it last confirmed the tag, in ms since the epoch. */
   readonly confirmedAt?: number | undefined
+  /** The PeerId of the node that it confirmed it to, where that is another one. */
+  readonly confirmedBy?: string | undefined
 }
 
 /** What the manifest route needs to turn a tag into a digest. Throws {@link OciError}. */

@@ -15,7 +15,7 @@ import type { AccessControl } from './access.ts'
 import { explainedContent, manifestContent, storedContent } from './content.ts'
 import { type DownloadTools, NotByChunks, NotForAsker, type WasteReason } from './download/context.ts'
 import { Downloads } from './download/downloads.ts'
-import { messageOf, toOciError } from './errors.ts'
+import { messageOf, nobodyElseIsAsked, noPeerHasIt, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
 import { Foresight } from './foresight.ts'
 import { LongManifests } from './long-manifests.ts'
@@ -282,7 +282,7 @@ export class Fetcher implements ContentSource {
     if (request.signal.aborted) return error
     const repository = repositoryText(request.repository)
     const { mayShare, mustAsk } = this.#options.rules
-    const arePeersAsked = mayShare(repository) && !mustAsk(repository)
-    return toOciError(error, request.kind, `${repository}@${request.digest}`, arePeersAsked)
+    const others = mayShare(repository) && !mustAsk(repository) ? noPeerHasIt : nobodyElseIsAsked
+    return toOciError(error, request.kind, `${repository}@${request.digest}`, others)
   }
 }

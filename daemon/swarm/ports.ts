@@ -7,11 +7,26 @@ export type Access = 'public' | 'private'
 
 export type { PeerId }
 
-/** What a node knows of a tag: which digest upstream last gave for it, and when. */
-export interface TagConfirmation {
+/** What upstream has said of a tag to one node, which has signed it (`share/signed-tag.ts`). Others pass it on as it is. */
+export interface SignedTag {
   readonly digest: Digest
-  /** ms since the epoch, by the clock of the node that asked upstream. */
+  /** Of the manifest, where upstream named one. */
+  readonly mediaType: string | undefined
+  /** When upstream said so, in ms since the epoch, by the signer's clock. */
+  readonly at: number
+  readonly signer: PeerId
+  readonly signature: Uint8Array
+}
+
+/** What a node knows of a tag. */
+export interface TagConfirmation extends SignedTag {
+  /** When upstream said so, in ms since the epoch by this node's clock: it was told how long ago that was. */
   readonly confirmedAt: number
+}
+
+/** What a peer says of a tag. Nothing of it is looked at yet. */
+export interface ToldTag extends TagConfirmation {
+  readonly peer: PeerId
 }
 
 /** What is known of a blob besides its bytes. */
@@ -183,10 +198,10 @@ export interface Swarm {
   /** Size and type of a peer's blob, without its bytes. @throws {PeerError} */
   stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<BlobFacts>
   /**
-   * What peers know of a tag (`registry/repository:tag`), until the signal is aborted or all have answered.
+   * What peers say of a tag (`registry/repository:tag`), until the signal is aborted or all have answered.
    * @param of who is asked; the nearest ones where it is left out
    */
-  tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]>
+  tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly ToldTag[]>
   /** Queues a blob to be announced to peers; returns at once. `priority` is for what was completed just now. */
   advertise(digest: Digest, priority: boolean): void
   /** Takes a blob back before it is deleted. Bounded to a second; never throws. */

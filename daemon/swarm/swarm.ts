@@ -14,7 +14,7 @@ import {
   type Swarm,
   type SwarmProblem,
   type SwarmStatus,
-  type TagConfirmation,
+  type ToldTag,
 } from './ports.ts'
 import { findProviders } from './router/lookup.ts'
 import { Reputation } from './router/reputation.ts'
@@ -95,17 +95,20 @@ class RunningSwarm implements Swarm {
     return await this.#ask(peer, digest, ({ client }) => client.stat(peer, digest, signal))
   }
 
-  async tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]> {
+  async tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly ToldTag[]> {
     const parts = this.#parts
     if (parts === undefined) return []
     const asked =
       of?.filter((peer) => parts.known.get(peer) !== undefined && parts.reach.isOpen(peer)) ?? nearest(parts)
     const answers = await Promise.all(
       asked.slice(0, MAX_TAG_PEERS).map((peer) =>
-        parts.client.tag(peer, reference, signal).catch((error: PeerError) => {
-          if (error.code === 'failed') this.#reputation.failed(peer)
-          return undefined
-        }),
+        parts.client.tag(peer, reference, signal).then(
+          (told): ToldTag => ({ ...told, peer }),
+          (error: PeerError) => {
+            if (error.code === 'failed') this.#reputation.failed(peer)
+            return undefined
+          },
+        ),
       ),
     )
     return answers.filter((answer) => answer !== undefined)

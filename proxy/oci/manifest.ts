@@ -1,4 +1,5 @@
 import { OciError } from './errors.ts'
+import { parseMediaType } from './media-type.ts'
 
 /**
  * Longest manifest that is taken, in bytes; from upstream, from peers and from the store alike. The distribution-spec 1.1,
@@ -39,7 +40,7 @@ export const manifestMediaTypes: readonly string[] = [
  * say of any file (`text/plain`, `application/json`) is not.
  */
 export function isManifestMediaType(type: string | undefined): type is string {
-  return type !== undefined && /^application\/(?:vnd|x|prs)[.][\w.+-]+$/.test(type)
+  return type !== undefined && parseMediaType(type) === type && /^application\/(?:vnd|x|prs)[.]/.test(type)
 }
 
 /**
@@ -57,8 +58,10 @@ export function manifestMediaType(bytes: Uint8Array, claimed: string | undefined
   }
   if (typeof manifest !== 'object' || manifest === null || Array.isArray(manifest)) return undefined
   const fields = manifest as Record<string, unknown>
-  if (typeof fields.mediaType === 'string' && /^[\w.+-]+\/[\w.+-]+$/.test(fields.mediaType)) return fields.mediaType
-  const type = claimed?.split(';', 1)[0]?.trim().toLowerCase()
+  const own = typeof fields.mediaType === 'string' ? parseMediaType(fields.mediaType) : undefined
+  // Anybody can write a page for browsers that is a JSON object, too.
+  if (isManifestMediaType(own)) return own
+  const type = parseMediaType(claimed)
   if (fields.schemaVersion === 1) return type?.includes('manifest.v1') ? type : dockerSchema1
   const isList = Array.isArray(fields.manifests)
   if (

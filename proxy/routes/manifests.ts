@@ -19,8 +19,7 @@ export function manifestRoute({ content, tags, registries, onServed }: ManifestR
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, registries)
     const resolved = await resolve(tags, target)
-    const { confirmedAt } = resolved
-    if (confirmedAt !== undefined) ctx.set('Warning', staleWarning(target, confirmedAt))
+    if (resolved.confirmedAt !== undefined) ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
     if (ctx.method === 'HEAD') {
       const info = await inform(content, target, resolved)
       if (info !== undefined) {
@@ -102,7 +101,12 @@ function isComplete(resolved: ResolvedTag): resolved is { digest: Digest; mediaT
 }
 
 /** distribution-spec 1.1, "Warnings": the way to tell a person something. */
-function staleWarning({ repository, reference }: Target, confirmedAt: number): string {
+function staleWarning(
+  { repository, reference }: Target,
+  confirmedAt: number,
+  { confirmedBy }: Pick<ResolvedTag, 'confirmedBy'>,
+): string {
   const when = new Date(confirmedAt).toISOString()
-  return `299 - "${repository.registry} can't be asked; ${reference} was last confirmed there at ${when}"`
+  const who = confirmedBy === undefined ? '' : `, as the peer ${confirmedBy} says`
+  return `299 - "${repository.registry} can't be asked; ${reference} was last confirmed there at ${when}${who}"`
 }

@@ -21,6 +21,13 @@ async function startUpstream(): Promise<FakeUpstream> {
   return upstream
 }
 
+/** The configuration of a swarm that others can't join. */
+async function closedSwarm() {
+  const swarmKey = join(await tempDir(), 'swarm.key')
+  await writeFile(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
+  return { swarmKey }
+}
+
 /** Two nodes that know each other, and an upstream with an image. */
 async function setUp(config: TestNodeOptions['config'] = {}) {
   const upstream = await startUpstream()
@@ -44,7 +51,7 @@ async function untilAnnounced(node: TestNode, blobs: number): Promise<void> {
 
 describe('a node without upstream', () => {
   it('has from its peer what the peer had from upstream: tag, manifest and blob', async () => {
-    const { upstream, a, b, blob, manifest } = await setUp()
+    const { upstream, a, b, blob, manifest } = await setUp({ tags: { trustPeers: 'offline' } })
     await ask(a.url, '/v2/app/manifests/latest')
     await ask(a.url, `/v2/app/blobs/${blob}`)
     await untilAnnounced(a, 2)
@@ -79,7 +86,8 @@ describe('a node without upstream', () => {
   })
 
   it('waits for an upstream that hangs no longer than it has to', async () => {
-    const { upstream, a, b, manifest } = await setUp({ tags: { freshFor: '0ms', patience: '200ms' } })
+    const swarm = await closedSwarm()
+    const { upstream, a, b, manifest } = await setUp({ swarm, tags: { freshFor: '0ms', patience: '200ms' } })
     await ask(a.url, '/v2/app/manifests/latest')
     await untilAnnounced(a, 1)
     upstream.inject('/v2/', faults.hang())
@@ -323,9 +331,7 @@ describe('private content', () => {
   })
 
   it('moves within a closed swarm, to those whom upstream lets have it', async () => {
-    const keyFile = join(await tempDir(), 'swarm.key')
-    await writeFile(keyFile, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
-    const { upstream, a, b, pull } = await privateUpstream({ swarm: { swarmKey: keyFile } })
+    const { upstream, a, b, pull } = await privateUpstream({ swarm: await closedSwarm() })
     await pull(a, basic('me:secret'))
     await untilAnnounced(a, 1)
     expect(await pull(b)).toMatchObject({ status: 401 })

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
+import { isSignedTag } from '../../daemon/share/signed-tag.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { collect, providersOf, type TestNode, TestSwarm, until } from '../fixtures/swarm.ts'
+import { signedTag } from '../fixtures/tags.ts'
 
 const swarm = new TestSwarm()
 afterEach(() => swarm.close())
@@ -142,13 +144,17 @@ describe('tags', () => {
 
   test('are asked of all peers, and are as old as those say', async () => {
     const [a, b, d] = (await swarm.mesh(3)) as [TestNode, TestNode, TestNode]
-    const older = { digest: digestOf(randomBytes(1)), confirmedAt: Date.now() - 60_000 }
-    const newer = { digest: digestOf(randomBytes(2)), confirmedAt: Date.now() - 1000 }
+    const older = signedTag(reference, { digest: digestOf(randomBytes(1)), confirmedAt: Date.now() - 60_000 })
+    const newer = signedTag(reference, { digest: digestOf(randomBytes(2)), confirmedAt: Date.now() - 1000 })
     a.content.tags.set(reference, older)
     b.content.tags.set(reference, newer)
     const found = await d.swarm.tags(reference, signal())
     const sorted = [...found].sort((x, y) => y.confirmedAt - x.confirmedAt)
     expect(sorted.map((one) => one.digest)).toEqual([newer.digest, older.digest])
+    expect(sorted.map((one) => [one.peer, isSignedTag(reference, one)])).toEqual([
+      [b.peerId(), true],
+      [a.peerId(), true],
+    ])
     for (const [index, { confirmedAt }] of [newer, older].entries()) {
       expect(sorted[index]?.confirmedAt).toBeLessThanOrEqual(confirmedAt)
       expect(sorted[index]?.confirmedAt).toBeGreaterThan(confirmedAt - 2000)

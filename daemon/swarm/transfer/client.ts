@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { SecureContext } from 'node:tls'
 import type { Pool } from 'undici'
 import type { Digest } from '../../../proxy/oci/digest.ts'
+import { parseMediaType } from '../../../proxy/oci/media-type.ts'
 import { parseContentRange } from '../../../proxy/oci/range.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import {
@@ -278,10 +279,7 @@ function accessOf(headers: IncomingHttpHeaders): Access {
   return headers[ACCESS_HEADER] === 'public' ? 'public' : 'private'
 }
 
-const mediaTypePattern = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(?:\s*;[\x20-\x7e]{0,127})?$/
-
 function mediaTypeOf(headers: IncomingHttpHeaders): string | undefined {
-  const text = single(headers['content-type'])
-  if (text === undefined || text === 'application/octet-stream' || !mediaTypePattern.test(text)) return undefined
-  return text
+  const type = parseMediaType(single(headers['content-type']))
+  return type === 'application/octet-stream' ? undefined : type
 }

@@ -31,7 +31,7 @@ export const SERVER_KEEP_ALIVE_MS = 30_000
 /** Connections of all peers together; beyond it the server accepts no more. */
 export const MAX_CONNECTIONS = 4096
 
-/** A tag answer has about 150 bytes. */
+/** A tag answer has about 400 bytes, and 800 with the longest digest and media type. */
 export const MAX_TAG_BYTES = 1024
 
 /** Peers that are asked for one tag. */

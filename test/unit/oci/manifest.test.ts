@@ -32,6 +32,8 @@ describe('media type of a manifest', () => {
     expect(manifestMediaType(Buffer.from('<html>'), ociManifest)).toBeUndefined()
     expect(typeOf([])).toBeUndefined()
     expect(typeOf({ mediaType: 'a/b\r\nX-Evil: 1', layers: [] })).toBe(ociManifest)
+    expect(typeOf({ mediaType: `application/vnd.${'a'.repeat(200)}`, layers: [] })).toBe(ociManifest)
+    expect(typeOf({ mediaType: 'text/html', layers: [] }, 'text/html')).toBe(ociManifest)
     fc.assert(fc.property(fc.json(), (json) => void manifestMediaType(Buffer.from(json), undefined)))
   })
 })
