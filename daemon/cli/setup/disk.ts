@@ -22,8 +22,14 @@ const maxFileSize = 4 * 2 ** 20
 export class MachineDisk implements Disk {
   readonly #root: string
 
-  /** @param root `/`, or where the machine's files are mounted */
+  /**
+   * @param root `/`, or where the machine's files are mounted
+   * @throws {Failure} where that is no folder
+   */
   constructor(root: string) {
+    if (statSync(root, { throwIfNoEntry: false })?.isDirectory() !== true) {
+      throw new Failure(`${root} is no folder: --root is where the machine's files are mounted`)
+    }
     this.#root = root
   }
 

@@ -331,6 +331,11 @@ test('where the second file can not be written, the first is as before', async (
   expect(await all()).toEqual(before)
 })
 
+test('a root that is not there is said', async () => {
+  const { code, err } = await layerd('setup', 'docker', '--root', '/nowhere')
+  expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('/nowhere is no folder') })
+})
+
 test('a client that is not known is bad usage', async () => {
   expect(await layerd('setup', 'rkt')).toMatchObject({ code: 2, err: expect.stringContaining('containerd') })
 })
