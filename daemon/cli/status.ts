@@ -1,9 +1,9 @@
 import { Command } from 'commander'
 import { request } from 'undici'
 import type { ListenAddress } from '../../config/schema.ts'
-import { formatAddress } from '../../config/units.ts'
 import { Failure, reasonText } from './failure.ts'
 import { configOf } from './flags.ts'
+import { reachable } from './reachable.ts'
 import { statusSchema, statusText } from './report.ts'
 
 /** A node on the same machine answers within milliseconds; one that takes longer has a problem worth knowing about. */
@@ -33,12 +33,6 @@ export function statusCommand(): Command {
       if (!status.success) throw new Failure('the node answers in a form that this version does not know; try --json')
       process.stdout.write(statusText(status.data))
     })
-}
-
-/** Where a listener is reached from the same machine. */
-function reachable({ host, port }: ListenAddress): string {
-  const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return formatAddress({ host: local, port })
 }
 
 async function askNode(listen: ListenAddress): Promise<unknown> {
