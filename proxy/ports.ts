@@ -43,6 +43,11 @@ export interface Content extends ContentInfo {
    * @throws when the content can't be had whole; what was given until then must not be presented as complete
    */
   read(start: number, end: number | undefined, signal: AbortSignal): AsyncIterable<Uint8Array>
+  /**
+   * Whether bytes are sure to come, though none may be here yet: upstream has begun to send them. Until then, an answer that begins
+   * would keep a client from its next mirror. Always so where it is left out.
+   */
+  isComing?(): boolean
   close(): Promise<void>
 }
 

@@ -1,4 +1,4 @@
-import { algorithmOf } from '../../proxy/oci/digest.ts'
+import { algorithmOf, type Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
@@ -24,6 +24,7 @@ import { Sequence } from './sequence.ts'
 import { Sightings } from './sightings.ts'
 import { type BlobSource, ForeignContent, peerSource, upstreamSource } from './source.ts'
 import { statElsewhere } from './stat.ts'
+import { ToldSizes } from './told-sizes.ts'
 
 interface FetcherOptions {
   readonly store: BlobStore
@@ -60,6 +61,7 @@ export class Fetcher implements ContentSource {
   /** What is fetched by chunks, which peers may have while it arrives. */
   readonly downloads: Downloads
   readonly #longManifests = new LongManifests()
+  readonly #sizes = new ToldSizes()
   readonly #flights = new Map<string, Flight>()
   readonly #landings = new Set<Promise<void>>()
   readonly #sightings: Sightings
@@ -70,7 +72,7 @@ export class Fetcher implements ContentSource {
     this.#foresight = new Foresight({ ...options, isPublic: (digest) => this.downloads.isPublic(digest) })
     this.#sightings = new Sightings(options)
     this.downloads = new Downloads({
-      tools: { ...options, self: () => options.swarm.self },
+      tools: { ...options, sizes: this.#sizes, self: () => options.swarm.self },
       passThrough: (request, { size, prefix, start, end, signal }) => {
         const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})
         const { digest } = request
@@ -99,7 +101,8 @@ export class Fetcher implements ContentSource {
     const held = await this.held(request)
     if (held !== undefined) return held
     try {
-      return await statElsewhere(this.#options, request)
+      const sizeOf = (digest: Digest) => this.#sizes.of(digest)
+      return await statElsewhere({ ...this.#options, sizeOf, open: (asked) => this.#fetch(asked) }, request)
     } catch (error) {
       throw this.#explain(error, request)
     }
@@ -169,7 +172,10 @@ export class Fetcher implements ContentSource {
   }
 
   async #manifest(content: Content, request: ContentRequest): Promise<Content> {
-    const onRead = (manifest: Uint8Array) => this.#foresight.passes(request, manifest)
+    const onRead = (manifest: Uint8Array) => {
+      this.#sizes.passes(manifest)
+      this.#foresight.passes(request, manifest)
+    }
     return await manifestContent(content, request.digest, request.signal, this.#longManifests, onRead)
   }
 
@@ -246,7 +252,10 @@ export class Fetcher implements ContentSource {
     onFacts: (facts: ContentInfo & { public: boolean }) => void,
     isForAsker = false,
   ): Sequence {
-    const { upstream, access, rules, lookupTimeout, onFetched, logger } = this.#options
+    const { upstream, access, rules, lookupTimeout, isClosed, onFetched, logger } = this.#options
+    // Nothing proves the length of such content before its end: clients of an open swarm are told no stranger's word.
+    const sizeOf = ({ origin }: BlobSource, { size }: { readonly size: number | undefined }) =>
+      origin === 'upstream' || isClosed || size === this.#sizes.of(request.digest) ? size : undefined
     const isShared = rules.mayShare(repositoryText(request.repository))
     return new Sequence({
       peers: isShared ? (signal) => this.#peers(request, excluded, signal) : async function* () {},
@@ -254,8 +263,10 @@ export class Fetcher implements ContentSource {
       lookupTimeout,
       upstreamFirst: excluded.size > 0,
       maxBytes: request.kind === 'manifest' ? maxManifestBytes : Number.MAX_SAFE_INTEGER,
-      onOpen: ({ origin }, { size, mediaType, public: isPublic }) =>
-        onFacts({ size, mediaType, origin, public: isPublic }),
+      onOpen: (source, body) => {
+        const { mediaType, public: isPublic } = body
+        onFacts({ size: sizeOf(source, body), mediaType, origin: source.origin, public: isPublic })
+      },
       onBytes: ({ origin }, bytes) => onFetched(origin, bytes),
       onFailure: ({ name }, error) =>
         logger.debug({ digest: request.digest, source: name, reason: messageOf(error) }, 'source failed'),

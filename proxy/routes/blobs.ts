@@ -31,13 +31,16 @@ export function blobRoute({ content, registries, onServed }: BlobRouteOptions) {
       return
     }
     const opened = await content.open(request)
+    const sending = new AbortController()
     try {
       ctx.state.facts.source = opened.origin
-      const answer = bodyOf(ctx, opened, signal)
+      const answer = bodyOf(ctx, opened, AbortSignal.any([signal, sending.signal]))
       ctx.status = answer.status
       if (answer.length !== undefined) ctx.length = answer.length
-      await sendBody(ctx, answer.body, onServed)
+      await sendBody(ctx, answer.body, onServed, () => opened.isComing?.() ?? true)
     } finally {
+      // Whoever waits for a byte that does not come is not waited for.
+      sending.abort(new Error('the answer is over'))
       await opened.close()
     }
   }

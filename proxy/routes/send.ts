@@ -1,31 +1,36 @@
 import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { OciError } from '../oci/errors.ts'
 import type { RegistryContext } from './context.ts'
 
 /**
- * How long the first byte of a body is waited for before the headers are sent without it, in ms. Until then a failure can
- * still be an error status, after which clients go on to their next mirror; containerd gives up after 30 s without headers.
+ * How long the first byte of a body is waited for before the headers are sent without it, in ms, where it is sure to come. Until then
+ * a failure can still be an error status, after which clients go on to their next mirror.
  */
 const headersPatience = 5_000
+
+/** How long it is waited for where it is not sure, in ms; containerd gives up after 30 s without headers. */
+const firstBytePatience = 25_000
+
+/** How often it is asked whether it is sure now, in ms. */
+const askEvery = 500
 
 /**
  * Sends a body with backpressure. The memory of a chunk is given back (the next one asked for) when the kernel has it.
  * Where the body fails, the connection is cut: a client must never take a part for the whole.
+ * @param isComing whether the first byte is sure to come
+ * @throws {OciError} UNAVAILABLE where it does not come, before anything is sent; what the body throws
  */
 export async function sendBody(
   ctx: RegistryContext,
   body: AsyncIterable<Uint8Array>,
   onServed: (bytes: number) => void,
+  isComing: () => boolean = () => true,
 ): Promise<void> {
   const { res } = ctx
   const chunks = body[Symbol.asyncIterator]()
   const first = chunks.next()
-  const patience = new AbortController()
-  const tooLate = delay(headersPatience, true, { signal: patience.signal })
-  const isLate = await Promise.race([first.then(() => false), tooLate]).finally(() => {
-    tooLate.catch(() => {})
-    patience.abort()
-  })
+  const isLate = await waitForFirst(first, isComing)
   // From here on the response is ours: Koa must not end it, and an error can't become a status any more.
   ctx.respond = false
   if (isLate) res.flushHeaders()
@@ -47,6 +52,27 @@ export async function sendBody(
     throw error
   } finally {
     await chunks.return?.()
+  }
+}
+
+/** @returns whether the headers are to be sent before the first byte is here */
+async function waitForFirst(first: Promise<unknown>, isComing: () => boolean): Promise<boolean> {
+  const since = performance.now()
+  const patience = new AbortController()
+  const isHere = first.then(() => true)
+  try {
+    for (;;) {
+      const pause = delay(askEvery, false, { signal: patience.signal })
+      pause.catch(() => {})
+      if (await Promise.race([isHere, pause])) return false
+      const waited = performance.now() - since
+      if (waited >= headersPatience && isComing()) return true
+      if (waited >= firstBytePatience)
+        throw new OciError('UNAVAILABLE', `nobody has sent a byte of it for ${firstBytePatience / 1000} s`)
+    }
+  } finally {
+    patience.abort()
+    isHere.catch(() => {})
   }
 }
 

@@ -29,14 +29,14 @@ async function closedSwarm() {
 }
 
 /** Two nodes that know each other, and an upstream with an image. */
-async function setUp(config: TestNodeOptions['config'] = {}) {
+async function setUp(config: TestNodeOptions['config'] = {}, size?: number) {
   const upstream = await startUpstream()
   const registries = { 'docker.io': upstream.url }
   const a = await startTestNode({ registries, config })
   const b = await startTestNode({ registries, config, seeds: [a] })
   await untilConnected(a, b)
   const blob = upstream.addBlob(layer)
-  const manifest = upstream.addManifest({ schemaVersion: 2, mediaType: ociManifest, layers: [{ digest: blob }] })
+  const manifest = upstream.addManifest({ schemaVersion: 2, mediaType: ociManifest, layers: [{ digest: blob, size }] })
   upstream.tag('library/app', 'latest', manifest)
   return { upstream, a, b, blob, manifest }
 }
@@ -111,13 +111,30 @@ describe('a node without upstream', () => {
     expect(got.headers.warning).toBeUndefined()
   })
 
-  it('tells what a peer has by HEAD', async () => {
-    const { upstream, a, b, blob } = await setUp()
+  it('tells what a peer has by HEAD where only members are in the swarm', async () => {
+    const swarmKey = join(await tempDir(), 'swarm.key')
+    await writeFile(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
+    const { upstream, a, b, blob } = await setUp({ swarm: { swarmKey } })
     await ask(a.url, `/v2/app/blobs/${blob}`)
     await untilAnnounced(a, 1)
     await upstream.close()
     const head = await ask(b.url, `/v2/app/blobs/${blob}`, { method: 'HEAD' })
     expect(head).toMatchObject({ status: 200, headers: { 'content-length': String(layer.length) } })
+  })
+
+  it('takes no stranger’s word for what it says by HEAD, unless a manifest says the same', async () => {
+    const { upstream, a, b, blob, manifest } = await setUp({}, layer.length)
+    await ask(a.url, '/v2/app/manifests/latest')
+    await ask(a.url, `/v2/app/blobs/${blob}`)
+    await untilAnnounced(a, 2)
+    await upstream.close()
+    const head = () => ask(b.url, `/v2/app/blobs/${blob}`, { method: 'HEAD' })
+    expect(await head()).toMatchObject({ status: 503 })
+    // A manifest is short: what HEAD says of it is proven.
+    const ofManifest = await ask(b.url, `/v2/app/manifests/${manifest}`, { method: 'HEAD' })
+    expect(ofManifest).toMatchObject({ status: 200, headers: { 'docker-content-digest': manifest } })
+    await ask(b.url, `/v2/app/manifests/${manifest}`)
+    expect(await head()).toMatchObject({ status: 200, headers: { 'content-length': String(layer.length) } })
   })
 })
 

@@ -11,6 +11,12 @@ export const LOOKUP_LIMIT_MS = 5_000
 export const MAX_LOOKUPS = 3
 export const LOOKUP_PAUSE_MS = 1_000
 
+/** How long clients wait in an open swarm for a proof of the size that a peer told, in ms, before upstream is asked for it. */
+export const SEEK_SIZE_MS = 1_000
+
+/** How long nothing at all may come, in ms, once upstream has failed: the client has time to go to its next mirror. */
+export const START_PATIENCE_MS = 12_000
+
 /** How long a blob may make no progress, in ms, while upstream has failed and peers may still bring it. */
 export const FOLLOW_PATIENCE_MS = 20_000
 
@@ -28,6 +34,9 @@ export const URGENT_QUARTERS = 8
 
 /** Clients that read ranges for which peers are asked first; others are served as chunks come. */
 export const MAX_URGENT = 16
+
+/** How often a fetch begins anew because a size was wrong: each time it knows the right one, or leaves a peer out. */
+export const MAX_WRONG_SIZES = 40
 
 /** Attempts before wrong bytes are reported to the client. */
 export const MAX_ATTEMPTS = 3

@@ -28,9 +28,9 @@ export class RangeReads {
     this.#options = options
   }
 
-  /** To be called often. */
-  look(assembly: Assembly): void {
-    const urgent: number[] = []
+  /** To be called often. @param isEndSought whether clients wait for the last quarter, which proves the size */
+  look(assembly: Assembly, isEndSought = false): void {
+    const urgent: number[] = isEndSought ? [assembly.quarters - 1] : []
     let clients = 0
     for (const reading of this.#options.readings) {
       const missing = missingOf(reading, assembly)

@@ -34,6 +34,7 @@ export class UpstreamReads {
   readonly #options: UpstreamReadsOptions
   readonly #streams = new Set<Stream>()
   #error: unknown
+  #hasBegun = false
   #failedUntil = 0
   #retry: NodeJS.Timeout | undefined
   #settling: Promise<void> | undefined
@@ -43,6 +44,11 @@ export class UpstreamReads {
   constructor(options: UpstreamReadsOptions) {
     this.#options = options
     options.attempt.signal.addEventListener('abort', () => clearTimeout(this.#retry))
+  }
+
+  /** Whether bytes have come from upstream. */
+  get hasBegun(): boolean {
+    return this.#hasBegun
   }
 
   get isRunning(): boolean {
@@ -174,7 +180,10 @@ export class UpstreamReads {
       body: opened.size === undefined ? ofLength(body, (end ?? size - 1) + 1 - opened.start) : body,
       first: stream.at,
       isUpstream: true,
-      onBytes: (bytes) => tools.onFetched('upstream', bytes),
+      onBytes: (bytes) => {
+        this.#hasBegun = true
+        tools.onFetched('upstream', bytes)
+      },
       onQuarter: (quarter) => this.#came(stream, assembly, quarter),
     })
   }
