@@ -12,6 +12,7 @@ import {
   registryName,
   repositoryPattern,
   room,
+  serverName,
   size,
   tagPattern,
   timeout,
@@ -80,6 +81,18 @@ export const configSchema = z.strictObject({
       loginListen: optionalAddress.describe(
         'A second address of the mirror that asks its clients to log in (host:port): podman, skopeo and Docker only then send what their user gave. It goes to the registry that a request names, and nowhere else. Without a login nothing is answered there, public images included, so that nobody gets what only the credentials of the node open. It is plain HTTP: passwords can be read on the way, so keep it on loopback. A registry that looks at the client certificate of the node alone opens for any login.',
       ),
+      hosts: z
+        .array(serverName)
+        .default([])
+        .describe(
+          'Names and addresses by which clients reach this node, here and at admin.listen, beside localhost and the addresses of the machine itself: "mirror.example.com", "*.cluster.local". Requests for any other name are refused. Whoever owns a name in this list can let web pages read what this node serves, so name only what is yours.',
+        ),
+      lendCredentials: z
+        .enum(['loopback', 'all', 'none'])
+        .default('loopback')
+        .describe(
+          'Clients without a login of their own for whom the credentials and client certificates of this node are used: those that connect by loopback, all, or none. Others get what anybody gets. Risk: with loopback every user of the machine, and every container in its network, can pull the private images that this node can; with all everybody who reaches registry.listen.',
+        ),
       shutdownTimeout: wait(30_000).describe('How long running responses may take to finish when the node stops.'),
     })
     .prefault({})

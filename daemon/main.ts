@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import type { Config } from '../config/schema.ts'
+import type { Config, ListenAddress } from '../config/schema.ts'
 import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { RegistryList } from '../proxy/known-registries.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
@@ -18,6 +18,7 @@ import { PeerTags, tagTrust } from './fetch/peer-tags.ts'
 import { Tags } from './fetch/tags.ts'
 import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
+import { noteLending } from './lending-notice.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { openStore } from './open-store.ts'
 import { createRules } from './rules.ts'
@@ -201,15 +202,18 @@ export async function startNode(config: Config, logger: Logger, version: string)
       flights: () => content.flights,
       provisionalBytes: () => content.downloads.provisionalBytes,
     })
-    const adminApp = createAdminApp({ metrics, status, notReady })
+    const { hosts } = config.registry
+    const names = (listener: ListenAddress) => ({ listen: listener.host, hosts })
+    const adminApp = createAdminApp({ metrics, status, notReady, names: names(config.admin.listen) })
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
-    const registryOptions: RegistryOptions = {
+    const registryOptions: Omit<RegistryOptions, 'names'> = {
       content,
       tags,
       lists: upstreamLists(upstream),
       registries,
+      lendCredentials: config.registry.lendCredentials,
       onRequest: (outcome) => {
         metrics.request(outcome.status, outcome.source, outcome.ms)
         logger.info(outcome, 'request')
@@ -221,12 +225,13 @@ export async function startNode(config: Config, logger: Logger, version: string)
     // Together, as both may take all of the time.
     lifecycle.onStop(() => Promise.all([registry, login].map((server) => server?.stop(shutdownTimeout))))
     if (loginListen !== undefined) {
-      const app = createRegistryApp({ ...registryOptions, asksForLogin: true })
+      const app = createRegistryApp({ ...registryOptions, names: names(loginListen), asksForLogin: true })
       login = await listen(app.callback(), { ...loginListen, option: 'registry.loginListen' })
     }
-    const app = createRegistryApp(registryOptions)
+    const app = createRegistryApp({ ...registryOptions, names: names(address) })
     registry = await listen(app.callback(), { ...address, option: 'registry.listen' })
 
+    await noteLending(config, logger)
     const { peerId, transfer } = swarm.status()
     const addresses = { registry: registry.address, login: login?.address, admin: admin.address, transfer }
     logger.info({ ...addresses, peerId, dataDir: config.dataDir, ms: Date.now() - started }, 'ready')

@@ -11,6 +11,8 @@ interface ClientRequest {
   readonly repository: Repository
   /** The client's own `Authorization` header for this registry, if it sent one. */
   readonly authorization?: string | undefined
+  /** Whether nothing of the node's own, neither credentials nor client certificates, may be used for this client. */
+  readonly isGuest?: boolean | undefined
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
 }

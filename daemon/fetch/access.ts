@@ -6,10 +6,13 @@ import type { Metadata } from '../store/metadata.ts'
 import { isOffline } from './errors.ts'
 import { patienceWith, withPatience } from './wait.ts'
 
-/** Who asks, without the secret: the node itself, or a client by its `Authorization`. */
-export type Identity = 'node' | `client:${string}`
+/**
+ * Who asks, without the secret: the node itself, a client by its `Authorization`, or nobody in particular. A guest is another
+ * identity than a client with the same `Authorization` for whom the node's client certificates are used as well.
+ */
+export type Identity = 'node' | 'anonymous' | `${'client' | 'guest'}:${string}`
 
-type Asker = Pick<ContentRequest, 'repository' | 'authorization'>
+type Asker = Pick<ContentRequest, 'repository' | 'authorization' | 'isGuest'>
 
 type Question = ContentRequest
 
@@ -49,9 +52,10 @@ export class AccessControl {
     this.#now = options.now ?? Date.now
   }
 
-  identityOf(asker: Pick<Asker, 'authorization'>): Identity {
-    if (asker.authorization === undefined) return 'node'
-    return `client:${createHmac('sha256', this.#options.identityKey).update(asker.authorization).digest('hex')}`
+  identityOf({ authorization, isGuest = false }: Pick<Asker, 'authorization' | 'isGuest'>): Identity {
+    if (authorization === undefined) return isGuest ? 'anonymous' : 'node'
+    const hash = createHmac('sha256', this.#options.identityKey).update(authorization).digest('hex')
+    return isGuest ? `guest:${hash}` : `client:${hash}`
   }
 
   /**

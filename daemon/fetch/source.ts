@@ -42,12 +42,12 @@ export function upstreamSource(
   request: ContentRequest,
   mayBeForeign: boolean,
 ): BlobSource {
-  const { kind, digest, repository, authorization } = request
+  const { kind, digest, repository, authorization, isGuest } = request
   return {
     origin: 'upstream',
     name: repository.registry,
     open: async (offset, signal) => {
-      const opened = await upstream.open({ kind, digest, repository, authorization, offset, signal })
+      const opened = await upstream.open({ kind, digest, repository, authorization, isGuest, offset, signal })
       const granted = await access.accepted({ ...request, signal }, opened.access)
       if (granted === 'foreign' && !mayBeForeign) throw new ForeignContent(repository.registry)
       const body = withoutFirst(offset - opened.start, opened.body)

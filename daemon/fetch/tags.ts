@@ -192,10 +192,11 @@ export class Tags implements TagResolver {
 
   async #askUpstream(request: TagRequest, question: Question): Promise<TagRecord> {
     const { upstream, access } = this.#options
-    const { repository, authorization, tag, doubted } = request
+    const { repository, authorization, isGuest, tag, doubted } = request
     const signal = AbortSignal.timeout(resolveLimit)
-    const found = await upstream.resolveManifest({ repository, authorization, reference: tag, doubted, signal })
-    const asker = { kind: 'manifest', digest: found.digest, repository, authorization, signal } as const
+    const who = { repository, authorization, isGuest, signal }
+    const found = await upstream.resolveManifest({ ...who, reference: tag, doubted })
+    const asker = { ...who, kind: 'manifest', digest: found.digest } as const
     const granted = await access.accepted(asker, found.access)
     if (found.bytes !== undefined && question.mayCache && granted !== 'foreign') {
       const facts = { mediaType: found.mediaType, public: granted === 'public', repository: repositoryText(repository) }

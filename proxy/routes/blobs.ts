@@ -18,9 +18,9 @@ const blobType = 'application/octet-stream'
 /** `GET` and `HEAD /v2/<name>/blobs/<digest>` (distribution-spec 1.1, end-2), with ranges. */
 export function blobRoute({ content, registries, onServed }: BlobRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
-    const { repository, reference, authorization, signal } = parseTarget(ctx, registries)
+    const { reference, signal, ...asker } = parseTarget(ctx, registries)
     const digest = parseDigest(reference)
-    const request = { kind: 'blob', repository, digest, authorization, signal } as const
+    const request = { kind: 'blob', digest, ...asker, signal } as const
     ctx.set({ 'Docker-Content-Digest': digest, 'Accept-Ranges': 'bytes', ETag: `"${digest}"` })
     ctx.type = blobType
     if (ctx.method === 'HEAD') {

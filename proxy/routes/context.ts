@@ -20,6 +20,8 @@ export interface RegistryState {
   facts: RequestFacts
   /** Aborted when the client is gone. */
   signal: AbortSignal
+  /** Whether nothing of the node's own may be used for the client. */
+  isGuest: boolean
 }
 
 export type RegistryContext = ParameterizedContext<RegistryState> & { captures?: string[] }
@@ -30,6 +32,7 @@ export interface Target {
   /** What stands behind the resource's name in the path, not decoded. */
   readonly reference: string
   readonly authorization: string | undefined
+  readonly isGuest: boolean
   readonly signal: AbortSignal
 }
 
@@ -45,7 +48,8 @@ export function parseTarget(ctx: RegistryContext, registries: KnownRegistries): 
   ctx.state.facts.repository = repository
   if (reference !== '') ctx.state.facts.reference = reference
   if (namespace !== undefined) ctx.set('OCI-Namespace', repository.registry)
-  return { repository, reference, authorization: authorizationOf(ctx), signal: ctx.state.signal }
+  const { signal, isGuest } = ctx.state
+  return { repository, reference, authorization: authorizationOf(ctx), isGuest, signal }
 }
 
 /**

@@ -21,14 +21,14 @@ export function manifestRoute({ content, tags, registries, onServed }: ManifestR
     const resolved = await resolve(tags, target)
     if (resolved.confirmedAt !== undefined) ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
     if (ctx.method === 'HEAD') {
-      const info = await inform(content, target, resolved)
+      const info = await inform(content, target, resolved).catch(ofTag(target, resolved.digest))
       if (info !== undefined) {
         ctx.state.facts.source = 'origin' in info ? info.origin : 'upstream'
         describe(ctx, resolved.digest, info)
         return
       }
     }
-    const { opened, digest } = await open({ content, tags }, target, resolved)
+    const { opened, digest } = await open({ content, tags }, target, resolved).catch(ofTag(target, resolved.digest))
     try {
       ctx.state.facts.source = opened.origin
       describe(ctx, digest, opened)
@@ -74,8 +74,18 @@ async function open(
   }
 }
 
-function contentRequest({ repository, authorization, signal }: Target, digest: Digest): ContentRequest {
-  return { kind: 'manifest', repository, digest, authorization, signal }
+/** An error for a client that asked for a tag names the tag: its digest is for those who may read it. */
+function ofTag({ reference }: Target, digest: Digest) {
+  return (error: unknown): never => {
+    if (!(error instanceof OciError) || reference === digest) throw error
+    const { code, status, detail, headers, cause } = error
+    const message = error.message.replaceAll(`@${digest}`, `:${reference}`)
+    throw new OciError(code, message, { status, detail, headers, cause })
+  }
+}
+
+function contentRequest({ reference: _, ...asker }: Target, digest: Digest): ContentRequest {
+  return { kind: 'manifest', digest, ...asker }
 }
 
 function describe(

@@ -12,6 +12,8 @@ export interface UpstreamRequest {
   readonly authorization?: string | undefined
   /** Asks as anybody could: neither a client's credentials nor the node's are used. */
   readonly anonymous?: boolean
+  /** Whether nothing of the node's own, neither credentials nor client certificates, may be used. */
+  readonly isGuest?: boolean | undefined
   readonly signal: AbortSignal
 }
 

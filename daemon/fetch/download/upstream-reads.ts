@@ -160,8 +160,9 @@ export class UpstreamReads {
     const signal = AbortSignal.any([attempt.signal, stream.abort.signal])
     const offset = stream.wanted * quarterBytes
     const end = this.#lastByte(stream, isHead())
-    const { kind, digest, repository, authorization } = request
-    const opened = await tools.upstream.open({ kind, digest, repository, authorization, offset, end, signal })
+    const { kind, digest, repository, authorization, isGuest } = request
+    const asker = { kind, digest, repository, authorization, isGuest }
+    const opened = await tools.upstream.open({ ...asker, offset, end, signal })
     const granted = await tools.access.accepted({ ...request, signal }, opened.access)
     if (granted === 'foreign') throw new ForeignContent(repository.registry)
     const { mediaType } = opened
