@@ -81,34 +81,45 @@ export class Partials {
   }
 
   /**
-   * Goes on with a blob, or starts it. What is there of another size is removed.
+   * Goes on with a blob, or starts it. What is there of another size is removed. Room is made as its bytes come.
+   * @param isSizeSure whether the size is more than a stranger's word: nothing is refused for it otherwise, and hardly anything evicted
    * @throws {StoreError} quota, no-space, io
    * @throws {Error} where it is being fetched already
    */
-  async open(digest: Digest, size: number): Promise<PartialBlob> {
+  async open(digest: Digest, size: number, isSizeSure: () => boolean = () => true): Promise<PartialBlob> {
     if (this.#active.has(digest)) throw new Error(`${digest} is being fetched already`)
     this.#active.add(digest)
     const kept = this.#idle.get(digest)
     this.#idle.delete(digest)
-    this.#options.quota.release(kept?.bytes ?? 0)
+    const { quota } = this.#options
+    quota.release(kept?.bytes ?? 0)
     let reservation: Reservation | undefined
     try {
-      const mine = await this.#options.quota.reserve(size, Math.min(size, kept?.bytes ?? 0))
+      const there = Math.min(size, kept?.bytes ?? 0)
+      let isChecked = isSizeSure()
+      const mine = await quota.reserve(size, there, isSizeSure)
       reservation = mine
+      const grow = async (bytes: number) => {
+        // What can't be kept to its end takes no room from others on the way.
+        if (!isChecked && isSizeSure()) await quota.check(size - mine.bytes)
+        isChecked ||= isSizeSure()
+        await quota.grow(mine, bytes)
+      }
       const paths = this.#pathsOf(nameOf(digest))
       const place = (facts: BlobFacts, checkpoints: Uint8Array | undefined) =>
         this.#options.place({ digest, path: paths.data, size, facts, checkpoints, onPlaced: release })
-      const release = () => this.#options.quota.end(mine)
-      const onEnd = (keptBytes: number) => {
+      const release = () => quota.end(mine)
+      const onEnd = (left: number) => {
+        const keptBytes = Math.min(left, mine.bytes)
         this.#active.delete(digest)
-        this.#options.quota.end(mine, keptBytes)
+        quota.end(mine, keptBytes)
         if (keptBytes > 0) this.#idle.set(digest, { bytes: keptBytes, usedAt: this.#options.now() })
       }
-      const partial = await PartialBlob.open({ digest, paths, place, onEnd }, size)
+      const partial = await PartialBlob.open({ digest, paths, reserved: mine.bytes, grow, place, onEnd }, size)
       mine.written = () => partial.fileBytes
       return partial
     } catch (error) {
-      if (reservation !== undefined) this.#options.quota.end(reservation)
+      if (reservation !== undefined) quota.end(reservation)
       // What is there was of no use, or was begun just now.
       await this.#unlink(digest)
       this.#active.delete(digest)

@@ -21,12 +21,20 @@ interface QuotaOptions {
   readonly onStuck: (error: Error) => void
 }
 
-/** Room for a blob that is being written. */
+/** Room for a blob that is being written. It grows as the blob does. */
 export interface Reservation {
   bytes: number
   /** How many of them are on the disk already, where they don't count as free any more. */
   written: () => number
+  /** Whether somebody has told its size whose word counts. */
+  isSizeSure: () => boolean
 }
+
+/** The share of the quota up to which one blob that is being written takes the room of blobs that are proven. */
+const MAX_EVICTING_SHARE = 0.75
+
+/** The same in bytes, where only strangers have told the size: the longest manifest. */
+const MAX_EVICTING_UNSURE = 16 * 2 ** 20
 
 /**
  * Makes room for what is written, in the quota and on the disk: parts of blobs that nobody fetches go first, then the least recently
@@ -49,20 +57,38 @@ export class Quota {
   }
 
   /**
-   * Evicts until so many more bytes fit, and reserves them.
+   * Looks whether so many bytes would fit. Nothing is evicted: that is done as they come, by {@link grow}.
    * @param onDisk how many of them are on the disk already
    * @throws {StoreError} quota, no-space
    */
-  async reserve(bytes: number, onDisk = 0): Promise<Reservation> {
-    const reservation = { bytes, written: () => onDisk }
-    await this.#inTurn(() => this.#makeRoom(bytes, bytes - onDisk))
+  async check(bytes: number, onDisk = 0): Promise<void> {
+    await this.#inTurn(() => this.#check(bytes, bytes - onDisk, this.#mayEvict(bytes, true)))
+  }
+
+  /**
+   * Begins with a blob. What is free of its room is reserved, if its size is sure; blobs are evicted for the rest as it comes, see
+   * {@link grow}: how long it is may be a lie.
+   * @param onDisk how many of its bytes are on the disk already
+   * @throws {StoreError} quota, no-space, where it would not fit
+   */
+  async reserve(size: number, onDisk = 0, isSizeSure = () => true): Promise<Reservation> {
+    const reservation = { bytes: onDisk, written: () => onDisk, isSizeSure }
+    await this.#inTurn(async () => {
+      const bytes = isSizeSure() ? size : onDisk
+      await this.#check(bytes, bytes - onDisk, this.#mayEvict(bytes, isSizeSure()))
+      await this.#free(bytes, bytes - onDisk, false)
+      reservation.bytes = Math.max(onDisk, bytes - Math.max(0, this.#missing(bytes, bytes - onDisk)))
+      this.#options.index.reserve(reservation.bytes)
+      this.#options.disk.take(reservation.bytes - onDisk)
+    })
     this.#reservations.add(reservation)
     return reservation
   }
 
-  /** Reserves more. @throws {StoreError} quota, no-space */
+  /** Reserves more. One blob never takes the room of all others. @throws {StoreError} quota, no-space */
   async grow(reservation: Reservation, bytes: number): Promise<void> {
-    await this.#inTurn(() => this.#makeRoom(bytes, bytes))
+    const mayEvict = this.#mayEvict(reservation.bytes + bytes, reservation.isSizeSure())
+    await this.#inTurn(() => this.#makeRoom(bytes, bytes, mayEvict))
     reservation.bytes += bytes
     // It has ended meanwhile, and is given back by nobody else.
     if (!this.#reservations.has(reservation)) this.#giveBack(bytes, bytes)
@@ -103,29 +129,41 @@ export class Quota {
     return done
   }
 
-  /** @param bytes of the quota @param diskBytes of the disk */
-  async #makeRoom(bytes: number, diskBytes: number): Promise<void> {
+  /** Whether a blob that takes so many bytes in all may take the room of others that are proven. */
+  #mayEvict(bytes: number, isSizeSure: boolean): boolean {
+    const most = MAX_EVICTING_SHARE * this.#options.index.capacity
+    return bytes <= (isSizeSure ? most : Math.min(most, MAX_EVICTING_UNSURE))
+  }
+
+  /** @param bytes of the quota @param diskBytes of the disk @throws {StoreError} where no eviction would be enough */
+  async #check(bytes: number, diskBytes: number, mayEvict: boolean): Promise<void> {
     const { index, disk, partialBytes } = this.#options
     await disk.refresh(() => this.#unwritten())
     if (bytes > index.capacity) {
       throw new StoreError('quota', `${bytes} bytes are more than the quota of ${index.capacity} bytes`)
     }
-    // Nothing is evicted for what does not fit in any case.
     const missing = this.#missing(bytes, diskBytes)
-    if (missing > 0 && index.evictableBytes() + partialBytes() < missing) throw this.#whyNoRoom(bytes)
-    if (!(await this.#free(bytes, diskBytes))) throw this.#whyNoRoom(bytes)
+    const evictable = mayEvict ? index.evictableBytes() : 0
+    if (missing > 0 && evictable + partialBytes() < missing) throw this.#whyNoRoom(bytes, mayEvict)
+  }
+
+  async #makeRoom(bytes: number, diskBytes: number, mayEvict: boolean): Promise<void> {
+    const { index, disk } = this.#options
+    // Nothing is evicted for what does not fit in any case.
+    await this.#check(bytes, diskBytes, mayEvict)
+    if (!(await this.#free(bytes, diskBytes, mayEvict))) throw this.#whyNoRoom(bytes, mayEvict)
     index.reserve(bytes)
     disk.take(diskBytes)
   }
 
   /** Evicts until so many bytes are free. @returns whether they are: nothing may be left to evict, or what is evicted not be freed */
-  async #free(bytes: number, diskBytes: number): Promise<boolean> {
+  async #free(bytes: number, diskBytes: number, mayEvict = true): Promise<boolean> {
     const { index, disk } = this.#options
     while (this.#missing(bytes, diskBytes) > 0) {
       const isForDisk = diskBytes > disk.availableBytes
       // What is deleted in place of something that is not freed would not be freed either.
       if (bytes <= index.freeBytes && diskBytes <= disk.availableBytes + disk.unfreedBytes) return false
-      if (!(await this.#evictOne())) return false
+      if (!(await this.#evictOne(mayEvict))) return false
       // At once, before others have written in its place.
       if (isForDisk) await disk.measure(() => this.#unwritten())
     }
@@ -139,7 +177,7 @@ export class Quota {
   }
 
   /** @returns whether something was evicted */
-  async #evictOne(): Promise<boolean> {
+  async #evictOne(mayEvict: boolean): Promise<boolean> {
     const { index, disk, remove, dropPartial, onStuck } = this.#options
     try {
       const partial = await dropPartial()
@@ -147,7 +185,7 @@ export class Quota {
         disk.delete(partial)
         return true
       }
-      const digest = index.oldestUnpinned()
+      const digest = mayEvict ? index.oldestUnpinned() : undefined
       const size = digest === undefined ? undefined : index.get(digest)?.size
       if (digest === undefined || size === undefined) return false
       await remove(digest)
@@ -170,8 +208,10 @@ export class Quota {
     return [...this.#reservations].reduce((sum, one) => sum + unwrittenOf(one), 0)
   }
 
-  #whyNoRoom(bytes: number): StoreError {
+  #whyNoRoom(bytes: number, mayEvict: boolean): StoreError {
     const { index, disk, partialBytes } = this.#options
+    if (!mayEvict)
+      return new StoreError('quota', 'it would take the room of most other blobs, and may not be what it seems')
     if (bytes <= index.freeBytes + index.evictableBytes() + partialBytes()) {
       const free = formatSize(disk.freeBytes ?? 0)
       const reserve = formatSize(disk.reserveBytes)
@@ -181,7 +221,10 @@ export class Quota {
       const held = `${formatSize(unfreed)} were evicted and are not free yet: a snapshot or an open file holds them`
       return new StoreError('no-space', `${text}; ${held}`)
     }
-    return new StoreError('quota', 'too many of the blobs in the quota are in use')
+    return new StoreError(
+      'quota',
+      'too many of the blobs in the quota are in use, or it would take the room of most others',
+    )
   }
 }
 

@@ -226,7 +226,9 @@ export class RunningAttempt implements Attempt {
 
   async #open(size: number): Promise<Assembly> {
     const { store, engine } = this.tools
-    const partial = await store.partials.open(this.request.digest, size).catch((cause: unknown) => {
+    const isSure = () =>
+      this.tools.isClosed || this.#options.size.bytes === size || this.#assembly?.isSizeProven === true
+    const partial = await store.partials.open(this.request.digest, size, isSure).catch((cause: unknown) => {
       throw new NotByChunks('the store can not take it', { cause })
     })
     const assembly = new Assembly(partial, engine, this.#peers.events)

@@ -238,9 +238,38 @@ describe('a partial blob', () => {
     await next.promise
     expect([store.has(digestOf(old)), store.has(digest)]).toEqual([true, true])
     // All that was reserved is free again.
-    const all = await store.partials.open(digestOf(third), maxBytes)
-    await all.discard()
-    await all.close()
+    const rest = await store.partials.open(digestOf(third), third.length)
+    await rest.write(third, 0)
+    expect(store.has(digestOf(old))).toBe(true)
+    await rest.discard()
+    await rest.close()
+  })
+
+  it('takes the room of others as its bytes come, and never that of most of them', async () => {
+    const { open } = await reopenable(16 * quarterBytes)
+    const store = await open()
+    const put = async (name: string) => {
+      const content = pseudoRandomBytes(quarterBytes, name)
+      const staging = await store.stage(digestOf(content), content.length, () => {})
+      await staging.blob.write(content)
+      await staging.blob.finish()
+      await staging.commit(facts)
+      await staging.blob.close()
+      return digestOf(content)
+    }
+    const held: Digest[] = []
+    for (let index = 0; index < 16; index++) held.push(await put(`held ${index}`))
+    const left = () => held.filter((one) => store.has(one)).length
+    // Three quarters of all may be taken.
+    await expect(store.partials.open(digest, 13 * quarterBytes)).rejects.toMatchObject({ code: 'quota' })
+    const stranger = digestOf(Buffer.from('stranger'))
+    const long = await store.partials.open(stranger, 2 ** 32, () => false)
+    expect(left()).toBe(16)
+    await long.write(new Uint8Array(10), 0)
+    expect(left()).toBeGreaterThanOrEqual(4)
+    await expect(long.write(new Uint8Array(10), 20 * quarterBytes)).resolves.toBe(undefined)
+    await long.discard()
+    await long.close()
   })
 
   it('that can not be opened leaves no file', async () => {
