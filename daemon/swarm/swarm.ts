@@ -1,3 +1,4 @@
+import { formatAddress } from '../../config/units.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { Bans } from './bans.ts'
 import type { SwarmOptions } from './options.ts'
@@ -139,14 +140,20 @@ class RunningSwarm implements Swarm {
     const parts = this.#running
     const { node, known, advertiser } = parts
     const addressOf = new Map(node.getConnections().map(({ remotePeer, remoteAddr }) => [`${remotePeer}`, remoteAddr]))
+    const placeOf = (peerId: PeerId) => {
+      const peer = known.get(peerId)
+      return peer && formatAddress(peer)
+    }
     return {
       peerId: node.peerId.toString(),
       multiaddrs: node.getMultiaddrs().map(String),
       transfer: parts.transferAddress,
+      transferAnnounce: this.#options.config.transferAnnounce,
       peers: [...addressOf].map(([peerId, address]) => ({
         peerId,
         address: address.toString(),
         transfer: known.get(peerId) !== undefined && parts.reach.isOpen(peerId),
+        transferAddress: placeOf(peerId),
         transferProblem: parts.reach.problemOf(peerId),
         rttMs: parts.rttOf(peerId),
       })),
