@@ -138,8 +138,8 @@ export interface SeedStatus {
 
 /** What keeps the node from its peers, for a person. */
 export interface SwarmProblem {
-  /** `seeds`: none of them answers. `identity`: another machine has this node's key. */
-  readonly kind: 'seeds' | 'identity'
+  /** `seeds`: none of them answers. `identity`: another machine has this node's key. `transfer`: peers can't reach its port. */
+  readonly kind: 'seeds' | 'identity' | 'transfer'
   readonly text: string
 }
 

@@ -184,9 +184,9 @@ class RunningSwarm implements Swarm {
   }
 }
 
-function problemsOf({ discovery, clones }: Parts): SwarmProblem[] {
-  const texts = { identity: clones.problem, seeds: discovery.seeds.problem }
-  return (['identity', 'seeds'] as const).flatMap((kind) => {
+function problemsOf({ discovery, clones, ownPort }: Parts): SwarmProblem[] {
+  const texts = { identity: clones.problem, seeds: discovery.seeds.problem, transfer: ownPort.problem }
+  return (['identity', 'seeds', 'transfer'] as const).flatMap((kind) => {
     const text = texts[kind]
     return text === undefined ? [] : [{ kind, text }]
   })
