@@ -12,10 +12,23 @@ export const statusSchema = z.object({
       peerId: z.string(),
       address: z.string(),
       transfer: z.boolean(),
+      transferAddress: z.string().optional(),
       transferProblem: z.string().optional(),
       rttMs: z.number().nullish(),
     }),
   ),
+  // A node of an earlier version does not say these.
+  transferAnnounce: z.array(z.string()).default([]),
+  seeds: z
+    .array(
+      z.object({
+        seed: z.string(),
+        reached: z.boolean(),
+        isSelf: z.boolean().default(false),
+        problem: z.string().optional(),
+      }),
+    )
+    .default([]),
   notReady: z.string().optional(),
   problems: z.array(z.object({ text: z.string() })).default([]),
   banned: z.array(z.object({ peerId: z.string(), until: z.union([z.string(), z.number()]), reason: z.string() })),
@@ -107,6 +120,11 @@ function diskLines(store: Status['store']): string[] {
   ]
 }
 
+function seedText({ reached, isSelf, problem }: Status['seeds'][number]): string {
+  if (isSelf) return 'is this node itself'
+  return reached ? 'answers' : `is not reached${problem === undefined ? ' yet' : `: ${problem}`}`
+}
+
 /** The status as lines for a person. */
 export function statusText(status: Status): string {
   const { store, counters } = status
@@ -120,14 +138,17 @@ export function statusText(status: Status): string {
     `PeerId     ${status.peerId}`,
     ...status.multiaddrs.map((address) => `address    ${address}`),
     `transfer   ${status.transfer}`,
+    ...status.transferAnnounce.map((place) => `announced  ${place}`),
+    ...status.seeds.map((seed) => `seed       ${seed.seed}, ${seedText(seed)}`),
     `store      ${status.store.blobs} blobs, ${roundSize(store.bytes)} of ${formatSize(store.maxBytes)}${share}`,
     ...diskLines(store),
     `fetched    ${roundSize(counters.fetchedBytes.upstream)} from upstream, ${roundSize(counters.fetchedBytes.peer)} from peers${far}`,
     `served     ${roundSize(counters.servedBytes.client)} to clients, ${roundSize(counters.servedBytes.peer)} to peers`,
     `peers      ${status.peers.length}`,
-    ...status.peers.map(({ peerId, address, transfer, transferProblem, rttMs }) => {
+    ...status.peers.map(({ peerId, address, transfer, transferAddress, transferProblem, rttMs }) => {
       const time = typeof rttMs === 'number' ? `, ${rttMs.toFixed(1)} ms` : ''
-      return `  ${peerId}  ${address}${time}${transfer ? '' : `, ${transferProblem ?? 'no transfer yet'}`}`
+      const place = transferAddress === undefined ? '' : `, transfer at ${transferAddress}`
+      return `  ${peerId}  ${address}${time}${transfer ? place : `, ${transferProblem ?? 'no transfer yet'}`}`
     }),
     ...(status.banned.length === 0 ? [] : [`banned     ${status.banned.length}`]),
     ...status.banned.map((ban) => `  ${ban.peerId}  until ${until(ban.until)}: ${ban.reason}`),

@@ -9,7 +9,7 @@ export class Heard {
   readonly #at = new Map<PeerId, number>()
 
   /** Something has come from a peer. */
-  note(peer: PeerId): void {
+  readonly note = (peer: PeerId): void => {
     this.#at.delete(peer)
     this.#at.set(peer, performance.now())
     const [oldest] = this.#at.keys()

@@ -22,7 +22,7 @@ import { createAdmission, createGater } from './gater.ts'
 import { Handshakes } from './handshakes.ts'
 import { Heard } from './heard.ts'
 import { sayHello } from './hello/client.ts'
-import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
+import { FINDING_PROTOCOL, HELLO_PROTOCOL, MAX_FINDING_STREAMS, MAX_HELLO_STREAMS } from './hello/constants.ts'
 import { helloServer } from './hello/server.ts'
 import { Versions } from './hello/versions.ts'
 import { KnownPeers } from './known-peers.ts'
@@ -36,12 +36,14 @@ import { DhtPublisher } from './router/dht-publisher.ts'
 import { RecordStore } from './router/record-store.ts'
 import { ProviderRecords } from './router/records.ts'
 import type { Reputation } from './router/reputation.ts'
+import { shortestRtt } from './rtt.ts'
 import type { Parts } from './running.ts'
 import { Shutdown } from './shutdown.ts'
 import { loadSwarmKey } from './swarm-key.ts'
 import { createCertificate } from './transfer/certificate.ts'
 import { TransferClient } from './transfer/client.ts'
 import { transferDeadlines } from './transfer/constants.ts'
+import { OwnPort } from './transfer/own-port.ts'
 import { Places } from './transfer/places.ts'
 import { createClientContext } from './transfer/pool.ts'
 import { Reach } from './transfer/reach.ts'
@@ -97,6 +99,7 @@ async function assemble(
       if (isOpen) coordination.joined(peer)
       else coordination.passOver(peer)
       listener.joined(peer)
+      ownPort.changed(peer)
     },
     find: (peer, signal) => places.find(peer, signal),
     onMoved: (peer, place) => known.move(peer, place),
@@ -112,6 +115,7 @@ async function assemble(
     if (reach.isOpen(peer)) coordination.joined(peer)
     advertiser.connected(peer)
     listener.joined(peer)
+    ownPort.met(peer)
   })
 
   const datastore = new SwarmDatastore(join(dataDir, 'dht'))
@@ -160,7 +164,6 @@ async function assemble(
     log,
   })
 
-  const onHeard = (peer: PeerId) => heard.note(peer)
   const addresses = {
     known: (peer: PeerId) => known.get(peer),
     locate: async (peer: PeerId, signal: AbortSignal) => {
@@ -169,7 +172,6 @@ async function assemble(
       return await known.waitFor(peer, signal)
     },
   }
-  /** A failure of the transfer says little: the p2p connection may be dead, or the transfer port closed. */
   const onUnreached = (peer: PeerId) => {
     discovery.check(peer)
     reach.suspect(peer)
@@ -180,7 +182,7 @@ async function assemble(
     deadlines,
     onBroken: (peer) => reputation.failed(peer),
     onUnreached,
-    onHeard,
+    onHeard: heard.note,
   })
   shutdown.add('transfer client', () => client.stop())
   const links = new PeerLinks({
@@ -191,7 +193,7 @@ async function assemble(
     log,
     idleMs: options.linkIdleMs,
     onUnreached,
-    onHeard,
+    onHeard: heard.note,
   })
   shutdown.add('links', () => links.stop())
 
@@ -215,6 +217,13 @@ async function assemble(
     admits: canGive,
     openStream: openStream(SHARE_PROTOCOL),
   })
+  const ownPort = new OwnPort({
+    known,
+    reach,
+    openStream: openStream(FINDING_PROTOCOL),
+    onPassedOver: (isPassedOver) => (isPassedOver ? coordination.passOver(self) : coordination.joined(self)),
+    log,
+  })
   const shared = new Set<Digest>()
   const advertiser = new Advertiser({
     records,
@@ -235,14 +244,10 @@ async function assemble(
   await node.handle(HELLO_PROTOCOL, helloServer(hello, known, places, versions, log), {
     maxInboundStreams: MAX_HELLO_STREAMS,
   })
-  await node.handle(
-    FIND_PROTOCOL,
-    findServer((key, limit) => records.local(key, limit), log),
-    {
-      maxInboundStreams: MAX_FIND_STREAMS,
-    },
-  )
+  const findProviders = findServer((key, limit) => records.local(key, limit), log)
+  await node.handle(FIND_PROTOCOL, findProviders, { maxInboundStreams: MAX_FIND_STREAMS })
   await node.handle(ANNOUNCE_PROTOCOL, announceServer(recordStore, log), { maxInboundStreams: MAX_ANNOUNCE_STREAMS })
+  await node.handle(FINDING_PROTOCOL, ownPort.handler, { maxInboundStreams: MAX_FINDING_STREAMS })
   await node.handle(SHARE_PROTOCOL, coordination.handler, { maxInboundStreams: MAX_SHARE_STREAMS })
   node.addEventListener('connection:open', ({ detail: connection }) => {
     if (connection.direction === 'outbound')
@@ -254,6 +259,7 @@ async function assemble(
   node.addEventListener('peer:disconnect', ({ detail }) => {
     known.delete(detail.toString())
     reach.left(detail.toString())
+    ownPort.left(detail.toString())
     client.release(detail.toString())
     find.forget(detail.toString())
     coordination.left(detail.toString())
@@ -270,6 +276,7 @@ async function assemble(
     node,
     discovery,
     clones,
+    ownPort,
     admission,
     known,
     reach,
@@ -280,7 +287,7 @@ async function assemble(
     links,
     coordination,
     transferAddress: config.transferListen.map(({ host }) => formatAddress({ host, port })).join(', '),
-    rttOf: (peer) => fastest(node.getConnections(peerIdFromString(peer)).map(({ rtt }) => rtt)),
+    rttOf: (peer) => shortestRtt(node.getConnections(peerIdFromString(peer))),
     cut: (peer) => {
       const fingerprint = known.delete(peer)?.fingerprint
       if (fingerprint !== undefined) server.cut(fingerprint)
@@ -291,9 +298,4 @@ async function assemble(
     },
     stop: () => shutdown.run(),
   }
-}
-
-function fastest(rtts: readonly (number | undefined)[]): number | undefined {
-  const measured = rtts.filter((rtt) => rtt !== undefined)
-  return measured.length === 0 ? undefined : Math.min(...measured)
 }

@@ -145,14 +145,16 @@ export interface SeedStatus {
   /** As it is configured. */
   readonly seed: string
   readonly reached: boolean
+  /** Whether nothing but this node itself is there. */
+  readonly isSelf: boolean
   /** Why it was not reached last. */
   readonly problem: string | undefined
 }
 
 /** What keeps the node from its peers, for a person. */
 export interface SwarmProblem {
-  /** `seeds`: none of them answers. `identity`: another machine has this node's key. */
-  readonly kind: 'seeds' | 'identity'
+  /** `seeds`: none of them answers. `identity`: another machine has this node's key. `transfer`: peers can't reach its port. */
+  readonly kind: 'seeds' | 'identity' | 'transfer'
   readonly text: string
 }
 
@@ -161,11 +163,15 @@ export interface SwarmStatus {
   readonly multiaddrs: readonly string[]
   /** `host:port` of the transfer server. */
   readonly transfer: string
+  /** Where else it is, as peers are told (`swarm.transferAnnounce`). */
+  readonly transferAnnounce: readonly string[]
   readonly peers: readonly {
     readonly peerId: PeerId
     readonly address: string
     /** Whether the peer told its transfer certificate and its transfer port can be reached, so that blobs can move from it. */
     readonly transfer: boolean
+    /** `host:port` at which its transfer server is, as far as is known: of several that it has told, the one that answered. */
+    readonly transferAddress: string | undefined
     /** Why its transfer port can't be used, and which one is to be opened; undefined where nothing is known against it. */
     readonly transferProblem: string | undefined
     readonly rttMs: number | undefined

@@ -1,3 +1,4 @@
+import { formatAddress } from '../../config/units.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { Bans } from './bans.ts'
 import type { SwarmOptions } from './options.ts'
@@ -142,14 +143,20 @@ class RunningSwarm implements Swarm {
     const parts = this.#running
     const { node, known, advertiser } = parts
     const addressOf = new Map(node.getConnections().map(({ remotePeer, remoteAddr }) => [`${remotePeer}`, remoteAddr]))
+    const placeOf = (peerId: PeerId) => {
+      const peer = known.get(peerId)
+      return peer && formatAddress(peer)
+    }
     return {
       peerId: node.peerId.toString(),
       multiaddrs: node.getMultiaddrs().map(String),
       transfer: parts.transferAddress,
+      transferAnnounce: this.#options.config.transferAnnounce,
       peers: [...addressOf].map(([peerId, address]) => ({
         peerId,
         address: address.toString(),
         transfer: known.get(peerId) !== undefined && parts.reach.isOpen(peerId),
+        transferAddress: placeOf(peerId),
         transferProblem: parts.reach.problemOf(peerId),
         rttMs: parts.rttOf(peerId),
       })),
@@ -180,9 +187,9 @@ class RunningSwarm implements Swarm {
   }
 }
 
-function problemsOf({ discovery, clones }: Parts): SwarmProblem[] {
-  const texts = { identity: clones.problem, seeds: discovery.seeds.problem }
-  return (['identity', 'seeds'] as const).flatMap((kind) => {
+function problemsOf({ discovery, clones, ownPort }: Parts): SwarmProblem[] {
+  const texts = { identity: clones.problem, seeds: discovery.seeds.problem, transfer: ownPort.problem }
+  return (['identity', 'seeds', 'transfer'] as const).flatMap((kind) => {
     const text = texts[kind]
     return text === undefined ? [] : [{ kind, text }]
   })

@@ -64,6 +64,8 @@ describe('a port map with other numbers', () => {
     const nowhere = ['--registry', 'docker.io=http://127.0.0.1:1']
     const second = await outside.node(['--no-mdns', '--seed', '51.77.0.254:14050', ...nowhere])
     await untilMet(first, second)
+    expect((await first.status()).transferAnnounce).toEqual(['51.77.0.254:14051'])
+    expect((await second.status()).peers).toMatchObject([{ transferAddress: '51.77.0.254:14051' }])
     for (const machine of [inside, outside]) {
       expect((await machine.get(`http://127.0.0.1:5050${path}`)).digest).toBe(digestOf(blob))
     }

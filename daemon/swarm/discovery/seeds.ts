@@ -14,7 +14,7 @@ import {
   MESH_CONNECTIONS,
   SEED_CHECK_MS,
 } from './constants.ts'
-import { SeedWatch } from './seed-watch.ts'
+import { type SeedOutcome, SeedWatch } from './seed-watch.ts'
 
 interface SeedsOptions {
   readonly seeds: readonly Seed[]
@@ -68,11 +68,11 @@ export class Seeds {
     let failures = 0
     while (!this.#stopped.signal.aborted) {
       const hurries = this.#hurries
-      const failure = await this.#connect(seed)
-      failures = failure === undefined ? 0 : failures + 1
-      if (!this.#stopped.signal.aborted) this.watch.note(seed.text, failure)
-      if (failures === 1 && !this.#stopped.signal.aborted) {
-        this.#options.log.warn({ seed: seed.text, reason: failure }, 'a seed is not reached; trying again')
+      const outcome = await this.#connect(seed)
+      failures = outcome.kind === 'failed' ? failures + 1 : 0
+      if (!this.#stopped.signal.aborted) this.watch.note(seed.text, outcome)
+      if (outcome.kind === 'failed' && failures === 1 && !this.#stopped.signal.aborted) {
+        this.#options.log.warn({ seed: seed.text, reason: outcome.problem }, 'a seed is not reached; trying again')
       }
       // What failed may have begun before the network changed.
       const isLate = hurries !== this.#hurries
@@ -91,13 +91,13 @@ export class Seeds {
     if (!slept) await delay(jitter(LOST_RETRY_MS), undefined, { signal: this.#stopped.signal }).catch(() => {})
   }
 
-  /** Dials every address of the seed that is not connected; gives why none is, or undefined where one is. */
-  async #connect(seed: Seed): Promise<string | undefined> {
+  /** Dials every address of the seed that is not connected. */
+  async #connect(seed: Seed): Promise<SeedOutcome> {
     let addresses: readonly Multiaddr[]
     try {
       addresses = (await resolveSeed(seed)).filter((address) => !this.#options.isSelf(address))
     } catch (error) {
-      return (error as Error).message
+      return { kind: 'failed', problem: (error as Error).message }
     }
     const before = this.#peers.get(seed)
     const after = new Map<string, PeerId>()
@@ -105,8 +105,12 @@ export class Seeds {
     const failures = await Promise.all(
       shuffled(addresses).map((address) => this.#connectTo(address, before?.get(placeOf(address)), after)),
     )
+    const [first] = failures
     // nothing but ourselves is at a seed that is its own fleet's name, until a second node starts
-    return failures.length === 0 || failures.includes(undefined) ? undefined : failures[0]
+    if (failures.length === 0) return { kind: 'self' }
+    return first === undefined || failures.includes(undefined)
+      ? { kind: 'reached' }
+      : { kind: 'failed', problem: first }
   }
 
   async #connectTo(

@@ -5,6 +5,7 @@ import { sitePattern } from '../../../config/swarm-schema.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import { type Place, parsePlace } from '../transfer/places.ts'
 import { HELLO_VERSION, MAX_HELLO_BYTES, OLDEST_HELLO_VERSION } from './constants.ts'
+import { readLine } from './line.ts'
 
 /** What a node tells of its transfer server. */
 export interface Hello {
@@ -34,8 +35,6 @@ const schema = z.object({
     .optional(),
 })
 
-const newline = 0x0a
-
 /** One line of JSON. */
 export function encodeHello({ port, fingerprint, site, transfer }: Hello): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify({ version: HELLO_VERSION, port, fingerprint, site, transfer })}\n`)
@@ -46,34 +45,9 @@ export function decodeHello(line: Uint8Array): PeerHello {
   return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line)))
 }
 
-/**
- * Reads the one line that a peer sends.
- * @throws {Error} where it is longer than {@link MAX_HELLO_BYTES}, malformed, or does not come before the signal's abort
- */
+/** Reads the hello that a peer sends. @throws {Error} where it is malformed, too long, or does not come before the signal's abort */
 export async function readHello(stream: Stream, signal: AbortSignal): Promise<PeerHello> {
-  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-  let received = new Uint8Array()
-  const onMessage = ({ data }: { data: { subarray(): Uint8Array } }) => {
-    received = Buffer.concat([received, data.subarray()])
-    const end = received.indexOf(newline)
-    if (end >= 0) resolve(received.subarray(0, end))
-    if (received.length > MAX_HELLO_BYTES) reject(new Error(`the hello is longer than ${MAX_HELLO_BYTES} bytes`))
-  }
-  const onEnd = () => reject(new Error('the stream ended before the hello'))
-  const onAbort = () => reject(signal.reason)
-  stream.addEventListener('message', onMessage)
-  stream.addEventListener('end', onEnd)
-  stream.addEventListener('close', onEnd)
-  signal.addEventListener('abort', onAbort)
-  if (signal.aborted) onAbort()
-  try {
-    return decodeHello(await promise)
-  } finally {
-    stream.removeEventListener('message', onMessage)
-    stream.removeEventListener('end', onEnd)
-    stream.removeEventListener('close', onEnd)
-    signal.removeEventListener('abort', onAbort)
-  }
+  return decodeHello(await readLine(stream, MAX_HELLO_BYTES, signal))
 }
 
 /** The places that a hello announces; those of a form that is not known are left out. */

@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import { formatAddress } from '../../../config/units.ts'
+import type { Finding } from '../hello/finding.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import type { PeerId } from '../peer-id.ts'
 import type { Place } from './places.ts'
@@ -67,6 +68,14 @@ export class Reach {
   problemOf(peer: PeerId): string | undefined {
     const entry = this.#peers.get(peer)
     return entry === undefined || entry.failures === 0 ? undefined : problemOf(entry)
+  }
+
+  /** What was found out of a peer's transfer port; undefined where it was not looked at. */
+  findingOf(peer: PeerId): Finding | undefined {
+    const entry = this.#peers.get(peer)
+    if (entry === undefined) return undefined
+    const isOpen = entry.failures === 0
+    return { isOpen, address: formatAddress(entry.peer), reason: isOpen ? undefined : entry.reason?.message }
   }
 
   /** A peer has told where its transfer server is. What was found before holds until it is found open. */
