@@ -19,13 +19,19 @@ export class Journal {
   readonly violations: Violation[] = []
   readonly file: string
   readonly #folder: string
-  readonly #since = performance.now()
+  #since = performance.now()
   /** Of each kind, also those that were not kept. */
   readonly counts = new Map<string, number>()
 
   constructor(folder: string) {
     this.#folder = folder
     this.file = join(folder, 'journal.jsonl')
+  }
+
+  /** The fleet is up, and the run begins. */
+  begin(): void {
+    this.#since = performance.now()
+    this.note('the run begins')
   }
 
   /** Seconds since the start of the run. */
