@@ -70,7 +70,7 @@ async function raise(options: Options): Promise<{ world: World; counts: Counts }
   if (here === undefined || folder === undefined)
     throw new Error('run it by npm run soak: it makes networks and disks, and only in a jail they go away with it')
   const { work, tools } = here
-  const journal = new Journal(folder)
+  const journal = new Journal(folder, console.log)
   const names = Array.from({ length: options.nodes }, (_, index) => `node${index + 1}`)
   const lan = await Lan.build(names)
   let account: Account | undefined
@@ -205,6 +205,7 @@ function write(
     failed: Object.fromEntries(failed),
     upstream: { bytes: account.ledger.sums, requests: Object.fromEntries(account.requests) },
     peaks: Object.fromEntries(health.peaks),
+    load: health.load,
     logged: warnings,
     violations: journal.violations,
     violationCounts: Object.fromEntries(journal.counts),
