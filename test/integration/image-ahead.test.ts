@@ -116,7 +116,7 @@ describe('an image of many small layers', () => {
     expect(least(asOne, 'coordination')).toBeLessThan(least(apart, 'coordination') / 2)
     // A question and its answer for each blob and node, and little else.
     expect(least(asOne, 'links')).toBeLessThan(3.2 * others.length * LAYERS)
-  }, 60_000)
+  })
 
   it('is read once from upstream by nodes that all ask for it in one moment', async () => {
     const { upstream, seed, others } = await start()

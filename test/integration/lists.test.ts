@@ -86,7 +86,7 @@ describe('a peer whose checkpoints are those of its own bytes', () => {
       pulls.push(...others.map((node) => pull(node, blob)))
       await Promise.all(pulls)
       for (const node of [first, ...others]) {
-        await until(async () => (await node.status()).store.blobs === 1, 30_000)
+        await until(async () => (await node.status()).store.blobs === 1)
         expect(await pull(node, blob)).toBe(true)
         expect(await bannedBy(node)).toEqual(node === first ? [liar.peerId()] : [])
       }

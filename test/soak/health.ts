@@ -1,3 +1,4 @@
+import { loadavg } from 'node:os'
 import type { NodeStatus } from '../../daemon/admin/app.ts'
 import type { Node } from './node.ts'
 import { Overdue } from './overdue.ts'
@@ -21,6 +22,8 @@ export interface Peak {
 /** Looks at the fleet again and again, and says what has not come back in time. */
 export class Health {
   readonly peaks = new Map<string, Peak>()
+  /** The largest load average of the machine. */
+  load = 0
   readonly #world: World
   readonly #overdue = new Overdue()
   /** What each node said last. */
@@ -32,6 +35,7 @@ export class Health {
 
   /** One look at all nodes. */
   async look(): Promise<void> {
+    this.load = Math.max(this.load, loadavg()[0] ?? 0)
     await Promise.all(this.#world.nodes.map((node) => this.#lookAt(node)))
     for (const node of this.#world.nodes) this.#peersOf(node)
   }

@@ -13,7 +13,7 @@ const LARGEST = 30 * 2 ** 20
 /** Layers of an image, the least and one more than the most. */
 const LAYERS = [2, 7] as const
 /** Images that there are at a time. */
-const IMAGES = 8
+const IMAGES = 12
 /** This part of an image's layers stays when it is built again. */
 const KEPT_PART = 0.5
 

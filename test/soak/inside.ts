@@ -33,11 +33,11 @@ const LOOK_MS = 1_000
 /** How often the result is written, in ms. */
 const RESULT_MS = 10_000
 /** Mean time between two builds of an image, in ms. */
-const REBUILD_MS = 40_000
+const REBUILD_MS = 25_000
 /** Until all nodes are up and see each other at first, in ms. */
 const START_MS = 120_000
 /** Sizes of disks in MiB: smaller than what the images need in the course of time, so that blobs are evicted. */
-const DISK = [120, 260] as const
+const DISK = [100, 200] as const
 /** Nodes that the others have as seeds. All find each other by multicast DNS as well. */
 const SEEDS = 2
 /** Unexplained bytes that are allowed, as a part of those that were given for the first time: chunks that were raced for. */
@@ -51,72 +51,77 @@ interface Counts {
 }
 
 async function soak(options: Options): Promise<boolean> {
-  const here = jail()
-  const { folder } = options
-  if (here === undefined || folder === undefined)
-    throw new Error('run it by npm run soak: it makes networks and disks, and only in a jail they go away with it')
-  const journal = new Journal(folder)
-  const troubles = new Troubles()
-  const draw = new Draw(options.seed, 'fleet')
-  const names = Array.from({ length: options.nodes }, (_, index) => `node${index + 1}`)
-  const lan = await Lan.build(names)
-  let account: Account | undefined
-  const upstream = await Upstream.start(here.tools, join(here.work, 'upstream'), folder, (event) =>
-    account?.hear(event),
-  )
-  const images = new Images(join(here.work, 'layout'), new Draw(options.seed, 'images'), (layout) =>
-    upstream.push(layout),
-  )
-  await images.fill()
-  await writeFile('/etc/machine-id', '')
-  const nodes = await Promise.all(
-    names.map((name, index) => makeNode({ name, index, lan, draw, journal, folder, work: here.work })),
-  )
-  const world: World = { options, lan, upstream, nodes, images, troubles, journal }
-  account = new Account(world)
-  const health = new Health(world)
-  const pulls: Pulls = {
-    ...{ images: 0, blobs: 0, bytes: 0, ranges: 0, heads: 0, tags: 0, hangUps: 0 },
-    ...{ failed: new Map<string, number>(), times: [] },
-  }
-  const counts: Counts = { pulls, health, account, faults: {} }
-  for (const node of nodes) node.start()
-  await waitFor('all nodes see each other', () => haveMet(nodes), START_MS)
-
-  const planned = schedule(FAULTS, { ...options, seconds: options.minutes * 60 - journal.now }).map((fault) => ({
-    ...fault,
-    at: fault.at + journal.now,
-    until: fault.until + journal.now,
-  }))
-  for (const fault of planned) journal.note('planned', fault)
-  const control = new AbortController()
-  process.once('SIGTERM', () => control.abort()).once('SIGINT', () => control.abort())
-  const { signal } = control
-  const running = [
-    repeat(LOOK_MS, () => health.look(), signal),
-    repeat(RESULT_MS, async () => write(world, counts, await logged(nodes), 0, false), signal),
-    rebuildNowAndThen(world, signal),
-    ...nodes.map((node) => new Client(world, node, pulls).run(signal)),
-    letHappen(world, planned, counts.faults, signal).catch(() => {}),
-  ]
-  const left = options.minutes * 60 - journal.now
-  await delay(left * 1000, undefined, { signal }).catch(() => {})
-  const isWhole = !signal.aborted
-  control.abort()
-  await Promise.all(running)
-  await Promise.all(
-    nodes.map(async (node) => {
-      node.thaw()
-      const problem = await node.stop()
-      if (problem !== undefined) journal.violate('a node does not do what it is told', node.name, problem)
-    }),
-  )
+  const { world, counts } = await raise(options)
+  const { nodes, journal } = world
+  const isWhole = await run(world, counts)
+  await Promise.all(nodes.map((node) => end(node, journal)))
   const compared = await compareStores(world)
-  const { unexplained, first } = account.ledger.sums
+  const { unexplained, first } = counts.account.ledger.sums
   if (unexplained.bytes > UNEXPLAINED_PART * first.bytes)
     journal.violate('upstream gave too much', 'fleet', `${unexplained.bytes} bytes again, though another node had them`)
   write(world, counts, await logged(nodes), compared, isWhole)
   return journal.violations.length === 0
+}
+
+/** A fleet whose nodes see each other, and a registry with images. */
+async function raise(options: Options): Promise<{ world: World; counts: Counts }> {
+  const here = jail()
+  const { folder, seed } = options
+  if (here === undefined || folder === undefined)
+    throw new Error('run it by npm run soak: it makes networks and disks, and only in a jail they go away with it')
+  const { work, tools } = here
+  const journal = new Journal(folder, console.log)
+  const names = Array.from({ length: options.nodes }, (_, index) => `node${index + 1}`)
+  const lan = await Lan.build(names)
+  let account: Account | undefined
+  const upstream = await Upstream.start(tools, join(work, 'upstream'), folder, (event) => account?.hear(event))
+  const images = new Images(join(work, 'layout'), new Draw(seed, 'images'), (layout) => upstream.push(layout))
+  await images.fill()
+  // Each node has a file of its own mounted over it.
+  await writeFile('/etc/machine-id', '')
+  const draw = new Draw(seed, 'fleet')
+  const nodes = await Promise.all(
+    names.map((name, index) => makeNode({ name, index, lan, draw, journal, folder, work })),
+  )
+  const world: World = { options, lan, upstream, nodes, images, troubles: new Troubles(), journal }
+  account = new Account(world)
+  const pulls: Pulls = {
+    ...{ images: 0, blobs: 0, bytes: 0, ranges: 0, heads: 0, tags: 0, hangUps: 0 },
+    ...{ failed: new Map<string, number>(), times: [] },
+  }
+  for (const node of nodes) node.start()
+  await waitFor('all nodes see each other', () => haveMet(nodes), START_MS)
+  return { world, counts: { pulls, account, health: new Health(world), faults: {} } }
+}
+
+/** Lets faults happen, clients pull and images be built, for as long as was asked for. @returns whether it was not cut off */
+async function run(world: World, counts: Counts): Promise<boolean> {
+  const { options, journal, nodes } = world
+  const seconds = options.minutes * 60
+  const control = new AbortController()
+  const { signal } = control
+  process.once('SIGTERM', () => control.abort()).once('SIGINT', () => control.abort())
+  journal.begin()
+  const planned = schedule(FAULTS, { ...options, seconds })
+  for (const fault of planned) journal.note('planned', fault)
+  const running = [
+    repeat(LOOK_MS, () => counts.health.look(), signal),
+    repeat(RESULT_MS, async () => write(world, counts, await logged(nodes), 0, false), signal),
+    rebuildNowAndThen(world, signal),
+    ...nodes.map((node) => new Client(world, node, counts.pulls).run(signal)),
+    letHappen(world, planned, counts.faults, signal).catch(() => {}),
+  ]
+  await delay(seconds * 1000, undefined, { signal }).catch(() => {})
+  const isWhole = !signal.aborted
+  control.abort()
+  await Promise.all(running)
+  return isWhole
+}
+
+async function end(node: Node, journal: Journal): Promise<void> {
+  node.thaw()
+  const problem = await node.stop()
+  if (problem !== undefined) journal.violate('a node does not do what it is told', node.name, problem)
 }
 
 interface NodePlace {
@@ -200,6 +205,7 @@ function write(
     failed: Object.fromEntries(failed),
     upstream: { bytes: account.ledger.sums, requests: Object.fromEntries(account.requests) },
     peaks: Object.fromEntries(health.peaks),
+    load: health.load,
     logged: warnings,
     violations: journal.violations,
     violationCounts: Object.fromEntries(journal.counts),

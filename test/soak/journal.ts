@@ -19,13 +19,22 @@ export class Journal {
   readonly violations: Violation[] = []
   readonly file: string
   readonly #folder: string
-  readonly #since = performance.now()
+  readonly #say: (line: string) => void
+  #since = performance.now()
   /** Of each kind, also those that were not kept. */
   readonly counts = new Map<string, number>()
 
-  constructor(folder: string) {
+  /** @param say prints a line for people */
+  constructor(folder: string, say: (line: string) => void = () => {}) {
     this.#folder = folder
+    this.#say = say
     this.file = join(folder, 'journal.jsonl')
+  }
+
+  /** The fleet is up, and the run begins. */
+  begin(): void {
+    this.#since = performance.now()
+    this.note('the run begins')
   }
 
   /** Seconds since the start of the run. */
@@ -44,7 +53,7 @@ export class Journal {
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1)
     if (this.violations.length < MAX_KEPT) this.violations.push(violation)
     this.note('VIOLATION', violation)
-    process.stdout.write(`VIOLATION at ${minute(violation.at)}: ${kind}, ${who}: ${text}\n`)
+    this.#say(`VIOLATION at ${minute(violation.at)}: ${kind}, ${who}: ${text}`)
   }
 }
 

@@ -1,19 +1,16 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 
-/** pino's number for warnings; errors have higher ones. */
-const WARN = 40
+const BAD: ReadonlySet<unknown> = new Set(['warn', 'error', 'fatal'])
 
 /** Warnings and errors in the log of a node, and how often each came. Lines that are not JSON are no log lines, and worth a look. */
 export async function warningsIn(file: string, counts: Map<string, number>): Promise<void> {
   const count = (what: string) => counts.set(what, (counts.get(what) ?? 0) + 1)
   for await (const line of createInterface({ input: createReadStream(file) })) {
     try {
-      const { level, msg, err } = JSON.parse(line) as { level: number; msg: string; err?: { message?: string } }
-      if (level >= WARN)
-        count(
-          `${level > WARN ? 'error' : 'warning'}: ${general(msg)}${err?.message ? `: ${general(err.message)}` : ''}`,
-        )
+      const { level, msg, err } = JSON.parse(line) as { level: string; msg: string; err?: { message?: string } }
+      const cause = err?.message === undefined ? '' : `: ${general(err.message)}`
+      if (BAD.has(level)) count(`${level}: ${general(msg)}${cause}`)
     } catch {
       if (line.trim() !== '') count(`not a log line: ${general(line)}`)
     }

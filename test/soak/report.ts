@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { minute, type Violation } from './journal.ts'
 import { REASONS, type Reason, type Sums } from './ledger.ts'
 import type { Options } from './options.ts'
@@ -8,6 +9,8 @@ export interface Result {
   /** Seconds that it took. */
   readonly seconds: number
   readonly isWhole: boolean
+  /** The largest load average of the machine: where it is far above the number of cores, nodes are late because of that. */
+  readonly load: number
   /** Times that each fault began. */
   readonly faults: Readonly<Record<string, number>>
   readonly pulls: {
@@ -44,7 +47,7 @@ const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 /** The result for people. */
 export function reportText(result: Result): string {
   const { options, pulls, upstream, violations, folder } = result
-  const again = `npm run soak -- --seed ${options.seed} --minutes ${options.minutes} --nodes ${options.nodes}`
+  const again = `npm run soak -- --seed ${options.seed} --minutes ${options.minutes} --nodes ${options.nodes} --settle ${options.settle}`
   const [median = 0, late = 0, longest = 0] = pulls.times
   const sections: (readonly [string, readonly string[]])[] = [
     [
@@ -52,6 +55,7 @@ export function reportText(result: Result): string {
       [
         `${minute(result.seconds)} of ${options.minutes} minutes${result.isWhole ? '' : ', cut off'}, ${options.nodes} nodes, seed ${options.seed}`,
         `again: ${again}`,
+        `load of the machine: up to ${result.load.toFixed(1)} on ${availableParallelism()} cores`,
         `logs: ${folder}`,
       ],
     ],

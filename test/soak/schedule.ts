@@ -33,7 +33,7 @@ interface Span {
 }
 
 /** Faults begin this often, in seconds, on average. */
-const EVERY_S = 14
+const EVERY_S = 8
 /** A short run has at least this number of faults, roughly. */
 const LEAST = 6
 /** This part of faults leaves a node, or upstream, time to settle before its next one. The others come on top of each other. */
@@ -59,7 +59,7 @@ export function schedule(kinds: readonly Kind[], { seed, nodes, seconds, settle 
     if (possible.length === 0) continue
     const { kind, seconds: length, befalls } = draw.weighted(possible)
     const until = Math.min(last, at + draw.between(...length))
-    const rest = draw.chance(CALM_PART) ? draw.between(settle, 3 * settle) : draw.between(1, settle / 2)
+    const rest = draw.chance(CALM_PART) ? draw.between(settle, 2 * settle) : draw.between(1, settle / 2)
     const count = befalls === 'part' ? 1 + draw.below(Math.min(able.length, nodes - 1)) : befalls === 'upstream' ? 0 : 1
     const whom = able.slice(0, count)
     planned.push({

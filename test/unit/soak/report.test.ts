@@ -27,6 +27,7 @@ describe('the report of a soak', () => {
         peaks: {},
         logged: {},
         compared: 5,
+        load: 3.5,
       },
       pulls: { images: 1, blobs: 2, bytes: 3, ranges: 4, heads: 5, tags: 6, hangUps: 7, times: [1, 2, 3] },
       upstream: { bytes: new Ledger().sums, requests: {} },
@@ -36,7 +37,7 @@ describe('the report of a soak', () => {
     const text = reportText(result)
     expect(text).toContain(`seed 12, 0:00, node2: not ready: for 31 s (${join(folder, 'node2.log')})`)
     expect(text).toContain(`10 bytes again (${join(folder, 'journal.jsonl')})`)
-    expect(text).toContain('npm run soak -- --seed 12 --minutes 3 --nodes 4')
+    expect(text).toContain('npm run soak -- --seed 12 --minutes 3 --nodes 4 --settle 30')
     expect(text).toMatch(/3 killed/)
     expect(reportText({ ...result, violations: [] })).toContain('Violations: none')
   })
@@ -49,14 +50,14 @@ describe('the report of a soak', () => {
   it('counts warnings and errors of a log without what is different each time', async () => {
     const file = join(await tempDir(), 'log')
     const lines = [
-      { level: 30, msg: 'request' },
-      ...[1, 2].map((n) => ({ level: 40, msg: `seed 10.0.0.${n} is silent` })),
+      { level: 'info', msg: 'request' },
+      ...[1, 2].map((n) => ({ level: 'warn', msg: `seed 10.0.0.${n} is silent` })),
     ]
     await writeFile(file, `${lines.map((line) => JSON.stringify(line)).join('\n')}\nSegmentation fault\n`)
     const counts = new Map<string, number>()
     await warningsIn(file, counts)
     expect([...counts]).toEqual([
-      ['warning: seed N is silent', 2],
+      ['warn: seed N is silent', 2],
       ['not a log line: Segmentation fault', 1],
     ])
   })
@@ -71,12 +72,7 @@ describe('the options of a soak', () => {
 
   it('are refused where they make no sense', () => {
     expect(readOptions(['--help'])).toContain('--minutes')
-    for (const wrong of [
-      ['--minutes', 'x'],
-      ['--nodes', '2'],
-      ['--seed=-1'],
-      ['--settle', ''],
-    ])
+    for (const wrong of [['--minutes', 'x'], ['--nodes', '2'], ['--seed=-1'], ['--settle', '']])
       expect(() => readOptions(wrong)).toThrow(/takes a number/)
   })
 })

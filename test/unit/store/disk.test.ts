@@ -192,7 +192,7 @@ describe('a data directory that is removed under a running store', () => {
     const [a] = [await put(store, 'a')]
     await rm(dataDir, { recursive: true })
     await store.makeRoom()
-    await vi.waitFor(() => expect(removed).toHaveLength(1), 10_000)
+    await vi.waitFor(() => expect(removed).toHaveLength(1), 50_000)
     expect([removed, lost, store.usage.problem, store.usage.blobs]).toEqual([[a], [undefined], undefined, 0])
     const b = await put(store, 'b')
     await metadata.putTag('a.b/c:d', { digest: b, public: true, identity: 'node', confirmedAt: 1 })
@@ -215,7 +215,7 @@ describe('a data directory that is removed under a running store', () => {
       const records: [Digest, boolean][] = []
       for await (const [digest, record] of metadata.blobs()) records.push([digest, record.public])
       expect(records).toEqual([[a, true]])
-    }, 10_000)
+    }, 50_000)
     expect([removed, store.has(a)]).toEqual([[], true])
   })
 

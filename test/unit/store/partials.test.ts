@@ -293,7 +293,7 @@ describe('a partial blob', () => {
     onTestFinished(() => write.mockRestore())
     write.mockRejectedValueOnce(Object.assign(new Error('full'), { code: 'ENOSPC' }))
     partial.saveState(1, state(1))
-    await expect.poll(() => write.mock.calls.length).toBeGreaterThan(0)
+    await expect.poll(() => write.mock.calls.length, { timeout: 30_000 }).toBeGreaterThan(0)
     await partial.keep()
     await partial.close()
     const next = await (await open()).partials.open(digest, bytes.length)

@@ -10,7 +10,7 @@ import type { Place } from '../../../../daemon/swarm/transfer/places.ts'
 import { Reach } from '../../../../daemon/swarm/transfer/reach.ts'
 import { until } from '../../../fixtures/swarm.ts'
 
-test('places of a peer that has left while they were tried are not tried again', { timeout: 30_000 }, async () => {
+test('places of a peer that has left while they were tried are not tried again', async () => {
   const finds: AbortSignal[] = []
   const { promise: place, resolve } = Promise.withResolvers<Place>()
   const onMoved = vi.fn(() => undefined)
@@ -34,7 +34,7 @@ test('places of a peer that has left while they were tried are not tried again',
   reach.left('peer')
   expect(finds[0]?.aborted).toBe(true)
   resolve(peer)
-  await vi.waitFor(() => expect(reach.isOpen('peer')).toBe(false))
+  await vi.waitFor(() => expect(reach.isOpen('peer')).toBe(false), 30_000)
   // Longer than the pause after which it would be looked at again.
   await new Promise((done) => setTimeout(done, 3_500))
   expect([finds.length, onMoved.mock.calls]).toEqual([1, []])
