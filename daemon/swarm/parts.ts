@@ -25,6 +25,7 @@ import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
 import { helloServer } from './hello/server.ts'
 import { Versions } from './hello/versions.ts'
 import { KnownPeers } from './known-peers.ts'
+import { createLimits } from './limits/limits.ts'
 import { PeerLinks } from './link/links.ts'
 import { usableBindings } from './listening.ts'
 import { createNode, startNode } from './node.ts'
@@ -55,10 +56,11 @@ export async function startParts(
   listener: ShareListener,
   bans: Bans,
   reputation: Reputation,
+  ban: (peer: PeerId, reason: string) => void,
 ): Promise<Parts> {
   const shutdown = new Shutdown(options.log)
   try {
-    return await assemble(options, listener, bans, reputation, shutdown)
+    return await assemble(options, listener, bans, reputation, ban, shutdown)
   } catch (error) {
     await shutdown.run()
     throw error
@@ -70,6 +72,7 @@ async function assemble(
   listener: ShareListener,
   bans: Bans,
   reputation: Reputation,
+  ban: (peer: PeerId, reason: string) => void,
   shutdown: Shutdown,
 ): Promise<Parts> {
   const {
@@ -117,8 +120,10 @@ async function assemble(
   await datastore.open()
   shutdown.add('DHT records', () => datastore.close())
 
+  const limits = createLimits(ban)
   const server = new TransferServer({
     certificate,
+    limits: limits.peers,
     content,
     identify: (fingerprint, address) => known.byFingerprint(fingerprint, address),
     onUpgrade: (peer, kind, upgraded) => links.accept(peer, kind, upgraded),
@@ -137,9 +142,9 @@ async function assemble(
     onSelf: (met) => clones.met(met),
     log,
   })
-  const gater = createGater(admission)
+  const gater = createGater(admission, limits.inbound)
   const listen = await usableBindings(config.listen, 'swarm.listen', log)
-  const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, handshakes, log })
+  const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, handshakes, limits, log })
   shutdown.add('libp2p', async () => node.stop())
   shutdown.add('handshakes', () => {
     handshakes.stop()
@@ -147,6 +152,7 @@ async function assemble(
   })
   const discovery = new Discovery({
     node,
+    dials: limits.dials,
     seeds,
     admits,
     problemAt: (address) => handshakes.problemAt(address),
@@ -174,6 +180,7 @@ async function assemble(
   shutdown.add('transfer client', () => client.stop())
   const links = new PeerLinks({
     certificate,
+    limits: limits.peers,
     listener,
     ...addresses,
     deadlines,
@@ -189,8 +196,8 @@ async function assemble(
   const recordStore = new RecordStore({ db: datastore.db, self })
   datastore.records = recordStore
   const records = new ProviderRecords(node, recordStore)
-  const openStream = (protocol: string) => (peer: PeerId, signal: AbortSignal) =>
-    node.dialProtocol(peerIdFromString(peer), protocol, { signal })
+  const openStream = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
+    limits.streams.watched(await node.dialProtocol(peerIdFromString(peer), protocol, { signal }), peer)
   const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
   // Not `getPeers`, which decodes the name of each, for every question.
   const isLarge = () => node.getConnections().length >= MESH_CONNECTIONS
@@ -278,7 +285,9 @@ async function assemble(
       client.cut(peer)
       links.cut(peer)
       coordination.left(peer)
-      node.hangUp(peerIdFromString(peer)).catch((error) => log.debug({ peer, err: error }, 'hanging up failed'))
+      // Not `hangUp`, which waits for the peer while its messages are still read.
+      for (const connection of node.getConnections(peerIdFromString(peer)))
+        connection.abort(new Error('this node ended the connection'))
     },
     stop: () => shutdown.run(),
   }

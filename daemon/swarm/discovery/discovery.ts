@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
+import type { Dials } from '../limits/dials.ts'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
 import { placeOf, type Seed } from './addresses.ts'
@@ -16,6 +17,8 @@ import { Walk } from './walk.ts'
 
 interface DiscoveryOptions {
   readonly node: Node
+  /** Is told which addresses the user has named, and when to try all again. */
+  readonly dials: Pick<Dials, 'trust' | 'forgive'>
   readonly seeds: readonly Seed[]
   readonly admits: (peer: PeerId) => boolean
   /** What is probably wrong with an address that was dialled in vain. */
@@ -28,6 +31,7 @@ interface DiscoveryOptions {
 /** Keeps the node connected: to its seeds, to peers that mDNS and the DHT name, and to those it knew before. */
 export class Discovery {
   readonly #node: Node
+  readonly #dials: Pick<Dials, 'trust' | 'forgive'>
   readonly #dialer: Dialer
   readonly #seeds: Seeds
   #isAlone = true
@@ -38,8 +42,9 @@ export class Discovery {
   /** Addresses that turned out to be our own, and until when that is believed, in ms; at most as many as seeds have. */
   readonly #own = new Map<string, number>()
 
-  constructor({ node, seeds, admits, problemAt, onDead, log }: DiscoveryOptions) {
+  constructor({ node, dials, seeds, admits, problemAt, onDead, log }: DiscoveryOptions) {
     this.#node = node
+    this.#dials = dials
     const isConnected = (peer: PeerId) => node.getConnections(peerIdFromString(peer)).length > 0
     const connectionCount = () => node.getConnections().length
     this.#dialer = new Dialer({
@@ -52,6 +57,7 @@ export class Discovery {
     this.#seeds = new Seeds({
       seeds,
       dial: async (address, signal) => {
+        dials.trust(address)
         try {
           return await node.dial(this.#withoutOwnId(address), { signal })
         } catch (error) {
@@ -132,6 +138,7 @@ export class Discovery {
     this.#own.clear()
     log.info('the addresses of this machine have changed: peers are looked for anew')
     this.#liveness.check(this.#node.getConnections())
+    this.#dials.forgive()
     this.#seeds.hurry()
     this.#dialer.hurry()
     this.#dialRemembered().catch(() => {})
