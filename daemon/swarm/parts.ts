@@ -26,6 +26,7 @@ import { FINDING_PROTOCOL, HELLO_PROTOCOL, MAX_FINDING_STREAMS, MAX_HELLO_STREAM
 import { helloServer } from './hello/server.ts'
 import { Versions } from './hello/versions.ts'
 import { KnownPeers } from './known-peers.ts'
+import { createLimits } from './limits/limits.ts'
 import { PeerLinks } from './link/links.ts'
 import { usableBindings } from './listening.ts'
 import { createNode, startNode } from './node.ts'
@@ -58,10 +59,11 @@ export async function startParts(
   listener: ShareListener,
   bans: Bans,
   reputation: Reputation,
+  ban: (peer: PeerId, reason: string) => void,
 ): Promise<Parts> {
   const shutdown = new Shutdown(options.log)
   try {
-    return await assemble(options, listener, bans, reputation, shutdown)
+    return await assemble(options, listener, bans, reputation, ban, shutdown)
   } catch (error) {
     await shutdown.run()
     throw error
@@ -73,6 +75,7 @@ async function assemble(
   listener: ShareListener,
   bans: Bans,
   reputation: Reputation,
+  ban: (peer: PeerId, reason: string) => void,
   shutdown: Shutdown,
 ): Promise<Parts> {
   const {
@@ -122,8 +125,10 @@ async function assemble(
   await datastore.open()
   shutdown.add('DHT records', () => datastore.close())
 
+  const limits = createLimits(ban)
   const server = new TransferServer({
     certificate,
+    limits: limits.peers,
     content,
     identify: (fingerprint, address) => known.byFingerprint(fingerprint, address),
     onUpgrade: (peer, kind, upgraded) => links.accept(peer, kind, upgraded),
@@ -143,9 +148,9 @@ async function assemble(
     log,
   })
   const heard = new Heard()
-  const gater = createGater(admission)
+  const gater = createGater(admission, limits.inbound)
   const listen = await usableBindings(config.listen, 'swarm.listen', log)
-  const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, handshakes, log })
+  const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, handshakes, limits, log })
   shutdown.add('libp2p', async () => node.stop())
   shutdown.add('handshakes', () => {
     handshakes.stop()
@@ -153,6 +158,7 @@ async function assemble(
   })
   const discovery = new Discovery({
     node,
+    dials: limits.dials,
     seeds,
     admits,
     problemAt: (address, since) => handshakes.problemAt(address, since),
@@ -187,6 +193,7 @@ async function assemble(
   shutdown.add('transfer client', () => client.stop())
   const links = new PeerLinks({
     certificate,
+    limits: limits.peers,
     listener,
     ...addresses,
     deadlines,
@@ -200,8 +207,8 @@ async function assemble(
   const recordStore = new RecordStore({ db: datastore.db, self })
   datastore.records = recordStore
   const records = new ProviderRecords(node, recordStore)
-  const openStream = (protocol: string) => (peer: PeerId, signal: AbortSignal) =>
-    node.dialProtocol(peerIdFromString(peer), protocol, { signal })
+  const openStream = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
+    limits.streams.watched(await node.dialProtocol(peerIdFromString(peer), protocol, { signal }), peer)
   const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
   // Not `getPeers`, which decodes the name of each, for every question.
   const isLarge = () => node.getConnections().length >= MESH_CONNECTIONS
@@ -294,7 +301,9 @@ async function assemble(
       client.cut(peer)
       links.cut(peer)
       coordination.left(peer)
-      node.hangUp(peerIdFromString(peer)).catch((error) => log.debug({ peer, err: error }, 'hanging up failed'))
+      // Not `hangUp`, which waits for the peer while its messages are still read.
+      for (const connection of node.getConnections(peerIdFromString(peer)))
+        connection.abort(new Error('this node ended the connection'))
     },
     stop: () => shutdown.run(),
   }

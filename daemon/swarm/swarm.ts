@@ -71,7 +71,9 @@ class RunningSwarm implements Swarm {
 
   async start(): Promise<void> {
     if (this.#parts !== undefined) throw new Error('the swarm was started already')
-    this.#parts = await startParts(this.#options, this.#listener, this.#bans, this.#reputation)
+    this.#parts = await startParts(this.#options, this.#listener, this.#bans, this.#reputation, (...ban) =>
+      this.ban(...ban),
+    )
   }
 
   async stop(): Promise<void> {

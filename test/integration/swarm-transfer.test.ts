@@ -7,9 +7,10 @@ import { connect, type TLSSocket } from 'node:tls'
 import { pino } from 'pino'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { KnownPeer } from '../../daemon/swarm/known-peers.ts'
+import { PeerLimits } from '../../daemon/swarm/limits/peer-limits.ts'
 import { createCertificate, type TransferCertificate } from '../../daemon/swarm/transfer/certificate.ts'
 import { TransferClient } from '../../daemon/swarm/transfer/client.ts'
-import { MAX_HANDSHAKES_OF_ADDRESS, PEER_SHARE } from '../../daemon/swarm/transfer/constants.ts'
+import { MAX_HANDSHAKES, PEER_SHARE } from '../../daemon/swarm/transfer/constants.ts'
 import { TransferServer } from '../../daemon/swarm/transfer/server.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { collect, MemoryContent, until } from '../fixtures/swarm.ts'
@@ -32,6 +33,7 @@ async function startServer(content: MemoryContent) {
   let admitted = true
   const identify = (fingerprint: string) => (admitted && fingerprint === client.fingerprint ? 'client' : undefined)
   const server = new TransferServer({
+    limits: new PeerLimits({ onFlood: () => {} }),
     certificate,
     content,
     identify,
@@ -181,20 +183,30 @@ describe('the server', () => {
     socket.destroy()
   })
 
-  test('keeps no place for strangers that say nothing', async () => {
+  test('keeps places for others where strangers say nothing', async () => {
     const content = new MemoryContent()
     const digest = content.add(randomBytes(100))
     const { port, client } = await startServer(content)
-    const silent = Array.from({ length: MAX_HANDSHAKES_OF_ADDRESS + 1 }, () => tcpConnect(port, '127.0.0.1'))
+    const silent = Array.from({ length: MAX_HANDSHAKES + 1 }, () =>
+      tcpConnect({ port, host: '127.0.0.1', localAddress: '127.0.0.2' }).on('error', () => {}),
+    )
     cleanups.push(() => silent.forEach((socket) => void socket.destroy()))
-    // One of them is one too many; when another one has left there is room again.
+    // One of them is one too many.
     await Promise.race(silent.map((socket) => once(socket, 'close')))
-    expect(silent.filter(({ closed }) => closed)).toHaveLength(1)
-    silent.find(({ closed }) => !closed)?.destroy()
-    await until(async () => {
-      const answer = await exchange(port, get(`/blobs/${digest}`), client).catch(() => '')
-      return answer.startsWith('HTTP/1.1 200 ')
-    })
+    expect(parse(await exchange(port, get(`/blobs/${digest}`), client))).toMatchObject({ status: 200 })
+  })
+
+  test('ends a connection that asks on and on before it has the answers', async () => {
+    const content = new MemoryContent()
+    const digest = content.add(randomBytes(100))
+    const gate = Promise.withResolvers<void>()
+    content.gate = gate.promise
+    const { port, client } = await startServer(content)
+    const request = `GET /blobs/${digest} HTTP/1.1\r\nHost: x\r\n\r\n`
+    const answer = exchange(port, request.repeat(100), client)
+    expect(await answer.catch(() => '')).toBe('')
+    gate.resolve()
+    await until(() => content.opened === content.closed)
   })
 
   test('cuts the body short where the content fails', async () => {
@@ -215,6 +227,7 @@ describe('the server', () => {
     const certificate = await createCertificate()
     const identify = () => undefined
     const second = new TransferServer({
+      limits: new PeerLimits({ onFlood: () => {} }),
       certificate,
       content,
       identify,

@@ -4,6 +4,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import type { Heard } from '../heard.ts'
+import type { Dials } from '../limits/dials.ts'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
 import { placeOf, type Seed } from './addresses.ts'
@@ -17,6 +18,8 @@ import { Walk } from './walk.ts'
 
 interface DiscoveryOptions {
   readonly node: Node
+  /** Is told which addresses the user has named, and when to try all again. */
+  readonly dials: Pick<Dials, 'trust' | 'forgive'>
   readonly seeds: readonly Seed[]
   readonly admits: (peer: PeerId) => boolean
   /** What is probably wrong with an address that was dialled in vain. @param since when (performance.now()) */
@@ -31,6 +34,7 @@ interface DiscoveryOptions {
 /** Keeps the node connected: to its seeds, to peers that mDNS and the DHT name, and to those it knew before. */
 export class Discovery {
   readonly #node: Node
+  readonly #dials: Pick<Dials, 'trust' | 'forgive'>
   readonly #dialer: Dialer
   readonly #seeds: Seeds
   #isAlone = true
@@ -41,8 +45,9 @@ export class Discovery {
   /** Addresses that turned out to be our own, and until when that is believed, in ms; at most as many as seeds have. */
   readonly #own = new Map<string, number>()
 
-  constructor({ node, seeds, admits, problemAt, heard, onDead, log }: DiscoveryOptions) {
+  constructor({ node, dials, seeds, admits, problemAt, heard, onDead, log }: DiscoveryOptions) {
     this.#node = node
+    this.#dials = dials
     const isConnected = (peer: PeerId) => node.getConnections(peerIdFromString(peer)).length > 0
     const connectionCount = () => node.getConnections().length
     this.#dialer = new Dialer({
@@ -56,6 +61,7 @@ export class Discovery {
       seeds,
       dial: async (address, signal) => {
         const dialledAt = performance.now()
+        dials.trust(address)
         try {
           return await node.dial(this.#withoutOwnId(address), { signal })
         } catch (error) {
@@ -136,6 +142,7 @@ export class Discovery {
     this.#own.clear()
     log.info('the addresses of this machine have changed: peers are looked for anew')
     this.#liveness.check(this.#node.getConnections())
+    this.#dials.forgive()
     this.#seeds.hurry()
     this.#dialer.hurry()
     this.#dialRemembered().catch(() => {})

@@ -1,8 +1,10 @@
 import type { TLSSocket } from 'node:tls'
+import { FAULT_COST, LINK_FRAME_COST, PART_EARNS } from '../limits/costs.ts'
+import type { PeerLimits } from '../limits/peer-limits.ts'
 import type { PartHead, PeerId, ShareListener } from '../ports.ts'
 import type { Upgraded, UpgradeKind } from '../transfer/upgrade.ts'
 import type { Buffers } from './buffers.ts'
-import { MAX_MESSAGE_BYTES, MAX_UNSENT_BYTES, STUCK_MS } from './constants.ts'
+import { MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_UNSENT_BYTES, STUCK_MS } from './constants.ts'
 import { FrameReader, FrameWriter } from './frames.ts'
 import { BulkLane, ControlLane } from './lane.ts'
 import { PartReceiver } from './part-receiver.ts'
@@ -18,6 +20,7 @@ export interface LinkBuffers {
 
 interface LinkOptions {
   readonly peer: PeerId
+  readonly limits: Pick<PeerLimits, 'spend' | 'earn'>
   readonly listener: ShareListener
   readonly buffers: LinkBuffers
   readonly open: (kind: UpgradeKind, signal: AbortSignal) => Promise<Upgraded>
@@ -150,14 +153,24 @@ export class Link {
   }
 
   #receiveMessages(): (bytes: Buffer) => void {
-    const { peer, listener } = this.#options
-    const onMessage = (message: Buffer) => {
-      if (!this.#isOver) listener.message(peer, message)
+    const { peer, limits, listener } = this.#options
+    const spend = () => {
+      // Messages build on each other, so none can be left out.
+      if (!limits.spend(peer, LINK_FRAME_COST, 'messages on its link')) throw new Error('the peer sends too much')
     }
-    const reader = new FrameReader(onMessage, () => this.#lanes.bulk.asked())
+    const onMessage = (message: Buffer) => {
+      if (this.#isOver) return
+      spend()
+      listener.message(peer, message)
+    }
+    const onPartsWait = () => {
+      spend()
+      this.#lanes.bulk.asked()
+    }
+    const reader = new FrameReader(onMessage, onPartsWait)
     return (bytes) => {
       this.#heard()
-      reader.push(bytes)
+      this.#blame(() => reader.push(bytes))
     }
   }
 
@@ -174,7 +187,7 @@ export class Link {
     this.#receivers.add(receiver)
     return (bytes) => {
       this.#heard()
-      receiver.push(bytes)
+      this.#blame(() => receiver.push(bytes))
     }
   }
 
@@ -183,8 +196,19 @@ export class Link {
     this.#options.onHeard()
   }
 
+  /** A peer that breaks the protocol, or sends too much, is to do so a few times at most. */
+  #blame(read: () => void): void {
+    try {
+      read()
+    } catch (error) {
+      this.#options.limits.spend(this.peer, FAULT_COST, 'messages that it should not send')
+      throw error
+    }
+  }
+
   #moved(direction: 'in' | 'out', bytes: number): void {
     this.#movedAt = performance.now()
+    this.#options.limits.earn(this.peer, (bytes / MAX_PART_BYTES) * PART_EARNS)
     this.#options.listener.moved(this.peer, direction, bytes)
   }
 }

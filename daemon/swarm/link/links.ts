@@ -1,6 +1,7 @@
 import type { SecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import type { KnownPeer } from '../known-peers.ts'
+import type { PeerLimits } from '../limits/peer-limits.ts'
 import type { Links, PartHead, PeerId, ShareListener } from '../ports.ts'
 import type { TransferCertificate } from '../transfer/certificate.ts'
 import type { TransferDeadlines } from '../transfer/constants.ts'
@@ -13,6 +14,7 @@ import { SLICE_HEAD_BYTES } from './slice.ts'
 
 interface PeerLinksOptions {
   readonly certificate: TransferCertificate
+  readonly limits: Pick<PeerLimits, 'spend' | 'earn'>
   readonly listener: ShareListener
   /** A peer's transfer address, if it is connected. */
   readonly known: (peer: PeerId) => KnownPeer | undefined
@@ -90,9 +92,10 @@ export class PeerLinks implements Links {
     const existing = this.#links.get(peer)
     if (existing !== undefined) return existing
     this.#makeRoom()
-    const { listener, deadlines, onHeard } = this.#options
+    const { limits, listener, deadlines, onHeard } = this.#options
     const link = new Link({
       peer,
+      limits,
       listener,
       buffers: this.#buffers,
       // The peer may have to find and to dial this node first.

@@ -1,6 +1,7 @@
 import { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
+import { PeerLimits } from '../../../../daemon/swarm/limits/peer-limits.ts'
 import { Buffers } from '../../../../daemon/swarm/link/buffers.ts'
 import { MAX_PART_BYTES, SLICE_BYTES, STUCK_MS } from '../../../../daemon/swarm/link/constants.ts'
 import { Link } from '../../../../daemon/swarm/link/link.ts'
@@ -17,6 +18,7 @@ function linkOver(kind: UpgradeKind) {
   const stream = new Duplex({ read: () => {}, write: (_bytes, _encoding, done) => void reads.push(done) })
   const socket = Object.assign(stream, { setNoDelay: () => {} }) as unknown as TLSSocket
   const link = new Link({
+    limits: new PeerLimits({ onFlood: () => {} }),
     peer: 'a',
     listener: new ShareRecorder(),
     buffers: { parts: new Buffers(MAX_PART_BYTES, 1), slices: new Buffers(SLICE_HEAD_BYTES + SLICE_BYTES, 1) },
