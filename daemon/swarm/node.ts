@@ -36,6 +36,8 @@ interface NodeOptions {
   readonly swarmKey: Uint8Array | undefined
   readonly gater: ConnectionGater
   readonly handshakes: Handshakes
+  /** Whether the swarm has more nodes than this one may have connections; it never has where this is left out. */
+  readonly isLarge?: () => boolean
   readonly log: Logger
 }
 
@@ -49,6 +51,13 @@ const INBOUND_PER_SECOND = 500
 
 /** Handshakes that may be under way at the same time; libp2p's 10 refuses peers when a fleet starts at once. */
 const MAX_INBOUND_HANDSHAKES = 256
+
+/**
+ * libp2p refuses connections above so many times `swarm.maxConnections`, and so many more. It is a last bound for moments in which many
+ * come at once: routing/neighbourhood.ts keeps to the setting, and says so to those that it leaves.
+ */
+const CONNECTIONS_FACTOR = 2
+const CONNECTIONS_MORE = 100
 
 /** Until a dialled address answers: a LAN or a data centre, not the planet. */
 const DIAL_TIMEOUT_MS = 3000
@@ -79,6 +88,7 @@ export async function createNode({
   swarmKey,
   gater,
   handshakes,
+  isLarge = () => false,
   log,
 }: NodeOptions): Promise<Node> {
   return await createLibp2p<Services>({
@@ -103,6 +113,7 @@ export async function createNode({
     connectionProtector: handshakes.protector(swarmKey === undefined ? undefined : preSharedKey({ psk: swarmKey })),
     connectionGater: gater,
     connectionManager: {
+      maxConnections: config.maxConnections * CONNECTIONS_FACTOR + CONNECTIONS_MORE,
       inboundConnectionThreshold: INBOUND_PER_SECOND,
       maxIncomingPendingConnections: MAX_INBOUND_HANDSHAKES,
       dialTimeout: DIAL_TIMEOUT_MS,
@@ -119,7 +130,7 @@ export async function createNode({
     services: {
       identify: identify(),
       ping: ping(),
-      dht: createDht,
+      dht: createDht(isLarge),
       ownAddresses: (components) => new OwnAddresses(components),
     },
     logger: libp2pLogger(log),

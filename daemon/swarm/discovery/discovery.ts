@@ -5,8 +5,9 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
+import type { Neighbourhood } from '../routing/neighbourhood.ts'
 import { placeOf, type Seed } from './addresses.ts'
-import { MAX_REMEMBERED, MESH_CONNECTIONS, OWN_ADDRESS_MS } from './constants.ts'
+import { MAX_REMEMBERED, OWN_ADDRESS_MS } from './constants.ts'
 import { Dialer } from './dialer.ts'
 import { reachesPeers, watchInterfaces } from './interfaces.ts'
 import { Liveness } from './liveness.ts'
@@ -18,6 +19,8 @@ interface DiscoveryOptions {
   readonly node: Node
   readonly seeds: readonly Seed[]
   readonly admits: (peer: PeerId) => boolean
+  /** Says for whom there is room. */
+  readonly neighbourhood: Pick<Neighbourhood, 'mayDial' | 'needsSeeds' | 'isLarge'>
   /** What is probably wrong with an address that was dialled in vain. */
   readonly problemAt: (address: Multiaddr) => string | undefined
   /** A connection with a peer was dead: what goes on with it beside libp2p is most probably dead, too. */
@@ -38,7 +41,7 @@ export class Discovery {
   /** Addresses that turned out to be our own, and until when that is believed, in ms; at most as many as seeds have. */
   readonly #own = new Map<string, number>()
 
-  constructor({ node, seeds, admits, problemAt, onDead, log }: DiscoveryOptions) {
+  constructor({ node, seeds, admits, neighbourhood, problemAt, onDead, log }: DiscoveryOptions) {
     this.#node = node
     const isConnected = (peer: PeerId) => node.getConnections(peerIdFromString(peer)).length > 0
     const connectionCount = () => node.getConnections().length
@@ -47,6 +50,7 @@ export class Discovery {
       isConnected,
       connectionCount,
       admits,
+      mayDial: (peer) => neighbourhood.mayDial(peer),
       log,
     })
     this.#seeds = new Seeds({
@@ -63,6 +67,7 @@ export class Discovery {
       },
       isConnected,
       connectionCount,
+      areNeeded: () => neighbourhood.needsSeeds,
       isSelf: (address) => this.#isSelf(address),
       log,
     })
@@ -70,7 +75,8 @@ export class Discovery {
     this.#log = log
     this.#walk = new Walk({
       walk: (signal) => this.#meetNeighbours(signal),
-      isNeeded: () => connectionCount() > 0 && connectionCount() < MESH_CONNECTIONS,
+      // In a large swarm the neighbourhood looks for those that it wants.
+      isNeeded: () => connectionCount() > 0 && !neighbourhood.isLarge,
       log,
     })
   }
@@ -115,6 +121,10 @@ export class Discovery {
   /** Which seeds answer. */
   get seeds(): SeedWatch {
     return this.#seeds.watch
+  }
+
+  isSeed(peer: PeerId): boolean {
+    return this.#seeds.isSeed(peer)
   }
 
   /** Takes note of an address that led back to this node. */
