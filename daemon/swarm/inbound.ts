@@ -10,8 +10,13 @@ export const MAX_HANDSHAKES = 256
 /** A handshake that takes longer, in ms, gives way to another one. A busy node takes a second for it. */
 const HANDSHAKE_PATIENCE_MS = 3_000
 
-/** Connections that peers have opened. */
-export const MAX_INBOUND = 300
+/**
+ * Connections that peers have opened, all together, for a `swarm.maxConnections`. routing/neighbourhood.ts keeps to the setting itself, and
+ * says so to those that it leaves; in a moment in which many come, more stand.
+ */
+export function inboundPlaces(maxConnections: number): number {
+  return 2 * maxConnections + 100
+}
 
 /** Connections from one network at once: hundreds of nodes behind one NAT, or in containers on one host, start together. */
 const ARRIVALS = 1_024
@@ -25,8 +30,8 @@ const UNWELCOME = 8
 interface InboundOptions {
   /** For tests; see {@link MAX_HANDSHAKES}. */
   readonly handshakes?: number
-  /** For tests; see {@link MAX_INBOUND}. */
-  readonly connections?: number
+  /** See {@link inboundPlaces}. */
+  readonly connections: number
 }
 
 /**
@@ -39,7 +44,7 @@ export class Inbound {
   readonly #standing: Places
   readonly #placeOf = new WeakMap<object, Place>()
 
-  constructor({ handshakes = MAX_HANDSHAKES, connections = MAX_INBOUND }: InboundOptions = {}) {
+  constructor({ handshakes = MAX_HANDSHAKES, connections }: InboundOptions) {
     this.#handshakes = new Places({ limit: handshakes, patienceMs: HANDSHAKE_PATIENCE_MS, gives: 'first' })
     this.#standing = new Places({ limit: connections, gives: 'last' })
   }

@@ -14,7 +14,7 @@ import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
 import { DialOrder } from './discovery/address-order.ts'
 import type { Handshakes } from './handshakes.ts'
-import { MAX_HANDSHAKES, MAX_INBOUND } from './inbound.ts'
+import { inboundPlaces, MAX_HANDSHAKES } from './inbound.ts'
 import { libp2pLogger } from './libp2p-log.ts'
 import type { Dials } from './limits/dials.ts'
 import type { Limits } from './limits/limits.ts'
@@ -41,6 +41,8 @@ interface NodeOptions {
   readonly gater: ConnectionGater
   readonly handshakes: Handshakes
   readonly limits: Pick<Limits, 'streams' | 'dials'>
+  /** Whether the swarm has more nodes than this one may have connections; it never has where this is left out. */
+  readonly isLarge?: () => boolean
   readonly log: Logger
 }
 
@@ -48,12 +50,6 @@ const HOUR_MS = 3600_000
 
 /** Peers that were not seen for this long are forgotten; until then they are dialled after a restart. */
 const MAX_PEER_AGE_MS = 30 * 24 * HOUR_MS
-
-/**
- * libp2p's own bounds are above those of {@link Inbound}, which alone decides: libp2p refuses whoever comes last, so that one address
- * that takes all places keeps the others out.
- */
-const OWN_BOUND = 2 * (MAX_HANDSHAKES + MAX_INBOUND)
 
 /** Until a dialled address answers: a LAN or a data centre, not the planet. */
 const DIAL_TIMEOUT_MS = 3000
@@ -85,8 +81,12 @@ export async function createNode({
   gater,
   handshakes,
   limits: { streams, dials },
+  isLarge = () => false,
   log,
 }: NodeOptions): Promise<Node> {
+  // Above the bounds of `limits.inbound`, which alone decides: libp2p refuses whoever comes last, so that one address that takes all
+  // places keeps the others out.
+  const libp2pBound = 2 * (MAX_HANDSHAKES + inboundPlaces(config.maxConnections))
   return await createLibp2p<Services>({
     start: false,
     privateKey,
@@ -111,9 +111,9 @@ export async function createNode({
     connectionProtector: handshakes.protector(swarmKey === undefined ? undefined : preSharedKey({ psk: swarmKey })),
     connectionGater: gater,
     connectionManager: {
-      maxConnections: OWN_BOUND,
+      maxConnections: libp2pBound,
       inboundConnectionThreshold: Number.MAX_SAFE_INTEGER,
-      maxIncomingPendingConnections: OWN_BOUND,
+      maxIncomingPendingConnections: libp2pBound,
       dialTimeout: DIAL_TIMEOUT_MS,
       addressDialTimeout: DIAL_TIMEOUT_MS,
       addressSorter: new DialOrder().compare,
@@ -130,7 +130,7 @@ export async function createNode({
       limits: (components) => streams.service(components),
       identify: identify(),
       ping: ping(),
-      dht: createDht,
+      dht: createDht(isLarge),
       ownAddresses: (components) => new OwnAddresses(components),
     },
     logger: libp2pLogger(log),

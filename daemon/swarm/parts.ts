@@ -7,13 +7,10 @@ import { PeerPublisher } from './announce/peer-publisher.ts'
 import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
 import { Clones } from './clones.ts'
-import { ClosestPeers } from './coordination/closest.ts'
 import { MAX_SHARE_STREAMS, SHARE_PROTOCOL } from './coordination/constants.ts'
 import { PeerCoordination } from './coordination/coordination.ts'
 import { SwarmDatastore } from './datastore.ts'
-import { closestOnDht } from './dht.ts'
 import { parseSeed } from './discovery/addresses.ts'
-import { MESH_CONNECTIONS } from './discovery/constants.ts'
 import { Discovery } from './discovery/discovery.ts'
 import { FindClient } from './find/client.ts'
 import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
@@ -33,10 +30,10 @@ import { createNode, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
 import type { PeerId, ShareListener } from './ports.ts'
 import { Advertiser } from './router/advertiser.ts'
-import { DhtPublisher } from './router/dht-publisher.ts'
 import { RecordStore } from './router/record-store.ts'
 import { ProviderRecords } from './router/records.ts'
 import type { Reputation } from './router/reputation.ts'
+import { Routing } from './routing/routing.ts'
 import { shortestRtt } from './rtt.ts'
 import type { Parts } from './running.ts'
 import { Shutdown } from './shutdown.ts'
@@ -114,7 +111,8 @@ async function assemble(
   const known = new KnownPeers(admits, (peer) => {
     const address = known.get(peer)
     if (address !== undefined) reach.met(address)
-    find.prepare(peer)
+    if (!isLarge()) find.prepare(peer)
+    routing.ready(peer)
     if (reach.isOpen(peer)) coordination.joined(peer)
     advertiser.connected(peer)
     listener.joined(peer)
@@ -125,7 +123,7 @@ async function assemble(
   await datastore.open()
   shutdown.add('DHT records', () => datastore.close())
 
-  const limits = createLimits(ban)
+  const limits = createLimits(config.maxConnections, ban)
   const server = new TransferServer({
     certificate,
     limits: limits.peers,
@@ -149,18 +147,56 @@ async function assemble(
   })
   const heard = new Heard()
   const gater = createGater(admission, limits.inbound)
+  const isLarge = () => routing.isLarge
   const listen = await usableBindings(config.listen, 'swarm.listen', log)
-  const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, handshakes, limits, log })
+  const node = await createNode({
+    config,
+    listen,
+    privateKey,
+    datastore,
+    swarmKey,
+    gater,
+    handshakes,
+    limits,
+    isLarge,
+    log,
+  })
   shutdown.add('libp2p', async () => node.stop())
   shutdown.add('handshakes', () => {
     handshakes.stop()
     clones.stop()
   })
+  const recordStore = new RecordStore({ db: datastore.db, self })
+  datastore.records = recordStore
+  const records = new ProviderRecords(node, recordStore)
+  const shared = new Set<Digest>()
+  const routing = new Routing({
+    node,
+    privateKey,
+    maxConnections: config.maxConnections,
+    known,
+    links: { movedAt: (peer) => links.movedAt(peer) },
+    listener,
+    records,
+    announced: recordStore,
+    admits,
+    canGive,
+    isSeed: (peer) => discovery.isSeed(peer),
+    shared,
+    onChange: () => {
+      coordination.forgetNearest()
+      publisher.refresh()
+    },
+    log,
+  })
+  await routing.start()
+  shutdown.add('routing', () => routing.stop())
   const discovery = new Discovery({
     node,
     dials: limits.dials,
     seeds,
     admits,
+    neighbourhood: routing.neighbourhood,
     problemAt: (address, since) => handshakes.problemAt(address, since),
     heard,
     onDead: (peer) => {
@@ -174,7 +210,7 @@ async function assemble(
     known: (peer: PeerId) => known.get(peer),
     locate: async (peer: PeerId, signal: AbortSignal) => {
       if (!admits(peer)) throw new Error('it is banned or not allowed')
-      await node.dial(peerIdFromString(peer), { signal })
+      await routing.connect(peer, signal)
       return await known.waitFor(peer, signal)
     },
   }
@@ -204,23 +240,15 @@ async function assemble(
   })
   shutdown.add('links', () => links.stop())
 
-  const recordStore = new RecordStore({ db: datastore.db, self })
-  datastore.records = recordStore
-  const records = new ProviderRecords(node, recordStore)
   const openStream = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
     limits.streams.watched(await node.dialProtocol(peerIdFromString(peer), protocol, { signal }), peer)
   const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
-  // Not `getPeers`, which decodes the name of each, for every question.
-  const isLarge = () => node.getConnections().length >= MESH_CONNECTIONS
-  const query = (key: Uint8Array, signal: AbortSignal) => closestOnDht(node.services.dht, key, signal)
-  const closest = new ClosestPeers({ isLarge, admits: canGive, query })
   const coordination = new PeerCoordination({
     self,
     listener,
     records,
     find,
-    closest,
-    isLarge,
+    routing,
     admits: canGive,
     openStream: openStream(SHARE_PROTOCOL),
   })
@@ -231,16 +259,8 @@ async function assemble(
     onPassedOver: (isPassedOver) => (isPassedOver ? coordination.passOver(self) : coordination.joined(self)),
     log,
   })
-  const shared = new Set<Digest>()
-  const advertiser = new Advertiser({
-    records,
-    shared,
-    peers: new PeerPublisher({ openStream: openStream(ANNOUNCE_PROTOCOL), shared, log }),
-    dht: new DhtPublisher({ records, log }),
-    held,
-    isLarge,
-    log,
-  })
+  const publisher = new PeerPublisher({ openStream: openStream(ANNOUNCE_PROTOCOL), shared, isLarge, log })
+  const advertiser = new Advertiser({ records, shared, peers: publisher, routed: routing.publisher, held, log })
 
   const stopped = new AbortController()
   shutdown.add('hello', () => stopped.abort())
@@ -264,14 +284,16 @@ async function assemble(
     reputation.forgive(detail.toString())
   })
   node.addEventListener('peer:disconnect', ({ detail }) => {
-    known.delete(detail.toString())
-    reach.left(detail.toString())
-    ownPort.left(detail.toString())
-    client.release(detail.toString())
-    find.forget(detail.toString())
-    coordination.left(detail.toString())
-    advertiser.disconnected(detail.toString())
-    listener.left(detail.toString())
+    const peer = detail.toString()
+    const isThere = routing.disconnected(peer)
+    known.delete(peer)
+    reach.left(peer)
+    ownPort.left(peer)
+    client.release(peer)
+    find.forget(peer)
+    coordination.left(peer)
+    advertiser.disconnected(peer)
+    if (!isThere) listener.left(peer)
   })
   await startNode(node, listen)
   shutdown.add('discovery', () => discovery.stop())
@@ -287,6 +309,7 @@ async function assemble(
     admission,
     known,
     reach,
+    routing,
     client,
     find,
     records,

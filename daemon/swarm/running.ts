@@ -7,6 +7,7 @@ import type { Node } from './node.ts'
 import type { Coordination, Links, PeerId } from './ports.ts'
 import type { Advertiser } from './router/advertiser.ts'
 import type { ProviderRecords } from './router/records.ts'
+import type { Routing } from './routing/routing.ts'
 import type { TransferClient } from './transfer/client.ts'
 import type { OwnPort } from './transfer/own-port.ts'
 import type { Reach } from './transfer/reach.ts'
@@ -20,6 +21,7 @@ export interface Parts {
   readonly admission: Admission
   readonly known: KnownPeers
   readonly reach: Reach
+  readonly routing: Routing
   readonly client: TransferClient
   readonly find: FindClient
   readonly records: ProviderRecords

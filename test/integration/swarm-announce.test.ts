@@ -157,7 +157,7 @@ function publisherOf(node: Libp2p, shared: ReadonlySet<Digest>): PeerPublisher {
     if (peer === undefined) throw new Error('nobody is connected')
     return node.dialProtocol(peer, ANNOUNCE_PROTOCOL, { signal })
   }
-  const publisher = new PeerPublisher({ openStream, shared, log })
+  const publisher = new PeerPublisher({ openStream, shared, isLarge: () => false, log })
   publisher.start()
   cleanUp.push(() => publisher.stop())
   return publisher

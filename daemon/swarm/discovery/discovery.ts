@@ -7,8 +7,9 @@ import type { Heard } from '../heard.ts'
 import type { Dials } from '../limits/dials.ts'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
+import type { Neighbourhood } from '../routing/neighbourhood.ts'
 import { placeOf, type Seed } from './addresses.ts'
-import { MAX_REMEMBERED, MESH_CONNECTIONS, OWN_ADDRESS_MS } from './constants.ts'
+import { MAX_REMEMBERED, OWN_ADDRESS_MS } from './constants.ts'
 import { Dialer } from './dialer.ts'
 import { reachesPeers, watchInterfaces } from './interfaces.ts'
 import { Liveness } from './liveness.ts'
@@ -22,6 +23,8 @@ interface DiscoveryOptions {
   readonly dials: Pick<Dials, 'trust' | 'forgive'>
   readonly seeds: readonly Seed[]
   readonly admits: (peer: PeerId) => boolean
+  /** Says for whom there is room. */
+  readonly neighbourhood: Pick<Neighbourhood, 'mayDial' | 'needsSeeds' | 'isLarge'>
   /** What is probably wrong with an address that was dialled in vain. @param since when (performance.now()) */
   readonly problemAt: (address: Multiaddr, since: number) => string | undefined
   /** What came from peers beside libp2p. */
@@ -45,7 +48,7 @@ export class Discovery {
   /** Addresses that turned out to be our own, and until when that is believed, in ms; at most as many as seeds have. */
   readonly #own = new Map<string, number>()
 
-  constructor({ node, dials, seeds, admits, problemAt, heard, onDead, log }: DiscoveryOptions) {
+  constructor({ node, dials, seeds, admits, neighbourhood, problemAt, heard, onDead, log }: DiscoveryOptions) {
     this.#node = node
     this.#dials = dials
     const isConnected = (peer: PeerId) => node.getConnections(peerIdFromString(peer)).length > 0
@@ -55,6 +58,7 @@ export class Discovery {
       isConnected,
       connectionCount,
       admits,
+      mayDial: (peer) => neighbourhood.mayDial(peer),
       log,
     })
     this.#seeds = new Seeds({
@@ -73,6 +77,7 @@ export class Discovery {
       },
       isConnected,
       connectionCount,
+      areNeeded: () => neighbourhood.needsSeeds,
       isSelf: (address) => this.#isSelf(address),
       log,
     })
@@ -80,7 +85,8 @@ export class Discovery {
     this.#log = log
     this.#walk = new Walk({
       walk: (signal) => this.#meetNeighbours(signal),
-      isNeeded: () => connectionCount() > 0 && connectionCount() < MESH_CONNECTIONS,
+      // In a large swarm the neighbourhood looks for those that it wants.
+      isNeeded: () => connectionCount() > 0 && !neighbourhood.isLarge,
       log,
     })
   }
@@ -125,6 +131,10 @@ export class Discovery {
   /** Which seeds answer. */
   get seeds(): SeedWatch {
     return this.#seeds.watch
+  }
+
+  isSeed(peer: PeerId): boolean {
+    return this.#seeds.isSeed(peer)
   }
 
   /** Takes note of an address that led back to this node. */

@@ -11,7 +11,6 @@ import {
   LONGEST_RETRY_ALONE_MS,
   LONGEST_SEED_RETRY_MS,
   LOST_RETRY_MS,
-  MESH_CONNECTIONS,
   SEED_CHECK_MS,
 } from './constants.ts'
 import { type SeedOutcome, SeedWatch } from './seed-watch.ts'
@@ -21,6 +20,8 @@ interface SeedsOptions {
   readonly dial: (address: Multiaddr, signal: AbortSignal) => Promise<Connection>
   readonly isConnected: (peer: PeerId) => boolean
   readonly connectionCount: () => number
+  /** Whether seeds that are not connected are to be dialled. */
+  readonly areNeeded: () => boolean
   /** Whether an address is this node's own. */
   readonly isSelf: (address: Multiaddr) => boolean
   readonly log: Logger
@@ -51,6 +52,12 @@ export class Seeds {
     this.#stopped.abort()
     this.watch.stop()
     await this.#loops
+  }
+
+  /** Whether a peer has answered at the address of a seed. */
+  isSeed(peer: PeerId): boolean {
+    for (const peers of this.#peers.values()) for (const one of peers.values()) if (one === peer) return true
+    return false
   }
 
   /** Called when a peer is gone: its seed is dialled soon. */
@@ -118,10 +125,10 @@ export class Seeds {
     peer: PeerId | undefined,
     found: Map<string, PeerId>,
   ): Promise<string | undefined> {
-    const { isConnected, connectionCount, dial, log } = this.#options
+    const { isConnected, areNeeded, dial, log } = this.#options
     try {
       const connected = peer !== undefined && isConnected(peer)
-      if (!connected && connectionCount() >= MESH_CONNECTIONS) return undefined
+      if (!connected && !areNeeded()) return undefined
       const deadline = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(DIAL_DEADLINE_MS)])
       const remote = connected ? peer : (await dial(address, deadline)).remotePeer.toString()
       found.set(placeOf(address), remote)

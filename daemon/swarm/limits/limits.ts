@@ -1,4 +1,4 @@
-import { Inbound } from '../inbound.ts'
+import { Inbound, inboundPlaces } from '../inbound.ts'
 import type { PeerId } from '../peer-id.ts'
 import { Dials } from './dials.ts'
 import { PeerLimits } from './peer-limits.ts'
@@ -12,8 +12,16 @@ export interface Limits {
   readonly dials: Dials
 }
 
-/** @param onFlood a peer has exceeded its allowance far; see {@link PeerLimits} */
-export function createLimits(onFlood: (peer: PeerId, reason: string) => void): Limits {
+/**
+ * @param maxConnections `swarm.maxConnections`
+ * @param onFlood a peer has exceeded its allowance far; see {@link PeerLimits}
+ */
+export function createLimits(maxConnections: number, onFlood: (peer: PeerId, reason: string) => void): Limits {
   const peers = new PeerLimits({ onFlood })
-  return { peers, streams: new StreamLimits(peers), inbound: new Inbound(), dials: new Dials() }
+  return {
+    peers,
+    streams: new StreamLimits(peers),
+    inbound: new Inbound({ connections: inboundPlaces(maxConnections) }),
+    dials: new Dials(),
+  }
 }

@@ -61,6 +61,11 @@ export class PeerLinks implements Links {
     await this.#with(peer).sendPart(head, bytes, signal)
   }
 
+  /** When something went over the link with a peer last, in ms of the monotonic clock; undefined where there is none. */
+  movedAt(peer: PeerId): number | undefined {
+    return this.#links.get(peer)?.movedAt
+  }
+
   /** Takes a connection that a peer has opened. */
   accept(peer: PeerId, kind: UpgradeKind, upgraded: Upgraded): void {
     if (this.#isStopped) {

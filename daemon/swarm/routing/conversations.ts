@@ -1,0 +1,171 @@
+import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
+import { Conversation, Conversations } from '../conversation.ts'
+import type { PeerId } from '../ports.ts'
+import { DEADLINE_TICKS, MAX_UNDER_WAY, OPEN_TIMEOUT_MS, SILENT_TICKS, TICK_MS } from './constants.ts'
+import { type Answer, type Ask, MAX_ROUTED_BYTES, type Message, parseMessage } from './message.ts'
+
+interface RoutingStreamsOptions {
+  readonly openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>
+  /** A peer asks; the answer goes back to it. */
+  readonly onAsk: (from: PeerId, ask: Ask, hops: number) => Promise<Answer>
+  /** A peer leaves for lack of room. */
+  readonly onFull: (peer: PeerId) => void
+  /** A peer says whether the swarm is large. */
+  readonly onLarge: (peer: PeerId, isLarge: boolean) => void
+}
+
+interface Pending {
+  readonly resolve: (answer: Answer) => void
+  ticks: number
+}
+
+const BROKEN: Answer = { kind: 'no', reason: 'unreachable' }
+
+/** Questions and answers with one peer, in both directions. */
+class Line {
+  readonly conversation: Conversation<Message, Message>
+  readonly #pending = new Map<number, Pending>()
+  #lastId = 0
+  #silentTicks = 0
+  /** Questions of the peer that are not answered yet. */
+  underWay = 0
+
+  constructor(stream: Stream, onMessage: (line: Line, message: Message) => void) {
+    this.conversation = new Conversation<Message, Message>({
+      stream,
+      maxBytes: MAX_ROUTED_BYTES,
+      parse: parseMessage,
+      onMessage: (message) => {
+        this.#silentTicks = 0
+        if ('answer' in message) this.#settle(message.id, message.answer)
+        else onMessage(this, message)
+      },
+      onClose: () => {
+        for (const id of [...this.#pending.keys()]) this.#settle(id, BROKEN)
+      },
+    })
+  }
+
+  get isOpen(): boolean {
+    return this.conversation.isOpen
+  }
+
+  /** Whether nothing comes from the peer although something is waited for. */
+  get isSilent(): boolean {
+    return this.#silentTicks >= SILENT_TICKS
+  }
+
+  /** Undefined where it can't be sent. Never rejects. */
+  async ask(ask: Ask, hops: number): Promise<Answer | undefined> {
+    if (!this.isOpen || this.conversation.isClogged) return undefined
+    const { promise, resolve } = Promise.withResolvers<Answer>()
+    const id = ++this.#lastId
+    this.#pending.set(id, { resolve, ticks: 0 })
+    this.conversation.send({ id, hops, ask })
+    return await promise
+  }
+
+  tick(): void {
+    if (this.#pending.size > 0) this.#silentTicks++
+    for (const [id, pending] of this.#pending) if (++pending.ticks > DEADLINE_TICKS) this.#settle(id, BROKEN)
+  }
+
+  #settle(id: number, answer: Answer): void {
+    this.#pending.get(id)?.resolve(answer)
+    this.#pending.delete(id)
+  }
+}
+
+/** One stream with each connected peer, for what is routed. */
+export class RoutingStreams {
+  readonly #options: RoutingStreamsOptions
+  readonly #conversations: Conversations<Line>
+  readonly #lines = new Map<PeerId, Set<Line>>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor(options: RoutingStreamsOptions) {
+    this.#options = options
+    const { openStream } = options
+    this.#conversations = new Conversations({
+      openStream,
+      openTimeout: OPEN_TIMEOUT_MS,
+      start: (peer: PeerId, stream: Stream) => this.#line(peer, stream),
+    })
+    this.#timer = setInterval(() => this.#tick(), TICK_MS).unref()
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  /** To be called when a peer is gone. */
+  forget(peer: PeerId): void {
+    this.#lines.delete(peer)
+    this.#conversations.forget(peer)
+  }
+
+  isSilent(peer: PeerId): boolean {
+    const lines = this.#lines.get(peer)
+    return lines !== undefined && [...lines].some((line) => line.isSilent)
+  }
+
+  /** Asks a connected peer; undefined where nothing could be sent to it. Never rejects. */
+  async ask(peer: PeerId, ask: Ask, hops: number): Promise<Answer | undefined> {
+    const line = await this.#conversations.with(peer).catch(() => undefined)
+    return await line?.ask(ask, hops)
+  }
+
+  /** Tells a peer something that it does not answer. Rejects where it can't be told. */
+  async tell(peer: PeerId, message: Extract<Message, { full: true } | { large: boolean }>): Promise<void> {
+    const line = await this.#conversations.with(peer)
+    line.conversation.send(message)
+  }
+
+  /** Takes streams that peers open. */
+  readonly handler: StreamHandler = (stream: Stream, connection: Connection) => {
+    const peer = connection.remotePeer.toString()
+    this.#conversations.adopt(peer, this.#line(peer, stream))
+  }
+
+  #line(peer: PeerId, stream: Stream): Line {
+    const line = new Line(stream, (from, message) => this.#heard(peer, from, message))
+    const lines = this.#lines.get(peer) ?? new Set()
+    this.#lines.set(peer, lines.add(line))
+    return line
+  }
+
+  #heard(peer: PeerId, line: Line, message: Message): void {
+    if ('full' in message) this.#options.onFull(peer)
+    else if ('large' in message) this.#options.onLarge(peer, message.large)
+    else if ('ask' in message) this.#asked(peer, line, message)
+  }
+
+  #asked(peer: PeerId, line: Line, { id, ask, hops }: Extract<Message, { ask: Ask }>): void {
+    if (line.underWay >= MAX_UNDER_WAY) {
+      // One that does not read what it asked for is not written to without end.
+      if (!line.conversation.isClogged) line.conversation.send({ id, answer: { kind: 'no', reason: 'busy' } })
+      return
+    }
+    line.underWay++
+    this.#options.onAsk(peer, ask, hops).then(
+      (answer) => {
+        line.underWay--
+        line.conversation.send({ id, answer })
+      },
+      () => {
+        line.underWay--
+        line.conversation.send({ id, answer: BROKEN })
+      },
+    )
+  }
+
+  #tick(): void {
+    for (const [peer, lines] of this.#lines) {
+      for (const line of lines) {
+        line.tick()
+        if (!line.isOpen) lines.delete(line)
+      }
+      if (lines.size === 0) this.#lines.delete(peer)
+    }
+  }
+}
