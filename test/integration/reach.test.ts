@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { withoutNamespaces } from '../fixtures/ip.ts'
-import { cable, type Daemon, Machine, peersOf } from '../fixtures/machines.ts'
+import { atSwitch, cable, type Daemon, Machine, peersOf } from '../fixtures/machines.ts'
 import { until } from '../fixtures/node.ts'
 
 /** Meeting takes well under a second; this is for a busy machine. */
@@ -13,21 +13,9 @@ beforeEach(async (context) => {
   if (reason !== undefined) context.skip(reason)
 })
 
-/** Machines with an interface each at one switch, which is a machine, too. */
+/** Machines at one switch. */
 async function machines(...addresses: readonly (readonly string[])[]): Promise<readonly Machine[]> {
-  const lan = await Machine.start()
-  await lan.ip('link add br0 type bridge mcast_snooping 0', 'link set br0 up')
-  return await Promise.all(
-    addresses.map(async (own, index) => {
-      const machine = await Machine.start()
-      await cable(machine, 'eth0', lan, `port${index}`)
-      await lan.ip(`link set port${index} master br0 up`)
-      // An IPv6 address is of use at once where nobody is asked whether it is taken.
-      await machine.ip(...own.map((address) => `addr add ${address} dev eth0${address.includes(':') ? ' nodad' : ''}`))
-      await machine.ip('link set eth0 up')
-      return machine
-    }),
-  )
+  return (await atSwitch(...addresses)).machines
 }
 
 /** Waits until each of the nodes can move blobs from and to all others. */
