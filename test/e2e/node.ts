@@ -4,7 +4,7 @@ import { Daemon, freePort } from './exec.ts'
 import type { Jail } from './jail.ts'
 
 const BIN = join(import.meta.dirname, '../../daemon/cli/bin.ts')
-const REQUEST_DEADLINE_MS = 5_000
+const REQUEST_DEADLINE_MS = 30_000
 
 export interface NodeOptions {
   jail: Jail

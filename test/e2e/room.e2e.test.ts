@@ -7,7 +7,7 @@ import { Story } from './story.ts'
 
 // A room without internet: nodes that were told nothing of each other hand images on.
 
-const MEET_DEADLINE_MS = 30_000
+const MEET_DEADLINE_MS = 90_000
 const here = jail()
 let story: Story | undefined
 

@@ -9,7 +9,7 @@ import { type LayerdNode, type NodeOptions, startNode } from './node.ts'
 import { Upstream } from './upstream.ts'
 
 const CLIENT_LOG_CHARACTERS = 3_000
-const JOIN_DEADLINE_MS = 20_000
+const JOIN_DEADLINE_MS = 60_000
 
 /** An upstream registry that holds the fixture images, and nodes around it. */
 export class Story<Images = Fixtures> {

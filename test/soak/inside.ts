@@ -35,7 +35,7 @@ const RESULT_MS = 10_000
 /** Mean time between two builds of an image, in ms. */
 const REBUILD_MS = 25_000
 /** Until all nodes are up and see each other at first, in ms. */
-const START_MS = 120_000
+const START_MS = 300_000
 /** Sizes of disks in MiB: smaller than what the images need in the course of time, so that blobs are evicted. */
 const DISK = [100, 200] as const
 /** Nodes that the others have as seeds. All find each other by multicast DNS as well. */
