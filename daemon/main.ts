@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import type { Config, ListenAddress } from '../config/schema.ts'
 import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { RegistryList } from '../proxy/known-registries.ts'
+import { Readers } from '../proxy/readers.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
 import { createAdminApp } from './admin/app.ts'
@@ -207,6 +208,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       lists: upstreamLists(upstream),
       registries,
       lendCredentials: config.registry.lendCredentials,
+      readers: new Readers(),
       onRequest: (outcome) => {
         metrics.request(outcome.status, outcome.source, outcome.ms)
         logger.info(outcome, 'request')

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Readers } from '../readers.ts'
 import type { RegistryContext } from './context.ts'
 
 /**
@@ -7,6 +8,9 @@ import type { RegistryContext } from './context.ts'
  * still be an error status, after which clients go on to their next mirror; containerd gives up after 30 s without headers.
  */
 const headersPatience = 5_000
+
+/** How long a client may take for one chunk while others wait for their turn, in ms. Alone it may take all its time. */
+const crowdedPatience = 30_000
 
 /**
  * Sends a body with backpressure. The memory of a chunk is given back (the next one asked for) when the kernel has it.
@@ -18,7 +22,8 @@ export async function sendBody(
   onServed: (bytes: number) => void,
 ): Promise<void> {
   const { res } = ctx
-  const chunks = body[Symbol.asyncIterator]()
+  const { readers, signal } = ctx.state
+  const chunks = inTurn(body, () => readers.enter(ctx.req, signal))
   const first = chunks.next()
   const patience = new AbortController()
   const tooLate = delay(headersPatience, true, { signal: patience.signal })
@@ -35,7 +40,7 @@ export async function sendBody(
       left -= next.value.length
       // Bytes beyond Content-Length would be read as the next response, and those before it as a complete one.
       if (left < 0) throw new Error('the body is longer than its Content-Length')
-      await write(res, next.value)
+      await write(res, next.value, readers)
       ctx.state.facts.bytes += next.value.length
       onServed(next.value.length)
     }
@@ -46,18 +51,35 @@ export async function sendBody(
     res.destroy(error instanceof Error ? error : new Error(String(error)))
     throw error
   } finally {
-    await chunks.return?.()
+    await chunks.return(undefined)
   }
 }
 
-function write(res: ServerResponse, chunk: Uint8Array): Promise<void> {
+/** Nothing is read before its turn, as it would wait in memory. */
+async function* inTurn(body: AsyncIterable<Uint8Array>, enter: () => Promise<() => void>): AsyncGenerator<Uint8Array> {
+  const leave = await enter()
+  try {
+    yield* body
+  } finally {
+    leave()
+  }
+}
+
+function write(res: ServerResponse, chunk: Uint8Array, readers: Readers): Promise<void> {
   return new Promise((resolve, reject) => {
     // The callback of a write is lost when the socket is destroyed before it, hence the listener.
-    const onClose = () => reject(new Error('the client closed the connection'))
+    const onClose = () => {
+      clearInterval(stalled)
+      reject(new Error('the client closed the connection'))
+    }
+    const stalled = setInterval(() => {
+      if (readers.isCrowded) res.destroy(new Error('the client takes nothing while others wait'))
+    }, crowdedPatience)
     if (res.destroyed) return onClose()
     res.once('close', onClose)
     res.write(chunk, (error) => {
       res.off('close', onClose)
+      clearInterval(stalled)
       if (error) reject(error)
       else resolve()
     })
