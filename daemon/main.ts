@@ -1,15 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Config, ListenAddress } from '../config/schema.ts'
 import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { RegistryList } from '../proxy/known-registries.ts'
+import { Readers } from '../proxy/readers.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
+import { OwnPorts } from '../proxy/upstream/guard.ts'
 import { createAdminApp } from './admin/app.ts'
 import { Metrics } from './admin/metrics.ts'
 import { swarmNotReady } from './admin/readiness.ts'
+import { openDataFolder } from './data-folder.ts'
 import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
 import { manifestKeeper } from './fetch/keep-manifest.ts'
@@ -55,7 +57,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
   const started = Date.now()
   const lifecycle = new Lifecycle()
   try {
-    await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+    await openDataFolder(config.dataDir, logger)
     const metrics = new Metrics()
     const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
     const rules = createRules(config)
@@ -126,7 +128,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const { upstream: settings } = config
     const registries = new RegistryList(config.registries, settings.anyRegistry)
     const { dockerConfig } = settings
-    const upstream = createUpstream({ registries, settings, dockerConfig, version, logger })
+    const ownPorts = new OwnPorts()
+    const upstream = createUpstream({ registries, settings, dockerConfig, version, logger, ownPorts })
     lifecycle.onStop(() => upstream.close())
     const { patience } = config.tags
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
@@ -214,6 +217,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       lists: upstreamLists(upstream),
       registries,
       lendCredentials: config.registry.lendCredentials,
+      readers: new Readers(),
       onRequest: (outcome) => {
         metrics.request(outcome.status, outcome.source, outcome.ms)
         logger.info(outcome, 'request')
@@ -232,12 +236,19 @@ export async function startNode(config: Config, logger: Logger, version: string)
     registry = await listen(app.callback(), { ...address, option: 'registry.listen' })
 
     await noteLending(config, logger)
-    const { peerId, transfer } = swarm.status()
+    const { peerId, transfer, multiaddrs } = swarm.status()
     const addresses = { registry: registry.address, login: login?.address, admin: admin.address, transfer }
+    for (const port of portsOf(Object.values(addresses), multiaddrs)) ownPorts.add(port)
     logger.info({ ...addresses, peerId, dataDir: config.dataDir, ms: Date.now() - started }, 'ready')
     return { addresses, stop: () => lifecycle.stop() }
   } catch (error) {
     await lifecycle.stop()
     throw error
   }
+}
+
+/** The ports of addresses as `host:port`, and of multiaddrs. */
+function portsOf(addresses: readonly (string | undefined)[], multiaddrs: readonly string[]): number[] {
+  const found = [...addresses, ...multiaddrs].map((text) => /(?::|\/tcp\/)(\d+)(?:$|\/p2p\/)/.exec(text ?? '')?.[1])
+  return found.filter((port) => port !== undefined).map(Number)
 }

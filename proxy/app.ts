@@ -6,6 +6,7 @@ import { mayBorrow } from './lending.ts'
 import { OciError } from './oci/errors.ts'
 import { repositoryText } from './oci/name.ts'
 import type { ContentOrigin, ContentSource, ListSource, TagResolver } from './ports.ts'
+import type { Readers } from './readers.ts'
 import { blobRoute } from './routes/blobs.ts'
 import { authorizationOf, type RegistryContext, type RegistryState, type RequestFacts } from './routes/context.ts'
 import { referrersRoute, tagListRoute } from './routes/lists.ts'
@@ -41,6 +42,8 @@ export interface RegistryOptions {
   readonly asksForLogin?: boolean
   /** Whom the node's own credentials and client certificates are used for. */
   readonly lendCredentials: Config['registry']['lendCredentials']
+  /** Those who are sent a body, by any server of this node. */
+  readonly readers: Readers
   /** How clients may call this server. */
   readonly names: ServerNames
   readonly onRequest: (outcome: RequestOutcome) => void
@@ -95,12 +98,12 @@ async function askForLogin(ctx: RegistryContext, next: () => Promise<unknown>): 
   await next()
 }
 
-function reportRequests({ onRequest, lendCredentials }: RegistryOptions) {
+function reportRequests({ onRequest, lendCredentials, readers }: RegistryOptions) {
   return async (ctx: RegistryContext, next: () => Promise<unknown>): Promise<void> => {
     const started = performance.now()
     const gone = new AbortController()
     const facts: RequestFacts = { bytes: 0 }
-    ctx.state = { facts, signal: gone.signal, isGuest: !mayBorrow(lendCredentials, ctx.req) }
+    ctx.state = { facts, signal: gone.signal, isGuest: !mayBorrow(lendCredentials, ctx.req), readers }
     ctx.res.once('close', () => {
       const complete = ctx.res.writableFinished
       if (!complete) gone.abort(new Error('the client closed the connection'))

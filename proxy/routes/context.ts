@@ -3,6 +3,7 @@ import type { KnownRegistries } from '../known-registries.ts'
 import { OciError } from '../oci/errors.ts'
 import type { Repository } from '../oci/name.ts'
 import type { ContentOrigin } from '../ports.ts'
+import type { Readers } from '../readers.ts'
 import { parseRepository } from './addressing.ts'
 
 /** What the log line of a request says beyond method, status and time. */
@@ -22,6 +23,8 @@ export interface RegistryState {
   signal: AbortSignal
   /** Whether nothing of the node's own may be used for the client. */
   isGuest: boolean
+  /** Those who are sent a body. */
+  readers: Readers
 }
 
 export type RegistryContext = ParameterizedContext<RegistryState> & { captures?: string[] }

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { OciError } from '../oci/errors.ts'
+import type { Readers } from '../readers.ts'
 import type { RegistryContext } from './context.ts'
 
 /**
@@ -15,6 +16,9 @@ const firstBytePatience = 25_000
 /** How often it is asked whether it is sure now, in ms. */
 const askEvery = 500
 
+/** How long a client may take for one chunk while others wait for their turn, in ms. Alone it may take all its time. */
+const crowdedPatience = 30_000
+
 /**
  * Sends a body with backpressure. The memory of a chunk is given back (the next one asked for) when the kernel has it.
  * Where the body fails, the connection is cut: a client must never take a part for the whole.
@@ -28,7 +32,8 @@ export async function sendBody(
   isComing: () => boolean = () => true,
 ): Promise<void> {
   const { res } = ctx
-  const chunks = body[Symbol.asyncIterator]()
+  const { readers, signal } = ctx.state
+  const chunks = inTurn(body, () => readers.enter(ctx.req, signal))
   const first = chunks.next()
   const isLate = await waitForFirst(first, isComing)
   // From here on the response is ours: Koa must not end it, and an error can't become a status any more.
@@ -40,7 +45,7 @@ export async function sendBody(
       left -= next.value.length
       // Bytes beyond Content-Length would be read as the next response, and those before it as a complete one.
       if (left < 0) throw new Error('the body is longer than its Content-Length')
-      await write(res, next.value)
+      await write(res, next.value, readers)
       ctx.state.facts.bytes += next.value.length
       onServed(next.value.length)
     }
@@ -51,7 +56,7 @@ export async function sendBody(
     res.destroy(error instanceof Error ? error : new Error(String(error)))
     throw error
   } finally {
-    await chunks.return?.()
+    await chunks.return(undefined)
   }
 }
 
@@ -76,14 +81,31 @@ async function waitForFirst(first: Promise<unknown>, isComing: () => boolean): P
   }
 }
 
-function write(res: ServerResponse, chunk: Uint8Array): Promise<void> {
+/** Nothing is read before its turn, as it would wait in memory. */
+async function* inTurn(body: AsyncIterable<Uint8Array>, enter: () => Promise<() => void>): AsyncGenerator<Uint8Array> {
+  const leave = await enter()
+  try {
+    yield* body
+  } finally {
+    leave()
+  }
+}
+
+function write(res: ServerResponse, chunk: Uint8Array, readers: Readers): Promise<void> {
   return new Promise((resolve, reject) => {
     // The callback of a write is lost when the socket is destroyed before it, hence the listener.
-    const onClose = () => reject(new Error('the client closed the connection'))
+    const onClose = () => {
+      clearInterval(stalled)
+      reject(new Error('the client closed the connection'))
+    }
+    const stalled = setInterval(() => {
+      if (readers.isCrowded) res.destroy(new Error('the client takes nothing while others wait'))
+    }, crowdedPatience)
     if (res.destroyed) return onClose()
     res.once('close', onClose)
     res.write(chunk, (error) => {
       res.off('close', onClose)
+      clearInterval(stalled)
       if (error) reject(error)
       else resolve()
     })

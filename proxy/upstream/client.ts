@@ -8,6 +8,7 @@ import { contentType } from './answers.ts'
 import { Authorizer } from './authorization.ts'
 import { type ContentContext, type ContentRequest, openContent, readContent } from './content.ts'
 import { CredentialStore } from './credentials.ts'
+import type { OwnPorts } from './guard.ts'
 import { Inquiry } from './inquiry.ts'
 import { fetchList } from './list.ts'
 import { Registries } from './registries.ts'
@@ -24,6 +25,8 @@ export interface UpstreamOptions {
   /** layerd's, for `User-Agent`. */
   readonly version: string
   readonly logger: UpstreamLogger
+  /** Where this node listens itself. */
+  readonly ownPorts?: OwnPorts
   /** For tests. */
   readonly timing?: Timing
   /** What resolves the names of registries in place of the system; for tests. */
@@ -47,8 +50,17 @@ class RegistryClient implements Upstream {
   readonly #closing = new AbortController()
 
   constructor(options: UpstreamOptions) {
-    const { registries: list, settings, dockerConfig, version, logger, timing = systemTiming, lookup } = options
-    this.#registries = new Registries({ list, settings, now: timing.now, lookup })
+    const {
+      registries: list,
+      settings,
+      dockerConfig,
+      version,
+      logger,
+      ownPorts,
+      timing = systemTiming,
+      lookup,
+    } = options
+    this.#registries = new Registries({ list, settings, now: timing.now, ownPorts, lookup })
     // Content must arrive as it was hashed, so it may not be compressed on the way.
     const userAgent = settings.userAgent ?? `layerd/${version}`
     this.#headers = { 'user-agent': userAgent, 'accept-encoding': 'identity' }

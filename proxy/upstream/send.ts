@@ -1,7 +1,7 @@
 import { contentType, isTransient, statusError } from './answers.ts'
 import { trustSystemAuthorities } from './authorities.ts'
 import { type Authorizer, notLent } from './authorization.ts'
-import { abortedError, isCertificateError, noAnswerError, reasonOf, TransientError } from './errors.ts'
+import { abortedError, isCertificateError, isWithoutWay, noAnswerError, reasonOf, TransientError } from './errors.ts'
 import { discard, exchange, type HttpResponse } from './exchange.ts'
 import { type Host, hostAt } from './host.ts'
 import { Login } from './login.ts'
@@ -235,6 +235,7 @@ async function contact(
     if (isCertificateError(error) && trustSystemAuthorities()) return contact(request, host, place, granted)
     if (!host.isElsewhere) throw noAnswerError(error, registry.name)
     const message = `${registry.name} sent us to ${url.host} for ${what}, and that host failed: ${reasonOf(error)}`
+    if (isWithoutWay(error)) throw new UpstreamError('broken', message, { cause: error })
     throw new TransientError('broken', message, { cause: error })
   }
 }
