@@ -61,6 +61,11 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
     const rules = createRules(config)
     const told = sharingPolicy(rules, isClosed)
+    const kept = Object.keys(config.registries).filter((name) => rules.toStrangers(`${name}/any`) === 'nothing')
+    if (!isClosed && kept.length > 0) {
+      const text = 'nothing of these registries goes to peers of an open swarm, but for what repositories.public names'
+      logger.info({ registries: kept }, `${text}; in a closed one (swarm.swarmKey) it does`)
+    }
 
     // The store tells the swarm what it holds, and the swarm serves from the store: one of them must come first.
     let announcer: Pick<Swarm, 'advertise' | 'withdraw'> | undefined
