@@ -215,6 +215,12 @@ export const configSchema = z.strictObject({
         .describe(
           'Repositories that peers neither get nor hear anything of, and are not asked for; content is kept for own clients.',
         ),
+      public: z
+        .array(repositoryPattern)
+        .default([])
+        .describe(
+          'Repositories of which any peer of an open swarm may hear and get what their registry gives without credentials, such as "registry.example.com/open/**". Without an entry here that is so for well-known public registries at their own addresses only, once they have given something of a repository to somebody without credentials. Strangers in the network get what is named here though only the network protects the registry, and names and digests that clients ask for.',
+        ),
       alwaysAsk: z
         .array(repositoryPattern)
         .default([])

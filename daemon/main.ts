@@ -17,6 +17,7 @@ import { Fetcher } from './fetch/fetcher.ts'
 import { manifestKeeper } from './fetch/keep-manifest.ts'
 import { upstreamLists } from './fetch/lists.ts'
 import { PeerTags, tagTrust } from './fetch/peer-tags.ts'
+import { Publicity } from './fetch/publicity.ts'
 import { Tags } from './fetch/tags.ts'
 import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
@@ -24,6 +25,7 @@ import { noteLending } from './lending-notice.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { openStore } from './open-store.ts'
 import { createRules } from './rules.ts'
+import { lonelySharing } from './share/lonely.ts'
 import { Sharing } from './share/sharing.ts'
 import { ListSigner } from './share/signed-list.ts'
 import { sharedContent } from './shared-content.ts'
@@ -62,6 +64,11 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
     const rules = createRules(config)
     const told = sharingPolicy(rules, isClosed)
+    const kept = Object.keys(config.registries).filter((name) => rules.toStrangers(`${name}/any`) === 'nothing')
+    if (!isClosed && kept.length > 0) {
+      const text = 'nothing of these registries goes to peers of an open swarm, but for what repositories.public names'
+      logger.info({ registries: kept }, `${text}; in a closed one (swarm.swarmKey) it does`)
+    }
 
     // The store tells the swarm what it holds, and the swarm serves from the store: one of them must come first.
     let announcer: Pick<Swarm, 'advertise' | 'withdraw'> | undefined
@@ -133,16 +140,22 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.onStop(() => upstream.close())
     const { patience } = config.tags
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
-    const access = new AccessControl({ metadata, upstream, identityKey, patience, ...config.access })
+    const { offlineFor } = config.access
+    const publicity = new Publicity({ metadata, upstream, rules, isClosed, offlineFor, patience, now: Date.now })
+    const access = new AccessControl({ metadata, upstream, publicity, identityKey, patience, ...config.access })
+    const lonely = lonelySharing(self)
+    lifecycle.onStop(() => lonely.stop())
     const uncached = new Uncached({ onUncached: (reason) => metrics.uncached(reason), logger })
     const onUncached = uncached.note.bind(uncached)
     const content = new Fetcher({
       store,
       swarm,
       sharing,
+      lonely,
       signer: new ListSigner(privateKey, self),
       upstream,
       access,
+      publicity,
       engine,
       rules,
       isShared: (record) => told(record) !== undefined,
@@ -162,6 +175,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       sharing,
       upstream,
       access,
+      publicity,
       rules,
       patience,
       trust: tagTrust(config.tags.trustPeers, isClosed),

@@ -25,7 +25,7 @@ interface SharedContentOptions {
   readonly isClosed: boolean
   /** What of a blob on disk peers may know. */
   readonly told: ToldToPeers
-  readonly rules: Pick<Rules, 'sharesAll' | 'mayShare'>
+  readonly rules: Pick<Rules, 'sharesAll' | 'mayShare' | 'toStrangers'>
   /** Signs what upstream has told this node. */
   readonly signer: Signer
 }
@@ -56,7 +56,8 @@ export function sharedContent(options: SharedContentOptions): SharedContent & Sh
       return await checkpoints.of(digest)
     },
     tag: async (reference) => {
-      if (!rules.mayShare(repositoryOf(reference))) return undefined
+      const repository = repositoryOf(reference)
+      if (isClosed ? !rules.mayShare(repository) : rules.toStrangers(repository) === 'nothing') return undefined
       const record = await metadata.tag(reference)
       if (record === undefined || !(record.public || isClosed)) return undefined
       return confirmationOf(reference, record, signer)

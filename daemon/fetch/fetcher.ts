@@ -11,7 +11,7 @@ import type { BlobRecord } from '../store/metadata.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
-import type { AccessControl } from './access.ts'
+import { type AccessControl, foundIn } from './access.ts'
 import { explainedContent, manifestContent, storedContent } from './content.ts'
 import { type DownloadTools, NotByChunks, NotForAsker, type WasteReason } from './download/context.ts'
 import { Downloads } from './download/downloads.ts'
@@ -20,6 +20,7 @@ import { Flight } from './flight.ts'
 import { Foresight } from './foresight.ts'
 import { LongManifests } from './long-manifests.ts'
 import { passedContent, passThrough } from './pass-through.ts'
+import type { Publicity } from './publicity.ts'
 import { Sequence } from './sequence.ts'
 import { Sightings } from './sightings.ts'
 import { type BlobSource, ForeignContent, peerSource, upstreamSource } from './source.ts'
@@ -30,9 +31,12 @@ interface FetcherOptions {
   readonly store: BlobStore
   readonly swarm: Pick<Swarm, 'self' | 'providers' | 'open' | 'stat' | 'ban'>
   readonly sharing: Pick<Sharing, 'fetch' | 'foresee'>
+  /** For what no peer may hear of. */
+  readonly lonely: Pick<Sharing, 'fetch'>
   readonly signer: DownloadTools['signer']
   readonly upstream: Upstream
   readonly access: AccessControl
+  readonly publicity: Pick<Publicity, 'knows' | 'mayTell' | 'mayTellUnasked'>
   readonly engine: Sha256Engine
   readonly rules: Rules
   /** Whether peers may have a blob on disk, as far as is known. */
@@ -72,6 +76,7 @@ export class Fetcher implements ContentSource {
     this.#foresight = new Foresight({ ...options, isPublic: (digest) => this.downloads.isPublic(digest) })
     this.#sightings = new Sightings(options)
     this.downloads = new Downloads({
+      lonely: options.lonely,
       tools: { ...options, sizes: this.#sizes, self: () => options.swarm.self },
       passThrough: (request, { size, prefix, start, end, signal }) => {
         const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})
@@ -132,11 +137,13 @@ export class Fetcher implements ContentSource {
     const record = store.record(digest)
     if (record === undefined) return undefined
     const repository = repositoryText(request.repository)
-    const isKnown = record.repositories.includes(repository)
-    const granted = confirmed ?? (record.public ? 'public' : await access.check(request, isKnown))
+    const place = foundIn(request, record.repositories)
+    // The registry has to show that it has it at all.
+    if (!record.public && place === 'elsewhere') return undefined
+    const granted = confirmed ?? (record.public ? 'public' : await access.check(request, place))
     if (granted === undefined) return undefined
     if (record.public && confirmed === undefined) this.#sightings.given(request, record)
-    else if (granted !== 'foreign' && rules.mayCache(repository)) {
+    else if (granted !== 'foreign' && place !== 'elsewhere' && rules.mayCache(repository)) {
       await store.addFacts(digest, { mediaType: undefined, public: granted === 'public', repository })
     }
     const blob = await store.openBlob(digest)
@@ -174,7 +181,7 @@ export class Fetcher implements ContentSource {
   async #manifest(content: Content, request: ContentRequest): Promise<Content> {
     const onRead = (manifest: Uint8Array) => {
       this.#sizes.passes(manifest)
-      this.#foresight.passes(request, manifest)
+      this.#foresight.passes(request, manifest).catch(() => {})
     }
     return await manifestContent(content, request.digest, request.signal, this.#longManifests, onRead)
   }
@@ -183,7 +190,7 @@ export class Fetcher implements ContentSource {
   async #byAnyWay(request: ContentRequest): Promise<Content> {
     try {
       if (algorithmOf(request.digest) !== 'sha256') throw new NotByChunks('only sha256 has checkpoints')
-      return await this.downloads.open(request)
+      return await this.downloads.open(request, await this.#options.publicity.mayTell(request))
     } catch (error) {
       if (request.signal.aborted || !(error instanceof NotByChunks || error instanceof NotForAsker)) throw error
       return await this.#fly(request).open(request.signal)
@@ -278,7 +285,8 @@ export class Fetcher implements ContentSource {
     excluded: ReadonlySet<PeerId>,
     signal: AbortSignal,
   ): AsyncGenerator<BlobSource> {
-    const { swarm, access } = this.#options
+    const { swarm, access, publicity } = this.#options
+    if (!(await publicity.mayTell({ ...request, signal }))) return
     for await (const peer of swarm.providers(request.digest, signal)) {
       if (!excluded.has(peer)) yield peerSource(swarm, access, request, peer)
     }

@@ -4,15 +4,17 @@ import type { Content, ContentInfo, ContentRequest } from '../../proxy/ports.ts'
 import type { Upstream } from '../../proxy/upstream/types.ts'
 import type { Rules } from '../rules.ts'
 import type { Swarm } from '../swarm/ports.ts'
-import type { AccessControl } from './access.ts'
+import { type AccessControl, foundIn } from './access.ts'
 import { isOffline } from './errors.ts'
+import type { Publicity } from './publicity.ts'
 import { patienceWith, withPatience } from './wait.ts'
 
 interface StatTools {
   readonly swarm: Pick<Swarm, 'providers' | 'stat'>
   readonly upstream: Pick<Upstream, 'stat' | 'isSilent'>
   readonly access: Pick<AccessControl, 'check'>
-  readonly rules: Pick<Rules, 'mayShare' | 'mustAsk'>
+  readonly publicity: Pick<Publicity, 'mayTellUnasked'>
+  readonly rules: Pick<Rules, 'mustAsk'>
   /** How long upstream may take to answer before it counts as one that can't be asked, in ms. */
   readonly patience: number
   /** Whether only known peers are in the swarm, whose word is enough. */
@@ -32,15 +34,14 @@ const lookupLimit = 5_000
  * @throws {UpstreamError} where nobody says whose word counts
  */
 export async function statElsewhere(tools: StatTools, request: ContentRequest): Promise<ContentInfo> {
-  const { upstream, swarm, access, rules } = tools
+  const { upstream, swarm, access, publicity, rules } = tools
   const repository = repositoryText(request.repository)
   const patience = patienceWith(upstream, request.repository.registry, tools.patience)
   try {
     const found = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
     return { ...found, origin: 'upstream' }
   } catch (error) {
-    const mayAskPeers = rules.mayShare(repository) && !rules.mustAsk(repository)
-    if (!isOffline(error) || !mayAskPeers) throw error
+    if (!isOffline(error) || rules.mustAsk(repository) || !(await publicity.mayTellUnasked(request))) throw error
     if (!tools.isClosed && request.kind === 'manifest') {
       const content = await tools.open(request)
       await content.close()
@@ -51,8 +52,8 @@ export async function statElsewhere(tools: StatTools, request: ContentRequest): 
       if (signal.aborted) break
       const found = await swarm.stat(peer, request.digest, signal).catch(() => undefined)
       if (found === undefined || !(tools.isClosed || found.size === tools.sizeOf(request.digest))) continue
-      const isKnown = found.repositories.includes(repository)
-      const granted = found.access === 'public' ? 'public' : await access.check(request, isKnown)
+      const place = foundIn(request, found.repositories)
+      const granted = found.access === 'public' ? 'public' : await access.check(request, place)
       if (granted !== undefined) return { ...found, origin: 'peer' }
     }
     throw error

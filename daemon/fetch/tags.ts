@@ -10,6 +10,7 @@ import { isAway, isOffline, nobodyElseIsAsked, noPeerHasIt, tagsAreNotAsked, toO
 import { FleetTags } from './fleet-tags.ts'
 import type { KeepManifest } from './keep-manifest.ts'
 import type { PeerTags, TagTrust } from './peer-tags.ts'
+import type { Publicity } from './publicity.ts'
 import { patienceWith, waitFor } from './wait.ts'
 
 interface TagsOptions {
@@ -19,6 +20,7 @@ interface TagsOptions {
   readonly trust: TagTrust
   readonly upstream: Pick<Upstream, 'resolveManifest' | 'isSilent'>
   readonly access: Pick<AccessControl, 'identityOf' | 'accepted'>
+  readonly publicity: Pick<Publicity, 'knows' | 'mayTellUnasked'>
   readonly rules: Rules
   /** Some registries give manifests by tag only. */
   readonly keep: KeepManifest
@@ -80,7 +82,7 @@ export class Tags implements TagResolver {
     // Those who know it have it from the same registry.
     if (doubted !== undefined) return this.#settleDoubt(asking, question, request)
     const lastConfirmed = async (reason?: unknown) =>
-      mustAsk ? undefined : await this.#lastConfirmed(question, mine, isAway(reason), request.signal)
+      mustAsk ? undefined : await this.#lastConfirmed(request, question, mine, isAway(reason))
     try {
       const { upstream, patience } = this.#options
       const limit = patienceWith(upstream, request.repository.registry, patience)
@@ -166,10 +168,11 @@ export class Tags implements TagResolver {
 
   /** One node of a fleet asks upstream, where the others believe it. */
   async #askFleet(request: TagRequest, question: Question): Promise<TagRecord> {
-    const { reference, identity, doubted, mayShare, freshFor } = question
+    const { reference, identity, doubted, freshFor } = question
     if (doubted !== undefined) return this.#askUpstream(request, question)
     // Where nothing is fresh, what another node has heard is of no use.
-    const fleet = mayShare && freshFor > 0 ? this.#fleet : undefined
+    const isAsked = freshFor > 0 && (await this.#options.publicity.knows(request)) === true
+    const fleet = isAsked ? this.#fleet : undefined
     const told = await fleet?.freshFromPeers(reference, freshFor, AbortSignal.timeout(resolveLimit))
     if (told !== undefined) {
       this.#log(reference, told)
@@ -216,17 +219,17 @@ export class Tags implements TagResolver {
 
   /** @param isUpstreamAway whether upstream can't be reached at all */
   async #lastConfirmed(
-    question: Question,
+    request: TagRequest,
+    { reference }: Question,
     own: TagRecord | undefined,
     isUpstreamAway: boolean,
-    signal: AbortSignal,
   ): Promise<ResolvedTag | undefined> {
-    const { peers, trust } = this.#options
-    const { reference } = question
-    const areMembers = trust.otherwise === 'members'
-    const isAsked = areMembers || (isUpstreamAway && own === undefined)
-    const limited = AbortSignal.any([signal, AbortSignal.timeout(peersLimit)])
-    const told = isAsked && this.#mayAskPeers(question) ? await peers.newest(reference, limited) : undefined
+    const { peers, trust, publicity } = this.#options
+    const isTrusted =
+      trust.otherwise === 'strangers' ? isUpstreamAway && own === undefined : trust.otherwise === 'members'
+    const isAsked = isTrusted && (await publicity.mayTellUnasked(request))
+    const limited = AbortSignal.any([request.signal, AbortSignal.timeout(peersLimit)])
+    const told = isAsked ? await peers.newest(reference, limited) : undefined
     if (told === undefined || (own !== undefined && !this.#isOlder(own, told)))
       return own && { digest: own.digest, confirmedAt: own.confirmedAt }
     this.#log(reference, told)
@@ -238,15 +241,12 @@ export class Tags implements TagResolver {
     return own.confirmedAt < told.confirmedAt || own.confirmedAt > this.#now()
   }
 
-  #mayAskPeers({ mayShare }: Question): boolean {
-    return mayShare && this.#options.trust.otherwise !== 'nobody'
-  }
-
   /** For a person who wonders why a tag is not known. */
   #whoElseWasAsked(question: Question, error: unknown): string {
     if (question.mustAsk || !question.mayShare) return nobodyElseIsAsked
-    if (!this.#mayAskPeers(question)) return tagsAreNotAsked
-    return this.#options.trust.otherwise === 'members' || isAway(error) ? noPeerHasIt : nobodyElseIsAsked
+    const { otherwise } = this.#options.trust
+    if (otherwise === 'nobody') return tagsAreNotAsked
+    return otherwise === 'members' || isAway(error) ? noPeerHasIt : nobodyElseIsAsked
   }
 
   #log(reference: string, { digest, signer, peer, confirmedAt }: ToldTag): void {

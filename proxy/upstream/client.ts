@@ -44,6 +44,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
 class RegistryClient implements Upstream {
   readonly #registries: Registries
   readonly #headers: Readonly<Record<string, string>>
+  readonly #credentials: CredentialStore
   readonly #authorizer: Authorizer
   readonly #context: ContentContext
   readonly #inquiry: Inquiry
@@ -65,8 +66,8 @@ class RegistryClient implements Upstream {
     const userAgent = settings.userAgent ?? `layerd/${version}`
     this.#headers = { 'user-agent': userAgent, 'accept-encoding': 'identity' }
     const { signal } = this.#closing
-    const credentials = new CredentialStore(dockerConfig, logger, timing.now, signal)
-    this.#authorizer = new Authorizer(credentials, this.#headers, timing.now, logger, signal)
+    this.#credentials = new CredentialStore(dockerConfig, logger, timing.now, signal)
+    this.#authorizer = new Authorizer(this.#credentials, this.#headers, timing.now, logger, signal)
     const { attempts } = settings
     const registryAt = (origin: string) => this.#registries.at(origin)
     const sender = new Sender(this.#authorizer, attempts, timing, logger, registryAt)
@@ -105,6 +106,11 @@ class RegistryClient implements Upstream {
 
   isSilent(registry: string): boolean {
     return this.#registries.known(registry)?.breaker.isSilent === true
+  }
+
+  async isKnownTo(name: string): Promise<boolean> {
+    const registry = this.#registries.get(name)
+    return registry.isPrivate || (await this.#credentials.find(registry, false)) !== undefined
   }
 
   async list(

@@ -110,4 +110,8 @@ export class Layerd implements AsyncDisposable {
   }
 }
 
-const OWN_ENVIRONMENT = { LAYERD_UPSTREAM_DOCKER_CONFIG: '/nonexistent/config.json' }
+const OWN_ENVIRONMENT = {
+  LAYERD_UPSTREAM_DOCKER_CONFIG: '/nonexistent/config.json',
+  // Its registries are on this machine, and nobody's secret.
+  LAYERD_REPOSITORIES_PUBLIC: '**',
+}

@@ -45,7 +45,10 @@ export class Story<Images = Fixtures> {
   }
 
   /** Starts a node; with a seed, waits until both have met. */
-  async node(name: string, options: Pick<NodeOptions, 'seed' | 'mdns' | 'login' | 'args'> = {}): Promise<LayerdNode> {
+  async node(
+    name: string,
+    options: Pick<NodeOptions, 'seed' | 'mdns' | 'login' | 'args' | 'settings'> = {},
+  ): Promise<LayerdNode> {
     const node = await startNode({ ...options, jail: this.jail, name, upstream: this.upstream.url })
     this.#nodes.push(node)
     if (options.seed) await waitFor(`${name} to join`, async () => (await node.peers()) > 0, JOIN_DEADLINE_MS)

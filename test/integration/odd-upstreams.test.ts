@@ -337,7 +337,7 @@ function startNode(
 ) {
   return startTestNode({
     registries: { 'docker.io': { endpoint: upstream.url, ...options } },
-    config: { upstream: impatient, tags: { freshFor: '0s' } },
+    config: { upstream: impatient, tags: { freshFor: '0s', trustPeers: 'offline' } },
     ...more,
   })
 }

@@ -4,6 +4,7 @@ import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
 import type { Fetching } from '../../share/local-blob.ts'
 import type { PeerId } from '../../swarm/ports.ts'
+import { foundIn } from '../access.ts'
 import { isOffline } from '../errors.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
@@ -168,7 +169,9 @@ export class RunningAttempt implements Attempt {
     if (this.#known.facts?.public === false && !this.tools.isClosed) this.#sharing?.alone()
     if (!wasKnown) this.#sharing?.sized(assembly.size, assembly.held.indexes())
     this.news()
-    await assembly.partial.saveAccess(this.#known.access(repositoryText(this.request.repository)))
+    const access = this.#known.access(repositoryText(this.request.repository))
+    // Another fetch that goes on with it may be one that peers hear of.
+    await assembly.partial.saveAccess(this.tools.isAlone === true ? { ...access, public: false } : access)
     return assembly
   }
 
@@ -231,6 +234,12 @@ export class RunningAttempt implements Attempt {
     const partial = await store.partials.open(this.request.digest, size, isSure).catch((cause: unknown) => {
       throw new NotByChunks('the store can not take it', { cause })
     })
+    const { leftAccess } = partial
+    if (leftAccess?.public === false && foundIn(this.request, leftAccess.repositories) === 'elsewhere') {
+      await partial.keep()
+      await partial.close()
+      throw new NotByChunks('what is here of it came from another registry, which this one can not open')
+    }
     const assembly = new Assembly(partial, engine, this.#peers.events)
     this.#assembly = assembly
     this.#known.resume(partial.leftAccess)

@@ -39,6 +39,8 @@ export interface DownloadTools {
   readonly engine: Sha256Engine
   /** Whether only known peers are in the swarm; private content leaves a node in no other. */
   readonly isClosed: boolean
+  /** Whether no peer may hear of what is fetched: of this one fetch, whatever its sources say. */
+  readonly isAlone?: boolean
   readonly onFetched: (origin: 'peer' | 'upstream', bytes: number) => void
   /** A blob was proven, of so many bytes; what was held of it before was provisional. */
   readonly onVerified: (bytes: number) => void

@@ -71,10 +71,14 @@ async function setUp(config: object) {
   onTestFinished(() => engine.close())
   const rules = createRules(configSchema.parse(config))
   const told = sharingPolicy(rules, false)
+  const mayTell = async ({ repository: { registry, name } }: Pick<ContentRequest, 'repository'>) =>
+    rules.mayShare(`${registry}/${name}`)
   const fetcher = new Fetcher({
     store,
     swarm: swarm as never,
     sharing,
+    lonely: sharing,
+    publicity: { knows: mayTell, mayTell, mayTellUnasked: mayTell },
     signer,
     upstream: upstream as never,
     access: access as never,

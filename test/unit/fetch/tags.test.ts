@@ -24,6 +24,8 @@ interface Situation {
   own?: Partial<TagRecord>
   peers?: readonly { readonly digest: typeof one; readonly confirmedAt: number; readonly at?: number }[]
   trust?: TagTrust
+  /** Whether peers may hear of the repository; what the rules say where it is left out. */
+  mayTell?: boolean | undefined
   patience?: number
   /** Rules, as they would stand in the YAML file. */
   config?: Readonly<Record<string, object>>
@@ -39,7 +41,15 @@ const nobody = tagTrust('closed', false)
 const members = tagTrust('closed', true)
 const strangers = tagTrust('offline', false)
 
-function setUp({ own, peers = [], trust = nobody, roles = ['head'], patience = 50, config = {} }: Situation = {}) {
+function setUp({
+  own,
+  peers = [],
+  trust = nobody,
+  mayTell,
+  roles = ['head'],
+  patience = 50,
+  config = {},
+}: Situation = {}) {
   const wishes: string[] = []
   const sharing: Pick<Sharing, 'turn' | 'turnEnded'> = {
     turn: async (blob, wish, asking): Promise<Turn | undefined> => {
@@ -52,6 +62,7 @@ function setUp({ own, peers = [], trust = nobody, roles = ['head'], patience = 5
     turnEnded: (_, isDone) => void wishes.push(isDone ? 'done' : 'gone'),
   }
   const now = 1_000_000
+  const rules = createRules(configSchema.parse({ ...config, tags: { freshFor: '1s', ...config.tags } }))
   let asked = 0
   let access: Access = 'public'
   const askedOfPeers: string[] = []
@@ -88,7 +99,11 @@ function setUp({ own, peers = [], trust = nobody, roles = ['head'], patience = 5
       identityOf: ({ authorization }) => (authorization === undefined ? 'node' : `client:${authorization}`),
       accepted: async (_request, given) => given,
     },
-    rules: createRules(configSchema.parse({ ...config, tags: { freshFor: '1s', ...config.tags } })),
+    rules,
+    publicity: {
+      knows: async () => mayTell ?? rules.mayShare('docker.io/library/app'),
+      mayTellUnasked: async () => mayTell ?? rules.mayShare('docker.io/library/app'),
+    },
     patience,
     now: () => now,
   })
@@ -180,6 +195,15 @@ describe('tags', () => {
     expect(askedOfPeers).toEqual([])
     fail('unreachable')
     expect(await resolve()).toMatchObject({ digest: three, confirmedAt: 30 })
+  })
+
+  it('asks no peer of what is not known to be public', async () => {
+    for (const trust of [tagTrust('always', false), strangers]) {
+      const { resolve, fail, askedOfPeers, wishes } = setUp({ peers: [newest], trust, mayTell: false, roles: ['none'] })
+      fail('unreachable')
+      await expect(resolve()).rejects.toMatchObject({ status: 503 })
+      expect([askedOfPeers, wishes]).toEqual([[], []])
+    }
   })
 
   it('takes nothing that was heard of peers once they are not trusted any more', async () => {
