@@ -81,7 +81,12 @@ describe('a peer that sends without end', () => {
   })
 
   test.each<[string, (attacker: TestNode, node: PeerId) => Promise<unknown>]>([
-    ['messages on its link', async (attacker, node) => attacker.swarm.links.send(node, Buffer.alloc(0))],
+    [
+      'messages on its link',
+      async (attacker, node) => {
+        for (let sent = 0; sent < 100; sent++) attacker.swarm.links.send(node, Buffer.alloc(0))
+      },
+    ],
     ['malformed ones', async (attacker, node) => attacker.swarm.links.send(node, Buffer.alloc(10, 0xff))],
     [
       'requests for blobs',
@@ -90,13 +95,10 @@ describe('a peer that sends without end', () => {
   ])('%s is banned as well', async (_, send) => {
     const [node, attacker] = await swarm.pair()
     const peer = attacker.peerId()
-    const one = async () => {
-      while (banOf(node, peer) === undefined) {
-        for (let sent = 0; sent < 20; sent++) await send(attacker, node.peerId()).catch(() => {})
-        await nextTurn()
-      }
+    while (banOf(node, peer) === undefined) {
+      await Promise.all(Array.from({ length: 100 }, () => send(attacker, node.peerId()).catch(() => {})))
+      await nextTurn()
     }
-    await Promise.all(Array.from({ length: 8 }, one))
     await until(() => transferPeers(node) === 0)
   })
 })

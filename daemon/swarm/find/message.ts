@@ -56,7 +56,10 @@ export function decodeAnswer(bytes: Buffer): Decoded<FindAnswer> | undefined {
     if (length === undefined) return undefined
     if (length > MAX_PEER_ID_BYTES) throw new Error(`a PeerId has ${length} bytes`)
     if (at + 1 + length > bytes.length) return undefined
-    providers.push(peerIdFromMultihash(decode(bytes.subarray(at + 1, at + 1 + length))).toString())
+    const provider = peerIdFromMultihash(decode(bytes.subarray(at + 1, at + 1 + length)))
+    // libp2p takes an identity that is no key for a URL, whose text it can't read again.
+    if (provider.type === 'url') throw new Error('a PeerId is that of no key')
+    providers.push(provider.toString())
     at += 1 + length
   }
   return { message: { id: bytes.readUInt32BE(), providers }, length: at }
