@@ -72,6 +72,11 @@ export class Layerd implements AsyncDisposable {
     return this.#child.pid
   }
 
+  /** Where its peers connect to it. */
+  get multiaddr(): string {
+    return this.#multiaddr
+  }
+
   async status(): Promise<NodeStatus> {
     return (await (await this.#ask('/api/v1/status')).json()) as NodeStatus
   }

@@ -1,79 +1,32 @@
 import { randomBytes } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Connection, Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { ANNOUNCE_PROTOCOL, MAX_KEYS } from '../../daemon/swarm/announce/constants.ts'
-import { encodeAnnouncement } from '../../daemon/swarm/announce/message.ts'
-import { frame } from '../../daemon/swarm/conversation.ts'
-import { SHARE_PROTOCOL } from '../../daemon/swarm/coordination/constants.ts'
-import { FIND_PROTOCOL } from '../../daemon/swarm/find/constants.ts'
-import { encodeRequest } from '../../daemon/swarm/find/message.ts'
-import { HELLO_PROTOCOL } from '../../daemon/swarm/hello/constants.ts'
-import { encodeHello } from '../../daemon/swarm/hello/message.ts'
 import { BURST_MS, PeerLimits } from '../../daemon/swarm/limits/peer-limits.ts'
 import type { PeerId } from '../../daemon/swarm/ports.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { libp2pNode } from '../fixtures/libp2p-node.ts'
 import { providersOf, type TestNode, TestSwarm, transferPeers, until } from '../fixtures/swarm.ts'
+import { flood, floods } from './floods.ts'
 
 const swarm = new TestSwarm()
 afterEach(() => swarm.close())
 afterEach(() => vi.restoreAllMocks())
 
-const someDigest = () => `sha256:${randomBytes(32).toString('hex')}`
-const wants = () =>
-  frame({
-    kind: 'wants',
-    wants: Array.from({ length: 128 }, () => ({ blob: someDigest(), brought: 0, wish: 'soon', sought: 16 })),
-  })
-const keys = () => Array.from({ length: MAX_KEYS }, () => randomBytes(32))
-
-/** What is sent over streams of a protocol: the streams are opened again when they have ended. */
-const floods: readonly [what: string, protocol: string, message: () => Uint8Array, messagesOfStream: number][] = [
-  ['questions', FIND_PROTOCOL, () => encodeRequest({ id: 1, key: randomBytes(32) }), 10_000],
-  ['announcements', ANNOUNCE_PROTOCOL, () => encodeAnnouncement({ id: 1, kind: 'place', keys: keys() }), 10_000],
-  ['wants', SHARE_PROTOCOL, wants, 10_000],
-  ['hellos', HELLO_PROTOCOL, () => encodeHello({ port: 1, fingerprint: '0'.repeat(64) }), 1],
-  ['DHT queries', '/layerd/kad/1.0.0', () => Buffer.from([4, 8, 4, 80, 0]), 1],
-  ['pings', '/ipfs/ping/1.0.0', () => randomBytes(32), 10_000],
-  ['streams', '/nobody/speaks/this', () => Buffer.alloc(0), 1],
-]
-
-async function flood(connection: Connection, protocol: string, message: () => Uint8Array, count: number) {
-  const one = async () => {
-    while (connection.status === 'open') {
-      await stream().catch(() => {})
-      await nextTurn()
-    }
-  }
-  const stream = async () => {
-    const opened: Stream = await connection.newStream(protocol, { signal: AbortSignal.timeout(5_000) })
-    opened.addEventListener('message', () => {})
-    for (let sent = 0; sent < count && opened.status === 'open'; sent++) {
-      const bytes = message()
-      if (bytes.length > 0 && !opened.send(bytes)) {
-        await opened.onDrain({ signal: AbortSignal.timeout(1_000) }).catch(() => {})
-      }
-      if (sent % 64 === 63) await nextTurn()
-    }
-    if (count === 1) opened.abort(new Error('the next one'))
-  }
-  await Promise.all(Array.from({ length: 8 }, one))
-}
-
 const banOf = (node: TestNode, peer: PeerId) => node.status().banned.find(({ peerId }) => peerId === peer)
 
 describe('a peer that sends without end', () => {
-  test.each(floods)('%s is banned, and others are served', async (_, protocol, message, count) => {
+  test.each(floods)('$what is banned, and others are served', async (kind) => {
     const [node, honest] = await swarm.pair()
     const peer = await libp2pNode()
     const connection = await peer.dial(multiaddr(node.address()))
-    const flooding = flood(connection, protocol, message, count)
+    const flooding = flood(connection, kind)
     await until(() => banOf(node, peer.peerId.toString()) !== undefined, 120_000)
     await flooding
     expect(banOf(node, peer.peerId.toString())?.reason).toMatch(/^it sends too many /)
-    await expect(peer.dial(multiaddr(node.address())).then(({ newStream }) => newStream(protocol))).rejects.toThrow()
+    await expect(
+      peer.dial(multiaddr(node.address())).then(({ newStream }) => newStream(kind.protocol)),
+    ).rejects.toThrow()
     const digest = node.content.add(randomBytes(10))
     node.swarm.advertise(digest, true)
     await until(async () => (await providersOf(honest, digest)).length === 1, 60_000)
@@ -81,7 +34,12 @@ describe('a peer that sends without end', () => {
   })
 
   test.each<[string, (attacker: TestNode, node: PeerId) => Promise<unknown>]>([
-    ['messages on its link', async (attacker, node) => attacker.swarm.links.send(node, Buffer.alloc(0))],
+    [
+      'messages on its link',
+      async (attacker, node) => {
+        for (let sent = 0; sent < 100; sent++) attacker.swarm.links.send(node, Buffer.alloc(0))
+      },
+    ],
     ['malformed ones', async (attacker, node) => attacker.swarm.links.send(node, Buffer.alloc(10, 0xff))],
     [
       'requests for blobs',
@@ -90,13 +48,10 @@ describe('a peer that sends without end', () => {
   ])('%s is banned as well', async (_, send) => {
     const [node, attacker] = await swarm.pair()
     const peer = attacker.peerId()
-    const one = async () => {
-      while (banOf(node, peer) === undefined) {
-        for (let sent = 0; sent < 20; sent++) await send(attacker, node.peerId()).catch(() => {})
-        await nextTurn()
-      }
+    while (banOf(node, peer) === undefined) {
+      await Promise.all(Array.from({ length: 100 }, () => send(attacker, node.peerId()).catch(() => {})))
+      await nextTurn()
     }
-    await Promise.all(Array.from({ length: 8 }, one))
     await until(() => transferPeers(node) === 0)
   })
 })

@@ -49,6 +49,9 @@ export const PART_EARNS = 16 * LINK_FRAME_COST
 /** A TLS connection to the transfer server. */
 export const TRANSFER_CONNECTION_COST = 3
 
+/** One that is refused because its peer has nothing left: it should wait. */
+export const REFUSED_CONNECTION_COST = 30
+
 /** A request to the transfer server: a blob or a tag is looked up. */
 export const REQUEST_COST = 1
 

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import { Arrivals } from '../limits/arrivals.ts'
-import { TRANSFER_CONNECTION_COST } from '../limits/costs.ts'
+import { REFUSED_CONNECTION_COST, TRANSFER_CONNECTION_COST } from '../limits/costs.ts'
 import { originOf } from '../limits/network.ts'
 import type { PeerLimits } from '../limits/peer-limits.ts'
 import { type Place, Places } from '../limits/places.ts'
@@ -81,9 +81,10 @@ export class Connections {
       socket.destroy()
       return
     }
-    const mayHave =
-      this.#options.limits.spend(peer, TRANSFER_CONNECTION_COST, 'connections') &&
-      this.#standing.countOf(fingerprint, 0) < MAX_CONNECTIONS_OF_PEER
+    const { limits } = this.#options
+    const hasAllowance = limits.spend(peer, TRANSFER_CONNECTION_COST, 'connections')
+    if (!hasAllowance) limits.spend(peer, REFUSED_CONNECTION_COST, 'connections')
+    const mayHave = hasAllowance && this.#standing.countOf(fingerprint, 0) < MAX_CONNECTIONS_OF_PEER
     const place = mayHave ? this.#standing.take([fingerprint], () => socket.destroy()) : undefined
     if (place === undefined) {
       socket.destroy()
