@@ -20,6 +20,8 @@ export async function openDataFolder(
   user = process.getuid?.(),
 ): Promise<void> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  // These are closed also where the folder itself can't be. Whoever needs them says so where they can't be made.
+  for (const name of privateFolders) await mkdir(join(dataDir, name), { mode: 0o700 }).catch(() => {})
   // Elsewhere (Windows) modes say nothing.
   if (user === undefined) return
   for (const name of [...privateFolders, ...privateFiles]) {

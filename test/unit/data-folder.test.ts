@@ -25,7 +25,7 @@ describe('the data folder', () => {
   it('is made for its user alone', async () => {
     const folder = join(await tempDir(), 'a', 'b')
     await openDataFolder(folder, logger())
-    expect(await modeOf(folder)).toBe('700')
+    for (const name of ['.', 'blobs', 'meta']) expect(await modeOf(join(folder, name))).toBe('700')
   })
 
   it('is closed to others where it is there, with the key in it', async () => {
