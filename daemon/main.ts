@@ -123,6 +123,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       swarm,
       content: shared,
       site: config.swarm.site,
+      isOpen: !isClosed,
       onMoved: (direction, bytes, isFar) =>
         direction === 'in' ? metrics.fetched(isFar ? 'far' : 'peer', bytes) : metrics.served('peer', bytes),
     })

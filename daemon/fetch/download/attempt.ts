@@ -66,12 +66,12 @@ export class RunningAttempt implements Attempt {
     })
     this.#upstream = new UpstreamReads({
       attempt: this,
-      isHead: () => this.#isHead,
+      isHead: () => this.#readsAlone,
       onReadable: (isReadable) => this.#sharing?.readable(isReadable),
     })
     this.#lookup = new Lookup(this, (peers) => this.#sharing?.named(peers))
     const { readings } = options
-    this.#ranges = new RangeReads({ attempt: this, readings, upstream: this.#upstream, isHead: () => this.#isHead })
+    this.#ranges = new RangeReads({ attempt: this, readings, upstream: this.#upstream, isHead: () => this.#readsAlone })
   }
 
   get assembly(): Assembly | undefined {
@@ -225,6 +225,11 @@ export class RunningAttempt implements Attempt {
 
   get #isHead(): boolean {
     return this.#peers.holder === this.tools.self()
+  }
+
+  /** Whether it reads the blob for all, or for itself, as others do not bring it. */
+  get #readsAlone(): boolean {
+    return this.#isHead || this.#sharing?.isBehind === true
   }
 
   async #open(size: number): Promise<Assembly> {

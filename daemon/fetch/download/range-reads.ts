@@ -48,7 +48,8 @@ export class RangeReads {
 
   #ask(reading: Reading, first: number, last: number): void {
     const { attempt, upstream, isHead } = this.#options
-    if (attempt.sharing?.expects(first) === true && !this.#isLate(reading)) return
+    const { sharing } = attempt
+    if (sharing?.expects(first) === true && !sharing.isBehind && !this.#isLate(reading)) return
     const most = SMALL_RANGE_BYTES / quarterBytes
     if (reading.end + 1 - reading.start <= SMALL_RANGE_BYTES || isHead())
       upstream.range(first, Math.min(last, first + most - 1))

@@ -42,6 +42,11 @@ export class Reads {
     return this.#took.limit
   }
 
+  /** What a chunk takes, in ms; 0 where that is not known. */
+  get mean(): number {
+    return this.#took.mean
+  }
+
   chunkOf(blob: PlannedBlob): number | undefined {
     return this.#reads.get(blob)?.chunk
   }

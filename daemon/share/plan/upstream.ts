@@ -23,6 +23,13 @@ export class UpstreamPlace {
     this.#onBroken = onBroken
   }
 
+  /** Whether a blob that is wanted is left to others at present, though upstream may give it. */
+  get isLeft(): boolean {
+    for (const { blob, isUnable } of this.#parts.values())
+      if (blob.isShared && !isUnable && this.#state.reads.chunkOf(blob) === undefined) return true
+    return false
+  }
+
   /** When {@link look} is to be called, in ms. Nothing is told again, and nothing read, of blobs that are not wanted now. */
   get wakeAt(): number {
     const { numbers } = this.#state
@@ -61,9 +68,7 @@ export class UpstreamPlace {
   /** Takes part in reading these blobs, or gives them to others. */
   add(blobs: readonly PlannedBlob[]): void {
     const { random, now } = this.#state
-    for (const blob of blobs) {
-      this.#parts.set(blob.id, newPart(blob, random(), now))
-    }
+    for (const blob of blobs) this.#parts.set(blob.id, newPart(blob, random(), now))
     this.#tell(blobs)
     for (const blob of blobs) if (blob.isDone) this.#parts.delete(blob.id)
   }
@@ -104,7 +109,7 @@ export class UpstreamPlace {
     this.#cross(part)
     this.#believe(part, brought)
     // What is read without a turn goes on.
-    if (role === 'none' && this.#patiences(part) === 0) this.stop(part.blob)
+    if (role === 'none' && this.#patiences(part) === 0 && !this.#state.isBehind) this.stop(part.blob)
   }
 
   /**
@@ -140,6 +145,7 @@ export class UpstreamPlace {
     if (part === undefined || !part.isUnable) return
     part.isUnable = false
     part.blob.movedAt = this.#state.now
+    this.#state.arrears?.forgive()
     this.#tell([part.blob])
   }
 
@@ -234,7 +240,8 @@ export class UpstreamPlace {
    * What neighbours have that is left to them; undefined where all is. What was begun before its reader left may be whole nowhere, and
    * a neighbour may say that it has what it never gives.
    */
-  #respected(part: Part): 'begun' | 'whole' | undefined {
+  #respected(part: Part): 'begun' | 'whole' | 'nothing' | undefined {
+    if (this.#state.isBehind) return 'nothing'
     const patiences = this.#patiences(part)
     if (patiences >= 3) this.#state.doubt(part.blob)
     if (part.role !== 'none' || part.blob.isAlone || patiences >= 2) return 'whole'
@@ -243,9 +250,8 @@ export class UpstreamPlace {
 
   /** Nothing more of it is read. */
   stop(blob: PlannedBlob): void {
-    const { reads, effects } = this.#state
-    if (reads.chunkOf(blob) === undefined) return
-    effects.push({ kind: 'unread', blob: blob.id })
+    if (this.#state.reads.chunkOf(blob) === undefined) return
+    this.#state.effects.push({ kind: 'unread', blob: blob.id })
     this.#end(blob)
   }
 
