@@ -85,6 +85,8 @@ test.each(readers)('peers that take %s hold no place that another one needs', as
     locate: async () => known,
     deadlines: transferDeadlines,
     onBroken: () => {},
+    onUnreached: () => {},
+    onHeard: () => {},
   })
   onTestFinished(() => client.stop())
   const small = content.add(randomBytes(1000))

@@ -18,6 +18,7 @@ import { parseContentRange, parseRanges, resolveRanges } from '../../../proxy/oc
 import type { Content } from '../../../proxy/ports.ts'
 import { parseRepository } from '../../../proxy/routes/addressing.ts'
 import { multipart } from '../../../proxy/routes/multipart.ts'
+import { signedTag } from '../../fixtures/tags.ts'
 import { isPlain, type Target, taken, text } from '../target.ts'
 
 const sha256 = digestOf(Buffer.from('a'))
@@ -59,10 +60,22 @@ export const requestTargets: readonly Target[] = [
   {
     name: 'tag-confirmation',
     corpus: text(
-      encodeConfirmation({ digest: sha256, confirmedAt: 5 }, 10),
-      encodeConfirmation({ digest: sha512, confirmedAt: 10 }, 5),
+      encodeConfirmation(signedTag('docker.io/library/a:1', { digest: sha256, confirmedAt: 5 }), 10),
+      encodeConfirmation(signedTag('docker.io/library/a:1', { digest: sha512, confirmedAt: 10, mediaType: 'a/b' }), 5),
     ),
-    words: ['"digest":', '"ageMs":', '-1', '1e400', 'null', '{', '}'],
+    words: [
+      '"digest":',
+      '"ageMs":',
+      '"at":',
+      '"signer":',
+      '"signature":',
+      '"mediaType":',
+      '-1',
+      '1e400',
+      'null',
+      '{',
+      '}',
+    ],
     run: (bytes) => {
       const found = taken(
         () => decodeConfirmation(bytes.toString('utf8'), 1_000_000),
