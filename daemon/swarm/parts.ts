@@ -264,8 +264,7 @@ async function assemble(
 
   const stopped = new AbortController()
   shutdown.add('hello', () => stopped.abort())
-  const transfer = config.transferAnnounce.length === 0 ? undefined : config.transferAnnounce
-  const hello = { port, fingerprint: certificate.fingerprint, site: config.site, transfer }
+  const hello = { port, fingerprint: certificate.fingerprint, site: config.site, transfer: config.transferAnnounce }
   const places = new Places(certificate, deadlines.connect)
   const versions = new Versions(log)
   await node.handle(HELLO_PROTOCOL, helloServer(hello, known, places, versions, log), {

@@ -36,8 +36,10 @@ const schema = z.object({
 })
 
 /** One line of JSON. */
-export function encodeHello({ port, fingerprint, site, transfer }: Hello): Uint8Array {
-  return new TextEncoder().encode(`${JSON.stringify({ version: HELLO_VERSION, port, fingerprint, site, transfer })}\n`)
+export function encodeHello({ port, fingerprint, site, transfer = [] }: Hello): Uint8Array {
+  const announced = transfer.length === 0 ? undefined : transfer
+  const hello = { version: HELLO_VERSION, port, fingerprint, site, transfer: announced }
+  return new TextEncoder().encode(`${JSON.stringify(hello)}\n`)
 }
 
 /** Reads the line, of any version; fields that are not known are left alone. @throws {Error} */
