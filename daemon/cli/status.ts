@@ -42,6 +42,7 @@ async function askNode(listen: ListenAddress): Promise<unknown> {
   try {
     // Not fetch, which refuses some ports that a node can listen on (https://fetch.spec.whatwg.org/#port-blocking).
     const { statusCode, body } = await request(url, { signal: AbortSignal.timeout(deadlineMs) })
+    if (statusCode === 403) throw new Failure(`${url} refuses to answer: ${(await body.text()).trim()}`)
     if (statusCode !== 200) {
       await body.dump()
       throw new Failure(`${url} answers ${statusCode}: is it the admin address of a node?`)

@@ -84,6 +84,19 @@ describe('a client that reads nothing', () => {
   })
 })
 
+describe('clients behind one address', () => {
+  it('are not shut out for good by those of them that read nothing', async () => {
+    const { node, paths, isServed } = await setUp()
+    for (let count = 0; count < 140; count++) {
+      const socket = await connected(node.url)
+      socket.pause()
+      socket.write(get(paths.large))
+    }
+    // It waits for its turn, with headers meanwhile, until those that take nothing are cut.
+    await isServed()
+  })
+})
+
 describe('requests that are sent ahead', () => {
   it('are answered one after the other, in their order', async () => {
     const upstream = await FakeUpstream.start()
