@@ -76,7 +76,9 @@ async function getsFor(url: string, ms: number): Promise<number[]> {
 }
 
 async function get(url: string): Promise<void> {
-  const response = await fetch(url)
+  const response = await fetch(url).catch((error: Error) => {
+    throw new Error(`${error.message}: ${error.cause}`)
+  })
   const { byteLength } = await response.arrayBuffer()
   if (response.status !== 200 || byteLength !== BLOB_BYTES) throw new Error(`${response.status}, ${byteLength} bytes`)
 }
