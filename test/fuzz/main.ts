@@ -36,7 +36,10 @@ async function main(): Promise<void> {
     try {
       const result = await fuzz(target, { seed, from: Number(values.from), inputs: Number(values.inputs), ms })
       const [seconds, slowest] = [(result.ms / 1000).toFixed(1), result.slowest.toFixed(1)]
-      print(`${target.name.padEnd(18)} ${`${result.inputs}`.padStart(8)} inputs, ${seconds} s, slowest ${slowest} ms`)
+      const kept = `${(Math.max(0, result.kept) / 2 ** 20).toFixed(1)} MiB`
+      print(
+        `${target.name.padEnd(18)} ${`${result.inputs}`.padStart(8)} inputs, ${seconds} s, slowest ${slowest} ms, kept ${kept}`,
+      )
     } catch (error) {
       process.exitCode = 1
       print(inspect(error))

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { waitFor } from '../../e2e/exec.ts'
 import type { Section } from '../bench.ts'
 import { Child } from '../child.ts'
 import { layerUrl, writeBlob } from '../image.ts'
@@ -15,6 +16,8 @@ const FLOOD_MS = 60_000
 const BLOB_BYTES = 1_000_000
 const GOAL_MB = 300
 const GOAL_MS = 100
+
+const STATUS_DEADLINE_MS = 30_000
 
 /** Between two requests of the client, in ms. */
 const PAUSE_MS = 20
@@ -59,7 +62,13 @@ export const floods: Section = {
 }
 
 async function bannedAt(node: Layerd): Promise<number> {
-  return (await node.status()).banned.length
+  let banned = 0
+  const isTold = async () => {
+    banned = (await node.status()).banned.length
+    return true
+  }
+  await waitFor('the status of the node', isTold, STATUS_DEADLINE_MS)
+  return banned
 }
 
 /** How long requests one after the other take, in ms. */
@@ -76,7 +85,9 @@ async function getsFor(url: string, ms: number): Promise<number[]> {
 }
 
 async function get(url: string): Promise<void> {
-  const response = await fetch(url)
+  const response = await fetch(url).catch((error: Error) => {
+    throw new Error(`${error.message}: ${error.cause}`)
+  })
   const { byteLength } = await response.arrayBuffer()
   if (response.status !== 200 || byteLength !== BLOB_BYTES) throw new Error(`${response.status}, ${byteLength} bytes`)
 }

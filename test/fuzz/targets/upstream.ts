@@ -11,6 +11,9 @@ import { isPlain, pieces, type Target, taken, text } from '../target.ts'
 
 const plain = Buffer.from('some content that is compressed, some content that is compressed')
 const codings = { gzip: gzipSync, deflate: deflateSync, br: brotliCompressSync, zstd: zstdCompressSync }
+/** Challenges of one header that are looked at: errors cost more than what is tested. */
+const MAX_LOOKED_AT = 16
+
 const endpoint = new URL('https://registry.example.com/')
 
 /** What is left of a body when its coding is undone; undefined where zlib finds it wrong. */
@@ -38,7 +41,7 @@ export const upstreamTargets: readonly Target[] = [
     ),
     words: ['Bearer ', 'Basic ', 'realm=', 'scope=', '"', '\\', ',', '=', ' = ', '\t'],
     run: (bytes, random) => {
-      for (const { scheme, params } of parseChallenges(bytes.toString('latin1'))) {
+      for (const { scheme, params } of parseChallenges(bytes.toString('latin1')).slice(0, MAX_LOOKED_AT)) {
         assert.equal(scheme, scheme.toLowerCase())
         assert.ok(scheme !== '')
         for (const name of params.keys()) assert.equal(name, name.toLowerCase())
