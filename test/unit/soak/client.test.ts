@@ -1,3 +1,5 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { until } from '../../fixtures/swarm.ts'
 import { tempDir } from '../../fixtures/temp-dir.ts'
@@ -32,6 +34,7 @@ function honest({ path, method, headers = {} }: Question): Partial<Answer> {
 async function violations(
   answer: (question: Question) => Partial<Answer> | Error,
   trouble: (troubles: Troubles) => void = () => {},
+  nodes: readonly Pick<Node, 'name' | 'dataDir'>[] = [],
 ) {
   const options = readOptions(['--seed', '1'])
   if (typeof options === 'string') throw new Error(options)
@@ -56,7 +59,7 @@ async function violations(
   }
   const control = new AbortController()
   const running = new Client(
-    { options: { ...options, pace: 1e6 }, troubles, journal, images } as World,
+    { options: { ...options, pace: 1e6 }, troubles, journal, images, nodes } as World,
     node,
     pulls,
   ).run(control.signal)
@@ -103,6 +106,21 @@ describe('the clients of a soak', () => {
     expect([kinds, pulls.failed.size > 0]).toEqual([[], true])
     const soonAfter = (troubles: Troubles) => troubles.end('node1', 1, performance.now())
     expect((await violations(() => failure, soonAfter)).kinds).toEqual([])
+  })
+
+  it('do not allow that a blob is not given which a well node has, whatever becomes of upstream', async () => {
+    const dataDir = await tempDir()
+    await mkdir(join(dataDir, 'blobs/sha256'), { recursive: true })
+    await writeFile(join(dataDir, 'blobs/sha256/blob'), '')
+    const answer = (question: Question) => (question.path.includes('/blobs/') ? { status: 503 } : honest(question))
+    const isAway = (troubles: Troubles) => troubles.begin(UPSTREAM, 1, 'upstream is silent')
+    const holder = [{ name: 'node2', dataDir }]
+    expect((await violations(answer, isAway, holder)).kinds).toEqual(['a pull failed though a node has it'])
+    const bothAreAway = (troubles: Troubles) => {
+      isAway(troubles)
+      troubles.begin('node2', 2, 'frozen')
+    }
+    expect((await violations(answer, bothAreAway, holder)).kinds).toEqual([])
   })
 
   it('allow an old tag only while somebody has a fault', async () => {
