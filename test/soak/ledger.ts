@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 /** Why upstream gave bytes. Of several reasons the first one counts. */
 export const REASONS = {
   first: 'given for the first time',
-  failing: 'given again: upstream failed at that time, or when it gave them before',
+  failing: 'given again: upstream failed at that time, or each time before',
   ownFault: 'given again: the node that asked had a fault, or just before',
   holderFault: 'given again: all nodes that have them had a fault, or just before',
   nobody: 'given again: no node has them any more (evicted, removed)',
@@ -64,10 +64,9 @@ export class Ledger {
     this.#given.set(digest, [...given, span])
     this.#count('first', bytes - again)
     if (again === 0) return undefined
-    const reason = reasonOf(
-      giving,
-      before.some((other) => other.isBroken),
-    )
+    // One giving that went well, and the fleet had them.
+    const isFirstRight = before.every((other) => other.isBroken)
+    const reason = reasonOf(giving, isFirstRight)
     this.#count(reason, again)
     return { reason, bytes: again }
   }
@@ -79,8 +78,8 @@ export class Ledger {
   }
 }
 
-function reasonOf({ node, moment, isBroken }: Giving, wasBroken: boolean): Reason {
-  if (moment.isFailing || isBroken || wasBroken) return 'failing'
+function reasonOf({ node, moment, isBroken }: Giving, isFirstRight: boolean): Reason {
+  if (moment.isFailing || isBroken || isFirstRight) return 'failing'
   if (moment.nodes.some(({ name, isWell }) => name === node && !isWell)) return 'ownFault'
   const holders = moment.nodes.filter(({ holds }) => holds !== undefined)
   if (holders.some(({ isWell }) => isWell)) return 'unexplained'

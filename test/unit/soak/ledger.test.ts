@@ -58,10 +58,11 @@ describe('the books of upstream', () => {
     })
   }
 
-  it('explains what has to be given again by a body that was cut off before', () => {
+  it('explains what has to be given again by a body that was cut off before, and only once', () => {
     const ledger = new Ledger()
     ledger.add(giving('a', { isBroken: true }))
     expect(ledger.add(giving('b', { moment: moment({ c: 'part' }) }))?.reason).toBe('failing')
+    expect(ledger.add(giving('c', { moment: moment({ b: 'whole' }) }))?.reason).toBe('unexplained')
   })
 
   it('reads from the disk of a node what it has', async () => {
