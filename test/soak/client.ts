@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer } from './agent.ts'
 import { Draw } from './draw.ts'
 import type { Blob, Image } from './images.ts'
+import { holdingOf } from './ledger.ts'
 import { type Node, REGISTRY_PORT } from './node.ts'
 import { UPSTREAM } from './troubles.ts'
 import type { World } from './world.ts'
@@ -158,26 +159,29 @@ export class Client {
     options: { method?: string; headers?: Record<string, string> } = {},
   ): Promise<Answer | undefined> {
     const since = performance.now()
+    const holders = this.#holders(path)
     const question = { port: REGISTRY_PORT, path: `${path}?ns=docker.io`, deadline: ANSWER_MS, ...options }
     const answer = await this.#node.ask(question).catch((error: Error) => error)
     const problem = problemOf(answer)
     if (problem === undefined) return answer as Answer
+    const took = Math.round(performance.now() - since)
+    const { name } = this.#node
+    const { journal } = this.#world
     const { failed } = this.#pulls
     failed.set(`${what}: ${problem}`, (failed.get(`${what}: ${problem}`) ?? 0) + 1)
-    this.#world.journal.note('pull failed', {
-      node: this.#node.name,
-      what,
-      path,
-      problem,
-      took: Math.round(performance.now() - since),
-    })
-    if (this.#areWell([this.#node.name, UPSTREAM], since))
-      this.#world.journal.violate(
-        'a pull failed',
-        this.#node.name,
-        `${what} ${path}: ${problem}, after ${Math.round(performance.now() - since)} ms`,
-      )
+    journal.note('pull failed', { node: name, what, path, problem, took, holders })
+    const text = `${what} ${path}: ${problem}, after ${took} ms`
+    if (this.#areWell([name, UPSTREAM], since)) journal.violate('a pull failed', name, text)
+    const holder = options.method === undefined && holders.find((other) => this.#areWell([name, other], since))
+    if (holder) journal.violate('a pull failed though a node has it', name, `${text}; ${holder} has it`)
     return undefined
+  }
+
+  /** Nodes that have the blob of a path now. They have to give it, whatever becomes of upstream. */
+  #holders(path: string): string[] {
+    const digest = /\/blobs\/(sha256:\w+)$/.exec(path)?.[1]
+    if (digest === undefined) return []
+    return this.#world.nodes.flatMap(({ name, dataDir }) => (holdingOf(dataDir, digest) === 'whole' ? [name] : []))
   }
 
   #right(what: string, answer: Answer, name: string, digest: string, size: number): void {

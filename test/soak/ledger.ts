@@ -3,10 +3,11 @@ import { existsSync } from 'node:fs'
 /** Why upstream gave bytes. Of several reasons the first one counts. */
 export const REASONS = {
   first: 'given for the first time',
-  failing: 'given again: upstream failed at that time, or when it gave them before',
-  ownFault: 'given again: the node that asked had a fault, or just before',
+  cut: 'given again: each time before, upstream failed or the connection was cut',
+  nobody: 'given again: no node has them any more (evicted, removed, disk full)',
   holderFault: 'given again: all nodes that have them had a fault, or just before',
-  nobody: 'given again: no node has them any more (evicted, removed)',
+  ownFault: 'given again: the node that asked had a fault, or just before',
+  failing: 'given again: upstream failed, or just before',
   unexplained: 'given again although another node could have given them',
 } as const
 
@@ -64,10 +65,9 @@ export class Ledger {
     this.#given.set(digest, [...given, span])
     this.#count('first', bytes - again)
     if (again === 0) return undefined
-    const reason = reasonOf(
-      giving,
-      before.some((other) => other.isBroken),
-    )
+    // One giving that went well, and the fleet had them.
+    const isFirstRight = before.every((other) => other.isBroken)
+    const reason = reasonOf(giving, isFirstRight)
     this.#count(reason, again)
     return { reason, bytes: again }
   }
@@ -79,12 +79,13 @@ export class Ledger {
   }
 }
 
-function reasonOf({ node, moment, isBroken }: Giving, wasBroken: boolean): Reason {
-  if (moment.isFailing || isBroken || wasBroken) return 'failing'
-  if (moment.nodes.some(({ name, isWell }) => name === node && !isWell)) return 'ownFault'
+function reasonOf({ node, moment, isBroken }: Giving, isFirstRight: boolean): Reason {
+  if (isFirstRight) return 'cut'
   const holders = moment.nodes.filter(({ holds }) => holds !== undefined)
-  if (holders.some(({ isWell }) => isWell)) return 'unexplained'
-  return holders.length > 0 ? 'holderFault' : 'nobody'
+  if (holders.length === 0) return 'nobody'
+  if (!holders.some(({ isWell }) => isWell)) return 'holderFault'
+  if (moment.nodes.some(({ name, isWell }) => name === node && !isWell)) return 'ownFault'
+  return moment.isFailing || isBroken ? 'failing' : 'unexplained'
 }
 
 /** Bytes of a span that others cover. */

@@ -1,6 +1,9 @@
 import { shell } from '../shell.ts'
 import { type Fault, nothing } from './fault.ts'
 
+/** Removes a folder in which the node writes meanwhile, so that some of it may be there again. */
+const removed = (folder: string) => `rm -rf ${folder} || rm -rf ${folder} || true`
+
 /** What becomes of a node's disk and its data folder. */
 export const folderFaults: readonly Fault[] = [
   {
@@ -45,7 +48,7 @@ export const folderFaults: readonly Fault[] = [
     seconds: [0, 0],
     befalls: 'node',
     async begin({ node }) {
-      await shell(`rm -rf ${node.dataDir}`)
+      await shell(removed(node.dataDir))
       return nothing
     },
   },
@@ -65,7 +68,7 @@ export const folderFaults: readonly Fault[] = [
     seconds: [0, 0],
     befalls: 'node',
     async begin({ node }) {
-      await shell(`rm -rf ${node.dataDir}/blobs`)
+      await shell(removed(`${node.dataDir}/blobs`))
       return nothing
     },
   },

@@ -47,7 +47,8 @@ describe('the books of upstream', () => {
       'unexplained',
     ],
     ['whoever asks has a fault', giving('b', { moment: moment({ a: 'whole' }, ['b']) }), 'ownFault'],
-    ['upstream fails', giving('b', { moment: moment({ a: 'whole' }, ['b'], true) }), 'failing'],
+    ['upstream fails', giving('b', { moment: moment({ a: 'whole' }, [], true) }), 'failing'],
+    ['upstream fails, and nobody has it', giving('b', { moment: moment({}, [], true) }), 'nobody'],
     ['it is cut off', giving('b', { moment: moment({ a: 'whole' }), isBroken: true }), 'failing'],
   ]
   for (const [name, again, reason] of cases) {
@@ -58,10 +59,11 @@ describe('the books of upstream', () => {
     })
   }
 
-  it('explains what has to be given again by a body that was cut off before', () => {
+  it('explains what has to be given again by a body that was cut off before, and only once', () => {
     const ledger = new Ledger()
     ledger.add(giving('a', { isBroken: true }))
-    expect(ledger.add(giving('b', { moment: moment({ c: 'part' }) }))?.reason).toBe('failing')
+    expect(ledger.add(giving('b', { moment: moment({ c: 'part' }) }))?.reason).toBe('cut')
+    expect(ledger.add(giving('c', { moment: moment({ b: 'whole' }) }))?.reason).toBe('unexplained')
   })
 
   it('reads from the disk of a node what it has', async () => {
