@@ -13,9 +13,9 @@ export default defineConfig({
       project('sim', { testTimeout: 30_000 }),
       // The suites that every implementation of a port passes, with real files and sockets.
       project('conformance', { testTimeout: 30_000, hookTimeout: 30_000 }),
-      // Several nodes in one process each: more than two files at a time measure the machine rather than the code.
       // Real nodes among peers, clients and upstreams that mean harm.
       project('hostile', { testTimeout: 180_000, hookTimeout: 120_000, maxWorkers: 1 }),
+      // Several nodes in one process each: more than two files at a time measure the machine rather than the code.
       project('integration', { testTimeout: 180_000, hookTimeout: 60_000, maxWorkers: 2 }),
     ],
   },
