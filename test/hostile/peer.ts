@@ -22,7 +22,7 @@ export const HOSTILE_KINDS = ['size', 'coordinator', 'trickle', 'mute', 'absent'
 export type HostileKind = (typeof HOSTILE_KINDS)[number]
 
 /** A blob as it really is, of which hostile peers speak. */
-export interface TrueBlob {
+interface TrueBlob {
   readonly bytes: Buffer
   readonly states: Uint8Array
 }

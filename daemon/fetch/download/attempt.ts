@@ -270,7 +270,7 @@ export class RunningAttempt implements Attempt {
     if (this.#assembly === undefined) return
     this.#upstream.settle(this.#assembly)
     const isSought = !this.#size.isSure && this.#options.isSizeSought()
-    if (isSought) this.#size.seek()
+    if (isSought && this.#assembly.held.count > 0) this.#size.seek()
     // Where upstream may still say it, nothing is asked of peers out of its turn.
     this.#ranges.look(this.#assembly, isSought && this.#upstream.hasFailed)
   }

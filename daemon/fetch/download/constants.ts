@@ -11,8 +11,11 @@ export const LOOKUP_LIMIT_MS = 5_000
 export const MAX_LOOKUPS = 3
 export const LOOKUP_PAUSE_MS = 1_000
 
-/** How long clients wait in an open swarm for a proof of the size that a peer told, in ms, before upstream is asked for it. */
-export const SEEK_SIZE_MS = 1_000
+/**
+ * How long clients of an open swarm wait for a proof of the size that a peer told, in ms, while bytes are here that they could have,
+ * before upstream is asked for it. With less, all nodes of a fleet ask for a blob of which they have seen no manifest.
+ */
+export const SEEK_SIZE_MS = 2_000
 
 /** How long nothing at all may come, in ms, once upstream has failed: the client has time to go to its next mirror. */
 export const START_PATIENCE_MS = 12_000

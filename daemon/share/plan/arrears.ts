@@ -1,5 +1,8 @@
 import type { Numbers } from './numbers.ts'
 
+/** Time between two looks counts for this long at most, in ms: on a busy machine it is not others that keep a node waiting. */
+const LOOK_MS = 50
+
 /**
  * In an open swarm: by how much strangers are behind what upstream would have brought meanwhile, in ms. Time in which a blob is left to
  * them counts against them, and what came from them and was verified counts for them: nothing that anybody says does. So whatever
@@ -24,16 +27,17 @@ export class Arrears {
     return this.#ms >= this.#most
   }
 
-  /** When that will be so if nothing comes, in ms. */
-  get behindAt(): number {
-    return this.#isCounting && !this.isBehind ? this.#at + this.#most - this.#ms : Number.POSITIVE_INFINITY
+  /** When to look again if nothing comes, in ms. */
+  get wakeAt(): number {
+    if (!this.#isCounting || this.isBehind) return Number.POSITIVE_INFINITY
+    return this.#at + Math.min(LOOK_MS, this.#most - this.#ms)
   }
 
   /** Time has passed; nothing is forgotten sooner than over a pull or two. */
   pass(now: number): void {
     const passed = now - this.#at
     this.#at = now
-    this.#ms += this.#isCounting ? passed : -passed / this.#numbers.arrearsMemory
+    this.#ms += this.#isCounting ? Math.min(passed, LOOK_MS) : -passed / this.#numbers.arrearsMemory
     this.#ms = Math.min(this.#most, Math.max(0, this.#ms))
   }
 

@@ -33,7 +33,7 @@ export class Plan {
   get wakeAt(): number {
     const { wantsAt, arrears } = this.#state
     const places = Math.min(this.#receiving.wakeAt, this.#sending.wakeAt, this.#upstream.wakeAt)
-    return Math.min(this.#gossip.wakeAt, places, wantsAt, arrears?.behindAt ?? Number.POSITIVE_INFINITY)
+    return Math.min(this.#gossip.wakeAt, places, wantsAt, arrears?.wakeAt ?? Number.POSITIVE_INFINITY)
   }
 
   /** Whether this node reads from upstream what it lacks, as strangers have held it back for long enough. */
