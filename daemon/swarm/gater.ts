@@ -29,10 +29,10 @@ function parseAllowed(text: string): PeerId {
  * Asks {@link Admission} at each point where the PeerId is proven or about to be dialled (`connectionManager.allow` is not
  * an allowlist). libp2p itself refuses the node's own.
  */
-export function createGater(admission: Admission): ConnectionGater {
+export function createGater(admission: Admission & { allowsDial?(peer: PeerId): boolean }): ConnectionGater {
   const deny = (peer: Libp2pPeerId) => !admission.allows(peer.toString())
   return {
-    denyDialPeer: deny,
+    denyDialPeer: (peer) => deny(peer) || admission.allowsDial?.(peer.toString()) === false,
     denyInboundEncryptedConnection: deny,
     denyOutboundEncryptedConnection: deny,
   }

@@ -135,7 +135,7 @@ async function assemble(
     onSelf: (met) => clones.met(met),
     log,
   })
-  const gater = createGater(admission)
+  const gater = createGater({ ...admission, allowsDial: (peer) => !routing.denies(peer) })
   const isLarge = () => routing.isLarge
   const listen = await usableBindings(config.listen, 'swarm.listen', log)
   const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, handshakes, isLarge, log })
