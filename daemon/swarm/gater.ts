@@ -30,10 +30,13 @@ function parseAllowed(text: string): PeerId {
  * Asks {@link Admission} at each point where the PeerId is proven or about to be dialled (`connectionManager.allow` is not
  * an allowlist), and {@link Inbound} for a place. libp2p itself refuses the node's own PeerId.
  */
-export function createGater(admission: Admission, inbound: Inbound): ConnectionGater {
+export function createGater(
+  admission: Admission & { allowsDial?(peer: PeerId): boolean },
+  inbound: Inbound,
+): ConnectionGater {
   const deny = (peer: Libp2pPeerId) => !admission.allows(peer.toString())
   return {
-    denyDialPeer: deny,
+    denyDialPeer: (peer) => deny(peer) || admission.allowsDial?.(peer.toString()) === false,
     denyInboundConnection: (connection) => !inbound.come(connection),
     denyInboundEncryptedConnection: (peer, connection) => {
       const isDenied = deny(peer)

@@ -146,7 +146,7 @@ async function assemble(
     log,
   })
   const heard = new Heard()
-  const gater = createGater(admission, limits.inbound)
+  const gater = createGater({ ...admission, allowsDial: (peer) => !routing.denies(peer) }, limits.inbound)
   const isLarge = () => routing.isLarge
   const listen = await usableBindings(config.listen, 'swarm.listen', log)
   const node = await createNode({

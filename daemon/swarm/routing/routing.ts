@@ -48,6 +48,8 @@ export class Routing {
   readonly closest: ClosestPeers
   /** Where connected peers listen, as they told; in the form in which others dial them. */
   readonly #addresses = new Map<PeerId, readonly string[]>()
+  /** Peers that are being dialled for a transfer. */
+  readonly #demanded = new Set<PeerId>()
   #own: { readonly addresses: readonly string[]; readonly until: number } = { addresses: [], until: 0 }
 
   constructor(options: RoutingOptions) {
@@ -134,13 +136,23 @@ export class Routing {
     return this.#options.node.getConnections(peerIdFromString(peer)).length > 0
   }
 
+  /**
+   * Whether a dial is to be refused that comes from elsewhere: libp2p connects again by itself to peers of its DHT that were left, and so
+   * each of them would be cut and dialled in turn.
+   */
+  denies(peer: PeerId): boolean {
+    return this.isLarge && !this.#demanded.has(peer) && !this.neighbourhood.mayDial(peer)
+  }
+
   /** Connects to a peer for a transfer, also where discovery would not. Rejects where it can't be reached. */
   async connect(peer: PeerId, signal: AbortSignal): Promise<void> {
     if (this.isConnected(peer)) return
     const addresses = this.isLarge ? await this.router.where(peer) : undefined
     signal.throwIfAborted()
-    if (addresses !== undefined) await this.#dial(peer, addresses, signal)
-    else if (this.isLarge) throw new Error(`${peer} is not in the swarm any more`)
+    if (addresses !== undefined) {
+      this.#demanded.add(peer)
+      await this.#dial(peer, addresses, signal).finally(() => this.#demanded.delete(peer))
+    } else if (this.isLarge) throw new Error(`${peer} is not in the swarm any more`)
     else await this.#options.node.dial(peerIdFromString(peer), { signal })
   }
 

@@ -39,7 +39,11 @@ async function start({ seeds, maxConnections }: Extract<Request, { kind: 'start'
     // A coordinator answers whoever asks.
     claim: (peer, message) => {
       const { ask, answer } = message as { ask?: number; answer?: number }
-      if (ask !== undefined) nodes.get(id)?.swarm.coordination.tell(peer, { answer: ask }).catch(() => {})
+      if (ask !== undefined)
+        nodes
+          .get(id)
+          ?.swarm.coordination.tell(peer, { answer: ask })
+          .catch(() => {})
       if (answer !== undefined) claims.get(answer)?.()
     },
     joined: () => {},

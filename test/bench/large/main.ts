@@ -203,7 +203,12 @@ function textOf(figures: Figures): string {
   const { nodes, finds, claims, sameCoordinator, rightCoordinator, cpuMs, messages, connections, memoryMB } = figures
   const times = (values: readonly (number | undefined)[]) => {
     const failed = values.filter((value) => value === undefined).length
-    const [p50, p95] = [0.5, 0.95].map((share) => quantile(values.map((value) => value ?? Number.POSITIVE_INFINITY), share))
+    const [p50, p95] = [0.5, 0.95].map((share) =>
+      quantile(
+        values.map((value) => value ?? Number.POSITIVE_INFINITY),
+        share,
+      ),
+    )
     return `p50 ${p50?.toFixed(0)} ms, p95 ${p95?.toFixed(0)} ms, ${failed} of ${values.length} not within 5 s`
   }
   return [
