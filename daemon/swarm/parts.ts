@@ -2,26 +2,21 @@ import { join } from 'node:path'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import { formatAddress } from '../../config/units.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
-import { ANNOUNCE_PROTOCOL, MAX_ANNOUNCE_STREAMS } from './announce/constants.ts'
+import { ANNOUNCE_PROTOCOL } from './announce/constants.ts'
 import { PeerPublisher } from './announce/peer-publisher.ts'
-import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
 import { Clones } from './clones.ts'
-import { MAX_SHARE_STREAMS, SHARE_PROTOCOL } from './coordination/constants.ts'
+import { SHARE_PROTOCOL } from './coordination/constants.ts'
 import { PeerCoordination } from './coordination/coordination.ts'
 import { SwarmDatastore } from './datastore.ts'
 import { parseSeed } from './discovery/addresses.ts'
 import { Discovery } from './discovery/discovery.ts'
 import { FindClient } from './find/client.ts'
-import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
-import { findServer } from './find/server.ts'
+import { FIND_PROTOCOL } from './find/constants.ts'
 import { createAdmission, createGater } from './gater.ts'
 import { Handshakes } from './handshakes.ts'
 import { Heard } from './heard.ts'
-import { sayHello } from './hello/client.ts'
-import { FINDING_PROTOCOL, HELLO_PROTOCOL, MAX_FINDING_STREAMS, MAX_HELLO_STREAMS } from './hello/constants.ts'
-import { helloServer } from './hello/server.ts'
-import { Versions } from './hello/versions.ts'
+import { FINDING_PROTOCOL } from './hello/constants.ts'
 import { KnownPeers } from './known-peers.ts'
 import { createLimits } from './limits/limits.ts'
 import { PeerLinks } from './link/links.ts'
@@ -29,6 +24,7 @@ import { usableBindings } from './listening.ts'
 import { createNode, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
 import type { PeerId, ShareListener } from './ports.ts'
+import { serveProtocols } from './protocols.ts'
 import { Advertiser } from './router/advertiser.ts'
 import { RecordStore } from './router/record-store.ts'
 import { ProviderRecords } from './router/records.ts'
@@ -266,18 +262,17 @@ async function assemble(
   shutdown.add('hello', () => stopped.abort())
   const hello = { port, fingerprint: certificate.fingerprint, site: config.site, transfer: config.transferAnnounce }
   const places = new Places(certificate, deadlines.connect)
-  const versions = new Versions(log)
-  await node.handle(HELLO_PROTOCOL, helloServer(hello, known, places, versions, log), {
-    maxInboundStreams: MAX_HELLO_STREAMS,
-  })
-  const findProviders = findServer((key, limit) => records.local(key, limit), log)
-  await node.handle(FIND_PROTOCOL, findProviders, { maxInboundStreams: MAX_FIND_STREAMS })
-  await node.handle(ANNOUNCE_PROTOCOL, announceServer(recordStore, log), { maxInboundStreams: MAX_ANNOUNCE_STREAMS })
-  await node.handle(FINDING_PROTOCOL, ownPort.handler, { maxInboundStreams: MAX_FINDING_STREAMS })
-  await node.handle(SHARE_PROTOCOL, coordination.handler, { maxInboundStreams: MAX_SHARE_STREAMS })
-  node.addEventListener('connection:open', ({ detail: connection }) => {
-    if (connection.direction === 'outbound')
-      void sayHello(connection, hello, known, places, versions, log, stopped.signal)
+  await serveProtocols({
+    node,
+    hello,
+    known,
+    places,
+    records,
+    recordStore,
+    ownPort,
+    coordination,
+    log,
+    signal: stopped.signal,
   })
   node.addEventListener('peer:connect', ({ detail }) => {
     reputation.forgive(detail.toString())
