@@ -19,7 +19,6 @@ import { Heard } from './heard.ts'
 import { FINDING_PROTOCOL } from './hello/constants.ts'
 import { KnownPeers } from './known-peers.ts'
 import { createLimits } from './limits/limits.ts'
-import { PeerLinks } from './link/links.ts'
 import { usableBindings } from './listening.ts'
 import { createNode, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
@@ -35,13 +34,12 @@ import type { Parts } from './running.ts'
 import { Shutdown } from './shutdown.ts'
 import { loadSwarmKey } from './swarm-key.ts'
 import { createCertificate } from './transfer/certificate.ts'
-import { TransferClient } from './transfer/client.ts'
 import { transferDeadlines } from './transfer/constants.ts'
 import { OwnPort } from './transfer/own-port.ts'
 import { Places } from './transfer/places.ts'
 import { createClientContext } from './transfer/pool.ts'
 import { Reach } from './transfer/reach.ts'
-import { TransferServer } from './transfer/server.ts'
+import { Transfers } from './transfer/transfers.ts'
 
 /**
  * Starts everything in order: files, transfer server, libp2p, discovery, announcing. What was started is stopped again where
@@ -71,16 +69,7 @@ async function assemble(
   ban: (peer: PeerId, reason: string) => void,
   shutdown: Shutdown,
 ): Promise<Parts> {
-  const {
-    config,
-    privateKey,
-    dataDir,
-    content,
-    held,
-    log,
-    onServed = () => {},
-    deadlines = transferDeadlines,
-  } = options
+  const { config, privateKey, dataDir, held, log, deadlines = transferDeadlines } = options
   const seeds = config.seeds.map(parseSeed)
   const swarmKey = config.swarmKey === undefined ? undefined : await loadSwarmKey(config.swarmKey)
   const keyFile = join(dataDir, 'key')
@@ -120,19 +109,29 @@ async function assemble(
   shutdown.add('DHT records', () => datastore.close())
 
   const limits = createLimits(config.maxConnections, ban)
-  const server = new TransferServer({
+  const heard = new Heard()
+  const transfers = new Transfers({
+    ...options,
     certificate,
     limits: limits.peers,
-    content,
-    identify: (fingerprint, address) => known.byFingerprint(fingerprint, address),
-    onUpgrade: (peer, kind, upgraded) => links.accept(peer, kind, upgraded),
-    uploads: config.uploads,
+    known,
+    listener,
+    heard,
     deadlines,
-    onServed,
-    log,
+    locate: async (peer, signal) => {
+      if (!admits(peer)) throw new Error('it is banned or not allowed')
+      await routing.connect(peer, signal)
+      return await known.waitFor(peer, signal)
+    },
+    onUnreached: (peer) => {
+      discovery.check(peer)
+      reach.suspect(peer)
+    },
+    onBroken: (peer) => reputation.failed(peer),
   })
-  const port = await server.start(config.transferListen)
-  shutdown.add('transfer server', () => server.stop())
+  const { client, links } = transfers
+  const port = await transfers.server.start(config.transferListen)
+  shutdown.add('transfer server', () => transfers.server.stop())
 
   const clones = new Clones({ self, keyFile, onOwn: (address) => discovery.foundSelf(address), log })
   const handshakes = new Handshakes({
@@ -141,7 +140,6 @@ async function assemble(
     onSelf: (met) => clones.met(met),
     log,
   })
-  const heard = new Heard()
   const gater = createGater({ ...admission, allowsDial: (peer) => !routing.denies(peer) }, limits.inbound)
   const isLarge = () => routing.isLarge
   const listen = await usableBindings(config.listen, 'swarm.listen', log)
@@ -171,7 +169,7 @@ async function assemble(
     privateKey,
     maxConnections: config.maxConnections,
     known,
-    links: { movedAt: (peer) => links.movedAt(peer) },
+    links,
     listener,
     records,
     announced: recordStore,
@@ -195,45 +193,11 @@ async function assemble(
     neighbourhood: routing.neighbourhood,
     problemAt: (address, since) => handshakes.problemAt(address, since),
     heard,
-    onDead: (peer) => {
-      client.cut(peer)
-      links.cut(peer)
-    },
+    onDead: (peer) => transfers.cut(peer),
     log,
   })
 
-  const addresses = {
-    known: (peer: PeerId) => known.get(peer),
-    locate: async (peer: PeerId, signal: AbortSignal) => {
-      if (!admits(peer)) throw new Error('it is banned or not allowed')
-      await routing.connect(peer, signal)
-      return await known.waitFor(peer, signal)
-    },
-  }
-  const onUnreached = (peer: PeerId) => {
-    discovery.check(peer)
-    reach.suspect(peer)
-  }
-  const client = new TransferClient({
-    certificate,
-    ...addresses,
-    deadlines,
-    onBroken: (peer) => reputation.failed(peer),
-    onUnreached,
-    onHeard: heard.note,
-  })
   shutdown.add('transfer client', () => client.stop())
-  const links = new PeerLinks({
-    certificate,
-    limits: limits.peers,
-    listener,
-    ...addresses,
-    deadlines,
-    log,
-    idleMs: options.linkIdleMs,
-    onUnreached,
-    onHeard: heard.note,
-  })
   shutdown.add('links', () => links.stop())
 
   const openStream = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
@@ -313,10 +277,7 @@ async function assemble(
     transferAddress: config.transferListen.map(({ host }) => formatAddress({ host, port })).join(', '),
     rttOf: (peer) => shortestRtt(node.getConnections(peerIdFromString(peer))),
     cut: (peer) => {
-      const fingerprint = known.delete(peer)?.fingerprint
-      if (fingerprint !== undefined) server.cut(fingerprint)
-      client.cut(peer)
-      links.cut(peer)
+      transfers.end(peer)
       coordination.left(peer)
       // Not `hangUp`, which waits for the peer while its messages are still read.
       for (const connection of node.getConnections(peerIdFromString(peer)))
