@@ -66,7 +66,7 @@ export class RunningAttempt implements Attempt {
     })
     this.#upstream = new UpstreamReads({
       attempt: this,
-      isHead: () => this.#readsAlone,
+      isHead: () => this.#isHead,
       onReadable: (isReadable) => this.#sharing?.readable(isReadable),
     })
     this.#lookup = new Lookup(this, (peers) => this.#sharing?.named(peers))
