@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { randomFrom } from '../unit/share/wire/samples.ts'
@@ -52,9 +52,14 @@ export async function fuzz(
     const again = `npm run fuzz -- --only ${name} --seed ${seed} --from ${from + done} --inputs 1`
     return new FuzzError(`${name} failed with input ${from + done} (${again}), ${shown}`, { cause })
   }
-  const { promise: stray, reject } = Promise.withResolvers<never>()
-  stray.catch(() => {})
-  const onStray = (error: unknown) => reject(fail(error))
+  // Not one promise that all inputs are raced against: it would keep something of each.
+  let stray: { readonly error: unknown } | undefined
+  let running = Promise.withResolvers<unknown>()
+  const onStray = (error: unknown) => {
+    stray ??= { error }
+    running.reject(error)
+  }
+  running.promise.catch(() => {})
   process.on('unhandledRejection', onStray).on('uncaughtException', onStray)
   const heap = await collected()
   const started = performance.now()
@@ -66,17 +71,23 @@ export async function fuzz(
       const fixed = last
       const began = performance.now()
       try {
-        const running = run(fixed, random)
-        if (running instanceof Promise) await Promise.race([running, stray])
+        const result = run(fixed, random)
+        if (result instanceof Promise) {
+          running = Promise.withResolvers()
+          result.then(running.resolve, running.reject)
+          await running.promise
+        }
+        if (stray !== undefined) throw stray.error
         slowest = Math.max(slowest, performance.now() - began)
         if (performance.now() - began > MAX_INPUT_MS) await again(() => run(fixed, random))
       } catch (error) {
         throw error instanceof FuzzError ? error : fail(error)
       }
       done++
-      if (done % INPUTS_OF_TURN === 0) await Promise.race([new Promise(setImmediate), stray])
+      if (done % INPUTS_OF_TURN === 0) await nextTurn()
     }
-    await Promise.race([new Promise(setImmediate), stray])
+    await nextTurn()
+    if (stray !== undefined) throw fail(stray.error)
   } finally {
     process.off('unhandledRejection', onStray).off('uncaughtException', onStray)
   }

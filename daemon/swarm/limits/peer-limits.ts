@@ -2,8 +2,8 @@ import type { PeerId } from '../peer-id.ts'
 import { Allowances } from './allowance.ts'
 
 /**
- * What a peer may make this node do at once, in ms of its time. A node that meets this one with 10,000 blobs, and pulls 40 layers,
- * spends a tenth.
+ * What a peer may make this node do at once, in ms of its time. A node that tells of 10,000 blobs spends 420,
+ * and one that pulls 40 layers at once 160.
  */
 export const BURST_MS = 1_500
 

@@ -62,13 +62,16 @@ export const floods: Section = {
 }
 
 async function bannedAt(node: Layerd): Promise<number> {
-  let banned = 0
+  let banned: number | undefined
   const isTold = async () => {
-    banned = (await node.status()).banned.length
-    return true
+    banned = await node.status().then(
+      ({ banned: all }) => all.length,
+      () => undefined,
+    )
+    return banned !== undefined
   }
   await waitFor('the status of the node', isTold, STATUS_DEADLINE_MS)
-  return banned
+  return banned ?? 0
 }
 
 /** How long requests one after the other take, in ms. */
