@@ -236,6 +236,7 @@ export class Neighbourhood {
       this.#isLarge = false
       log.info({ connections: this.#peers.size }, 'the swarm is no larger than swarm.maxConnections any more')
       onChange(false)
+      await this.#meetAll()
       return
     }
     await this.#meet(await nearest(this.#position, Math.min(MAX_PEERS, nearCount(max) + 4)))
@@ -244,6 +245,14 @@ export class Neighbourhood {
       if (this.#stopped.signal.aborted) return
       await this.#meet(await nearest(somewhereIn(this.#position, bucket, Math.random()), 3))
     }
+  }
+
+  /** All are to be connected again, and the DHT has met nobody since the swarm was large. What this does not find, its walks do. */
+  async #meetAll(): Promise<void> {
+    const { nearest } = this.#options
+    await this.#meet(await nearest(this.#position, MAX_PEERS))
+    for (let bucket = 0; bucket < MAX_LOOKUPS && !this.#stopped.signal.aborted; bucket++)
+      await this.#meet(await nearest(somewhereIn(this.#position, bucket, Math.random()), MAX_PEERS))
   }
 
   async #meet(found: readonly Found[]): Promise<void> {
