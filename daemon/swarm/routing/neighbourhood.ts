@@ -62,6 +62,8 @@ export class Neighbourhood {
   #judge: NodeJS.Timeout | undefined
   #round: NodeJS.Timeout | undefined
   #roundAt = Number.POSITIVE_INFINITY
+  /** Until the next round, in ms: longer with each one that connects to nobody. */
+  #pauseMs = SOON_MS
   #running: Promise<void> = Promise.resolve()
 
   constructor(options: NeighbourhoodOptions) {
@@ -223,7 +225,7 @@ export class Neighbourhood {
       this.#running = this.#running
         .then(() => this.#look())
         .catch((error) => this.#options.log.debug({ err: error }, 'a look for neighbours ended early'))
-        .then(() => this.#isLarge && this.#roundIn(jitter(ROUND_MS)))
+        .then(() => this.#isLarge && this.#roundIn(jitter(this.#pauseMs)))
         .then(() => {})
     }, ms)
   }
@@ -236,14 +238,27 @@ export class Neighbourhood {
       this.#isLarge = false
       log.info({ connections: this.#peers.size }, 'the swarm is no larger than swarm.maxConnections any more')
       onChange(false)
+      await this.#meetAll()
       return
     }
+    // Whoever has just connected knows others.
+    const before = this.#peers.size
+    this.#pauseMs = Math.min(ROUND_MS, 2 * this.#pauseMs)
     await this.#meet(await nearest(this.#position, Math.min(MAX_PEERS, nearCount(max) + 4)))
     const buckets = lackingBuckets(this.#position, this.#places(), max).slice(0, MAX_LOOKUPS)
     for (const bucket of buckets) {
       if (this.#stopped.signal.aborted) return
       await this.#meet(await nearest(somewhereIn(this.#position, bucket, Math.random()), 3))
     }
+    if (this.#peers.size > before || this.#peers.size < nearCount(max)) this.#pauseMs = 2 * SOON_MS
+  }
+
+  /** All are to be connected again, and the DHT has met nobody since the swarm was large. What this does not find, its walks do. */
+  async #meetAll(): Promise<void> {
+    const { nearest } = this.#options
+    await this.#meet(await nearest(this.#position, MAX_PEERS))
+    for (let bucket = 0; bucket < MAX_LOOKUPS && !this.#stopped.signal.aborted; bucket++)
+      await this.#meet(await nearest(somewhereIn(this.#position, bucket, Math.random()), MAX_PEERS))
   }
 
   async #meet(found: readonly Found[]): Promise<void> {

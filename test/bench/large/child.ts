@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ShareListener } from '../../../daemon/swarm/ports.ts'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { type TestNode, TestSwarm } from '../../fixtures/swarm.ts'
@@ -9,6 +10,9 @@ import type { Reply, Request, Started, Taken, Usage } from './messages.ts'
 
 /** A find or a claim that takes longer has failed, in ms. */
 const DEADLINE_MS = 5_000
+
+/** Between lookups that did not find the holder, in ms. */
+const RETRY_MS = 20
 
 let writes = 0
 const { _write, _writev } = Socket.prototype as unknown as Record<string, (...args: unknown[]) => unknown>
@@ -64,9 +68,11 @@ function nodeOf(id: string): TestNode {
 async function find(node: TestNode, digest: Digest, holder: string): Promise<Taken> {
   const started = performance.now()
   const signal = AbortSignal.timeout(DEADLINE_MS)
-  while (!signal.aborted)
+  while (!signal.aborted) {
     for await (const peer of node.swarm.providers(digest, signal))
       if (peer === holder) return { ms: performance.now() - started }
+    await sleep(RETRY_MS)
+  }
   return { ms: undefined }
 }
 

@@ -104,15 +104,15 @@ test('a newcomer takes the word of most of its peers that the swarm is large, an
   expect(one.needsSeeds).toBe(false)
 })
 
-test('a swarm that has shrunk is small again after a while', async () => {
-  const left = ids.slice(0, 6)
+test('a swarm that has shrunk is small again after a while, and connected as a whole', async () => {
+  const left = far.slice(0, max - 2)
   start(left)
-  for (const peer of ids.slice(0, max + 4)) one.connected(peer)
-  for (const peer of ids.slice(6)) one.disconnected(peer)
+  for (const peer of far.slice(0, max + 4)) one.connected(peer)
+  for (const peer of far.slice(4)) one.disconnected(peer)
   await vi.advanceTimersByTimeAsync(LARGE_MS - ROUND_MS)
-  expect(one.isLarge).toBe(true)
+  expect([one.isLarge, one.size < left.length]).toEqual([true, true])
   await vi.advanceTimersByTimeAsync(4 * ROUND_MS)
-  expect([one.isLarge, changes]).toEqual([false, [true, false]])
+  expect([one.isLarge, changes, one.size]).toEqual([false, [true, false], left.length])
 })
 
 test('how many peers go in a minute is counted, without those that leave for lack of room', async () => {
