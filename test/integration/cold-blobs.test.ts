@@ -56,8 +56,8 @@ describe('a cold blob that eight nodes ask for in one moment', () => {
       before = await sum(nodes, upstreamBytes)
     }
     await Promise.all(nodes.map((node) => pull(node, blob)))
-    // A node that hears nothing for a second, as on a busy machine, may race for a chunk; a second reader would bring far more.
-    expect((await sum(nodes, upstreamBytes)) - before).toBeLessThan(1.3 * layer.length)
+    // On a busy machine nodes may race for some chunks. If each read for itself, this would be eight times the blob.
+    expect((await sum(nodes, upstreamBytes)) - before).toBeLessThan(2 * layer.length)
   })
 
   it('comes from upstream once, if it is one of ten small ones', async () => {

