@@ -136,7 +136,10 @@ function filesOf(client: ClientName, flags: SetupFlags): { disk: MachineDisk; jo
   const disk = new MachineDisk(resolve(flags.root))
   const home = homeOf(flags)
   const state = home === undefined ? '/var/lib/layerd/setup' : join(home, '.local/state/layerd/setup')
-  return { disk, journal: new SetupJournal(disk, flags.state ?? state, clients[client].journal) }
+  return {
+    disk,
+    journal: new SetupJournal(disk, flags.state === undefined ? state : resolve(flags.state), clients[client].journal),
+  }
 }
 
 /** The home folder of whoever changes their own files rather than the machine's. */

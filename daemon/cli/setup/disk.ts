@@ -4,16 +4,19 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  realpathSync,
+  readlinkSync,
   renameSync,
   rmdirSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { Failure } from '../failure.ts'
 import type { Disk } from './client.ts'
+
+/** As Linux follows at most (path_resolution(7)). */
+const MAX_LINKS = 40
 
 /** Configuration files have a few kilobytes, in bytes. */
 const maxFileSize = 4 * 2 ** 20
@@ -97,9 +100,28 @@ export class MachineDisk implements Disk {
     }
   }
 
+  /** Where a path leads, with links followed as on the machine itself: an absolute one begins at its root. */
   #place(path: string): string {
-    const place = join(this.#root, path)
-    return this.#exists(path) ? realpathSync(place) : place
+    let left = path.split('/').filter((name) => name !== '')
+    let at = '/'
+    for (let links = 0; left.length > 0; ) {
+      const [name = '', ...rest] = left
+      const next = join(at, name)
+      const target = this.#linkAt(next)
+      if (target !== undefined && ++links > MAX_LINKS) throw new Failure(`${path} has too many symbolic links`)
+      left = target === undefined ? rest : [...target.split('/').filter((part) => part !== ''), ...rest]
+      if (target === undefined) at = next
+      else if (isAbsolute(target)) at = '/'
+    }
+    return join(this.#root, at)
+  }
+
+  #linkAt(path: string): string | undefined {
+    try {
+      return readlinkSync(join(this.#root, path))
+    } catch {
+      return undefined
+    }
   }
 
   /** What is at a path; undefined where nothing is. */

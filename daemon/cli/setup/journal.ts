@@ -50,10 +50,6 @@ export class SetupJournal {
     }
   }
 
-  get isEmpty(): boolean {
-    return this.#journal.files.length === 0
-  }
-
   /**
    * Changes a file. What it was is on disk before it is changed, so that nothing is lost where this process ends in between.
    * What others have changed since the first time is theirs, and stays when that is undone.

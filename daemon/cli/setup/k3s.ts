@@ -24,28 +24,31 @@ export const k3s: Client = {
       throw new Failure(`${file} holds no mapping: k3s can't read it; nothing was changed`)
     }
     const url = `http://${mirror}`
+    // It does not count for registries that are named.
+    const forAll = document.getIn(['mirrors', '*'])
     const notes: string[] = []
     let isChanged = false
     for (const name of registries ?? known) {
       const place = ['mirrors', name]
-      const set = document.getIn(place)
+      const set = document.getIn(place) ?? forAll
       if (isMap(set) && set.has('rewrite')) {
         // It would change the names that the mirror is asked for.
-        notes.push(`${name} has a rewrite in ${file}, and was left alone`)
+        notes.push(`${set === forAll ? '"*"' : name} has a rewrite in ${file}, and ${name} was left alone`)
         continue
       }
-      const endpoints = document.getIn([...place, 'endpoint'])
+      const isNamed = set !== undefined && set !== forAll
+      const endpoints = isMap(set) ? set.get('endpoint') : undefined
       if (endpoints !== undefined && !isSeq(endpoints)) {
         throw new Failure(`${file}: the endpoint of ${name} is no list: k3s can't read it; nothing was changed`)
       }
       const others = isSeq(endpoints) ? (endpoints.toJSON() as unknown[]) : []
       if (others.some((one) => String(one).replace(/\/+$/, '') === url)) continue
       isChanged = true
-      if (isSeq(endpoints)) endpoints.items.unshift(document.createNode(url))
-      else if (isMap(set)) set.set('endpoint', [url])
+      if (isNamed && isSeq(endpoints)) endpoints.items.unshift(document.createNode(url))
+      else if (isNamed && isMap(set)) set.set('endpoint', [url])
       else {
         if (!isMap(document.get('mirrors'))) document.set('mirrors', new YAMLMap())
-        document.setIn(place, document.createNode({ endpoint: [url] }))
+        document.setIn(place, document.createNode({ endpoint: [url, ...others] }))
       }
     }
     const text = document.toString({ lineWidth: 0 })

@@ -7,33 +7,60 @@ import { parseToml } from './toml.ts'
 
 const systemFolder = '/etc/containers'
 const ownName = '99-layerd.conf'
+const marker = addedBy('podman')
 
 /** podman, buildah and skopeo. */
-export const podman = containersClient('podman, buildah and skopeo; CRI-O reads the same file', [])
+export const podman = containersClient({
+  about: 'podman, buildah and skopeo; CRI-O reads the same file',
+  restart: [],
+  hasUsers: true,
+})
 
 /** CRI-O, which reads the same files. */
-export const crio = containersClient('CRI-O; podman reads the same file', ['systemctl reload crio'])
+export const crio = containersClient({
+  about: 'CRI-O; podman reads the same file',
+  restart: ['systemctl reload crio'],
+  hasUsers: false,
+})
+
+interface Program {
+  readonly about: string
+  readonly restart: readonly string[]
+  /** Whether it reads files of the user who runs it, too. */
+  readonly hasUsers: boolean
+}
 
 /**
  * What reads containers-registries.conf(5): a file of our own beside what is there. It replaces what earlier files say of the same
  * registry, so that is repeated in it (containers-registries.conf.d(5)).
  */
-function containersClient(about: string, restart: readonly string[]): Client {
+function containersClient({ about, restart, hasUsers }: Program): Client {
   return {
     about,
     journal: 'podman',
     restartAfter: () => restart,
-    plan({ mirror, registries, known, file, disk, home }: Wish): Plan {
+    plan({ mirror, registries, known, file, disk, ...wish }: Wish): Plan {
+      const home = hasUsers ? wish.home : undefined
       const main = home === undefined ? systemFolder : join(home, '.config/containers')
       const path = file ?? join(main, 'registries.conf.d', ownName)
+      refuseForeign(disk, path)
       const folders = home === undefined ? [systemFolder] : [systemFolder, main]
       const { entries, notes } = readEntries(disk, folders, path)
       const names = registries ?? known
       const tables = names.map((registry) => tableFor(registry, mirror, entries.get(registry)))
-      const text = `${addedBy('podman')}\n${tables.map((table) => stringify({ registry: [table] })).join('\n')}`
+      const text = `${marker}\n${tables.map((table) => stringify({ registry: [table] })).join('\n')}`
       return { edits: disk.read(path) === text ? [] : [{ path, text }], notes }
     },
   }
+}
+
+/** The file is written whole. */
+function refuseForeign(disk: Disk, path: string): void {
+  const text = disk.read(path)
+  if (text === undefined || text.startsWith(marker)) return
+  throw new Failure(
+    `${path} is not a file of this command, which writes one of its own; nothing was changed. Name a file that is not there yet in a folder registries.conf.d`,
+  )
 }
 
 interface Found {

@@ -302,6 +302,31 @@ const refused: readonly (readonly [what: string, client: string, files: Record<s
   ['YAML that is none', 'k3s', { '/etc/rancher/k3s/registries.yaml': 'mirrors: [\n' }, /registries\.yaml: /],
 ]
 
+test('a file of others is not written over', async () => {
+  const path = '/etc/containers/registries.conf'
+  const { setup, all } = await machine({ [path]: 'unqualified-search-registries = []\n' })
+  const before = await all()
+  const { code, err } = await setup('podman', '--file', path)
+  expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('not a file of this command') })
+  expect(await all()).toEqual(before)
+})
+
+test('a link that begins at the root leads to the machine that is mounted', async () => {
+  const { root, setup } = await machine({ '/srv/docker/daemon.json': '{}\n', '/etc/x': '' })
+  await symlink('/srv/docker', join(root, '/etc/docker'))
+  expect(await setup('docker')).toMatchObject({ code: 0 })
+  expect(await readFile(join(root, '/srv/docker/daemon.json'), 'utf8')).toContain(url)
+})
+
+test('k3s: what was said of all registries holds for those that are named now', async () => {
+  const path = '/etc/rancher/k3s/registries.yaml'
+  const { setup, read } = await machine({ [path]: 'mirrors:\n  "*":\n    endpoint: ["https://inner:5000"]\n' })
+  await setup('k3s', '--registry', 'docker.io')
+  expect(parseYaml(await read(path))).toEqual({
+    mirrors: { '*': { endpoint: ['https://inner:5000'] }, 'docker.io': { endpoint: [url, 'https://inner:5000'] } },
+  })
+})
+
 test.for(refused)('%s is refused, and nothing is changed', async ([, client, files, message]) => {
   const { setup, all } = await machine(files)
   const before = await all()

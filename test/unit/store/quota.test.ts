@@ -38,15 +38,23 @@ function setUp({ left, frees = 0 }: { left: number; frees?: number }) {
   const pass = async (ms: number) => {
     for (const end = scene.now + ms; scene.now < end; scene.now += 5 * seconds) await quota.trim()
   }
-  return { scene, disk, quota, pass }
+  /** Makes room for bytes that come. */
+  const take = async (bytes: number) => {
+    const reservation = await quota.reserve(0)
+    try {
+      await quota.grow(reservation, bytes)
+    } finally {
+      quota.end(reservation)
+    }
+  }
+  return { scene, disk, quota, pass, take }
 }
 
 it('what a file system frees late is evicted once, and counts as free for a while', async () => {
-  const { scene, disk, quota, pass } = setUp({ left: -1_500 })
+  const { scene, disk, pass, take } = setUp({ left: -1_500 })
   await pass(30 * seconds)
   expect([scene.removed.length, disk.availableBytes, disk.unfreedBytes]).toEqual([2, 500, 0])
-  const reservation = await quota.reserve(400)
-  quota.end(reservation)
+  await take(400)
   expect(scene.removed).toHaveLength(2)
   scene.left = 500
   await pass(30 * seconds)
@@ -58,10 +66,10 @@ it('what a file system frees late is evicted once, and counts as free for a whil
 })
 
 it('what is held by a snapshot is evicted once, and it is said; after a long time once more', async () => {
-  const { scene, disk, quota, pass } = setUp({ left: -1_500 })
+  const { scene, disk, pass, take } = setUp({ left: -1_500 })
   await pass(300 * seconds)
   expect([scene.removed.length, disk.availableBytes, disk.unfreedBytes]).toEqual([2, -1_500, 2_000])
-  await expect(quota.reserve(400)).rejects.toMatchObject({ code: 'no-space', message: /snapshot/ })
+  await expect(take(400)).rejects.toMatchObject({ code: 'no-space', message: /snapshot/ })
   expect(scene.removed).toHaveLength(2)
   // Others write more than was evicted for.
   scene.left = -2_500
@@ -71,7 +79,7 @@ it('what is held by a snapshot is evicted once, and it is said; after a long tim
   scene.left = 500
   await pass(5 * seconds)
   expect([disk.availableBytes, disk.unfreedBytes]).toEqual([500, 0])
-  quota.end(await quota.reserve(400))
+  await take(400)
   expect(scene.removed).toHaveLength(3)
 })
 
@@ -103,10 +111,10 @@ it('what is written meanwhile does not hide that room was made', async () => {
 })
 
 it('what can not be deleted counts as nothing, is told, and ends the round', async () => {
-  const { scene, disk, quota, pass } = setUp({ left: -1_500 })
+  const { scene, disk, quota, pass, take } = setUp({ left: -1_500 })
   scene.isReadOnly = true
   await pass(5 * seconds)
-  await expect(quota.reserve(100)).rejects.toMatchObject({ code: 'no-space' })
+  await expect(take(100)).rejects.toMatchObject({ code: 'no-space' })
   expect([scene.stuck, quota.evicted, disk.availableBytes]).toEqual([
     ['EROFS', 'EROFS'],
     { blobs: 0, bytes: 0 },
