@@ -5,6 +5,7 @@ import type {
   ConnectionProtector,
   MessageStream,
   MultiaddrConnection,
+  StreamMessageEvent,
 } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
@@ -88,6 +89,9 @@ export class Handshakes {
           const handshake = this.#begin(connection as MultiaddrConnection)
           const stream = key === undefined ? connection : await key.protect(connection, options)
           this.#handshakes.set(stream, handshake)
+          onFirstBytes(stream, (bytes) => {
+            if (beginsHandshake(bytes)) this.#understood(handshake)
+          })
           return stream
         },
       }
@@ -164,6 +168,29 @@ export class Handshakes {
     if (received === 0)
       return `the peer at ${where} takes connections and says nothing: most likely it has no swarm key, and this node has one (swarm.swarmKey), or it hangs`
     return `the peer at ${where} and this node don't understand each other: most likely their swarm keys differ, or one of them has none (swarm.swarmKey)`
+  }
+}
+
+/** What both ends of a libp2p connection say first, where they understand each other (multistream-select 1.0). */
+const HANDSHAKE_START = Buffer.from('\x13/multistream/1.0.0\n')
+
+/** Bytes of it that are no chance. */
+const LEAST_BYTES = 4
+
+function beginsHandshake(bytes: Uint8Array): boolean {
+  const start = bytes.subarray(0, HANDSHAKE_START.length)
+  return start.length >= LEAST_BYTES && HANDSHAKE_START.subarray(0, start.length).equals(start)
+}
+
+/** Looks at the first bytes of a stream, and leaves them to whoever reads it: a listener would take them. */
+function onFirstBytes(stream: MessageStream, look: (bytes: Uint8Array) => void): void {
+  const dispatch = stream.dispatchEvent
+  stream.dispatchEvent = (event) => {
+    if (event.type === 'message') {
+      stream.dispatchEvent = dispatch
+      look((event as StreamMessageEvent).data.subarray())
+    }
+    return dispatch.call(stream, event)
   }
 }
 

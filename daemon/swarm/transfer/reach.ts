@@ -214,10 +214,17 @@ const connectTcp: Connect = ({ host, port }, connectMs, signal, callback) => {
   signal.addEventListener('abort', () => settle(signal.reason), { once: true })
 }
 
+/** Errors of connecting that say nothing of the peer's port, as nothing was sent there. */
+const noWay: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'EADDRNOTAVAIL'])
+
 function problemOf({ peer, reason }: Entry): string {
   const why = reason?.message ?? ''
   if (reason instanceof OtherServerError) {
     return `nothing can be fetched from the peer: something else than its transfer server answers at ${formatAddress(peer)} (${why}); name the right address in its configuration (swarm.transferAnnounce), such as that of a port map, or end what listens there`
+  }
+  const { code = '' } = (reason ?? {}) as NodeJS.ErrnoException
+  if (noWay.has(code)) {
+    return `nothing can be fetched from the peer: there is no way to ${formatAddress(peer)} (${why}); look at the addresses and routes of this machine, and whether the peer is in the network`
   }
   return `nothing can be fetched from the peer: its transfer port can't be reached (${why}); open TCP port ${peer.port} of ${peer.host} in its firewall (swarm.transferListen), or, behind a port map, name the address that is reached (swarm.transferAnnounce)`
 }

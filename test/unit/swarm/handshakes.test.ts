@@ -17,7 +17,23 @@ function setUp() {
     await protector.protect(connection as never)
     connection.dispatchEvent(new Event('close'))
   }
-  return { handshakes, warnings, fail }
+  /** The same, with what the peer says first. */
+  const say = async (text: string) => {
+    const socket = { bytesRead: text.length + 24 }
+    const connection = Object.assign(new EventTarget(), { direction: 'outbound', remoteAddr: address, socket })
+    await handshakes
+      .protector(undefined)({} as never)
+      .protect(connection as never)
+    const heard: string[] = []
+    connection.addEventListener('message', (event) => heard.push(String((event as unknown as { data: Buffer }).data)))
+    const pieces = [text, 'more']
+    for (const piece of pieces) {
+      connection.dispatchEvent(Object.assign(new Event('message'), { data: Buffer.from(piece) }))
+    }
+    expect(heard).toEqual(pieces)
+    connection.dispatchEvent(new Event('close'))
+  }
+  return { handshakes, warnings, fail, say }
 }
 
 test('what failed before an address was dialled is not named any more', async () => {
@@ -41,4 +57,13 @@ test('failures are in a row where not too much time is between them', async () =
   await fail()
   await fail()
   expect(warnings).toHaveLength(1)
+})
+
+test('a peer that speaks our protocol and hangs up has the same key', async () => {
+  const { handshakes, warnings, say } = setUp()
+  for (let times = 0; times < 3; times++) await say('\x13/multistream/1.0.0\n')
+  await say('\x13/multi')
+  expect([warnings, handshakes.problemAt(address, 0)]).toEqual([[], undefined])
+  await say('\x13?%$ noise')
+  expect(handshakes.problemAt(address, 0)).toContain('swarm keys differ')
 })
