@@ -1,6 +1,5 @@
 import { algorithmOf, type Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
-import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { Content, ContentInfo, ContentRequest, ContentSource } from '../../proxy/ports.ts'
 import type { Access, Upstream } from '../../proxy/upstream/types.ts'
@@ -21,9 +20,9 @@ import { Foresight } from './foresight.ts'
 import { LongManifests } from './long-manifests.ts'
 import { passedContent, passThrough } from './pass-through.ts'
 import type { Publicity } from './publicity.ts'
-import { Sequence } from './sequence.ts'
+import { Sequences } from './sequences.ts'
 import { Sightings } from './sightings.ts'
-import { type BlobSource, ForeignContent, peerSource, upstreamSource } from './source.ts'
+import { type BlobSource, ForeignContent } from './source.ts'
 import { statElsewhere } from './stat.ts'
 import { ToldSizes } from './told-sizes.ts'
 
@@ -66,6 +65,7 @@ export class Fetcher implements ContentSource {
   readonly downloads: Downloads
   readonly #longManifests = new LongManifests()
   readonly #sizes = new ToldSizes()
+  readonly #sequences: Sequences
   readonly #flights = new Map<string, Flight>()
   readonly #landings = new Set<Promise<void>>()
   readonly #sightings: Sightings
@@ -73,13 +73,14 @@ export class Fetcher implements ContentSource {
 
   constructor(options: FetcherOptions) {
     this.#options = options
+    this.#sequences = new Sequences(options, this.#sizes)
     this.#foresight = new Foresight({ ...options, isPublic: (digest) => this.downloads.isPublic(digest) })
     this.#sightings = new Sightings(options)
     this.downloads = new Downloads({
       lonely: options.lonely,
       tools: { ...options, sizes: this.#sizes, self: () => options.swarm.self },
       passThrough: (request, { size, prefix, start, end, signal }) => {
-        const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})
+        const sequence = this.#sequences.of({ ...request, signal }, new Set(), () => {})
         const { digest } = request
         return passThrough({ sequence, digest, size, prefix }, start, end, signal)
       },
@@ -210,7 +211,7 @@ export class Fetcher implements ContentSource {
 
   /** For this asker alone, and kept nowhere. */
   async #passed(request: ContentRequest): Promise<Content> {
-    const newSequence = (onFacts: (facts: ContentInfo) => void) => this.#newSequence(request, new Set(), onFacts, true)
+    const newSequence = (onFacts: (facts: ContentInfo) => void) => this.#sequences.of(request, new Set(), onFacts, true)
     return await passedContent(newSequence, request.digest, request.signal)
   }
 
@@ -235,7 +236,7 @@ export class Fetcher implements ContentSource {
       digest,
       repository: repositoryText(request.repository),
       stage: (size, onProgress) => store.stage(digest, size, onProgress),
-      sequence: (onFacts) => this.#newSequence(request, liars, onFacts),
+      sequence: (onFacts) => this.#sequences.of(request, liars, onFacts),
       onVerified,
       onUncached: (error) => onUncached(digest, error),
       onOrphaned: () => this.#limitOrphans(),
@@ -251,45 +252,6 @@ export class Fetcher implements ContentSource {
           swarm.ban(only, `sent wrong bytes for ${digest}`)
       },
     })
-  }
-
-  #newSequence(
-    request: ContentRequest,
-    excluded: ReadonlySet<PeerId>,
-    onFacts: (facts: ContentInfo & { public: boolean }) => void,
-    isForAsker = false,
-  ): Sequence {
-    const { upstream, access, rules, lookupTimeout, isClosed, onFetched, logger } = this.#options
-    // Nothing proves the length of such content before its end: clients of an open swarm are told no stranger's word.
-    const sizeOf = ({ origin }: BlobSource, { size }: { readonly size: number | undefined }) =>
-      origin === 'upstream' || isClosed || size === this.#sizes.of(request.digest) ? size : undefined
-    const isShared = rules.mayShare(repositoryText(request.repository))
-    return new Sequence({
-      peers: isShared ? (signal) => this.#peers(request, excluded, signal) : async function* () {},
-      upstream: upstreamSource(upstream, access, request, isForAsker),
-      lookupTimeout,
-      upstreamFirst: excluded.size > 0,
-      maxBytes: request.kind === 'manifest' ? maxManifestBytes : Number.MAX_SAFE_INTEGER,
-      onOpen: (source, body) => {
-        const { mediaType, public: isPublic } = body
-        onFacts({ size: sizeOf(source, body), mediaType, origin: source.origin, public: isPublic })
-      },
-      onBytes: ({ origin }, bytes) => onFetched(origin, bytes),
-      onFailure: ({ name }, error) =>
-        logger.debug({ digest: request.digest, source: name, reason: messageOf(error) }, 'source failed'),
-    })
-  }
-
-  async *#peers(
-    request: ContentRequest,
-    excluded: ReadonlySet<PeerId>,
-    signal: AbortSignal,
-  ): AsyncGenerator<BlobSource> {
-    const { swarm, access, publicity } = this.#options
-    if (!(await publicity.mayTell({ ...request, signal }))) return
-    for await (const peer of swarm.providers(request.digest, signal)) {
-      if (!excluded.has(peer)) yield peerSource(swarm, access, request, peer)
-    }
   }
 
   #limitOrphans(): void {

@@ -32,9 +32,14 @@ export class AttemptSize {
 
   /** Whether clients may be told: by whose word counts, or in a closed swarm by a member's. */
   get isSure(): boolean {
+    const { assembly } = this.#options.attempt
+    return assembly !== undefined && this.isSureOf(assembly.size)
+  }
+
+  /** The same of a size that the blob may have. */
+  isSureOf(size: number): boolean {
     const { attempt, known } = this.#options
-    const { assembly, tools } = attempt
-    return assembly !== undefined && (tools.isClosed || known.bytes === assembly.size || assembly.isSizeProven)
+    return attempt.tools.isClosed || known.bytes === size || attempt.assembly?.isSizeProven === true
   }
 
   /** Whether it is more than what some peer says. */
@@ -52,6 +57,15 @@ export class AttemptSize {
     else if (isClosed && known.bytes !== size) known.forgetLeft()
     if (known.bytes !== undefined && known.bytes !== size) throw new SizeConflict(size, known.bytes)
     if (known.bytes === undefined && by !== 'upstream' && !sizes.isBelieved(by)) throw new SizeConflict(size)
+  }
+
+  /** An earlier fetch has left a part of the blob. @returns whether it has the size that is known */
+  resume(size: number): boolean {
+    const { known } = this.#options
+    known.hear(size, 'left')
+    if (known.bytes !== size) return false
+    this.saidBy('left')
+    return true
   }
 
   /** The blob is put together with the size that somebody has told. */

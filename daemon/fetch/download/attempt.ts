@@ -234,8 +234,7 @@ export class RunningAttempt implements Attempt {
 
   async #open(size: number): Promise<Assembly> {
     const { store, engine } = this.tools
-    const isSure = () =>
-      this.tools.isClosed || this.#options.size.bytes === size || this.#assembly?.isSizeProven === true
+    const isSure = () => this.#size.isSureOf(size)
     const partial = await store.partials.open(this.request.digest, size, isSure).catch((cause: unknown) => {
       throw new NotByChunks('the store can not take it', { cause })
     })
@@ -256,10 +255,7 @@ export class RunningAttempt implements Attempt {
   /** Goes on with what an earlier fetch has left. */
   async #resume(): Promise<void> {
     const size = await this.tools.store.partials.sizeOf(this.request.digest)
-    if (size === undefined) return
-    this.#options.size.hear(size, 'left')
-    if (this.#options.size.bytes !== size) return
-    this.#size.saidBy('left')
+    if (size === undefined || !this.#size.resume(size)) return
     this.#beginning ??= this.#open(size)
     const assembly = await this.#beginning
     this.#sharing?.sized(assembly.size, assembly.held.indexes())
