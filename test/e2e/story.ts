@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildImages, buildSmallImage, type FixtureImage, type Fixtures } from '../fixtures/images/images.ts'
 import { type Login, pushLayout } from '../fixtures/images/push.ts'
@@ -53,6 +53,13 @@ export class Story<Images = Fixtures> {
     this.#nodes.push(node)
     if (options.seed) await waitFor(`${name} to join`, async () => (await node.peers()) > 0, JOIN_DEADLINE_MS)
     return node
+  }
+
+  /** Arguments that close the swarm: of strangers nobody takes the word on a tag. */
+  async closedSwarm(): Promise<readonly string[]> {
+    const key = join(this.jail.work, 'swarm.key')
+    await writeFile(key, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`, { mode: 0o600 })
+    return ['--swarm-key', key]
   }
 
   /** Gives a client an empty folder and the node as its mirror; the folder is gone afterwards. */

@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, type TestContext, test } from 'vitest'
 import type { Client } from './clients/client.ts'
 import { ctr } from './clients/containerd.ts'
@@ -20,10 +18,7 @@ let b: LayerdNode | undefined
 beforeAll(async () => {
   if (!here) return
   story = await Story.begin(here)
-  // Of strangers nobody takes the word on a tag while there is a registry.
-  const key = join(here.work, 'swarm.key')
-  await writeFile(key, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
-  const args = ['--swarm-key', key]
+  const args = await story.closedSwarm()
   const a = await story.node('a', { args })
   b = await story.node('b', { seed: a, args })
   await pull(podman, story, a)
