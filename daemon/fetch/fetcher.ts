@@ -35,7 +35,7 @@ interface FetcherOptions {
   readonly signer: DownloadTools['signer']
   readonly upstream: Upstream
   readonly access: AccessControl
-  readonly publicity: Pick<Publicity, 'knows' | 'mayTell' | 'mayTellUnasked'>
+  readonly publicity: Pick<Publicity, 'given' | 'knows' | 'mayTell' | 'mayTellUnasked'>
   readonly engine: Sha256Engine
   readonly rules: Rules
   /** Whether peers may have a blob on disk, as far as is known. */
@@ -191,7 +191,7 @@ export class Fetcher implements ContentSource {
   async #byAnyWay(request: ContentRequest): Promise<Content> {
     try {
       if (algorithmOf(request.digest) !== 'sha256') throw new NotByChunks('only sha256 has checkpoints')
-      return await this.downloads.open(request, await this.#options.publicity.mayTell(request))
+      return await this.downloads.open(request, () => this.#options.publicity.mayTell(request))
     } catch (error) {
       if (request.signal.aborted || !(error instanceof NotByChunks || error instanceof NotForAsker)) throw error
       return await this.#fly(request).open(request.signal)

@@ -13,7 +13,7 @@ interface StatTools {
   readonly swarm: Pick<Swarm, 'providers' | 'stat'>
   readonly upstream: Pick<Upstream, 'stat' | 'isSilent'>
   readonly access: Pick<AccessControl, 'check'>
-  readonly publicity: Pick<Publicity, 'mayTellUnasked'>
+  readonly publicity: Pick<Publicity, 'given' | 'mayTellUnasked'>
   readonly rules: Pick<Rules, 'mustAsk'>
   /** How long upstream may take to answer before it counts as one that can't be asked, in ms. */
   readonly patience: number
@@ -39,6 +39,8 @@ export async function statElsewhere(tools: StatTools, request: ContentRequest): 
   const patience = patienceWith(upstream, request.repository.registry, tools.patience)
   try {
     const found = await withPatience(patience, request.signal, (signal) => upstream.stat({ ...request, signal }))
+    // The client asks for the content next, and peers may hear of it without another question.
+    if (found.access === 'public') await publicity.given(request, 'anybody')
     return { ...found, origin: 'upstream' }
   } catch (error) {
     if (!isOffline(error) || rules.mustAsk(repository) || !(await publicity.mayTellUnasked(request))) throw error

@@ -83,10 +83,16 @@ export class Partials {
   /**
    * Goes on with a blob, or starts it. What is there of another size is removed. Room is made as its bytes come.
    * @param isSizeSure whether the size is more than a stranger's word: nothing is refused for it otherwise, and hardly anything evicted
+   * @param learnSize waits for a word that counts; called once, where the blob has come to what a stranger's word evicts
    * @throws {StoreError} quota, no-space, io
    * @throws {Error} where it is being fetched already
    */
-  async open(digest: Digest, size: number, isSizeSure: () => boolean = () => true): Promise<PartialBlob> {
+  async open(
+    digest: Digest,
+    size: number,
+    isSizeSure: () => boolean = () => true,
+    learnSize?: () => Promise<void>,
+  ): Promise<PartialBlob> {
     if (this.#active.has(digest)) throw new Error(`${digest} is being fetched already`)
     this.#active.add(digest)
     const kept = this.#idle.get(digest)
@@ -97,13 +103,23 @@ export class Partials {
     try {
       const there = Math.min(size, kept?.bytes ?? 0)
       let isChecked = isSizeSure()
+      let learns = learnSize
       const mine = await quota.reserve(size, there, isSizeSure)
       reservation = mine
-      const grow = async (bytes: number) => {
+      const growBy = async (bytes: number) => {
         // What can't be kept to its end takes no room from others on the way.
-        if (!isChecked && isSizeSure()) await quota.check(size - mine.bytes)
+        if (!isChecked && isSizeSure()) await quota.check(mine)
         isChecked ||= isSizeSure()
         await quota.grow(mine, bytes)
+      }
+      const grow = async (bytes: number) => {
+        await growBy(bytes).catch(async (error: unknown) => {
+          if (isSizeSure() || learns === undefined) throw error
+          await learns()
+          learns = undefined
+          if (!isSizeSure()) throw error
+          await growBy(bytes)
+        })
       }
       const paths = this.#pathsOf(nameOf(digest))
       const place = (facts: BlobFacts, checkpoints: Uint8Array | undefined) =>

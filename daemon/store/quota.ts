@@ -24,6 +24,8 @@ interface QuotaOptions {
 /** Room for a blob that is being written. It grows as the blob does. */
 export interface Reservation {
   bytes: number
+  /** What the blob takes in the end. */
+  readonly size: number
   /** How many of them are on the disk already, where they don't count as free any more. */
   written: () => number
   /** Whether somebody has told its size whose word counts. */
@@ -57,12 +59,15 @@ export class Quota {
   }
 
   /**
-   * Looks whether so many bytes would fit. Nothing is evicted: that is done as they come, by {@link grow}.
-   * @param onDisk how many of them are on the disk already
+   * Looks whether a blob whose size has just become sure fits to its end. Nothing is evicted: that is done as its bytes come, by
+   * {@link grow}.
    * @throws {StoreError} quota, no-space
    */
-  async check(bytes: number, onDisk = 0): Promise<void> {
-    await this.#inTurn(() => this.#check(bytes, bytes - onDisk, this.#mayEvict(bytes, true)))
+  async check(reservation: Reservation): Promise<void> {
+    await this.#inTurn(async () => {
+      const rest = Math.max(0, reservation.size - reservation.bytes)
+      await this.#admit(rest, rest, this.#mayEvict(reservation.size, true), reservation)
+    })
   }
 
   /**
@@ -72,10 +77,10 @@ export class Quota {
    * @throws {StoreError} quota, no-space, where it would not fit
    */
   async reserve(size: number, onDisk = 0, isSizeSure = () => true): Promise<Reservation> {
-    const reservation = { bytes: onDisk, written: () => onDisk, isSizeSure }
+    const reservation = { bytes: onDisk, size, written: () => onDisk, isSizeSure }
     await this.#inTurn(async () => {
       const bytes = isSizeSure() ? size : onDisk
-      await this.#check(bytes, bytes - onDisk, this.#mayEvict(bytes, isSizeSure()))
+      await this.#admit(bytes, bytes - onDisk, this.#mayEvict(bytes, isSizeSure()))
       await this.#free(bytes, bytes - onDisk, false)
       reservation.bytes = Math.max(onDisk, bytes - Math.max(0, this.#missing(bytes, bytes - onDisk)))
       this.#options.index.reserve(reservation.bytes)
@@ -135,6 +140,16 @@ export class Quota {
     return bytes <= (isSizeSure ? most : Math.min(most, MAX_EVICTING_UNSURE))
   }
 
+  /** As {@link #check}, of all that a blob still takes: those that were let in before, but for `itself`, get theirs first. */
+  async #admit(bytes: number, diskBytes: number, mayEvict: boolean, itself?: Reservation): Promise<void> {
+    await this.#check(bytes, diskBytes, mayEvict)
+    const others = [...this.#reservations].filter((one) => one !== itself && one.isSizeSure())
+    const promised = others.reduce((sum, { size, bytes: reserved }) => sum + Math.max(0, size - reserved), 0)
+    if (bytes === 0 || promised === 0) return
+    const evictable = this.#options.index.evictableBytes() + this.#options.partialBytes()
+    if (this.#missing(bytes + promised, diskBytes + promised) > evictable) throw this.#whyNoRoom(bytes + promised, true)
+  }
+
   /** @param bytes of the quota @param diskBytes of the disk @throws {StoreError} where no eviction would be enough */
   async #check(bytes: number, diskBytes: number, mayEvict: boolean): Promise<void> {
     const { index, disk, partialBytes } = this.#options
@@ -160,12 +175,13 @@ export class Quota {
   async #free(bytes: number, diskBytes: number, mayEvict = true): Promise<boolean> {
     const { index, disk } = this.#options
     while (this.#missing(bytes, diskBytes) > 0) {
-      const isForDisk = diskBytes > disk.availableBytes
+      // Measured just before and just after, a deletion shows what it frees, whatever others write in its place.
+      await disk.measure(() => this.#unwritten())
+      if (this.#missing(bytes, diskBytes) <= 0) return true
       // What is deleted in place of something that is not freed would not be freed either.
       if (bytes <= index.freeBytes && diskBytes <= disk.availableBytes + disk.unfreedBytes) return false
       if (!(await this.#evictOne(mayEvict))) return false
-      // At once, before others have written in its place.
-      if (isForDisk) await disk.measure(() => this.#unwritten())
+      await disk.measure(() => this.#unwritten())
     }
     return true
   }
@@ -223,7 +239,7 @@ export class Quota {
     }
     return new StoreError(
       'quota',
-      'too many of the blobs in the quota are in use, or it would take the room of most others',
+      'too many of the blobs in the quota are in use, other fetches need the room, or it would take that of most others',
     )
   }
 }

@@ -1,6 +1,7 @@
 import { UpstreamError } from '../../../proxy/upstream/types.ts'
 import type { PeerId } from '../../swarm/ports.ts'
-import { SEEK_SIZE_MS } from './constants.ts'
+import { waitFor } from '../wait.ts'
+import { LEARN_SIZE_MS, SEEK_SIZE_MS } from './constants.ts'
 import { type Attempt, SizeConflict } from './context.ts'
 import type { KnownSize } from './known-size.ts'
 import type { Lies } from './lies.ts'
@@ -24,7 +25,8 @@ export class AttemptSize {
   readonly #saidBy = new Set<Teller>()
   /** Since when clients wait for a word that counts, in ms. */
   #soughtSince: number | undefined
-  #isAsking = false
+  /** Upstream's answer; kept where there is no use in asking it again. */
+  #asking: Promise<void> | undefined
 
   constructor(options: AttemptSizeOptions) {
     this.#options = options
@@ -118,17 +120,26 @@ export class AttemptSize {
   seek(): void {
     const now = performance.now()
     this.#soughtSince ??= now
-    if (this.#isAsking || now - this.#soughtSince < SEEK_SIZE_MS) return
-    this.#isAsking = true
+    if (now - this.#soughtSince >= SEEK_SIZE_MS) this.#ask()
+  }
+
+  /** Only peers have told the size, and there is no room for more on their word: waits for what upstream says. */
+  async learn(): Promise<void> {
+    await waitFor(this.#ask(), LEARN_SIZE_MS, this.#options.attempt.signal)
+  }
+
+  #ask(): Promise<void> {
     const { tools, request, signal } = this.#options.attempt
-    tools.upstream.stat({ ...request, signal }).then(
+    this.#asking ??= tools.upstream.stat({ ...request, signal }).then(
       ({ size }) => this.#answered(size),
       (error: unknown) => {
+        if (!(error instanceof UpstreamError) || error.code !== 'unreachable') return
         // It may say it later, unless it has said no.
-        if (error instanceof UpstreamError && error.code === 'unreachable') this.#soughtSince = undefined
-        this.#isAsking = this.#soughtSince !== undefined
+        this.#soughtSince = undefined
+        this.#asking = undefined
       },
     )
+    return this.#asking
   }
 
   #answered(size: number | undefined): void {

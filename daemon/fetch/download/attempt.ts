@@ -235,7 +235,8 @@ export class RunningAttempt implements Attempt {
   async #open(size: number): Promise<Assembly> {
     const { store, engine } = this.tools
     const isSure = () => this.#size.isSureOf(size)
-    const partial = await store.partials.open(this.request.digest, size, isSure).catch((cause: unknown) => {
+    const learn = () => this.#size.learn()
+    const partial = await store.partials.open(this.request.digest, size, isSure, learn).catch((cause: unknown) => {
       throw new NotByChunks('the store can not take it', { cause })
     })
     const { leftAccess } = partial

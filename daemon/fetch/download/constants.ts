@@ -17,6 +17,9 @@ export const LOOKUP_PAUSE_MS = 1_000
  */
 export const SEEK_SIZE_MS = 2_000
 
+/** How long a blob whose size only peers have told waits for upstream's word, in ms, before it is given up for want of room. */
+export const LEARN_SIZE_MS = 5_000
+
 /** How long nothing at all may come, in ms, once upstream has failed: the client has time to go to its next mirror. */
 export const START_PATIENCE_MS = 12_000
 

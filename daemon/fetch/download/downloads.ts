@@ -38,7 +38,12 @@ export class Downloads {
   constructor(options: DownloadsOptions) {
     this.#options = options
     const { tools, lonely: sharing } = options
-    this.#alone = { ...tools, sharing, swarm: { ...tools.swarm, async *providers() {} }, isAlone: true }
+    const swarm: DownloadTools['swarm'] = {
+      async *providers() {},
+      open: (...asked) => tools.swarm.open(...asked),
+      ban: (...banned) => tools.swarm.ban(...banned),
+    }
+    this.#alone = { ...tools, sharing, swarm, isAlone: true }
   }
 
   get size(): number {
@@ -52,10 +57,14 @@ export class Downloads {
 
   /**
    * Joins the download of a digest, or starts it.
-   * @param isTold whether peers may hear of it
+   * @param mayTell whether peers may hear of it; asked only where none is under way, as the answer may take a while
    * @throws why it can't be had by chunks, or not by this asker
    */
-  async open(request: ContentRequest, isTold: boolean): Promise<Content> {
+  async open(request: ContentRequest, mayTell: () => Promise<boolean>): Promise<Content> {
+    const joined = await this.join(request)
+    if (joined !== undefined) return joined
+    const isTold = await mayTell()
+    // Somebody else may have started it meanwhile.
     return await this.#open(request, this.#running.get(request.digest) ?? this.#start(request, isTold))
   }
 

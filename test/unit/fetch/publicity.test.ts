@@ -16,17 +16,18 @@ interface Situation {
 }
 
 function setUp({ isClosed = false, known = [], says = 'public' }: Situation = {}) {
-  const world = { now: 1e12, says, asked: 0 }
+  const world = { now: 1e12, says, asked: 0, isSilent: false, answer: Promise.resolve() }
   const grants = new Map<string, number>()
   const make = () =>
     new Publicity({
       metadata: { grant: async (key) => grants.get(key), putGrant: async (key, at) => void grants.set(key, at) },
       upstream: {
-        isSilent: () => false,
+        isSilent: () => world.isSilent,
         isKnownTo: async (registry) => known.includes(registry),
         stat: async ({ anonymous, authorization }) => {
           world.asked++
           expect([anonymous, authorization]).toEqual([true, undefined])
+          await world.answer
           const { says: said } = world
           if (said !== 'public' && said !== 'private' && said !== 'foreign') throw new UpstreamError(said, 'no')
           return { digest, mediaType: undefined, size: 1, access: said }
@@ -79,6 +80,28 @@ describe('whether peers may hear of what is asked for', () => {
     world.says = 'unauthorized'
     for (let time = 0; time < 3; time++) expect(await publicity.mayTell(request('acme/app', 'Basic a'))).toBe(false)
     expect(world.asked).toBe(2)
+  })
+
+  it('is asked again soon after a no, which may have been a bad moment', async () => {
+    const { publicity, world } = setUp({ says: 'unauthorized' })
+    expect(await publicity.mayTell(request('acme/app'))).toBe(false)
+    world.says = 'public'
+    world.now += hour / 10
+    expect(await publicity.mayTell(request('acme/app'))).toBe(true)
+  })
+
+  it('is one question for all who want to know at the same time, and one who hangs up ends it for nobody', async () => {
+    const { publicity, world } = setUp()
+    const answer = Promise.withResolvers<void>()
+    world.answer = answer.promise
+    const hangsUp = new AbortController()
+    const first = publicity.mayTell({ ...request('acme/app'), signal: hangsUp.signal })
+    const others = [publicity.mayTell(request('acme/app')), publicity.mayTell(request('acme/app', 'Basic a'))]
+    await expect.poll(() => world.asked).toBe(1)
+    hangsUp.abort(new Error('hung up'))
+    await expect(first).rejects.toThrow('hung up')
+    answer.resolve()
+    expect([await Promise.all(others), world.asked]).toEqual([[true, true], 1])
   })
 
   it.each(['private', 'foreign', 'denied', 'unauthorized', 'refused', 'not-found'] as const)(
@@ -137,5 +160,35 @@ describe('while upstream can not be asked', () => {
     }
     await publicity.given(request('acme/secret'), 'anybody')
     expect(await publicity.mayTell(request('acme/secret'))).toBe(true)
+  })
+
+  it('nobody waits for it again within a moment, whatever is asked for', async () => {
+    const { publicity, world } = setUp({ says: 'unreachable' })
+    for (let time = 0; time < 3; time++) expect(await publicity.mayTell(request('acme/app'))).toBe(true)
+    expect(world.asked).toBe(1)
+    world.now += 11_000
+    world.says = 'unauthorized'
+    expect([await publicity.mayTell(request('acme/app')), world.asked]).toEqual([false, 2])
+  })
+
+  it('nobody waits for it who has just done so for something else', async () => {
+    const { publicity, world } = setUp({ says: 'unreachable' })
+    expect(await publicity.mayTellUnasked(request('acme/app'))).toBe(true)
+    expect([await publicity.mayTell(request('acme/app')), world.asked]).toEqual([true, 0])
+    // It has come back.
+    await publicity.given(request('acme/app'), 'somebody')
+    world.says = 'unauthorized'
+    expect([await publicity.mayTell(request('acme/app')), world.asked]).toEqual([false, 1])
+  })
+
+  it('nobody waits for a silent one that has said it before', async () => {
+    const { publicity, world } = setUp({ says: 'unreachable' })
+    await publicity.given(request('acme/open'), 'anybody')
+    await publicity.given(request('acme/secret'), 'somebody')
+    world.now += 2 * hour
+    world.isSilent = true
+    expect(await publicity.mayTell(request('acme/open'))).toBe(true)
+    expect(await publicity.mayTell(request('acme/secret'))).toBe(false)
+    expect(world.asked).toBe(0)
   })
 })

@@ -145,8 +145,9 @@ describe('a disk that others fill', () => {
   })
 
   it('evicts for what is fetched, and nothing for what does not fit in any case', async () => {
-    const { store, removed } = await openStore(3000)
+    const { store, removed, disk } = await openStore(3000)
     const [a] = [await put(store, 'a'), await put(store, 'b')]
+    disk.left = 1000
     await expect(store.stage(digestNamed('x'), 3001, () => {})).rejects.toMatchObject({
       code: 'no-space',
       message: /store\.minFree/,

@@ -272,6 +272,40 @@ describe('a partial blob', () => {
     await long.close()
   })
 
+  it('waits for a word on its size that counts, where a stranger’s makes no more room', async () => {
+    const MiB = 2 ** 20
+    const { open } = await reopenable(32 * MiB)
+    const store = await open()
+    for (let index = 0; index < 8; index++) {
+      const content = Buffer.alloc(4 * MiB, index)
+      const staging = await store.stage(digestOf(content), content.length, () => {})
+      await staging.blob.write(content)
+      await staging.blob.finish()
+      await staging.commit(facts)
+      await staging.blob.close()
+    }
+    const asked: string[] = []
+    // More than a stranger's word makes room for, and less than three quarters of all.
+    const fetch = async (answer: 'none' | 'sure') => {
+      const isSure = () => answer === 'sure' && asked.includes(answer)
+      const learn = async () => void asked.push(answer)
+      const partial = await store.partials.open(digestOf(Buffer.from(answer)), 20 * MiB, isSure, learn)
+      try {
+        for (let at = 0; at < 20 * MiB; at += quarterBytes) await partial.write(new Uint8Array(10), at)
+      } finally {
+        await partial.discard()
+        await partial.close()
+      }
+    }
+    await fetch('sure')
+    // What it has made room for is in use again.
+    const other = await store.partials.open(digestOf(Buffer.from('other')), 20 * MiB)
+    await expect(fetch('none')).rejects.toMatchObject({ code: 'quota' })
+    expect(asked).toEqual(['sure', 'none'])
+    await other.discard()
+    await other.close()
+  })
+
   it('that can not be opened leaves no file', async () => {
     const { dataDir, open } = await reopenable()
     const store = await open()

@@ -9,11 +9,12 @@ const seconds = 1_000
 
 /**
  * A store of ten blobs of 1,000 bytes on a disk of 10 GiB, of which 1 GiB is to stay free.
+ * @param capacity the quota
  * @param frees what of a deletion the file system frees at once, as a share
  */
-function setUp({ left, frees = 0 }: { left: number; frees?: number }) {
+function setUp({ left, frees = 0, capacity = GiB }: { left: number; frees?: number; capacity?: number }) {
   const scene = { left, now: 0, removed: [] as Digest[], stuck: [] as string[], isReadOnly: false }
-  const index = new BlobIndex(GiB)
+  const index = new BlobIndex(capacity)
   const facts = { mediaType: undefined, public: true, repositories: [], createdAt: 0, lastAccess: 0 }
   for (let blob = 0; blob < 10; blob++) index.add(digestOf(Buffer.from([blob])), { ...facts, size: 1_000 })
   const disk = new Disk({
@@ -123,4 +124,49 @@ it('what can not be deleted counts as nothing, is told, and ends the round', asy
   scene.isReadOnly = false
   await pass(5 * seconds)
   expect(quota.evicted).toEqual({ blobs: 2, bytes: 2_000 })
+})
+
+it('what others write while room is made in the quota is not taken for room that is still to come', async () => {
+  const { scene, disk, quota } = setUp({ left: 1_000_000, frees: 1, capacity: 10_000 })
+  const reservation = await quota.reserve(5_000)
+  for (let blob = 1; blob <= 5; blob++) {
+    await quota.grow(reservation, 1_000)
+    reservation.written = () => reservation.bytes
+    // What has come, and another program's in the same time.
+    scene.left -= 1_000 + 3_500
+    scene.now += 2 * seconds
+  }
+  await quota.trim()
+  expect([scene.removed.length, disk.availableBytes]).toEqual([5, scene.left])
+  scene.now += 70 * seconds
+  expect(disk.unfreedBytes).toBe(0)
+})
+
+it('two blobs that do not fit together are not both begun', async () => {
+  const { scene, quota } = setUp({ left: GiB, capacity: 10_000 })
+  const first = await quota.reserve(6_000)
+  await expect(quota.reserve(6_000)).rejects.toMatchObject({ code: 'quota', message: /other fetches/ })
+  let isSure = false
+  const late = await quota.reserve(6_000, 0, () => isSure)
+  await quota.grow(late, 1_000)
+  isSure = true
+  await expect(quota.check(late)).rejects.toMatchObject({ code: 'quota' })
+  quota.end(late)
+  // What the third one has evicted before it was refused is free for this one at once.
+  const small = await quota.reserve(4_000)
+  await quota.grow(first, 6_000)
+  await quota.grow(small, 4_000 - small.bytes)
+  expect(scene.removed).toHaveLength(10)
+  quota.end(first)
+  quota.end(small)
+  await quota.reserve(6_000)
+})
+
+it('a blob of unknown size is refused as soon as it is known to take the room of most others', async () => {
+  const { quota } = setUp({ left: GiB, capacity: 10_000 })
+  let isSure = false
+  const reservation = await quota.reserve(8_000, 0, () => isSure)
+  await quota.grow(reservation, 1_000)
+  isSure = true
+  await expect(quota.check(reservation)).rejects.toMatchObject({ code: 'quota' })
 })
