@@ -85,7 +85,7 @@ export const configSchema = z.strictObject({
         .array(serverName)
         .default([])
         .describe(
-          'Names and addresses by which clients reach this node, here and at admin.listen, beside localhost and the addresses of the machine itself: "mirror.example.com", "*.cluster.local". Requests for any other name are refused. Whoever owns a name in this list can let web pages read what this node serves, so name only what is yours.',
+          'Names by which clients reach this node, here and at admin.listen, beside localhost and IP addresses: "mirror.example.com", "*.cluster.local". Requests for any other name are refused. Whoever owns a name in this list can let web pages read what this node serves, so name only what is yours.',
         ),
       lendCredentials: z
         .enum(['loopback', 'all', 'none'])

@@ -35,6 +35,18 @@ export function isLoopback(address: string): boolean {
   return loopback.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
 }
 
+/**
+ * The client that an address stands for. In IPv6 that is its network: a host has as many addresses as it likes (RFC 8981).
+ * @param address as {@link plainAddress} gives it
+ */
+export function clientOf(address: string): string {
+  if (!address.includes(':')) return address
+  const [head = '', tail = ''] = address.split('::')
+  const parts = head.split(':').filter((part) => part !== '')
+  const zeros = address.includes('::') ? 8 - parts.length - tail.split(':').filter((part) => part !== '').length : 0
+  return [...parts, ...Array<string>(zeros).fill('0'), ...tail.split(':')].slice(0, 4).join(':')
+}
+
 /** Whether an address is loopback, link-local or unspecified. @param address as {@link plainAddress} gives it */
 export function isNearby(address: string): boolean {
   return nearby.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { plainAddress } from './addresses.ts'
+import { limitConnections } from './connections.ts'
 import { OciError } from './oci/errors.ts'
 import { watchUpload } from './slow-uploads.ts'
 
@@ -38,25 +38,18 @@ const maxHeaderSize = 32 * 1024
  */
 const maxWaiting = 8
 
-/** Connections in all; more are closed at once. One that is idle costs some ten KiB. */
-const maxConnections = 4096
-
-/** Connections from one address. Many nodes may be behind one, and a node opens some ten for an image. */
-const maxConnectionsOfOne = 1024
-
 /** Starts an HTTP server. @throws Error that names the option to change, where the address can't be had */
 export async function listen(handler: RequestListener, { host, port, option }: ListenOptions): Promise<RunningServer> {
   // How long a request may take is judged by what comes of it: a layer that is pushed takes its time.
   const server = createServer({ maxHeaderSize, headersTimeout, requestTimeout: 0, noDelay: true })
   server.timeout = idleTimeout
-  server.maxConnections = maxConnections
-  limitConnections(server)
   const turns = new Turns((request, response) => {
     // A client that keeps its connection would otherwise hold up a stop, request after request.
     if (!server.listening) response.setHeader('Connection', 'close')
     watchUpload(request)
     handler(request, response)
   })
+  limitConnections(server, (socket) => turns.isAnswering(socket))
   server.on('request', (request, response) => turns.take(request, response))
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // Nothing else may be written where a response is being written.
@@ -111,23 +104,6 @@ class Turns {
     })
     this.#answer(request, response)
   }
-}
-
-/** Closes connections from an address that has many already. */
-function limitConnections(server: Server): void {
-  const counts = new Map<string, number>()
-  server.on('connection', (socket: Socket) => {
-    const address = plainAddress(socket.remoteAddress)
-    if (address === undefined) return
-    const count = (counts.get(address) ?? 0) + 1
-    counts.set(address, count)
-    socket.once('close', () => {
-      const left = (counts.get(address) ?? 1) - 1
-      if (left === 0) counts.delete(address)
-      else counts.set(address, left)
-    })
-    if (count > maxConnectionsOfOne) socket.destroy()
-  })
 }
 
 async function stop(server: Server, deadline: number): Promise<void> {

@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http'
-import { isLocalhost, isLoopback, isOfThisMachine, plainAddress } from './addresses.ts'
+import { isLocalhost, plainAddress } from './addresses.ts'
 
 /** How a server may be called in the `Host` of a request, beside what any server may be called. */
 export interface ServerNames {
   /** Host of the address that it listens on. */
   readonly listen: string
-  /** Configured ones: names, `*.domain` for all names below one, and addresses. */
+  /** Configured ones: names, and `*.domain` for all names below one. */
   readonly hosts: readonly string[]
 }
 
@@ -34,7 +34,7 @@ export function refusalOf(request: IncomingMessage, names: ServerNames): string 
   const { headers } = request
   const { host } = headers
   // HTTP/1.0 has no Host, and no browser leaves it out.
-  if (host !== undefined && host !== '' && !isOwnHost(host, request, names)) {
+  if (host !== undefined && host !== '' && !isOwnHost(host, names)) {
     return `this server is not known as ${JSON.stringify(host.slice(0, 100))}: if it is, add the name to registry.hosts`
   }
   const site = headers['sec-fetch-site']
@@ -55,16 +55,15 @@ export function isUnexplainedBrowser({ headers }: IncomingMessage): boolean {
   return headers['sec-fetch-site'] === undefined && /^mozilla\//i.test(headers['user-agent'] ?? '')
 }
 
-/** Whether a `Host` is this server's. Its port is not looked at: it may be another one behind a port map. */
-function isOwnHost(host: string, { socket }: IncomingMessage, { listen, hosts }: ServerNames): boolean {
+/**
+ * Whether a `Host` may be this server's. An address is: nobody can make it lead elsewhere, and a node need not know by which one it is
+ * reached (a container's host, a virtual address). The port is not looked at: it may be another one behind a port map.
+ */
+function isOwnHost(host: string, { listen, hosts }: ServerNames): boolean {
   const name = /^(\[[^\]]+\]|[^:]+)(?::\d{0,5})?$/.exec(host.toLowerCase())?.[1]?.replace(/\.$/, '')
   if (name === undefined) return false
-  const address = plainAddress(name)
-  if (address === undefined) return isLocalhost(name) || [listen, ...hosts].some((known) => isNamed(name, known))
   return (
-    isLoopback(address) ||
-    [socket.localAddress, listen, ...hosts].some((known) => plainAddress(known) === address) ||
-    isOfThisMachine(address)
+    plainAddress(name) !== undefined || isLocalhost(name) || [listen, ...hosts].some((known) => isNamed(name, known))
   )
 }
 

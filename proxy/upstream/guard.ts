@@ -58,6 +58,8 @@ export class Bounds {
   readonly #origin: URL
   readonly #trusted: readonly string[]
   readonly #ownPorts: OwnPorts
+  /** Whether all connections to the registry itself have ended nearby; undefined before the first. */
+  #isNearby: boolean | undefined
 
   /** @param trusted URLs that the configuration has for this registry beside its own */
   constructor(origin: URL, trusted: readonly string[], ownPorts: OwnPorts) {
@@ -85,7 +87,11 @@ export class Bounds {
         try {
           const address = plainAddress(socket.remoteAddress)
           const url = new URL(`${options.protocol}//${options.host ?? options.hostname}`)
-          if (address !== undefined) this.#refuse(address, socket.remotePort ?? 0, url)
+          if (address !== undefined) {
+            this.#refuse(address, socket.remotePort ?? 0, url)
+            // One that was elsewhere once has said things from there, so it stays a registry that is not here.
+            if (url.origin === this.#origin.origin) this.#isNearby = this.#isNearby !== false && isNearby(address)
+          }
           callback(null, socket)
         } catch (reason) {
           socket.destroy()
@@ -100,8 +106,8 @@ export class Bounds {
     if (!isNearby(address) || url.origin === this.#origin.origin || this.#trusted.includes(url.origin)) return
     const { hostname } = this.#origin
     const own = plainAddress(hostname)
-    // A registry on this machine may have its storage here, too.
-    if (isLocalhost(hostname) || (own !== undefined && isNearby(own))) return
+    // A registry on this machine may have its storage here, too, also where it is called by the machine's name.
+    if (isLocalhost(hostname) || (own !== undefined && isNearby(own)) || this.#isNearby === true) return
     throw refusal(`is on this machine or on its own link (${address}), and the registry is not`)
   }
 }

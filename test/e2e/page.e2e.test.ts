@@ -62,7 +62,7 @@ async function stage(context: TestContext) {
   // The node has all but what the attacker wants it to have.
   for (const path of Object.values(paths))
     if (path !== paths.wanted && path !== paths.json) await fetch(node.url + path)
-  await waitFor('the node to have it', async () => (await node.status()).store.blobs >= 6, 10_000)
+  await waitFor('the node to have it', async () => (await node.status()).store.blobs >= 6, 60_000)
   const asked = upstream.requests.length
   const attacker = await startAttacker(attackerPort)
   const page = await chromium.page()
@@ -153,12 +153,12 @@ test('a page of another site, of another port, and in a network without fetch me
     // A link, which takes the page along.
     await page.visit(attacker.urlAt(host))
     await page.run(`location.href = ${JSON.stringify(`${mirror}${paths.wanted}`)}`)
-    await waitFor('the link to be followed', async () => (await page.run('location.origin')) === mirror, 10_000)
+    await waitFor('the link to be followed', async () => (await page.run('location.origin')) === mirror, 60_000)
     expect(await page.run('document.documentElement.textContent')).not.toContain('does not have')
   }
   await expectUntouched(places.length * USES)
   expect(node.log.filter(({ msg, status }) => msg === 'request' && status === 200).length).toBeLessThanOrEqual(7)
-}, 180_000)
+}, 900_000)
 
 test('a name that leads to the attacker first, and to the node then', async (context) => {
   const { node, paths, page, port, adminPort, expectUntouched } = await stage(context)
@@ -187,7 +187,7 @@ test('a page that lies in an image, also where a person goes there', async (cont
   // It would run elsewhere.
   await page.visit(attacker.urlAt('evil.example'))
   await page.run(`document.body.append(Object.assign(new Image(), { src: '/ran' }))`)
-  await waitFor('the attacker to hear of what runs', async () => attacker.seen.includes('/ran'), 10_000)
+  await waitFor('the attacker to hear of what runs', async () => attacker.seen.includes('/ran'), 60_000)
   attacker.seen.length = 0
   for (const path of [paths.html, paths.svg, paths.json, paths.jsonBlob, paths.manifest]) {
     await page.visit('about:blank')

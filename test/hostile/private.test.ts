@@ -102,31 +102,47 @@ function heardOf(overheard: Overheard, { repository, manifest, layers }: Image, 
 
 const nothing = { name: false, tag: false, digests: [] }
 
+/** Longest time that a stranger waits for an answer, in ms. Without one it has found out nothing, also not that there is nothing. */
+const answerTimeout = 60_000
+
 /** What a stranger finds out who asks a node for an image by name. */
 async function toldTo(peer: Peer, node: TestNode, { repository, manifest, layers }: Image, registry = 'docker.io') {
   const { peerId } = await node.status()
-  const signal = AbortSignal.timeout(20_000)
   const told: string[] = []
   for (const digest of [manifest, ...layers]) {
-    for await (const provider of peer.swarm.providers(digest, AbortSignal.timeout(500))) told.push(`by ${provider}`)
-    await peer.swarm.stat(peerId, digest, signal).then(
+    const lookup = AbortSignal.timeout(answerTimeout)
+    for await (const provider of peer.swarm.providers(digest, lookup)) told.push(`by ${provider}`)
+    lookup.throwIfAborted()
+    const asked = peer.swarm.stat(peerId, digest, AbortSignal.timeout(answerTimeout))
+    await asked.then(
       () => told.push(`has ${digest}`),
-      () => {},
+      (error) => expect(error).toMatchObject({ code: 'absent' }),
     )
-    const { promise, resolve } = Promise.withResolvers<string | undefined>()
-    const fetching = peer.sharing.fetch(
-      digest,
-      scriptedBlob({ introduced: () => resolve(`shares ${digest}`), parted: () => resolve(undefined) }),
-    )
+    const shared = await sharedBy(peer, peerId, digest)
+    if (shared) told.push(`shares ${digest}`)
+  }
+  const signal = AbortSignal.timeout(answerTimeout)
+  for (const { digest } of await peer.swarm.tags(`${registry}/${repository}:v1`, signal, [peerId])) told.push(digest)
+  signal.throwIfAborted()
+  return told
+}
+
+/** Whether a peer introduces a blob to one that asks for it. @throws where it says nothing at all */
+async function sharedBy(peer: Peer, peerId: string, digest: Digest): Promise<boolean> {
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>()
+  const timer = setTimeout(() => reject(new Error('it has not said whether it shares the blob')), answerTimeout)
+  const fetching = peer.sharing.fetch(
+    digest,
+    scriptedBlob({ introduced: () => resolve(true), parted: () => resolve(false) }),
+  )
+  try {
     fetching.readable(false)
     fetching.named([peerId])
-    signal.addEventListener('abort', () => resolve(undefined))
-    const shared = await promise
-    if (shared !== undefined) told.push(shared)
+    return await promise
+  } finally {
+    clearTimeout(timer)
     fetching.end(false)
   }
-  for (const { digest } of await peer.swarm.tags(`${registry}/${repository}:v1`, signal, [peerId])) told.push(digest)
-  return told
 }
 
 async function untilStored(node: TestNode, blobs: number): Promise<void> {

@@ -6,6 +6,7 @@ import { ask } from '../fixtures/client.ts'
 import { TestClient } from '../fixtures/fake-upstream/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
 import { startTestNode } from '../fixtures/node.ts'
+import { TestProxy } from '../fixtures/test-proxy.ts'
 
 const layer = pseudoRandomBytes(1_000, 'layer')
 
@@ -42,21 +43,19 @@ describe('a registry’s redirect', () => {
     }
   })
 
-  it('does not lead to this machine where the registry is not on it, by address or by name', async () => {
+  it('does not lead to this machine where the registry is not on it', async () => {
     const upstream = await startUpstream()
     const storage = await upstream.cdn()
     const port = new URL(storage).port
     const place = upstream.host.replace('127.0.0.1', 'registry.example')
-    await using client = new TestClient({ url: `http://${place}`, host: place }, { lookup: rebound })
-    const hosts = [
-      '127.0.0.1',
-      'localhost',
-      'storage.example',
-      'registry.example',
-      '[::1]',
-      '0.0.0.0',
-      '169.254.169.254',
-    ]
+    // The registry is beyond a proxy.
+    const proxy = await TestProxy.start({ routes: { [place]: upstream.host } })
+    onTestFinished(() => proxy[Symbol.asyncDispose]())
+    await using client = new TestClient(
+      { url: `http://${place}`, host: place },
+      { upstream: { proxy: { http: proxy.url, except: ['storage.example'] } }, lookup: rebound },
+    )
+    const hosts = ['127.0.0.1', 'localhost', 'storage.example', '[::1]', '0.0.0.0', '169.254.169.254']
     for (const host of hosts) {
       upstream.heal()
       upstream.inject('/blobs/', faults.redirect(`http://${host}:${port}`))
@@ -69,6 +68,18 @@ describe('a registry’s redirect', () => {
     expect(upstream.requests.filter(({ server }) => server === 'cdn')).toEqual([])
     // It is not tried again: another attempt would end as well.
     expect(upstream.seen('GET /v2/')).toHaveLength(hosts.length)
+  })
+
+  it('leads from a name of this machine to its other ports, by any name', async () => {
+    const upstream = await startUpstream()
+    const { port } = new URL(await upstream.cdn())
+    const place = upstream.host.replace('127.0.0.1', 'myhost.example')
+    await using client = new TestClient({ url: `http://${place}`, host: place }, { lookup: rebound })
+    for (const host of ['myhost.example', 'storage.example', '127.0.0.1']) {
+      upstream.inject('/blobs/', faults.redirect(`http://${host}:${port}`), 1)
+      expect(await client.pull(digestOf(layer))).toEqual(layer)
+    }
+    expect(upstream.requests.filter(({ server }) => server === 'cdn')).toHaveLength(3)
   })
 
   it('leads from this machine to this machine', async () => {

@@ -38,8 +38,9 @@ describe('a request by a name', () => {
     'evil.example',
     'evil.example:5050',
     'localhost.evil.example',
-    '192.0.2.1',
-    '[2001:db8::1]:80',
+    '192.0.2.1.evil.example',
+    '192.0.2',
+    '[evil.example]',
     '127.0.0.1.evil.example',
     'a b',
   ])('that is not of this node, %s, is refused everywhere and asks nobody', async (host) => {
@@ -56,8 +57,8 @@ describe('a request by a name', () => {
     expect(upstream.requests).toEqual([])
   })
 
-  it('of this machine, or one that is configured, is answered, whatever its port', async () => {
-    const { node, port, servers } = await setUp(['mirror.example', '*.cluster.local', '203.0.113.7', '2001:db8::7'])
+  it('of this machine, an address, or one that is configured, is answered, whatever its port', async () => {
+    const { node, port, servers } = await setUp(['mirror.example', '*.cluster.local'])
     const names = [
       `127.0.0.1:${port}`,
       'localhost',
@@ -67,14 +68,10 @@ describe('a request by a name', () => {
       '[::1]:5050',
       'a.localhost',
     ]
-    const configured = [
-      'mirror.example:80',
-      'Mirror.Example',
-      'layerd.cluster.local',
-      '203.0.113.7:1',
-      '[2001:DB8::0:7]',
-    ]
-    for (const host of [...names, ...configured]) {
+    const configured = ['mirror.example:80', 'Mirror.Example', 'layerd.cluster.local']
+    // The node need not know them: a container is reached by its host's, a service by one that no machine has.
+    const addresses = ['203.0.113.7:1', '[2001:DB8::0:7]', '192.0.2.1:5050', '[2001:db8::1]:80']
+    for (const host of [...names, ...addresses, ...configured]) {
       expect((await ask(node.url, '/v2/', { headers: { host } })).status, host).toBe(200)
       expect((await ask(servers[2], '/livez', { headers: { host } })).status, host).toBe(200)
     }
@@ -106,6 +103,10 @@ describe('a request of a web page', () => {
     ['a page without an origin fetches', { origin: 'null' }],
     ['a very old browser fetches', { referer: 'http://evil.example/page' }],
     ['another port of this machine fetches in an old browser', { origin: 'http://127.0.0.1:1' }],
+    [
+      'another site fetches by an address that is not of this machine',
+      { host: '192.0.2.1:5050', origin: 'http://evil.example' },
+    ],
   ]
   it.each(foreign)('that %s is refused, and asks nobody', async (_what, headers) => {
     const { upstream, servers, paths } = await setUp()

@@ -2,8 +2,8 @@ import { join } from 'node:path'
 import { Daemon, freePort } from '../exec.ts'
 import type { Jail } from '../jail.ts'
 
-/** Deadline of one command to the browser, in ms. */
-const COMMAND_MS = 30_000
+/** Deadline of one command to the browser, in ms. A page that uses two URLs in every way may wait 3 s for each of sixteen of them. */
+const COMMAND_MS = 180_000
 
 /** Runs Chromium in its own root, in a mount namespace that is gone with it. */
 const SCRIPT = `
