@@ -92,9 +92,9 @@ export class Router {
     return answer.kind === 'peers' ? answer.peers.filter(({ peer }) => isPeer(peer)) : []
   }
 
-  /** Where a peer can be dialled; undefined where it is not in the swarm any more. */
-  async where(peer: PeerId): Promise<readonly string[] | undefined> {
-    const answer = await this.#request({ kind: 'where', to: positionOfPeer(peer), peer })
+  /** Where a peer can be dialled; undefined where it is not in the swarm any more. Rejects once the signal is aborted. */
+  async where(peer: PeerId, signal: AbortSignal): Promise<readonly string[] | undefined> {
+    const answer = await orAborted(this.#request({ kind: 'where', to: positionOfPeer(peer), peer }), signal)
     return answer.kind === 'peers' ? answer.peers.find((found) => found.peer === peer)?.addresses : undefined
   }
 
@@ -201,6 +201,15 @@ export class Router {
     }
     return best
   }
+}
+
+/** @throws the signal's reason, once it is aborted */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const onAbort = () => reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  return await Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', onAbort))
 }
 
 /** Whether a text from a peer is a PeerId. */

@@ -148,8 +148,7 @@ export class Routing {
   /** Connects to a peer for a transfer, also where discovery would not. Rejects where it can't be reached. */
   async connect(peer: PeerId, signal: AbortSignal): Promise<void> {
     if (this.isConnected(peer)) return
-    const addresses = this.isLarge ? await this.router.where(peer) : undefined
-    signal.throwIfAborted()
+    const addresses = this.isLarge ? await this.router.where(peer, signal) : undefined
     if (addresses !== undefined) {
       this.#demanded.add(peer)
       await this.#dial(peer, addresses, signal).finally(() => this.#demanded.delete(peer))

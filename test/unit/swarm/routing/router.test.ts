@@ -157,10 +157,26 @@ describe('the nearest nodes', () => {
 
 test('a peer tells where it is, and one that has left is not found', async () => {
   start()
+  const { signal } = new AbortController()
   const [asker, other] = members as [Member, Member]
-  expect(await asker.router.where(other.id)).toEqual([`/dns4/${other.id.slice(-8).toLowerCase()}/tcp/1`])
+  expect(await asker.router.where(other.id, signal)).toEqual([`/dns4/${other.id.slice(-8).toLowerCase()}/tcp/1`])
   leave(other.id)
-  expect(await asker.router.where(other.id)).toBeUndefined()
+  expect(await asker.router.where(other.id, signal)).toBeUndefined()
+})
+
+test('a peer is not looked for any longer than the asker likes, also where the way there is frozen', async () => {
+  start()
+  const [asker, other] = members as [Member, Member]
+  for (const { id } of members) if (id !== asker.id) frozen.add(id)
+  const ended = new AbortController()
+  const found = asker.router.where(other.id, ended.signal)
+  ended.abort(new Error('it is not wanted any more'))
+  const sooner = await Promise.race([
+    found.catch((error) => error.message),
+    asker.router.nearest(positionOfPeer(other.id), 1),
+  ])
+  expect(sooner).toBe('it is not wanted any more')
+  await expect(asker.router.where(other.id, AbortSignal.abort())).rejects.toThrow()
 })
 
 describe('blobs that are announced', () => {
