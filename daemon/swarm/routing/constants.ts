@@ -64,7 +64,7 @@ export const MAX_UNDER_WAY = 256
 /** Time goes in ticks, in ms. A turn of the event loop that takes long counts as one. */
 export const TICK_MS = 250
 
-/** A request that is not answered after this many ticks is given up. */
+/** A request that is not answered after this many ticks is given up by its origin; each step on its way does so a tick earlier. */
 export const DEADLINE_TICKS = 8
 
 /** A peer from which nothing comes for this many ticks, while a request waits for it, is passed by. */

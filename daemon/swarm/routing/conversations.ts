@@ -2,7 +2,15 @@ import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
 import { Conversation, Conversations } from '../conversation.ts'
 import type { PeerId } from '../ports.ts'
 import { BUSY, UNREACHABLE } from './answers.ts'
-import { DEADLINE_TICKS, MAX_UNDER_WAY, MOST_TICKS, OPEN_TIMEOUT_MS, SILENT_TICKS, TICK_MS } from './constants.ts'
+import {
+  DEADLINE_TICKS,
+  MAX_HOPS,
+  MAX_UNDER_WAY,
+  MOST_TICKS,
+  OPEN_TIMEOUT_MS,
+  SILENT_TICKS,
+  TICK_MS,
+} from './constants.ts'
 import { Load, passCost } from './load.ts'
 import { type Answer, type Ask, MAX_ROUTED_BYTES, type Message, parseMessage } from './message.ts'
 
@@ -18,6 +26,7 @@ interface RoutingStreamsOptions {
 
 interface Pending {
   readonly resolve: (answer: Answer) => void
+  /** It is given up after this many more. */
   ticks: number
 }
 
@@ -63,7 +72,7 @@ class Line {
     if (!this.isOpen || this.conversation.isClogged) return undefined
     const { promise, resolve } = Promise.withResolvers<Answer>()
     const id = ++this.#lastId
-    this.#pending.set(id, { resolve, ticks: 0 })
+    this.#pending.set(id, { resolve, ticks: ticksFor(hops) })
     this.conversation.send({ id, hops, ask })
     return await promise
   }
@@ -72,13 +81,18 @@ class Line {
     // Where nothing is waited for any more, the peer is asked again after a while: it may have come back.
     this.#silentTicks = this.#pending.size > 0 ? Math.min(this.#silentTicks + 1, MOST_TICKS) : this.#silentTicks - 1
     this.#silentTicks = Math.max(0, this.#silentTicks)
-    for (const [id, pending] of this.#pending) if (++pending.ticks > DEADLINE_TICKS) this.#settle(id, UNREACHABLE)
+    for (const [id, pending] of this.#pending) if (pending.ticks-- <= 0) this.#settle(id, UNREACHABLE)
   }
 
   #settle(id: number, answer: Answer): void {
     this.#pending.get(id)?.resolve(answer)
     this.#pending.delete(id)
   }
+}
+
+/** Each step waits for less than the one before it, which so hears that the way is broken, and takes nobody on it for silent. */
+function ticksFor(hops: number): number {
+  return Math.max(SILENT_TICKS + 1, DEADLINE_TICKS - (MAX_HOPS - 1 - hops))
 }
 
 /** One stream with each connected peer, for what is routed. */

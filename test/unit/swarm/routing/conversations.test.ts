@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { DEADLINE_TICKS, MOST_TICKS, SILENT_TICKS, TICK_MS } from '../../../../daemon/swarm/routing/constants.ts'
+import {
+  DEADLINE_TICKS,
+  MAX_HOPS,
+  MOST_TICKS,
+  SILENT_TICKS,
+  TICK_MS,
+} from '../../../../daemon/swarm/routing/constants.ts'
 import { RoutingStreams } from '../../../../daemon/swarm/routing/conversations.ts'
 import type { Ask } from '../../../../daemon/swarm/routing/message.ts'
 import { streamPair } from '../../../fixtures/stream-pair.ts'
@@ -39,6 +45,16 @@ describe('a peer that does not answer', () => {
     expect(await answer).toEqual(unreachable)
     await vi.advanceTimersByTimeAsync(MOST_TICKS * TICK_MS)
     expect(streams.isSilent('peer')).toBe(false)
+  })
+
+  test('is given up sooner by those on the way than by whoever has asked them', async () => {
+    const ended: number[] = []
+    const asks = [MAX_HOPS - 1, MAX_HOPS - 2, MAX_HOPS - 3].map((hops) =>
+      streams.ask('peer', where, hops).then(() => ended.push(hops)),
+    )
+    await vi.advanceTimersByTimeAsync((DEADLINE_TICKS + 1) * TICK_MS)
+    await Promise.all(asks)
+    expect(ended).toEqual([MAX_HOPS - 3, MAX_HOPS - 2, MAX_HOPS - 1])
   })
 
   test('is not waited for once this node stops', async () => {
