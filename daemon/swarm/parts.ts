@@ -28,6 +28,7 @@ import { Advertiser } from './router/advertiser.ts'
 import { RecordStore } from './router/record-store.ts'
 import { ProviderRecords } from './router/records.ts'
 import type { Reputation } from './router/reputation.ts'
+import { ROUTE_PROTOCOL } from './routing/constants.ts'
 import { Routing } from './routing/routing.ts'
 import { shortestRtt } from './rtt.ts'
 import type { Parts } from './running.ts'
@@ -164,6 +165,8 @@ async function assemble(
   datastore.records = recordStore
   const records = new ProviderRecords(node, recordStore)
   const shared = new Set<Digest>()
+  const openStream = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
+    limits.streams.watched(await node.dialProtocol(peerIdFromString(peer), protocol, { signal }), peer)
   const routing = new Routing({
     node,
     privateKey,
@@ -177,6 +180,7 @@ async function assemble(
     canGive,
     isSeed: (peer) => discovery.isSeed(peer),
     shared,
+    openStream: openStream(ROUTE_PROTOCOL),
     onChange: () => {
       coordination.forgetNearest()
       publisher.refresh()
@@ -200,8 +204,6 @@ async function assemble(
   shutdown.add('transfer client', () => client.stop())
   shutdown.add('links', () => links.stop())
 
-  const openStream = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
-    limits.streams.watched(await node.dialProtocol(peerIdFromString(peer), protocol, { signal }), peer)
   const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
   const coordination = new PeerCoordination({
     self,

@@ -44,13 +44,17 @@ export interface Claim {
   readonly upstream: Line
   /** By site. */
   readonly sites: Map<string, Line>
+  /** When those who have it said so, in ms; the one heard of longest ago first. */
+  readonly heldAt: Map<PeerId, number>
+  /** When it was looked at last, in ms. */
+  lookedAt: number
   /** Those who have announced it, as was told last. */
   recorded: readonly PeerId[]
 }
 
 export function newClaim(blob: BlobId, patience: number, now: number): Claim {
   const upstream = newLine(undefined, patience, now)
-  return { blob, members: new Map(), upstream, sites: new Map(), recorded: [] }
+  return { blob, members: new Map(), upstream, sites: new Map(), heldAt: new Map(), lookedAt: now, recorded: [] }
 }
 
 function newLine(site: string | undefined, patience: number, now: number): Line {
@@ -160,11 +164,6 @@ class Names {
 
   get size(): number {
     return this.#peers.length
-  }
-
-  /** One that has been here for long. */
-  get oldest(): PeerId | undefined {
-    return this.#peers[0]
   }
 
   has(peer: PeerId): boolean {

@@ -34,15 +34,19 @@ export class ClosestPeers {
     for (const [name, { named }] of this.#found) if (named.includes(peer)) this.#found.delete(name)
   }
 
-  /** None where the swarm is small, or a lookup takes longer than {@link CLOSEST_MS}: what it finds then is for the next time. */
+  /**
+   * None where the swarm is small, or a lookup takes longer than {@link CLOSEST_MS}: what it finds then is for the next time, and until
+   * then it is not waited for again.
+   */
   async near(key: Uint8Array): Promise<readonly PeerId[]> {
     if (!this.#options.isLarge()) return []
     const name = Buffer.from(key).toString('hex')
     const before = this.#found.get(name)
     const now = performance.now()
-    const peers = before !== undefined && now - before.at < CLOSEST_VALID_MS ? before.peers : this.#look(name, key, now)
+    const isValid = before !== undefined && now - before.at < CLOSEST_VALID_MS
+    const peers = isValid ? before.peers : this.#look(name, key, now)
     const { promise: late, resolve } = Promise.withResolvers<readonly PeerId[]>()
-    const timer = setTimeout(() => resolve([]), CLOSEST_MS)
+    const timer = setTimeout(() => resolve([]), isValid ? Math.max(0, before.at + CLOSEST_MS - now) : CLOSEST_MS)
     const near = await Promise.race([peers, late])
     clearTimeout(timer)
     return near.filter(this.#options.admits)

@@ -92,7 +92,7 @@ export class PeerCoordination implements Coordination {
     const connected = this.#space.nearest(key, COORDINATORS)
     if (!this.#options.routing.isLarge) return this.#remember(digest, connected, Number.POSITIVE_INFINITY)
     const named = await this.#options.routing.closest.near(key)
-    const peers = nearestPeers([...new Set([...connected, ...named])], key, COORDINATORS)
+    const peers = withOneOf(connected, nearestPeers([...new Set([...connected, ...named])], key, COORDINATORS))
     // The lookup may just have been slow.
     return named.length === 0 ? peers : this.#remember(digest, peers, now + CLOSEST_VALID_MS)
   }
@@ -165,4 +165,14 @@ export class PeerCoordination implements Coordination {
     if (this.#nearest.size > MAX_KEYS && oldest !== undefined) this.#nearest.delete(oldest)
     return peers
   }
+}
+
+/**
+ * Coordinators of whom one is connected: a node on the way may name peers that do not exist, and nearer ones than all others.
+ * @param connected the nearest of those, nearest first
+ */
+function withOneOf(connected: readonly PeerId[], peers: readonly PeerId[]): readonly PeerId[] {
+  const [first] = connected
+  if (first === undefined || peers.some((peer) => connected.includes(peer))) return peers
+  return [...peers.slice(0, COORDINATORS - 1), first]
 }

@@ -2,6 +2,7 @@ import { ANNOUNCE_PROTOCOL } from '../announce/constants.ts'
 import { SHARE_PROTOCOL } from '../coordination/constants.ts'
 import { FIND_PROTOCOL } from '../find/constants.ts'
 import { HELLO_PROTOCOL } from '../hello/constants.ts'
+import { ROUTE_PROTOCOL } from '../routing/constants.ts'
 
 /** What peers make this node do, in ms of its time. Rounded up from what was measured on one slow core. */
 export interface StreamCost {
@@ -18,12 +19,14 @@ export interface StreamCost {
  * - find: a question has 36 bytes, and reads the database.
  * - announce: a message has 16 KiB for 512 keys, each of which is looked up and written.
  * - share: a message may name 128 blobs in 12 KiB, and for each of them records are read.
+ * - route: only reading is counted here. What is asked for may come from others, and routing/load.ts bounds it without a ban.
  */
 const STREAM_COSTS: ReadonlyMap<string, StreamCost> = new Map([
   [HELLO_PROTOCOL, { stream: 20, kilobyte: 5 }],
   [FIND_PROTOCOL, { stream: 2, kilobyte: 5 }],
   [ANNOUNCE_PROTOCOL, { stream: 2, kilobyte: 1 }],
   [SHARE_PROTOCOL, { stream: 2, kilobyte: 2 }],
+  [ROUTE_PROTOCOL, { stream: 2, kilobyte: 0.02 }],
 ])
 
 /** All others: kad-dht, identify, ping. A request of theirs has a stream for itself, and writes to the peer store. */

@@ -7,6 +7,7 @@ import { asTheyArrive } from '../router/arrivals.ts'
 import { multihashOf } from '../router/cid.ts'
 import type { ProviderRecords } from '../router/records.ts'
 import { COPIES, MAX_ADDRESSES, MAX_PASSED_ON, MAX_PROVIDERS, NEXT_ASKED, NEXT_MS } from './constants.ts'
+import { Load, takeCost } from './load.ts'
 import type { Answer, Ask } from './message.ts'
 import { isSigned, Numbers } from './signature.ts'
 
@@ -21,6 +22,8 @@ export interface AnswersOptions {
   readonly canGive: (peer: PeerId) => boolean
   readonly records: Pick<ProviderRecords, 'local'>
   readonly announced: AnnouncedRecords
+  /** Whether the swarm is larger than this node's connections. */
+  readonly isLarge: () => boolean
   readonly listener: Pick<ShareListener, 'claim'>
 }
 
@@ -29,7 +32,7 @@ interface Surroundings extends AnswersOptions {
   readonly peers: ReadonlyMap<PeerId, number>
   /** Whether nothing comes from a peer although something is waited for. */
   readonly isSilent: (peer: PeerId) => boolean
-  /** Asks a connected peer. Never rejects. */
+  /** Asks a connected peer for somebody else. Never rejects. */
   readonly ask: (peer: PeerId, ask: Ask, hops: number) => Promise<Answer | undefined>
 }
 
@@ -37,18 +40,26 @@ type AnnounceAsk = Extract<Ask, { kind: 'announce' }>
 type TellAsk = Extract<Ask, { kind: 'tell' }>
 
 export const UNREACHABLE: Answer = { kind: 'no', reason: 'unreachable' }
+export const BUSY: Answer = { kind: 'no', reason: 'busy' }
+const REFUSED: Answer = { kind: 'no', reason: 'refused' }
 
 /** What a node answers to requests that end at it. */
 export class Answers {
   readonly #options: Surroundings
   readonly #numbers = new Numbers()
+  /** By whoever this node has a request from. */
+  readonly #load = new Load()
 
   constructor(options: Surroundings) {
     this.#options = options
   }
 
-  /** The answer of this node, as the nearest one; or to whoever asks this very node, where `hops` is 0. */
-  async answer(ask: Ask, hops: number): Promise<Answer> {
+  /**
+   * The answer of this node, as the nearest one; or to whoever asks this very node, where `hops` is 0.
+   * @param from the connected peer that the request comes from, or this node
+   */
+  async answer(ask: Ask, hops: number, from: PeerId): Promise<Answer> {
+    if (from !== this.#options.self && !this.#load.take(from, takeCost(ask))) return BUSY
     switch (ask.kind) {
       case 'nearest':
         return { kind: 'peers', peers: this.#near(ask.to, ask.count, ask.without).map((peer) => this.#found(peer)) }
@@ -62,9 +73,9 @@ export class Answers {
           providers: [...(await this.#recorded(ask.key, ask.to, hops))].slice(0, MAX_PROVIDERS),
         }
       case 'announce':
-        return await this.#take(ask, hops)
+        return await this.#take(ask, hops, from)
       case 'tell':
-        return this.#hear(ask)
+        return this.#hear(ask, from)
     }
   }
 
@@ -97,46 +108,53 @@ export class Answers {
   }
 
   /** An announcement has come to the nearest node, or as a copy to one of the next nearest. */
-  async #take(ask: AnnounceAsk, hops: number): Promise<Answer> {
-    const refusal = this.#refusalOf(ask)
+  async #take(ask: AnnounceAsk, hops: number, from: PeerId): Promise<Answer> {
+    const refusal = this.#refusalOf(ask, from)
     if (refusal !== undefined) return refusal
     const { self, announced } = this.#options
-    const all = keysOf(ask).slice(0, ask.first)
-    const near = all.map((key) => this.#near(positionOf(multihashOf(key)), COPIES))
-    if (hops === 0) {
-      const keys = all.filter((_, index) => near[index]?.includes(self))
-      return { kind: 'taken', taken: keys.length === 0 ? 0 : await announced[ask.action](ask.origin, keys) }
+    const isCopy = hops === 0
+    const keys: Uint8Array[] = []
+    const others = new Set<PeerId>()
+    for (const key of keysOf(ask).slice(0, ask.first)) {
+      const near = this.#near(positionOf(multihashOf(key)), COPIES)
+      // The origin sends the rest to another node.
+      if (!isCopy && keys.length > 0 && near[0] !== self) break
+      if (isCopy && !near.includes(self)) continue
+      keys.push(key)
+      for (const peer of near) others.add(peer)
     }
-    const end = near.findIndex(([nearest], index) => index > 0 && nearest !== self)
-    const keys = end < 0 ? all : all.slice(0, end)
-    await announced[ask.action](ask.origin, keys)
-    const others = new Set(near.slice(0, keys.length).flat())
+    const taken = keys.length === 0 ? 0 : await announced[ask.action](ask.origin, keys)
+    if (isCopy) return { kind: 'taken', taken }
     others.delete(self)
     const copy = { ...ask, first: keys.length }
     for (const peer of [...others].slice(0, MAX_PASSED_ON)) void this.#options.ask(peer, copy, 0)
     return { kind: 'taken', taken: keys.length }
   }
 
-  #hear(ask: TellAsk): Answer {
+  #hear(ask: TellAsk, from: PeerId): Answer {
     const { self, listener } = this.#options
     if (ask.peer !== self) return UNREACHABLE
-    const refusal = this.#refusalOf(ask)
+    const refusal = this.#refusalOf(ask, from)
     if (refusal !== undefined) return refusal
     try {
       listener.claim(ask.origin, decode(ask.payload))
     } catch {
       // It is malformed. Whoever has passed it on is not to blame.
-      return { kind: 'no', reason: 'refused' }
+      return REFUSED
     }
     return { kind: 'taken', taken: 1 }
   }
 
-  /** Why nothing is taken from whoever is named as the origin. */
-  #refusalOf(ask: AnnounceAsk | TellAsk): Answer | undefined {
-    const { admits, self } = this.#options
-    const isOwn = ask.origin === self
-    if ((!isOwn && !admits(ask.origin)) || !isSigned(ask)) return { kind: 'no', reason: 'refused' }
-    const last = this.#numbers.take(ask)
+  /**
+   * Why nothing is taken from whoever is named as the origin. Anybody can make keys, and so origins, at no cost. A connection costs
+   * something: in a small swarm all nodes have one, and in a large one each peer may bring some origins at a time.
+   */
+  #refusalOf(ask: AnnounceAsk | TellAsk, from: PeerId): Answer | undefined {
+    const { admits, self, peers, isLarge } = this.#options
+    const isKnown = ask.origin === self || (admits(ask.origin) && (isLarge() || peers.has(ask.origin)))
+    if (!isKnown || !isSigned(ask)) return REFUSED
+    if (!this.#numbers.isRoomFor(ask.origin, from)) return BUSY
+    const last = this.#numbers.take(ask, from)
     return last === undefined ? undefined : { kind: 'no', reason: 'old', last }
   }
 }

@@ -64,17 +64,47 @@ export const MAX_UNDER_WAY = 256
 /** Time goes in ticks, in ms. A turn of the event loop that takes long counts as one. */
 export const TICK_MS = 250
 
-/** A request that is not answered after this many ticks is given up. */
+/** A request that is not answered after this many ticks is given up by its origin; each step on its way does so a tick earlier. */
 export const DEADLINE_TICKS = 8
 
 /** A peer from which nothing comes for this many ticks, while a request waits for it, is passed by. */
 export const SILENT_TICKS = 3
+
+/** Silence counts this many ticks at most. Where nothing waits any more, it goes back as fast as it grew: then the peer is asked again. */
+export const MOST_TICKS = 16
 
 /** A request without an answer for this long is sent another way as well, in ms. */
 export const SECOND_WAY_MS = 700
 
 /** Peers that one answer names. */
 export const MAX_PEERS = 24
+
+/** Time of this node that requests from one peer may take at once, in ms; the same holds for what is passed on to one peer. */
+export const LOAD_BURST_MS = 1_500
+
+/** The same for each second besides: a tenth of a core. */
+export const LOAD_MS_PER_SECOND = 100
+
+/** Peers of which that is remembered; the ones used longest ago are forgotten. */
+export const MAX_LOADS = 8_192
+
+/** A request that is read and passed on, in ms; rounded up from what was measured on one slow core, as are the next three. */
+export const PASS_COST = 0.2
+
+/** Each KiB of it, in ms. */
+export const PASS_KILOBYTE_COST = 0.1
+
+/** A request that ends here, in ms besides: a signature is checked, and the nearest peers are looked for. */
+export const TAKE_COST = 0.5
+
+/** Each KiB of it, in ms: 32 keys are written, or records of ten blobs are read. */
+export const TAKE_KILOBYTE_COST = 1
+
+/** New origins that one peer may bring at once: a fleet that pulls an image speaks of itself within a second. */
+export const NEW_ORIGINS = 512
+
+/** The same for each second besides. */
+export const NEW_ORIGINS_PER_SECOND = 4
 
 /** Providers that one answer names. */
 export const MAX_PROVIDERS = 20
@@ -104,7 +134,7 @@ export const NEXT_ASKED = 3
 /** How long they are waited for, in ms. */
 export const NEXT_MS = 400
 
-/** Peers whose last numbers and whose keys are remembered; the ones heard of longest ago are forgotten. */
+/** Peers whose last numbers and whose keys are remembered. Above that, whoever brought the most loses the one heard of longest ago. */
 export const MAX_ORIGINS = 4_096
 
 /** Records are told again before this part of the nodes that keep them has probably gone. */

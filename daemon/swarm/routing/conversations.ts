@@ -1,7 +1,17 @@
 import type { Connection, Stream, StreamHandler } from '@libp2p/interface'
 import { Conversation, Conversations } from '../conversation.ts'
 import type { PeerId } from '../ports.ts'
-import { DEADLINE_TICKS, MAX_UNDER_WAY, OPEN_TIMEOUT_MS, SILENT_TICKS, TICK_MS } from './constants.ts'
+import { BUSY, UNREACHABLE } from './answers.ts'
+import {
+  DEADLINE_TICKS,
+  MAX_HOPS,
+  MAX_UNDER_WAY,
+  MOST_TICKS,
+  OPEN_TIMEOUT_MS,
+  SILENT_TICKS,
+  TICK_MS,
+} from './constants.ts'
+import { Load, passCost } from './load.ts'
 import { type Answer, type Ask, MAX_ROUTED_BYTES, type Message, parseMessage } from './message.ts'
 
 interface RoutingStreamsOptions {
@@ -16,10 +26,9 @@ interface RoutingStreamsOptions {
 
 interface Pending {
   readonly resolve: (answer: Answer) => void
+  /** It is given up after this many more. */
   ticks: number
 }
-
-const BROKEN: Answer = { kind: 'no', reason: 'unreachable' }
 
 /** Questions and answers with one peer, in both directions. */
 class Line {
@@ -40,14 +49,17 @@ class Line {
         if ('answer' in message) this.#settle(message.id, message.answer)
         else onMessage(this, message)
       },
-      onClose: () => {
-        for (const id of [...this.#pending.keys()]) this.#settle(id, BROKEN)
-      },
+      onClose: () => this.end(),
     })
   }
 
   get isOpen(): boolean {
     return this.conversation.isOpen
+  }
+
+  /** Nothing is waited for any more. */
+  end(): void {
+    for (const id of [...this.#pending.keys()]) this.#settle(id, UNREACHABLE)
   }
 
   /** Whether nothing comes from the peer although something is waited for. */
@@ -60,14 +72,16 @@ class Line {
     if (!this.isOpen || this.conversation.isClogged) return undefined
     const { promise, resolve } = Promise.withResolvers<Answer>()
     const id = ++this.#lastId
-    this.#pending.set(id, { resolve, ticks: 0 })
+    this.#pending.set(id, { resolve, ticks: ticksFor(hops) })
     this.conversation.send({ id, hops, ask })
     return await promise
   }
 
   tick(): void {
-    if (this.#pending.size > 0) this.#silentTicks++
-    for (const [id, pending] of this.#pending) if (++pending.ticks > DEADLINE_TICKS) this.#settle(id, BROKEN)
+    // Where nothing is waited for any more, the peer is asked again after a while: it may have come back.
+    this.#silentTicks = this.#pending.size > 0 ? Math.min(this.#silentTicks + 1, MOST_TICKS) : this.#silentTicks - 1
+    this.#silentTicks = Math.max(0, this.#silentTicks)
+    for (const [id, pending] of this.#pending) if (pending.ticks-- <= 0) this.#settle(id, UNREACHABLE)
   }
 
   #settle(id: number, answer: Answer): void {
@@ -76,26 +90,38 @@ class Line {
   }
 }
 
+/** Each step waits for less than the one before it, which so hears that the way is broken, and takes nobody on it for silent. */
+function ticksFor(hops: number): number {
+  return Math.max(SILENT_TICKS + 1, DEADLINE_TICKS - (MAX_HOPS - 1 - hops))
+}
+
 /** One stream with each connected peer, for what is routed. */
 export class RoutingStreams {
   readonly #options: RoutingStreamsOptions
   readonly #conversations: Conversations<Line>
   readonly #lines = new Map<PeerId, Set<Line>>()
   readonly #timer: NodeJS.Timeout
+  readonly #stopped = new AbortController()
+  /** By whoever asks, and by whoever something is passed on to. */
+  readonly #heardLoad = new Load()
+  readonly #passedLoad = new Load()
 
   constructor(options: RoutingStreamsOptions) {
     this.#options = options
     const { openStream } = options
     this.#conversations = new Conversations({
-      openStream,
+      openStream: (peer, signal) => openStream(peer, AbortSignal.any([signal, this.#stopped.signal])),
       openTimeout: OPEN_TIMEOUT_MS,
       start: (peer: PeerId, stream: Stream) => this.#line(peer, stream),
     })
     this.#timer = setInterval(() => this.#tick(), TICK_MS).unref()
   }
 
+  /** What waits for an answer has none. */
   stop(): void {
+    this.#stopped.abort()
     clearInterval(this.#timer)
+    for (const lines of this.#lines.values()) for (const line of lines) line.end()
   }
 
   /** To be called when a peer is gone. */
@@ -112,7 +138,12 @@ export class RoutingStreams {
   /** Asks a connected peer; undefined where nothing could be sent to it. Never rejects. */
   async ask(peer: PeerId, ask: Ask, hops: number): Promise<Answer | undefined> {
     const line = await this.#conversations.with(peer).catch(() => undefined)
-    return await line?.ask(ask, hops)
+    return this.#stopped.signal.aborted ? UNREACHABLE : await line?.ask(ask, hops)
+  }
+
+  /** The same for somebody else: no more than the peer takes of this node. */
+  async pass(peer: PeerId, ask: Ask, hops: number): Promise<Answer | undefined> {
+    return this.#passedLoad.take(peer, passCost(ask)) ? await this.ask(peer, ask, hops) : BUSY
   }
 
   /** Tells a peer something that it does not answer. Rejects where it can't be told. */
@@ -141,9 +172,9 @@ export class RoutingStreams {
   }
 
   #asked(peer: PeerId, line: Line, { id, ask, hops }: Extract<Message, { ask: Ask }>): void {
-    if (line.underWay >= MAX_UNDER_WAY) {
+    if (line.underWay >= MAX_UNDER_WAY || !this.#heardLoad.take(peer, passCost(ask))) {
       // One that does not read what it asked for is not written to without end.
-      if (!line.conversation.isClogged) line.conversation.send({ id, answer: { kind: 'no', reason: 'busy' } })
+      if (!line.conversation.isClogged) line.conversation.send({ id, answer: BUSY })
       return
     }
     line.underWay++
@@ -154,7 +185,7 @@ export class RoutingStreams {
       },
       () => {
         line.underWay--
-        line.conversation.send({ id, answer: BROKEN })
+        line.conversation.send({ id, answer: UNREACHABLE })
       },
     )
   }

@@ -118,10 +118,10 @@ export class Neighbourhood {
     return isResting
   }
 
-  /** A peer has said that it leaves this node for lack of room. */
+  /** A peer has said that it leaves this node for lack of room. It is one voice of many: see {@link heardLarge}. */
   full(peer: PeerId): void {
     this.#rest(peer)
-    this.#noRoom()
+    this.heardLarge(peer, true)
   }
 
   /** A peer says whether the swarm is large. What most say is so: a node that is new need not connect to too many to find out. */

@@ -99,7 +99,9 @@ export class RoutedPublisher {
     while (!this.#pauses.stopped.aborted) {
       const { woken } = this.#pauses
       if (!this.#options.isLarge()) {
-        this.#queue.endRound()
+        // In a small swarm all is announced to each peer that connects.
+        this.#queue.clear()
+        this.#takenBack.clear()
         await this.#pauses.take(SHORTEST_REFRESH_MS, woken)
         continue
       }

@@ -50,7 +50,7 @@ export class Router {
       ...options,
       peers: this.#peers,
       isSilent: (peer) => this.#streams.isSilent(peer),
-      ask: (peer, ask, hops) => this.#streams.ask(peer, ask, hops),
+      ask: (peer, ask, hops) => this.#streams.pass(peer, ask, hops),
     })
   }
 
@@ -92,9 +92,9 @@ export class Router {
     return answer.kind === 'peers' ? answer.peers.filter(({ peer }) => isPeer(peer)) : []
   }
 
-  /** Where a peer can be dialled; undefined where it is not in the swarm any more. */
-  async where(peer: PeerId): Promise<readonly string[] | undefined> {
-    const answer = await this.#request({ kind: 'where', to: positionOfPeer(peer), peer })
+  /** Where a peer can be dialled; undefined where it is not in the swarm any more. Rejects once the signal is aborted. */
+  async where(peer: PeerId, signal: AbortSignal): Promise<readonly string[] | undefined> {
+    const answer = await orAborted(this.#request({ kind: 'where', to: positionOfPeer(peer), peer }), signal)
     return answer.kind === 'peers' ? answer.peers.find((found) => found.peer === peer)?.addresses : undefined
   }
 
@@ -145,23 +145,28 @@ export class Router {
   /** A request of this node. Where its way takes long or is broken, it goes another way as well. Never rejects. */
   async #request(ask: Ask): Promise<Answer> {
     const tried = new Set<PeerId>()
-    const first = this.#route(ask, MAX_HOPS, tried)
+    const { self } = this.#options
+    const first = this.#route(ask, MAX_HOPS, tried, self)
     const early = await Promise.race([first, delay(SECOND_WAY_MS, undefined, { ref: false })])
     const isBroken = early?.kind === 'no' && (early.reason === 'unreachable' || early.reason === 'busy')
     if (early !== undefined && !isBroken) return early
     if (tried.size === 0 || this.#nearer(ask, tried) === undefined) return await first
-    const second = this.#route(ask, MAX_HOPS, tried)
+    const second = this.#route(ask, MAX_HOPS, tried, self)
     if (early !== undefined) return await second
     const sooner = await Promise.race([first, second])
     return sooner.kind === 'no' && sooner.reason !== 'old' ? await lastOf(first, second) : sooner
   }
 
   async #heard(from: PeerId, ask: Ask, hops: number): Promise<Answer> {
-    return await this.#route(ask, hops, new Set([from]))
+    return await this.#route(ask, hops, new Set([from]), from)
   }
 
-  /** Passes a request on, or answers it where this node is the nearest. @param tried who is not asked (again); those asked are added */
-  async #route(ask: Ask, hops: number, tried: Set<PeerId>): Promise<Answer> {
+  /**
+   * Passes a request on, or answers it where this node is the nearest.
+   * @param tried who is not asked (again); those asked are added
+   * @param from the peer that it comes from, or this node
+   */
+  async #route(ask: Ask, hops: number, tried: Set<PeerId>, from: PeerId): Promise<Answer> {
     const { self } = this.#options
     const isForThis =
       hops === 0 || ('peer' in ask && (ask.peer === self || (ask.kind === 'where' && this.#peers.has(ask.peer))))
@@ -171,11 +176,12 @@ export class Router {
       next = this.#nearer(ask, tried)
     ) {
       tried.add(next)
-      const answer = await this.#streams.ask(next, ask, hops - 1)
+      const answer =
+        from === self ? await this.#streams.ask(next, ask, hops - 1) : await this.#streams.pass(next, ask, hops - 1)
       // Where nothing could be sent, the next one is as good.
       if (answer !== undefined) return answer
     }
-    return await this.#answers.answer(ask, hops)
+    return await this.#answers.answer(ask, hops, from)
   }
 
   /** The connected peer that is nearest to where a request goes, and nearer than this node. */
@@ -195,6 +201,15 @@ export class Router {
     }
     return best
   }
+}
+
+/** @throws the signal's reason, once it is aborted */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const onAbort = () => reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  return await Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', onAbort))
 }
 
 /** Whether a text from a peer is a PeerId. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Ed25519PrivateKey } from '@libp2p/interface'
+import type { Ed25519PrivateKey, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
@@ -34,6 +34,7 @@ interface RoutingOptions {
   readonly isSeed: (peer: PeerId) => boolean
   /** All blobs that this node announces. */
   readonly shared: ReadonlySet<Digest>
+  readonly openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>
   readonly onChange: (isLarge: boolean) => void
   readonly log: Logger
 }
@@ -60,7 +61,7 @@ export class Routing {
       ...options,
       self,
       key: signingKey(privateKey),
-      openStream: (peer, signal) => node.dialProtocol(peerIdFromString(peer), ROUTE_PROTOCOL, { signal }),
+      isLarge: () => this.isLarge,
       addressesOf: (peer) => (peer === self ? this.#ownAddresses() : (this.#addresses.get(peer) ?? [])),
       onFull: (peer) => this.neighbourhood.full(peer),
       onLarge: (peer, isLarge) => this.neighbourhood.heardLarge(peer, isLarge),
@@ -147,8 +148,7 @@ export class Routing {
   /** Connects to a peer for a transfer, also where discovery would not. Rejects where it can't be reached. */
   async connect(peer: PeerId, signal: AbortSignal): Promise<void> {
     if (this.isConnected(peer)) return
-    const addresses = this.isLarge ? await this.router.where(peer) : undefined
-    signal.throwIfAborted()
+    const addresses = this.isLarge ? await this.router.where(peer, signal) : undefined
     if (addresses !== undefined) {
       this.#demanded.add(peer)
       await this.#dial(peer, addresses, signal).finally(() => this.#demanded.delete(peer))

@@ -1,7 +1,8 @@
 import { type KeyObject, sign, verify } from 'node:crypto'
+import { Allowances } from '../limits/allowance.ts'
 import type { PeerId } from '../ports.ts'
 import { publicKeyOf } from '../signing.ts'
-import { MAX_ORIGINS } from './constants.ts'
+import { MAX_ORIGINS, NEW_ORIGINS, NEW_ORIGINS_PER_SECOND } from './constants.ts'
 import type { SignedAsk } from './message.ts'
 
 /*
@@ -55,26 +56,59 @@ export function isSigned(ask: SignedAsk): boolean {
   }
 }
 
+/** What was heard of an origin last, and who brought it first. */
+type Heard = Record<Kind, number> & { readonly from: PeerId }
+
 /**
  * Numbers of what was heard of each origin: what is told a second time by somebody else is refused. Of announcements those of the same
- * action may come in any order, as they do the same again; one that undoes a later one is refused.
+ * action may come in any order, as they do the same again; one that undoes a later one is refused. Origins are forgotten in the share of
+ * the peer that has brought the most, so that nobody makes a node forget what others brought.
  */
 export class Numbers {
   /** The one heard of longest ago first. */
-  readonly #last = new Map<PeerId, Record<Kind, number>>()
+  readonly #last = new Map<PeerId, Heard>()
+  /** How many of them each peer has brought. */
+  readonly #brought = new Map<PeerId, number>()
+  /** New origins that each peer may bring. */
+  readonly #room = new Allowances({ most: NEW_ORIGINS, perSecond: NEW_ORIGINS_PER_SECOND, remembered: MAX_ORIGINS })
 
-  /** Takes a signed message. @returns the number that it is not above, or undefined where it is new */
-  take(ask: SignedAsk): number | undefined {
-    const last = this.#last.get(ask.origin) ?? { tell: 0, place: 0, withdraw: 0 }
+  /** Whether an origin may be heard of by way of a peer: one that is new takes some of the room that the peer has. */
+  isRoomFor(origin: PeerId, from: PeerId): boolean {
+    if (origin === from || this.#last.has(origin)) return true
+    const room = this.#room.of(from)
+    if (room.left < 1) return false
+    return room.spend(1)
+  }
+
+  /** Takes a signed message from a peer. @returns the number that it is not above, or undefined where it is new */
+  take(ask: SignedAsk, from: PeerId): number | undefined {
+    const last = this.#last.get(ask.origin) ?? { tell: 0, place: 0, withdraw: 0, from }
     const kind = kindOf(ask)
     const bar = kind === 'tell' ? last.tell : kind === 'place' ? last.withdraw : last.place
     if (ask.number <= bar) return bar
     last[kind] = Math.max(last[kind], ask.number)
-    this.#last.delete(ask.origin)
+    if (!this.#last.delete(ask.origin)) this.#count(from, 1)
     this.#last.set(ask.origin, last)
-    const [oldest] = this.#last.keys()
-    if (this.#last.size > MAX_ORIGINS && oldest !== undefined) this.#last.delete(oldest)
+    if (this.#last.size > MAX_ORIGINS) this.#forgetOne()
     return undefined
+  }
+
+  #count(from: PeerId, change: number): void {
+    const count = (this.#brought.get(from) ?? 0) + change
+    if (count === 0) this.#brought.delete(from)
+    else this.#brought.set(from, count)
+  }
+
+  #forgetOne(): void {
+    let most: PeerId | undefined
+    for (const [peer, count] of this.#brought)
+      if (most === undefined || count > (this.#brought.get(most) ?? 0)) most = peer
+    for (const [origin, { from }] of this.#last) {
+      if (from !== most) continue
+      this.#last.delete(origin)
+      this.#count(from, -1)
+      return
+    }
   }
 }
 

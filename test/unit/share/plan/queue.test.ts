@@ -69,6 +69,34 @@ describe('the claim queue', () => {
     expect(event(scene)).toContain('q head')
   })
 
+  it('forgets holders of which it has not heard for long: nobody says that one has gone which is not connected', () => {
+    const scene = new Scene()
+    const named = () => scene.turns('q', 'soon', 0, undefined, 24).flatMap(({ turn }) => turn.members)
+    scene.want('p', 'done')
+    scene.now = 500_000
+    scene.want('r', 'done')
+    expect(named().toSorted()).toEqual(['p', 'r'])
+    scene.now = 700_000
+    expect(scene.want('q', 'part')).toEqual(['q none'])
+    expect(named()).toEqual(['r'])
+    scene.want('q', 'gone')
+    // Also of a blob of which nobody speaks any more.
+    scene.now = 1_200_000
+    scene.queue.step(
+      {
+        kind: 'wants',
+        from: 's',
+        wants: [{ blob: 'another', brought: 0, wish: 'done', sought: 0 }],
+        recorded: new Map(),
+      },
+      scene.now,
+    )
+    scene.now = 1_400_000
+    scene.queue.step({ kind: 'wake' }, scene.now)
+    expect(named()).toEqual([])
+    expect(scene.want('t', 'part')).toEqual(['t head'])
+  })
+
   it('has the first hungry one race against a head that brings nothing', () => {
     const scene = new Scene()
     for (const peer of ['p', 'q', 'r']) scene.want(peer, 'part')

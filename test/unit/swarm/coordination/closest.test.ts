@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import { ClosestPeers } from '../../../../daemon/swarm/coordination/closest.ts'
+import { CLOSEST_MS } from '../../../../daemon/swarm/coordination/constants.ts'
 
 const key = new Uint8Array(32)
 
@@ -35,6 +36,19 @@ test('a search that takes long is not waited for, and is of use the next time', 
   resolve()
   expect(await closest.near(key)).toEqual(['a'])
   expect(query).toHaveBeenCalledTimes(1)
+})
+
+test('a search that takes long is waited for once, not by each who asks', async () => {
+  vi.useFakeTimers()
+  const { closest, query } = near({ after: new Promise(() => {}) })
+  const first = closest.near(key)
+  await vi.advanceTimersByTimeAsync(CLOSEST_MS)
+  expect(await first).toEqual([])
+  const second = closest.near(key)
+  await vi.advanceTimersByTimeAsync(1)
+  expect(await second).toEqual([])
+  expect(query).toHaveBeenCalledTimes(1)
+  vi.useRealTimers()
 })
 
 test('a search that finds nobody, or fails, is not remembered', async () => {

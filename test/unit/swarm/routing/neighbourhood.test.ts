@@ -81,6 +81,7 @@ test('those that are missing are looked for soon: the nearest, and some of each 
   start()
   for (const peer of far.slice(0, 3)) one.connected(peer)
   one.full(far[0] ?? '')
+  one.full(far[1] ?? '')
   expect(one.isLarge).toBe(true)
   await vi.advanceTimersByTimeAsync(2 * SOON_MS)
   for (const peer of near.slice(0, nearCount(max))) expect(dialled).toContain(peer)
@@ -102,6 +103,20 @@ test('a newcomer takes the word of most of its peers that the swarm is large, an
   expect([one.isLarge, one.needsSeeds]).toEqual([true, true])
   await vi.advanceTimersByTimeAsync(2 * SOON_MS)
   expect(one.needsSeeds).toBe(false)
+})
+
+test('one peer alone does not make a swarm large by saying that it has no room, however often', async () => {
+  start()
+  const [stranger = '', ...fleet] = far.slice(0, 4)
+  for (const peer of fleet) one.connected(peer)
+  for (let times = 0; times < 3; times++) {
+    one.connected(stranger)
+    one.full(stranger)
+    one.disconnected(stranger)
+    one.full(stranger)
+    await vi.advanceTimersByTimeAsync(LARGE_MS)
+  }
+  expect([one.isLarge, changes]).toEqual([false, []])
 })
 
 test('a swarm that has shrunk is small again after a while, and connected as a whole', async () => {

@@ -22,9 +22,11 @@ interface Member {
 
 const keys = await Promise.all(Array.from({ length: 24 }, () => generateKeyPair('Ed25519')))
 let members: Member[] = []
+let large = true
 /** Ends of streams to nodes that have frozen: what is sent there gets no answer. */
 let frozen = new Set<PeerId>()
 afterEach(() => {
+  large = true
   for (const { router } of members) router.stop()
   members = []
   frozen = new Set()
@@ -80,6 +82,7 @@ function start(count = keys.length): void {
           heard.push({ from, message })
         },
       },
+      isLarge: () => large,
       onFull: () => {},
       onLarge: () => {},
     })
@@ -154,10 +157,26 @@ describe('the nearest nodes', () => {
 
 test('a peer tells where it is, and one that has left is not found', async () => {
   start()
+  const { signal } = new AbortController()
   const [asker, other] = members as [Member, Member]
-  expect(await asker.router.where(other.id)).toEqual([`/dns4/${other.id.slice(-8).toLowerCase()}/tcp/1`])
+  expect(await asker.router.where(other.id, signal)).toEqual([`/dns4/${other.id.slice(-8).toLowerCase()}/tcp/1`])
   leave(other.id)
-  expect(await asker.router.where(other.id)).toBeUndefined()
+  expect(await asker.router.where(other.id, signal)).toBeUndefined()
+})
+
+test('a peer is not looked for any longer than the asker likes, also where the way there is frozen', async () => {
+  start()
+  const [asker, other] = members as [Member, Member]
+  for (const { id } of members) if (id !== asker.id) frozen.add(id)
+  const ended = new AbortController()
+  const found = asker.router.where(other.id, ended.signal)
+  ended.abort(new Error('it is not wanted any more'))
+  const sooner = await Promise.race([
+    found.catch((error) => error.message),
+    asker.router.nearest(positionOfPeer(other.id), 1),
+  ])
+  expect(sooner).toBe('it is not wanted any more')
+  await expect(asker.router.where(other.id, AbortSignal.abort())).rejects.toThrow()
 })
 
 describe('blobs that are announced', () => {
@@ -222,5 +241,44 @@ describe('what is told to a node', () => {
     leave(receiver.id)
     await expect(third.router.tell(receiver.id, { n: 1 })).rejects.toThrow('unreachable')
     expect(receiver.heard).toEqual([])
+  })
+})
+
+describe('in a small swarm', () => {
+  test('nobody is heard of whom this node is not connected with: keys cost nothing', async () => {
+    start()
+    large = false
+    const [receiver, ...others] = members as [Member, ...Member[]]
+    const near = others.filter(({ id }) => receiver.router.isConnected(id))
+    const strangers = others.filter(({ id }) => !receiver.router.isConnected(id))
+    expect([near.length > 0, strangers.length > 0]).toEqual([true, true])
+    for (const { router } of near) await router.tell(receiver.id, { n: 1 })
+    for (const { router } of strangers) await expect(router.tell(receiver.id, { n: 2 })).rejects.toThrow('refused')
+    expect(receiver.heard.map(({ from }) => from).toSorted()).toEqual(near.map(({ id }) => id).toSorted())
+  })
+
+  test('nor are its blobs recorded', async () => {
+    start()
+    large = false
+    const [holder] = members as [Member]
+    for (let probe = 0; probe < 40; probe++) await holder.router.announce('place', [randomBytes(32)]).catch(() => {})
+    await Promise.resolve()
+    const having = members.filter(({ records }) => [...records.values()].some((providers) => providers.has(holder.id)))
+    for (const { id } of having) expect(id === holder.id || holder.router.isConnected(id)).toBe(true)
+  })
+})
+
+describe('a peer that asks for more than its share of time', () => {
+  test('hears that this node is busy; what others ask is answered', async () => {
+    start(3)
+    const [receiver, flooder, other] = members as [Member, Member, Member]
+    const long = { text: 'x'.repeat(200_000) }
+    const sent = Array.from({ length: 100 }, () => flooder.router.tell(receiver.id, long))
+    const failures = (await Promise.allSettled(sent)).filter(({ status }) => status === 'rejected')
+    expect(failures.length).toBeGreaterThan(50)
+    for (const failure of failures) expect(String((failure as PromiseRejectedResult).reason)).toContain('busy')
+    expect(receiver.heard.length).toBe(100 - failures.length)
+    await other.router.tell(receiver.id, { n: 1 })
+    expect(receiver.heard.at(-1)).toEqual({ from: other.id, message: { n: 1 } })
   })
 })
