@@ -49,6 +49,9 @@ export const SOON_MS = 1_000
 /** Buckets that are looked up in one round. */
 export const MAX_LOOKUPS = 4
 
+/** Near peers that are asked in one round whom they know near this node. */
+export const NEAR_ASKED = 4
+
 /** A dial of one round is given up after this time, in ms. */
 export const DIAL_MS = 5_000
 

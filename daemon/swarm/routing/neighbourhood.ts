@@ -9,6 +9,7 @@ import {
   MAX_LOOKUPS,
   MAX_PEERS,
   MAX_RESTING,
+  NEAR_ASKED,
   NEW_MS,
   PARALLEL_DIALS,
   REST_MS,
@@ -17,7 +18,16 @@ import {
   USE_MS,
 } from './constants.ts'
 import type { Found } from './message.ts'
-import { estimateOf, excessOf, isWanted, lackingBuckets, nearCount, somewhereIn, type TablePeer } from './table.ts'
+import {
+  estimateOf,
+  excessOf,
+  isWanted,
+  lackingBuckets,
+  nearCount,
+  someNear,
+  somewhereIn,
+  type TablePeer,
+} from './table.ts'
 
 interface NeighbourhoodOptions {
   readonly self: PeerId
@@ -30,6 +40,8 @@ interface NeighbourhoodOptions {
   readonly isKnown: (peer: PeerId) => boolean
   /** The nodes nearest to a position, without this one. */
   readonly nearest: (to: number, count: number) => Promise<readonly Found[]>
+  /** Those nearest to a position whom a connected peer knows itself. */
+  readonly nearestKnownTo: (peer: PeerId, to: number, count: number) => Promise<readonly Found[]>
   readonly dial: (peer: PeerId, addresses: readonly string[], signal: AbortSignal) => Promise<unknown>
   readonly admits: (peer: PeerId) => boolean
   /** Ends the connection with a peer, after it was told that there is no room. */
@@ -244,13 +256,29 @@ export class Neighbourhood {
     // Whoever has just connected knows others.
     const before = this.#peers.size
     this.#pauseMs = Math.min(ROUND_MS, 2 * this.#pauseMs)
-    await this.#meet(await nearest(this.#position, Math.min(MAX_PEERS, nearCount(max) + 4)))
+    await this.#meetNear()
     const buckets = lackingBuckets(this.#position, this.#places(), max).slice(0, MAX_LOOKUPS)
     for (const bucket of buckets) {
       if (this.#stopped.signal.aborted) return
       await this.#meet(await nearest(somewhereIn(this.#position, bucket, Math.random()), 3))
     }
     if (this.#peers.size > before || this.#peers.size < nearCount(max)) this.#pauseMs = 2 * SOON_MS
+  }
+
+  /**
+   * A lookup goes one way and ends at one node, which may itself not know who is near. Two nodes whose lookups end apart would never
+   * meet. So near peers are asked as well, others each time, as in Kademlia: who is near is known to some of them.
+   */
+  async #meetNear(): Promise<void> {
+    const { nearest, nearestKnownTo, isKnown, max } = this.#options
+    const count = Math.min(MAX_PEERS, nearCount(max) + 4)
+    const peers = [...this.#peers].map(([peer, place]) => ({ peer, ...place })).filter(({ peer }) => isKnown(peer))
+    const near = someNear(this.#position, peers, max, NEAR_ASKED, Math.random)
+    const found = await Promise.all([
+      nearest(this.#position, count),
+      ...near.map(({ peer }) => nearestKnownTo(peer, this.#position, count)),
+    ])
+    await this.#meet(found.flat())
   }
 
   /** All are to be connected again, and the DHT has met nobody since the swarm was large. What this does not find, its walks do. */

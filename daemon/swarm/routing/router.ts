@@ -92,6 +92,12 @@ export class Router {
     return answer.kind === 'peers' ? answer.peers.filter(({ peer }) => isPeer(peer)) : []
   }
 
+  /** Those nearest to a position of a connected peer and whom it is connected with; none where it does not answer. */
+  async nearestKnownTo(peer: PeerId, to: number, count: number): Promise<readonly Found[]> {
+    const answer = await this.#streams.ask(peer, { kind: 'nearest', to, count, without: this.#options.self }, 0)
+    return answer?.kind === 'peers' ? answer.peers.filter((found) => isPeer(found.peer)) : []
+  }
+
   /** Where a peer can be dialled; undefined where it is not in the swarm any more. Rejects once the signal is aborted. */
   async where(peer: PeerId, signal: AbortSignal): Promise<readonly string[] | undefined> {
     const answer = await orAborted(this.#request({ kind: 'where', to: positionOfPeer(peer), peer }), signal)

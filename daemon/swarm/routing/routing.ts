@@ -73,6 +73,7 @@ export class Routing {
       isSeed,
       isKnown: (peer) => known.get(peer) !== undefined,
       nearest: (to, count) => this.router.nearest(to, count, self),
+      nearestKnownTo: (peer, to, count) => this.router.nearestKnownTo(peer, to, count),
       dial: (peer, addresses, signal) => this.#dial(peer, addresses, signal),
       admits,
       leave: (peer) => this.#leave(peer),

@@ -129,6 +129,19 @@ export function somewhereIn(self: number, bucket: number, random: number): numbe
   return Math.floor(flipped / below) * below + Math.floor(random * below)
 }
 
+/** Some of the near peers, drawn at random. @param random 0 to 1 */
+export function someNear<T extends Place>(
+  self: number,
+  connected: readonly T[],
+  max: number,
+  count: number,
+  random: () => number,
+): readonly T[] {
+  const near = nearestOf(self, connected).slice(0, nearCount(max))
+  const drawn = near.map((peer) => ({ peer, order: random() })).sort((a, b) => a.order - b.order)
+  return drawn.slice(0, count).map(({ peer }) => peer)
+}
+
 /** How many nodes the swarm probably has, by how near the near peers are. Wrong by a quarter on average. */
 export function estimateOf(self: number, connected: readonly Place[], max: number): number {
   const count = Math.min(nearCount(max), connected.length)
