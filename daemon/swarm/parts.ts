@@ -201,7 +201,7 @@ async function assemble(
   shutdown.add('links', () => links.stop())
 
   const openStream = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
-    limits.streams.watched(await node.dialProtocol(peerIdFromString(peer), protocol, { signal }), peer)
+    await node.dialProtocol(peerIdFromString(peer), protocol, { signal })
   const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
   const coordination = new PeerCoordination({
     self,
@@ -210,7 +210,8 @@ async function assemble(
     find,
     routing,
     admits: canGive,
-    openStream: openStream(SHARE_PROTOCOL),
+    // Peers ask on it as well.
+    openStream: async (peer, signal) => limits.streams.watched(await openStream(SHARE_PROTOCOL)(peer, signal), peer),
   })
   const ownPort = new OwnPort({
     known,
