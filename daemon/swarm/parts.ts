@@ -166,7 +166,10 @@ async function assemble(
   const records = new ProviderRecords(node, recordStore)
   const shared = new Set<Digest>()
   const openStream = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
-    limits.streams.watched(await node.dialProtocol(peerIdFromString(peer), protocol, { signal }), peer)
+    await node.dialProtocol(peerIdFromString(peer), protocol, { signal })
+  /** Where not only answers come. */
+  const openWatched = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
+    limits.streams.watched(await openStream(protocol)(peer, signal), peer)
   const routing = new Routing({
     node,
     privateKey,
@@ -180,7 +183,7 @@ async function assemble(
     canGive,
     isSeed: (peer) => discovery.isSeed(peer),
     shared,
-    openStream: openStream(ROUTE_PROTOCOL),
+    openStream: openWatched(ROUTE_PROTOCOL),
     onChange: () => {
       coordination.forgetNearest()
       publisher.refresh()
@@ -212,7 +215,8 @@ async function assemble(
     find,
     routing,
     admits: canGive,
-    openStream: openStream(SHARE_PROTOCOL),
+    // Peers ask on it as well.
+    openStream: openWatched(SHARE_PROTOCOL),
   })
   const ownPort = new OwnPort({
     known,

@@ -90,6 +90,20 @@ it('searches for one peer once at a time, and no more often than a few times a m
   expect(await places.find({ ...peer, peerId: 'another', announced: [{ host, port }] }, signal)).toEqual({ host, port })
 })
 
+it('connects to a host that many peers name a few times only', async () => {
+  const [own, its] = await Promise.all([createCertificate(), createCertificate()])
+  const places = new Places(own, 200)
+  const victims = await Promise.all(Array.from({ length: 8 }, countingServer))
+  const closed = await closedPort()
+  const announced = victims.map(({ port }) => ({ host, port }))
+  for (let peer = 0; peer < 12; peer++)
+    await places.find({ peerId: `peer ${peer}`, host, port: closed, fingerprint: its.fingerprint, announced }, signal)
+  const connections = victims.reduce((sum, one) => sum + one.connections, 0)
+  // Those that were allowed at once, and what was earned since.
+  expect(connections).toBeGreaterThanOrEqual(16)
+  expect(connections).toBeLessThan(64)
+})
+
 it('one search is enough for two connections that a peer makes at the same time', async () => {
   const [own, its] = await Promise.all([createCertificate(), createCertificate()])
   const places = new Places(own, transferDeadlines.connect)

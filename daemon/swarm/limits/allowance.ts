@@ -52,6 +52,11 @@ export class Allowances {
     this.#options = options
   }
 
+  /** All begin anew. */
+  clear(): void {
+    this.#all.clear()
+  }
+
   of(owner: string): Allowance {
     const { most, perSecond, remembered, now } = this.#options
     const allowance = this.#all.get(owner) ?? new Allowance(most, perSecond, now)

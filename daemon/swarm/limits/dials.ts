@@ -45,6 +45,7 @@ export class Dials {
   /** The network has changed: what failed before may succeed now. */
   forgive(): void {
     this.#failed.clear()
+    this.#hosts.clear()
   }
 
   /** Dials an address. Rejects where it should be left alone, with what `dial` rejects with, and where that fails. */

@@ -10,8 +10,14 @@ export const BURST_MS = 1_500
 /** And each second besides: a twentieth of a core. */
 export const SUSTAINED_MS = 50
 
-/** Ban a peer that has spent this much more than it had. Below, only what exceeds is not done. */
+/** Ban a peer that has spent this much more than it had. Below, it is read from more slowly; see {@link PeerLimits.pauseMs}. */
 export const FAR_MS = 1_000
+
+/**
+ * Longest pause in reading from a peer, in ms. Within it a peer gets back what honest nodes send before they wait for an answer. One
+ * that sends without end falls further behind with each piece, and is banned.
+ */
+const LONGEST_PAUSE_MS = 500
 
 /** Peers whose allowances are remembered. */
 const MAX_REMEMBERED = 8_192
@@ -41,7 +47,7 @@ export class PeerLimits {
    * A peer asks for something.
    * @param ms of this node's time that it costs
    * @param what it is, for the log: "it sends too many …"
-   * @returns whether to do it
+   * @returns whether it had that much left
    */
   spend(peer: PeerId, ms: number, what: string): boolean {
     const allowance = this.#allowances.of(peer)
@@ -50,5 +56,11 @@ export class PeerLimits {
     // Once for each time that it goes over the edge: what comes until its connections have ended says nothing new.
     if (before >= -FAR_MS && allowance.left < -FAR_MS) this.#onFlood(peer, `it sends too many ${what}`)
     return mayGoOn
+  }
+
+  /** For how long nothing should be read from a peer, in ms: until it has something left again, within a bound. */
+  pauseMs(peer: PeerId): number {
+    const { left } = this.#allowances.of(peer)
+    return left >= 0 ? 0 : Math.min(LONGEST_PAUSE_MS, Math.ceil((-left / SUSTAINED_MS) * 1000))
   }
 }

@@ -7,6 +7,7 @@ import type {
   StreamMuxer,
   StreamMuxerFactory,
 } from '@libp2p/interface'
+import { Brake } from './brake.ts'
 import { KILOBYTE_COST, NEW_STREAM_COST, PIECE_COST, streamCost } from './costs.ts'
 import type { PeerLimits } from './peer-limits.ts'
 
@@ -34,7 +35,10 @@ function before<Argument>(method: (argument: Argument) => void, object: object, 
   }
 }
 
-/** Charges peers for what they do by libp2p, at each of its layers: bytes of a connection, new streams, and bytes of each protocol. */
+/**
+ * Charges peers for what they do by libp2p, at each of its layers: bytes of a connection, new streams, and bytes of each protocol. Where
+ * a peer has nothing left, its connection is not read for a time.
+ */
 export class StreamLimits {
   readonly #limits: PeerLimits
   /** Encrypted connections, and who is at their other end. */
@@ -77,11 +81,19 @@ export class StreamLimits {
           const muxer = factory.createStreamMuxer(connection) as StreamMuxer & Receiving & Accepting
           const peer = this.#peers.get(connection)
           if (peer === undefined) return muxer
-          muxer.onData = before(muxer.onData, muxer, ({ byteLength }) => {
-            this.#limits.spend(peer, PIECE_COST + (byteLength / kilobyte) * KILOBYTE_COST, 'bytes')
+          const brake = new Brake(this.#limits, peer, {
+            pause: () => connection.pause(),
+            resume: () => connection.resume(),
+            isOpen: () => connection.status === 'open',
           })
-          muxer.onRemoteStream = before(muxer.onRemoteStream, muxer, (stream) => {
-            if (!this.#limits.spend(peer, NEW_STREAM_COST, 'streams')) stream.abort(new Error('too many streams'))
+          const { onData } = muxer
+          muxer.onData = (data) => {
+            this.#limits.spend(peer, PIECE_COST + (data.byteLength / kilobyte) * KILOBYTE_COST, 'bytes')
+            onData.call(muxer, data)
+            brake.check()
+          }
+          muxer.onRemoteStream = before(muxer.onRemoteStream, muxer, () => {
+            this.#limits.spend(peer, NEW_STREAM_COST, 'streams')
           })
           return muxer
         },
@@ -96,23 +108,24 @@ export class StreamLimits {
     return {}
   }
 
-  /** Charges for what comes over a stream, and ends it where its peer has nothing left. */
+  /** Charges for what comes over a stream. Not for those on which nothing but answers comes: whoever asks is to pay for them. */
   watched(stream: Stream, peer: string): Stream {
     const { protocol } = stream
-    const cost = streamCost(protocol)
-    const spend = (ms: number) => {
-      if (!this.#limits.spend(peer, ms, `messages by ${protocol}`)) stream.abort(new Error('the peer sends too much'))
-    }
+    const { kilobyte: cost } = streamCost(protocol)
     const receiving = stream as Stream & Receiving
-    const charge = ({ byteLength }: { readonly byteLength: number }) => spend((byteLength / kilobyte) * cost.kilobyte)
-    receiving.onData = before(receiving.onData, stream, charge)
-    spend(cost.stream)
+    receiving.onData = before(receiving.onData, stream, ({ byteLength }) => {
+      this.#limits.spend(peer, (byteLength / kilobyte) * cost, `messages by ${protocol}`)
+    })
     return stream
   }
 
   #limited(handler: StreamHandler): StreamHandler {
     return async (stream: Stream, connection: Connection) => {
-      if (this.watched(stream, connection.remotePeer.toString()).status === 'open') await handler(stream, connection)
+      const peer = connection.remotePeer.toString()
+      const { protocol } = stream
+      this.#limits.spend(peer, streamCost(protocol).stream, `messages by ${protocol}`)
+      // It may just have been banned for that.
+      if (this.watched(stream, peer).status === 'open') await handler(stream, connection)
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { TLSSocket } from 'node:tls'
+import { Brake } from '../limits/brake.ts'
 import { FAULT_COST, LINK_FRAME_COST, PART_EARNS } from '../limits/costs.ts'
 import type { PeerLimits } from '../limits/peer-limits.ts'
 import type { PartHead, PeerId, ShareListener } from '../ports.ts'
@@ -20,7 +21,7 @@ export interface LinkBuffers {
 
 interface LinkOptions {
   readonly peer: PeerId
-  readonly limits: Pick<PeerLimits, 'spend' | 'earn'>
+  readonly limits: Pick<PeerLimits, 'spend' | 'earn' | 'pauseMs'>
   readonly listener: ShareListener
   readonly buffers: LinkBuffers
   readonly open: (kind: UpgradeKind, signal: AbortSignal) => Promise<Upgraded>
@@ -152,12 +153,10 @@ export class Link {
     if (!out.write(this.#writer.take())) this.#blockedSince = this.#movedAt
   }
 
-  #receiveMessages(): (bytes: Buffer) => void {
+  #receiveMessages(): (bytes: Buffer, socket: TLSSocket) => void {
     const { peer, limits, listener } = this.#options
-    const spend = () => {
-      // Messages build on each other, so none can be left out.
-      if (!limits.spend(peer, LINK_FRAME_COST, 'messages on its link')) throw new Error('the peer sends too much')
-    }
+    // Messages build on each other, so none can be left out.
+    const spend = () => limits.spend(peer, LINK_FRAME_COST, 'messages on its link')
     const onMessage = (message: Buffer) => {
       if (this.#isOver) return
       spend()
@@ -168,9 +167,16 @@ export class Link {
       this.#lanes.bulk.asked()
     }
     const reader = new FrameReader(onMessage, onPartsWait)
-    return (bytes) => {
+    let brake: Brake | undefined
+    return (bytes, socket) => {
+      brake ??= new Brake(limits, peer, {
+        pause: () => socket.pause(),
+        resume: () => socket.resume(),
+        isOpen: () => !socket.destroyed,
+      })
       this.#heard()
       this.#blame(() => reader.push(bytes))
+      brake.check()
     }
   }
 
@@ -196,7 +202,7 @@ export class Link {
     this.#options.onHeard()
   }
 
-  /** A peer that breaks the protocol, or sends too much, is to do so a few times at most. */
+  /** A peer that breaks the protocol is to do so a few times at most. */
   #blame(read: () => void): void {
     try {
       read()

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import { parseAddress } from '../../../config/scalars.ts'
 import type { KnownPeer } from '../known-peers.ts'
+import { Allowances } from '../limits/allowance.ts'
 import type { PeerId } from '../peer-id.ts'
 import { scopeOf } from '../scope.ts'
 import type { TransferCertificate } from './certificate.ts'
@@ -32,6 +33,18 @@ const WINDOW_MS = 60_000
 /** Searches for all peers at the same time. Above this number a peer counts as being where its connection comes from. */
 const MAX_FINDS_AT_ONCE = 64
 
+/**
+ * Connections to one host on the word of peers, all together, that may fail or be under way at the same time. Many peers may name the
+ * same host, one that has nothing to do with them; so may honest ones behind the same router.
+ */
+const HOST_TRIES = 32
+
+/** And one more in this many ms. */
+const HOST_TRY_MS = 2_000
+
+/** Hosts whose connections are counted; the one that was named longest ago is forgotten first. */
+const MAX_HOSTS = 4_096
+
 /** Peers whose searches are counted; the one that was searched for longest ago is forgotten first. */
 const MAX_COUNTED = 4_096
 
@@ -50,6 +63,7 @@ export class Places {
   readonly #context: SecureContext
   readonly #connectMs: number
   readonly #running = new Map<PeerId, Running>()
+  readonly #hosts = new Allowances({ most: HOST_TRIES, perSecond: 1000 / HOST_TRY_MS, remembered: MAX_HOSTS })
   /** By peer: the searches since the beginning of its window (performance.now()). */
   readonly #counts = new Map<PeerId, { readonly since: number; finds: number }>()
 
@@ -95,6 +109,16 @@ export class Places {
     return true
   }
 
+  /** A host at which much has failed is left alone for a time, whoever names it. One that shows the certificate costs nothing. */
+  async #tryHost(place: Place, attempt: (place: Place) => Promise<Place>): Promise<Place> {
+    const host = this.#hosts.of(place.host)
+    if (host.left < 1) throw new Error(`too much was tried in vain at ${place.host}`)
+    host.spend(1)
+    const found = await attempt(place)
+    host.earn(1)
+    return found
+  }
+
   async #search(
     peer: KnownPeer,
     source: Place,
@@ -116,7 +140,7 @@ export class Places {
     let tried = 0
     const attempts = announced.map(async (place) => {
       const others = (await addressesOf(place, source.host)).filter(() => tried++ < MAX_TRIED)
-      return await Promise.any(others.map(attempt))
+      return await Promise.any(others.map((other) => this.#tryHost(other, attempt)))
     })
     try {
       return await orAborted(Promise.any([attempt(source), ...attempts]), signal)

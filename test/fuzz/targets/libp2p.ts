@@ -17,8 +17,11 @@ import {
   encodeRequest,
   Messages,
 } from '../../../daemon/swarm/find/message.ts'
+import { MAX_REASON_LENGTH } from '../../../daemon/swarm/hello/constants.ts'
+import { decodeFinding, encodeFinding } from '../../../daemon/swarm/hello/finding.ts'
 import { announcedPlaces, decodeHello, encodeHello } from '../../../daemon/swarm/hello/message.ts'
 import { decodeMessage, encodeAnswer as encodeMdnsAnswer, encodeQuery } from '../../../daemon/swarm/mdns/message.ts'
+import { parsePlace } from '../../../daemon/swarm/transfer/places.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { pieces, type Random, type Target, taken } from '../target.ts'
 
@@ -94,6 +97,26 @@ export const libp2pTargets: readonly Target[] = [
       const { version: _, ...told } = hello
       const { version: __, ...again } = decodeHello(encodeHello(told))
       assert.deepEqual(again, told)
+    },
+  },
+  {
+    name: 'finding',
+    corpus: [
+      Buffer.from(encodeFinding({ isOpen: true, address: '10.0.0.9:4051' })),
+      Buffer.from(encodeFinding({ isOpen: false, address: '[2001:db8::1]:1', reason: 'connect ECONNREFUSED' })),
+    ],
+    words: ['"isOpen":', '"address":', '"reason":', 'true', 'false', ':0', '[::1]:1', '\\u001b[31m', 'null', '{', '}'],
+    run: (bytes) => {
+      const finding = taken(
+        () => decodeFinding(bytes),
+        (error) => error instanceof Error,
+      )
+      if (finding === undefined) return
+      assert.ok(parsePlace(finding.address) !== undefined)
+      // It is logged as it is.
+      assert.match(finding.reason ?? '', /^[\x20-\x7e]*$/)
+      assert.ok((finding.reason ?? '').length <= MAX_REASON_LENGTH)
+      assert.deepEqual(decodeFinding(encodeFinding(finding)), finding)
     },
   },
   streamed(

@@ -62,4 +62,8 @@ test('what the user has named is always dialled, and all else again when the net
   dials.forgive()
   await dial('/ip4/10.0.0.2/tcp/1')
   expect(dialled).toHaveLength(52)
+  for (let port = 1; port <= HOST_DIALS; port++) await dial(`/ip4/10.0.0.3/tcp/${port}`)
+  dials.forgive()
+  await dial('/ip4/10.0.0.3/tcp/4050')
+  expect(dialled).toHaveLength(53 + HOST_DIALS)
 })

@@ -33,6 +33,20 @@ test('a peer that goes far beyond it is reported, once each time', () => {
   expect(floods).toHaveLength(2)
 })
 
+test('a peer that has nothing left is not to be read from until it has, and never for long', () => {
+  const { limits, pass } = scene()
+  limits.spend('a', BURST_MS, 'questions')
+  expect(limits.pauseMs('a')).toBe(0)
+  limits.spend('a', 1, 'questions')
+  const ms = limits.pauseMs('a')
+  expect(ms).toBe(1000 / SUSTAINED_MS)
+  pass(ms)
+  expect(limits.pauseMs('a')).toBe(0)
+  limits.spend('a', FAR_MS, 'questions')
+  expect(limits.pauseMs('a')).toBeLessThan(1000)
+  expect(limits.pauseMs('b')).toBe(0)
+})
+
 test('an allowance is not more than a burst, however long nothing was spent and whatever was earned', () => {
   const { limits, pass } = scene()
   pass(3600_000)

@@ -1,7 +1,8 @@
+import { once } from 'node:events'
 import { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
-import { PeerLimits } from '../../../../daemon/swarm/limits/peer-limits.ts'
+import { BURST_MS, PeerLimits } from '../../../../daemon/swarm/limits/peer-limits.ts'
 import { Buffers } from '../../../../daemon/swarm/link/buffers.ts'
 import { MAX_PART_BYTES, SLICE_BYTES, STUCK_MS } from '../../../../daemon/swarm/link/constants.ts'
 import { Link } from '../../../../daemon/swarm/link/link.ts'
@@ -13,12 +14,14 @@ const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 /** A link whose peer has opened a connection, and reads from it when the test says so. */
 function linkOver(kind: UpgradeKind) {
+  const floods: string[] = []
+  const limits = new PeerLimits({ onFlood: (_, reason) => floods.push(reason) })
   const reads: (() => void)[] = []
   const heard: number[] = []
   const stream = new Duplex({ read: () => {}, write: (_bytes, _encoding, done) => void reads.push(done) })
   const socket = Object.assign(stream, { setNoDelay: () => {} }) as unknown as TLSSocket
   const link = new Link({
-    limits: new PeerLimits({ onFlood: () => {} }),
+    limits,
     peer: 'a',
     listener: new ShareRecorder(),
     buffers: { parts: new Buffers(MAX_PART_BYTES, 1), slices: new Buffers(SLICE_HEAD_BYTES + SLICE_BYTES, 1) },
@@ -34,7 +37,7 @@ function linkOver(kind: UpgradeKind) {
     reads.shift()?.()
     await settle()
   }
-  return { link, read, heard, receive: (bytes: Buffer) => take(bytes) }
+  return { link, read, heard, limits, floods, stream, receive: (bytes: Buffer) => take(bytes) }
 }
 
 test.each(['control', 'bulk'] as const)('a link over whose %s connection the peer reads nothing ends', async (kind) => {
@@ -67,4 +70,22 @@ test('a link tells that something has come, and not that something was sent', as
   expect(heard).toHaveLength(1)
   receive(Buffer.from([0]))
   expect(heard).toHaveLength(2)
+})
+
+test('a peer that sends a little more than it may is read from later, loses nothing, and is not blamed', async () => {
+  const { link, limits, floods, stream, receive } = linkOver('control')
+  limits.spend('a', BURST_MS, 'something else')
+  receive(Buffer.from([0, 0, 0, 0]))
+  expect(stream.isPaused()).toBe(true)
+  expect([link.isOver, floods]).toEqual([false, []])
+  await once(stream, 'resume')
+  receive(Buffer.from([0, 0, 0, 0]))
+  expect([link.isOver, floods]).toEqual([false, []])
+})
+
+test('a peer that breaks the protocol is cut off, and pays for it', async () => {
+  const { link, limits, floods, receive } = linkOver('control')
+  limits.spend('a', BURST_MS + 100, 'something else')
+  receive(Buffer.alloc(4, 0xfe))
+  expect([link.isOver, floods]).toEqual([true, ['it sends too many messages that it should not send']])
 })
