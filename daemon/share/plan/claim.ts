@@ -144,8 +144,32 @@ export function takeOut(claim: Claim, line: Line, member: Member): void {
 }
 
 /** Forgets a site that nobody is at any more. */
-export function sweep({ sites }: Claim, { site, names, holders }: Line): void {
+function sweep({ sites }: Claim, { site, names, holders }: Line): void {
   if (site !== undefined && names.size === 0 && holders.size === 0) sites.delete(site)
+}
+
+/** A peer neither fetches the blob any more nor has it. */
+export function remove(claim: Claim, peer: PeerId): void {
+  const member = claim.members.get(peer)
+  claim.members.delete(peer)
+  claim.heldAt.delete(peer)
+  for (const line of linesOf(claim)) {
+    line.holders.delete(peer)
+    if (member !== undefined && (line === claim.upstream || line === member.site)) takeOut(claim, line, member)
+    else sweep(claim, line)
+  }
+}
+
+/** Forgets members and holders that were not heard of for so many milliseconds. */
+export function expire(claim: Claim, now: number, memberMs: number, holderMs: number): void {
+  for (const [peer, heldAt] of claim.heldAt) {
+    if (now - heldAt < holderMs) break
+    remove(claim, peer)
+  }
+  for (const [peer, { heardAt }] of claim.members) {
+    if (now - heardAt < memberMs) break
+    remove(claim, peer)
+  }
 }
 
 /** What is known of peers where some are named to others. */

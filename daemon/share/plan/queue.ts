@@ -1,5 +1,6 @@
 import {
   type Claim,
+  expire,
   firstAt,
   giveBack,
   isAnywhere,
@@ -10,8 +11,8 @@ import {
   type Naming,
   nameFor,
   newClaim,
+  remove,
   roleAt,
-  sweep,
   takeOut,
 } from './claim.ts'
 import { Deadlines } from './deadlines.ts'
@@ -119,12 +120,12 @@ export class ClaimQueue {
   /** Somebody has the blob. Those who fetch it are told to it where it is new, so that it tells them. */
   #hold(claim: Claim, from: PeerId): void {
     const isNew = !claim.members.has(from) && !claim.upstream.holders.has(from)
-    this.#remove(claim, from)
+    remove(claim, from)
     const lines = this.#naming.canGive(from) ? [claim.upstream, this.#siteLine(claim, from)] : []
     for (const line of lines) line?.holders.add(from)
     if (lines.length > 0) claim.heldAt.set(from, this.#now)
     const [oldest] = claim.heldAt.keys()
-    if (claim.heldAt.size > MAX_MEMBERS && oldest !== undefined) this.#remove(claim, oldest)
+    if (claim.heldAt.size > MAX_MEMBERS && oldest !== undefined) remove(claim, oldest)
     this.#look(claim)
     if (isNew && claim.members.size > 0) this.#tell(claim, from, this.#numbers.named)
   }
@@ -157,7 +158,7 @@ export class ClaimQueue {
       else line.hungry.delete(member)
     }
     const [oldest] = claim.members.keys()
-    if (claim.members.size > MAX_MEMBERS && oldest !== undefined) this.#remove(claim, oldest)
+    if (claim.members.size > MAX_MEMBERS && oldest !== undefined) remove(claim, oldest)
     if (chunks > 0) this.#progress(claim, claim.upstream, member, chunks)
     if (farChunks > 0 && site !== undefined) this.#progress(claim, site, member, farChunks)
     this.#look(claim)
@@ -197,7 +198,7 @@ export class ClaimQueue {
   /** Grants turns that are due, and says when to look again. */
   #look(claim: Claim): void {
     claim.lookedAt = this.#now
-    this.#expire(claim)
+    expire(claim, this.#now, 3 * this.#numbers.renewMs, HOLDER_MS)
     let at = Number.POSITIVE_INFINITY
     for (const line of linesOf(claim)) at = Math.min(at, this.#lookAt(claim, line))
     const { members, upstream } = claim
@@ -259,31 +260,8 @@ export class ClaimQueue {
   /** A peer has gone, or neither fetches the blob nor has it. */
   #leave(claim: Claim, peer: PeerId): void {
     if (!claim.members.has(peer) && !claim.upstream.holders.has(peer)) return
-    this.#remove(claim, peer)
+    remove(claim, peer)
     this.#look(claim)
-  }
-
-  #remove(claim: Claim, peer: PeerId): void {
-    const member = claim.members.get(peer)
-    claim.members.delete(peer)
-    claim.heldAt.delete(peer)
-    for (const line of linesOf(claim)) {
-      line.holders.delete(peer)
-      if (member !== undefined && (line === claim.upstream || line === member.site)) takeOut(claim, line, member)
-      else sweep(claim, line)
-    }
-  }
-
-  /** Forgets members and holders that were not heard of for long. */
-  #expire(claim: Claim): void {
-    for (const [peer, heldAt] of claim.heldAt) {
-      if (this.#now - heldAt < HOLDER_MS) break
-      this.#remove(claim, peer)
-    }
-    for (const [peer, { heardAt }] of claim.members) {
-      if (this.#now - heardAt < 3 * this.#numbers.renewMs) return
-      this.#remove(claim, peer)
-    }
   }
 
   #claim(blob: BlobId): Claim {
