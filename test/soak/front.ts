@@ -2,9 +2,10 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Draw } from './draw.ts'
 
 // Stands before the registry, in its network namespace: passes requests on, counts what is given, and fails as it is told.
-// node front.ts ADDRESS PORT REGISTRY_PORT
+// node front.ts ADDRESS PORT REGISTRY_PORT SEED
 
 /**
  * - `well`: as the registry
@@ -43,7 +44,7 @@ export interface Counted {
   readonly bytes: number
 }
 
-const [, , address = '', port = '', registryPort = ''] = process.argv
+const [, , address = '', port = '', registryPort = '', seed = ''] = process.argv
 
 /** Bytes a second of all bodies together where upstream is slow. */
 const SLOW_RATE = 2 ** 20
@@ -75,9 +76,19 @@ async function whileSilent(): Promise<void> {
   while (mode === 'silent') await changed.promise
 }
 
+/** How often each URL was answered. */
+const answered = new Map<string, number>()
+
+/** Where the body of an answer is cut, as a part of it: by the seed and the URL, as requests come in another order in each run. */
+function cutPartOf(url: string): number {
+  const times = (answered.get(url) ?? 0) + 1
+  answered.set(url, times)
+  return new Draw(seed, 'cut', url, times).between(0, CUT_PART)
+}
+
 /** Lets bytes through at the rate of the line, and none while nothing is answered. */
-function line(size: number): Transform & { passed: number } {
-  const cutAt = Math.floor(size * CUT_PART * Math.random())
+function line(size: number, cutPart: number): Transform & { passed: number } {
+  const cutAt = Math.floor(size * cutPart)
   const passing = Object.assign(
     new Transform({
       async transform(piece: Buffer, _, done) {
@@ -121,7 +132,7 @@ async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Prom
   const from = await promise
   outgoing.writeHead(from.statusCode ?? 502, from.headers)
   const size = Number(from.headers['content-length'] ?? 0)
-  const passing = line(size)
+  const passing = line(size, cutPartOf(url))
   const isWhole = await pipeline(from, passing, outgoing).then(
     () => true,
     () => false,

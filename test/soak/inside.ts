@@ -74,7 +74,7 @@ async function raise(options: Options): Promise<{ world: World; counts: Counts }
   const names = Array.from({ length: options.nodes }, (_, index) => `node${index + 1}`)
   const lan = await Lan.build(names)
   let account: Account | undefined
-  const upstream = await Upstream.start(tools, join(work, 'upstream'), folder, (event) => account?.hear(event))
+  const upstream = await Upstream.start(tools, join(work, 'upstream'), folder, seed, (event) => account?.hear(event))
   const images = new Images(join(work, 'layout'), new Draw(seed, 'images'), (layout) => upstream.push(layout))
   await images.fill()
   // Each node has a file of its own mounted over it.

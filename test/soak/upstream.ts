@@ -25,11 +25,12 @@ export class Upstream {
     this.#front = front
   }
 
-  /** @param folder for what it stores @param logs for what it says */
+  /** @param folder for what it stores @param logs for what it says @param seed of where bodies are cut */
   static async start(
     tools: Tools,
     folder: string,
     logs: string,
+    seed: number,
     onEvent: (event: UpstreamEvent) => void,
   ): Promise<Upstream> {
     await mkdir(folder, { recursive: true })
@@ -63,6 +64,7 @@ export class Upstream {
         REGISTRY_ADDRESS,
         String(PORT),
         String(REGISTRY_PORT),
+        String(seed),
       ],
       { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
     )
