@@ -38,10 +38,8 @@ interface NeighbourhoodOptions {
   readonly isSeed: (peer: PeerId) => boolean
   /** Whether a peer can be asked to pass something on. */
   readonly isKnown: (peer: PeerId) => boolean
-  /** The nodes nearest to a position, without this one. */
-  readonly nearest: (to: number, count: number) => Promise<readonly Found[]>
-  /** Those nearest to a position whom a connected peer knows itself. */
-  readonly nearestKnownTo: (peer: PeerId, to: number, count: number) => Promise<readonly Found[]>
+  /** The nodes nearest to a position, without this one, as a lookup finds them, and as `others` know, which are connected peers. */
+  readonly nearest: (to: number, count: number, others?: readonly PeerId[]) => Promise<readonly Found[]>
   readonly dial: (peer: PeerId, addresses: readonly string[], signal: AbortSignal) => Promise<unknown>
   readonly admits: (peer: PeerId) => boolean
   /** Ends the connection with a peer, after it was told that there is no room. */
@@ -158,15 +156,16 @@ export class Neighbourhood {
     return !this.#isLarge || this.#peers.size < nearCount(this.#options.max)
   }
 
-  #places(): readonly { readonly position: number }[] {
-    return [...this.#peers].filter(([peer]) => this.#options.isKnown(peer)).map(([, place]) => place)
+  #places(): readonly { readonly peer: PeerId; readonly position: number }[] {
+    const known = [...this.#peers].filter(([peer]) => this.#options.isKnown(peer))
+    return known.map(([peer, { position }]) => ({ peer, position }))
   }
 
   /** Whether a connected peer is near, or one of the few contacts in its bucket. */
   #isNeeded(peer: PeerId): boolean {
     const own = this.#peers.get(peer)
     if (own === undefined) return false
-    const others = this.#places().filter((other) => other !== own)
+    const others = this.#places().filter((other) => other.peer !== peer)
     return isWanted(this.#position, others, this.#options.max, own.position)
   }
 
@@ -256,29 +255,15 @@ export class Neighbourhood {
     // Whoever has just connected knows others.
     const before = this.#peers.size
     this.#pauseMs = Math.min(ROUND_MS, 2 * this.#pauseMs)
-    await this.#meetNear()
+    // A lookup ends at one node. Two whose lookups end apart would never meet, so near peers are asked as well, as in Kademlia.
+    const others = someNear(this.#position, this.#places(), max, NEAR_ASKED, Math.random).map(({ peer }) => peer)
+    await this.#meet(await nearest(this.#position, Math.min(MAX_PEERS, nearCount(max) + 4), others))
     const buckets = lackingBuckets(this.#position, this.#places(), max).slice(0, MAX_LOOKUPS)
     for (const bucket of buckets) {
       if (this.#stopped.signal.aborted) return
       await this.#meet(await nearest(somewhereIn(this.#position, bucket, Math.random()), 3))
     }
     if (this.#peers.size > before || this.#peers.size < nearCount(max)) this.#pauseMs = 2 * SOON_MS
-  }
-
-  /**
-   * A lookup goes one way and ends at one node, which may itself not know who is near. Two nodes whose lookups end apart would never
-   * meet. So near peers are asked as well, others each time, as in Kademlia: who is near is known to some of them.
-   */
-  async #meetNear(): Promise<void> {
-    const { nearest, nearestKnownTo, isKnown, max } = this.#options
-    const count = Math.min(MAX_PEERS, nearCount(max) + 4)
-    const peers = [...this.#peers].map(([peer, place]) => ({ peer, ...place })).filter(({ peer }) => isKnown(peer))
-    const near = someNear(this.#position, peers, max, NEAR_ASKED, Math.random)
-    const found = await Promise.all([
-      nearest(this.#position, count),
-      ...near.map(({ peer }) => nearestKnownTo(peer, this.#position, count)),
-    ])
-    await this.#meet(found.flat())
   }
 
   /** All are to be connected again, and the DHT has met nobody since the swarm was large. What this does not find, its walks do. */

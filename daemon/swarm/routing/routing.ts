@@ -72,8 +72,10 @@ export class Routing {
       usedAt: (peer) => links.movedAt(peer),
       isSeed,
       isKnown: (peer) => known.get(peer) !== undefined,
-      nearest: (to, count) => this.router.nearest(to, count, self),
-      nearestKnownTo: (peer, to, count) => this.router.nearestKnownTo(peer, to, count),
+      nearest: async (to, count, others = []) => {
+        const known = others.map((peer) => this.router.nearestKnownTo(peer, to, count))
+        return (await Promise.all([this.router.nearest(to, count, self), ...known])).flat()
+      },
       dial: (peer, addresses, signal) => this.#dial(peer, addresses, signal),
       admits,
       leave: (peer) => this.#leave(peer),

@@ -64,11 +64,10 @@ async function start(swarm: number, index: number): Promise<Member> {
     usedAt: () => undefined,
     isSeed: () => false,
     isKnown: () => true,
-    nearest: async (to, wanted) => {
+    nearest: async (to, wanted, others = []) => {
       const end = endOf(id, to, id)
-      return foundOf(known(end, to, wanted, id).filter((peer) => peer !== id))
+      return foundOf([end, ...others].flatMap((peer) => known(peer, to, wanted, id)))
     },
-    nearestKnownTo: async (peer, to, wanted) => foundOf(known(peer, to, wanted, id)),
     dial: async (peer) => connect(id, peer),
     admits: () => true,
     leave: async (peer) => {

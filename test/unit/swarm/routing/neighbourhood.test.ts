@@ -42,7 +42,6 @@ function start(existing: readonly string[] = ids): void {
         .toSorted((a, b) => distanceOf(positionOfPeer(a), to) - distanceOf(positionOfPeer(b), to))
         .slice(0, count)
         .map((peer) => ({ peer, addresses: ['/ip4/192.0.2.1/tcp/1'] })),
-    nearestKnownTo: async () => [],
     dial: async (peer) => {
       dialled.push(peer)
       one.connected(peer)
