@@ -27,7 +27,7 @@ async function startUpstream(bytesPerSecond: number): Promise<FakeUpstream> {
 async function startNodes(upstream: FakeUpstream, count: number): Promise<TestNode[]> {
   const registries = { 'docker.io': upstream.url }
   const nodes: TestNode[] = []
-  while (nodes.length < count) nodes.push(await startTestNode({ registries, seeds: nodes.slice(0, 1) }))
+  while (nodes.length < count) nodes.push(await startTestNode({ registries, seeds: nodes.slice(0, 1), isClosed: true }))
   await untilConnected(...nodes)
   return nodes
 }

@@ -23,7 +23,8 @@ async function fleet(count: number, chunksPerSecond: number, config: TestNodeOpt
   upstream.inject('GET', faults.slow(chunksPerSecond * chunkBytes))
   const registries = { 'docker.io': upstream.url }
   const nodes: TestNode[] = []
-  while (nodes.length < count) nodes.push(await startTestNode({ registries, seeds: nodes.slice(0, 1), config }))
+  while (nodes.length < count)
+    nodes.push(await startTestNode({ registries, seeds: nodes.slice(0, 1), isClosed: true, config }))
   await untilConnected(...nodes)
   const blob = upstream.addBlob(layer)
   return { upstream, nodes, blob, path: `/v2/app/blobs/${blob}` }

@@ -70,10 +70,10 @@ async function start() {
   const upstream = await FakeUpstream.start()
   onTestFinished(() => upstream.close())
   const options = { registries: { 'docker.io': upstream.url } }
-  const seed = await startTestNode(options)
+  const seed = await startTestNode({ ...options, isClosed: true })
   const others = [
-    await startTestNode({ ...options, seeds: [seed] }),
-    await startTestNode({ ...options, seeds: [seed] }),
+    await startTestNode({ ...options, seeds: [seed], isClosed: true }),
+    await startTestNode({ ...options, seeds: [seed], isClosed: true }),
   ]
   await untilConnected(seed, ...others)
   const settled = async () => {

@@ -1,15 +1,19 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
-import { startTestNode, type TestNode, type TestNodeOptions, until, untilConnected } from '../fixtures/node.ts'
+import {
+  startTestNode,
+  swarmKeyFile,
+  type TestNode,
+  type TestNodeOptions,
+  until,
+  untilConnected,
+} from '../fixtures/node.ts'
 import { startNodeWithPeers } from '../fixtures/peers.ts'
 import type { MemoryContent } from '../fixtures/swarm.ts'
-import { tempDir } from '../fixtures/temp-dir.ts'
 
 const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
 const layer = pseudoRandomBytes(4 * chunkBytes + 1)
@@ -23,9 +27,7 @@ async function startUpstream(): Promise<FakeUpstream> {
 
 /** The configuration of a swarm that others can't join. */
 async function closedSwarm() {
-  const swarmKey = join(await tempDir(), 'swarm.key')
-  await writeFile(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
-  return { swarmKey }
+  return { swarmKey: await swarmKeyFile() }
 }
 
 /** Two nodes that know each other, and an upstream with an image. */
@@ -112,9 +114,7 @@ describe('a node without upstream', () => {
   })
 
   it('tells what a peer has by HEAD where only members are in the swarm', async () => {
-    const swarmKey = join(await tempDir(), 'swarm.key')
-    await writeFile(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
-    const { upstream, a, b, blob } = await setUp({ swarm: { swarmKey } })
+    const { upstream, a, b, blob } = await setUp({ swarm: await closedSwarm() })
     await ask(a.url, `/v2/app/blobs/${blob}`)
     await untilAnnounced(a, 1)
     await upstream.close()
