@@ -32,9 +32,10 @@ interface Image {
 
 /** An image whose layers no other one has. */
 function addImage(upstream: FakeUpstream, repository: string): Image {
-  const layers = [2 * quarterBytes + 1, 500].map((size) => upstream.addBlob(pseudoRandomBytes(size, repository + size)))
+  const sizes = [2 * quarterBytes + 1, 500]
+  const layers = sizes.map((size) => upstream.addBlob(pseudoRandomBytes(size, repository + size)))
   const config = upstream.addBlob(Buffer.from(`{"config of":"${repository}"}`))
-  const named = layers.map((digest) => ({ digest, size: 1 }))
+  const named = layers.map((digest, index) => ({ digest, size: sizes[index] }))
   const manifest = upstream.addManifest({ schemaVersion: 2, config: { digest: config }, layers: named })
   upstream.tag(repository, 'v1', manifest)
   return { repository, manifest, layers: [config, ...layers] }
