@@ -71,6 +71,10 @@ export class Routing {
       usedAt: (peer) => links.movedAt(peer),
       isSeed,
       isKnown: (peer) => known.get(peer) !== undefined,
+      addressOf: (peer) => {
+        const found = known.get(peer)
+        return found?.source?.host ?? found?.host
+      },
       nearest: (to, count) => this.router.nearest(to, count, self),
       dial: (peer, addresses, signal) => this.#dial(peer, addresses, signal),
       admits,
