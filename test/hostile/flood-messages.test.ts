@@ -38,12 +38,6 @@ describe('a peer that sends without end', () => {
   })
 
   test.each<[string, (attacker: TestNode, node: PeerId) => Promise<unknown>]>([
-    [
-      'messages on its link',
-      async (attacker, node) => {
-        for (let sent = 0; sent < 100; sent++) attacker.swarm.links.send(node, Buffer.alloc(0))
-      },
-    ],
     ['malformed ones', async (attacker, node) => attacker.swarm.links.send(node, Buffer.alloc(10, 0xff))],
     [
       'requests for blobs',
@@ -58,6 +52,19 @@ describe('a peer that sends without end', () => {
     }
     await until(() => transferPeers(node) === 0)
   })
+})
+
+test('messages on a link take no more of a node than they may', async () => {
+  const most = spent()
+  const [node, attacker] = await swarm.pair()
+  const started = performance.now()
+  const enough = BURST_MS + 2 * SUSTAINED_MS
+  while (most() < enough && banOf(node, attacker.peerId()) === undefined) {
+    for (let sent = 0; sent < 1_000; sent++) attacker.swarm.links.send(node.peerId(), Buffer.alloc(0))
+    await nextTurn()
+  }
+  const seconds = (performance.now() - started) / 1000
+  expect(most()).toBeLessThan(BURST_MS + FAR_MS + SUSTAINED_MS * seconds + 1_000)
 })
 
 /** What peers have spent at each node, in ms. */
