@@ -94,6 +94,26 @@ describe('a node that works hard spends a part of what it has', () => {
     expect(most()).toBeLessThan(BURST_MS / 2)
   })
 
+  test('and takes longer where that is not enough, in place of being cut off', async () => {
+    const [node, other] = await swarm.pair()
+    const { spend } = PeerLimits.prototype
+    let held = 0
+    // As if there were ten times as many blobs.
+    vi.spyOn(PeerLimits.prototype, 'spend').mockImplementation(function (this: PeerLimits, peer, ms, what) {
+      const mayGoOn = spend.call(this, peer, 10 * ms, what)
+      if (!mayGoOn) held++
+      return mayGoOn
+    })
+    for (let blob = 0; blob < 5_000; blob++)
+      node.content.blobs.set(digestOf(Buffer.from(`blob ${blob}`)), Buffer.alloc(1))
+    await node.restart()
+    await until(() => node.status().provideQueue === 0 && node.status().provided >= 5_000, 120_000)
+    for (const blob of [0, 2_500, 4_999])
+      expect(await providersOf(other, digestOf(Buffer.from(`blob ${blob}`)))).toHaveLength(1)
+    expect(held).toBeGreaterThan(0)
+    expect(other.status().banned).toEqual([])
+  })
+
   test('with 40 layers that it pulls at once', async () => {
     const most = spent()
     const [node, other] = await swarm.pair()
