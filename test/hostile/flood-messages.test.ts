@@ -38,12 +38,6 @@ describe('a peer that sends without end', () => {
   })
 
   test.each<[string, (attacker: TestNode, node: PeerId) => Promise<unknown>]>([
-    [
-      'messages on its link',
-      async (attacker, node) => {
-        for (let sent = 0; sent < 100; sent++) attacker.swarm.links.send(node, Buffer.alloc(0))
-      },
-    ],
     ['malformed ones', async (attacker, node) => attacker.swarm.links.send(node, Buffer.alloc(10, 0xff))],
     [
       'requests for blobs',
@@ -58,6 +52,19 @@ describe('a peer that sends without end', () => {
     }
     await until(() => transferPeers(node) === 0)
   })
+})
+
+test('messages on a link take no more of a node than they may', async () => {
+  const most = spent()
+  const [node, attacker] = await swarm.pair()
+  const started = performance.now()
+  const enough = BURST_MS + 2 * SUSTAINED_MS
+  while (most() < enough && banOf(node, attacker.peerId()) === undefined) {
+    for (let sent = 0; sent < 1_000; sent++) attacker.swarm.links.send(node.peerId(), Buffer.alloc(0))
+    await nextTurn()
+  }
+  const seconds = (performance.now() - started) / 1000
+  expect(most()).toBeLessThan(BURST_MS + FAR_MS + SUSTAINED_MS * seconds + 1_000)
 })
 
 /** What peers have spent at each node, in ms. */
@@ -85,6 +92,26 @@ describe('a node that works hard spends a part of what it has', () => {
     await until(async () => (await providersOf(other, last)).length === 1, 60_000)
     await until(() => node.status().provideQueue === 0, 60_000)
     expect(most()).toBeLessThan(BURST_MS / 2)
+  })
+
+  test('and takes longer where that is not enough, in place of being cut off', async () => {
+    const [node, other] = await swarm.pair()
+    const { spend } = PeerLimits.prototype
+    let held = 0
+    // As if there were ten times as many blobs.
+    vi.spyOn(PeerLimits.prototype, 'spend').mockImplementation(function (this: PeerLimits, peer, ms, what) {
+      const mayGoOn = spend.call(this, peer, 10 * ms, what)
+      if (!mayGoOn) held++
+      return mayGoOn
+    })
+    for (let blob = 0; blob < 5_000; blob++)
+      node.content.blobs.set(digestOf(Buffer.from(`blob ${blob}`)), Buffer.alloc(1))
+    await node.restart()
+    await until(() => node.status().provideQueue === 0 && node.status().provided >= 5_000, 120_000)
+    for (const blob of [0, 2_500, 4_999])
+      expect(await providersOf(other, digestOf(Buffer.from(`blob ${blob}`)))).toHaveLength(1)
+    expect(held).toBeGreaterThan(0)
+    expect(other.status().banned).toEqual([])
   })
 
   test('with 40 layers that it pulls at once', async () => {

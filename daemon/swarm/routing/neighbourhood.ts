@@ -38,6 +38,8 @@ interface NeighbourhoodOptions {
   readonly isSeed: (peer: PeerId) => boolean
   /** Whether a peer can be asked to pass something on. */
   readonly isKnown: (peer: PeerId) => boolean
+  /** Where a peer's connection comes from; undefined where it has not said hello. */
+  readonly addressOf: (peer: PeerId) => string | undefined
   /** The nodes nearest to a position, without this one, as a lookup finds them, and as `others` know, which are connected peers. */
   readonly nearest: (to: number, count: number, others?: readonly PeerId[]) => Promise<readonly Found[]>
   readonly dial: (peer: PeerId, addresses: readonly string[], signal: AbortSignal) => Promise<unknown>
@@ -208,14 +210,15 @@ export class Neighbourhood {
 
   /** Leaves those for whom there is no room. */
   #trim(): void {
-    const { max, leave, log, isSeed, isKnown, usedAt } = this.#options
+    const { max, leave, log, isSeed, isKnown, usedAt, addressOf } = this.#options
     const now = performance.now()
     const peers: TablePeer[] = [...this.#peers]
       .filter(([peer]) => !this.#leaving.has(peer))
       .map(([peer, place]) => {
         const used = usedAt(peer)
         const isInUse = used !== undefined && now - used < USE_MS
-        return { peer, ...place, usedAt: used, isInUse, isSeed: isSeed(peer), isKnown: isKnown(peer) }
+        const facts = { isSeed: isSeed(peer), isKnown: isKnown(peer), address: addressOf(peer) }
+        return { peer, ...place, usedAt: used, isInUse, ...facts }
       })
     for (const peer of excessOf(this.#position, peers, max, now)) {
       this.#leaving.add(peer)

@@ -72,9 +72,13 @@ export class Routing {
       usedAt: (peer) => links.movedAt(peer),
       isSeed,
       isKnown: (peer) => known.get(peer) !== undefined,
+      addressOf: (peer) => {
+        const found = known.get(peer)
+        return found?.source?.host ?? found?.host
+      },
       nearest: async (to, count, others = []) => {
-        const known = others.map((peer) => this.router.nearestKnownTo(peer, to, count))
-        return (await Promise.all([this.router.nearest(to, count, self), ...known])).flat()
+        const asked = others.map((peer) => this.router.nearestKnownTo(peer, to, count))
+        return (await Promise.all([this.router.nearest(to, count, self), ...asked])).flat()
       },
       dial: (peer, addresses, signal) => this.#dial(peer, addresses, signal),
       admits,

@@ -1,4 +1,5 @@
 import { distanceOf } from '../find/key-space.ts'
+import { originOf } from '../limits/network.ts'
 import type { PeerId } from '../ports.ts'
 import { LEAST_CONTACTS, MAX_NEAR, NEAR_SHARE, NEW_MS, NEW_ROOM, OWN_SHARE } from './constants.ts'
 
@@ -26,6 +27,8 @@ export interface TablePeer {
   readonly isSeed: boolean
   /** Whether it passes anything on: one of another version does not. */
   readonly isKnown: boolean
+  /** Where its connection comes from; undefined where that is not known. */
+  readonly address?: string | undefined
 }
 
 /** What of a connected peer says whether another one is wanted. */
@@ -54,8 +57,8 @@ const RANKS = ['useless', 'none', 'seed', 'new', 'contact', 'near', 'used'] as c
 
 /**
  * The peers to leave where a node has more than `max`. First those that pass nothing on, then those kept for no reason, then seeds, then those that are new; of equals
- * those of the farthest bucket, as there are most others like them, and of these the one that was idle for longest. Peers with which
- * something of a blob moves are never left.
+ * those of whichever network and address has most, as anybody can have many PeerIds; then those of the farthest bucket, as there are most
+ * others like them, and of these the one that was idle for longest. Peers with which something of a blob moves are never left.
  * @param now in ms of the monotonic clock
  */
 export function excessOf(self: number, peers: readonly TablePeer[], max: number, now: number): readonly PeerId[] {
@@ -70,10 +73,30 @@ export function excessOf(self: number, peers: readonly TablePeer[], max: number,
         bucketOf(self, a.position) - bucketOf(self, b.position) ||
         (a.usedAt ?? a.connectedAt) - (b.usedAt ?? b.connectedAt),
     )
-  const cut = order.slice(0, peers.length - max)
+  const addressOf = ({ peer, address }: TablePeer) => address ?? peer
+  const byAddress = fairly(order, addressOf)
+  const cut = fairly(byAddress, (peer) => originOf(addressOf(peer))[0]).slice(0, peers.length - max)
   // A newcomer has not said yet what it is for.
   const overshoot = Math.max(0, peers.length - Math.floor(max * NEW_ROOM))
   return cut.filter(({ rank }, index) => rank !== RANKS.indexOf('new') || index < overshoot).map(({ peer }) => peer)
+}
+
+/**
+ * Puts first, within each rank, those whose owner has most others that come later. Where all have different owners, nothing changes.
+ * @param order by rank, what is cut first comes first
+ */
+function fairly<T extends { readonly rank: number }>(order: readonly T[], ownerOf: (one: T) => string): readonly T[] {
+  const counts = new Map<string, number>()
+  const numbered = order.toReversed().map((one) => {
+    const owner = ownerOf(one)
+    const number = (counts.get(owner) ?? 0) + 1
+    counts.set(owner, number)
+    return { one, number }
+  })
+  return numbered
+    .toReversed()
+    .sort((a, b) => a.one.rank - b.one.rank || b.number - a.number)
+    .map(({ one }) => one)
 }
 
 function reasonsOf(

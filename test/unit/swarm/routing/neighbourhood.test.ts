@@ -37,6 +37,7 @@ function start(existing: readonly string[] = ids): void {
     usedAt: () => undefined,
     isSeed: () => false,
     isKnown: () => true,
+    addressOf: () => undefined,
     nearest: async (to, count) =>
       existing
         .toSorted((a, b) => distanceOf(positionOfPeer(a), to) - distanceOf(positionOfPeer(b), to))

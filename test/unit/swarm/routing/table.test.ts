@@ -70,6 +70,23 @@ describe('whom a node leaves', () => {
     expect(excessOf(self, far, max, now)).toEqual([far[max]?.peer])
   })
 
+  test.each([
+    ['an address', (_index: number) => '192.0.2.1', '192.0.2.2'],
+    ['a network', (index: number) => `2001:db8:0:1::${index.toString(16)}`, '2001:db8:0:2::1'],
+    ['an address of the same network', () => '2001:db8::1', '2001:db8::2'],
+  ])('of those kept for no reason are the ones of %s that has most, however long others are idle', (_, many, other) => {
+    const own = seeded(2)
+    const at = () => somewhereIn(self, 0, own())
+    const crowd = Array.from({ length: 3 * max }, (_, index) =>
+      peerAt(at(), { connectedAt: 100, address: many(index) }),
+    )
+    const idle = Array.from({ length: max / 2 }, () => peerAt(at(), { connectedAt: 1 }))
+    const others = idle.map((peer, index) => (index === 0 ? { ...peer, address: other } : peer))
+    const left = excessOf(self, [...others, ...crowd], max, now)
+    expect(left).toHaveLength(2.5 * max)
+    for (const { peer } of others) expect(left).not.toContain(peer)
+  })
+
   test('is not who is in use, nor who is new while there is a little room, and seeds only where nobody else is left', () => {
     const inUse = Array.from({ length: max + 10 }, () => peerAt(anywhere(), { isInUse: true }))
     expect(excessOf(self, inUse, max, now)).toEqual([])

@@ -6,14 +6,14 @@ import { decodeFinding, encodeFinding, type Finding } from '../../../../daemon/s
 import { OwnPort } from '../../../../daemon/swarm/transfer/own-port.ts'
 import { until } from '../../../fixtures/swarm.ts'
 
-function setUp(peers: string[], closed: readonly string[] = []) {
+function setUp(peers: string[], closed: readonly string[] = [], hostOf = (_peer: string) => '10.0.0.1') {
   const changes: boolean[] = []
   const lines: string[] = []
   const sent: [string, Finding][] = []
   const log = pino({ level: 'info', base: null }, { write: (line: string) => void lines.push(JSON.parse(line).msg) })
   const isOpen = (peer: string) => !closed.includes(peer)
   const ownPort = new OwnPort({
-    known: { list: () => peers.map((peerId) => ({ peerId, host: '10.0.0.1', port: 1, fingerprint: '' })) },
+    known: { list: () => peers.map((peerId) => ({ peerId, host: hostOf(peerId), port: 1, fingerprint: '' })) },
     reach: { isOpen, findingOf: (peer) => ({ isOpen: isOpen(peer), address: '10.0.0.1:1', reason: 'refused' }) },
     openStream: async (peer) =>
       ({
@@ -24,7 +24,7 @@ function setUp(peers: string[], closed: readonly string[] = []) {
     log,
   })
   /** What a peer tells, as it comes. */
-  const hear = async (peer: string, bytes: Uint8Array) => {
+  const hear = async (peer: string, bytes: Uint8Array, status = 'open') => {
     const listeners = new EventEmitter()
     let isAborted = false
     const stream = {
@@ -35,7 +35,7 @@ function setUp(peers: string[], closed: readonly string[] = []) {
         isAborted = true
       },
     }
-    const handled = ownPort.handler(stream as unknown as Stream, { remotePeer: peer } as unknown as Connection)
+    const handled = ownPort.handler(stream as unknown as Stream, { remotePeer: peer, status } as unknown as Connection)
     listeners.emit('message', { data: bytes })
     await handled
     return isAborted
@@ -96,4 +96,35 @@ test('a peer is told what was found of its port when that changes, and when it c
     ['b', { isOpen: false, address: '10.0.0.1:1', reason: 'refused' }],
     ['a', { isOpen: true, address: '10.0.0.1:1', reason: 'refused' }],
   ])
+})
+
+test('what a peer tells before it has said hello counts from then on, and not where it has gone', async () => {
+  const { ownPort, peers, hear, tells } = setUp([])
+  await tells('early', false)
+  expect(ownPort.problem).toBeUndefined()
+  peers.push('early')
+  ownPort.met('early')
+  expect(ownPort.problem).toMatch(/^1 of 1 peers /)
+  ownPort.left('early')
+  await hear('early', encodeFinding({ isOpen: false, address: '10.0.0.9:4051' }), 'closed')
+  expect(ownPort.problem).toBeUndefined()
+})
+
+test('many PeerIds of one address have one vote, and who tells this and that in turn does not fill the log', async () => {
+  const strangers = Array.from({ length: 20 }, (_, index) => `stranger ${index}`)
+  const hosts = new Map([
+    ['a', '10.0.0.1'],
+    ['b', '10.0.0.2'],
+  ])
+  const { ownPort, changes, lines, tells } = setUp(
+    ['a', 'b', ...strangers],
+    [],
+    (peer) => hosts.get(peer) ?? '10.0.0.3',
+  )
+  for (const stranger of strangers) await tells(stranger, false)
+  expect([ownPort.problem, changes]).toEqual([undefined, []])
+  for (let time = 0; time < 20; time++) await tells('a', time % 2 === 0)
+  expect(lines).toHaveLength(4)
+  await tells('a', false)
+  expect(ownPort.problem).toMatch(/^21 of 22 peers /)
 })
