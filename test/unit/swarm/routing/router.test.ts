@@ -123,9 +123,24 @@ describe('the nearest nodes', () => {
     start()
     for (const { id, router } of members) {
       const near = await router.nearest(positionOfPeer(id), 4, id)
-      expect(near.map(({ peer }) => peer)).toEqual(nearestTo(positionOfPeer(id)).slice(1, 5))
+      expect(near.map(({ peer }) => peer)).not.toContain(id)
+      expect(near[0]?.peer).toBe(nearestTo(positionOfPeer(id))[1])
       expect(near[0]?.addresses).toEqual([`/dns4/${near[0]?.peer.slice(-8).toLowerCase()}/tcp/1`])
     }
+  })
+
+  test('of one peer and its own peers are told by that peer itself', async () => {
+    start()
+    for (const { id, router } of members) {
+      const asked = members.filter((other) => router.isConnected(other.id))
+      for (const other of asked) {
+        const known = members.filter((one) => one === other || other.router.isConnected(one.id))
+        const right = nearestTo(positionOfPeer(id), known).filter((peer) => peer !== id)
+        const found = await router.nearestKnownTo(other.id, positionOfPeer(id), 4)
+        expect(found.map(({ peer }) => peer)).toEqual(right.slice(0, 4))
+      }
+    }
+    expect(await members[0]?.router.nearestKnownTo('nobody', 0, 4)).toEqual([])
   })
 
   test('are others once one has left', async () => {
