@@ -3,6 +3,9 @@ import type { Numbers } from './numbers.ts'
 /** Time between two looks counts for this long at most, in ms: on a busy machine it is not others that keep a node waiting. */
 const LOOK_MS = 50
 
+/** Arrears this close to the most count as the most, in ms. Below what a clock can add to its time, it would be looked for ever. */
+const NEAR_MS = 0.001
+
 /**
  * In an open swarm: by how much strangers are behind what upstream would have brought meanwhile, in ms. Time in which a blob is left to
  * them counts against them, and what came from them and was verified counts for them: nothing that anybody says does. So whatever
@@ -24,7 +27,7 @@ export class Arrears {
 
   /** Whether upstream is read, whoever says that somebody else does it, or that a neighbour has it. */
   get isBehind(): boolean {
-    return this.#ms >= this.#most
+    return this.#ms >= this.#most - NEAR_MS
   }
 
   /** When to look again if nothing comes, in ms. */

@@ -115,7 +115,7 @@ export class ReceivingPlaces {
     if (blob.hold(chunk, quarter)) {
       blob.movedAt = now
       this.#state.hasNews = true
-      this.#state.arrears?.came(!blob.hasCome, this.#state.reads.mean)
+      this.#state.arrears?.came(!blob.hasCome, this.#state.reads.chunkMs)
       blob.hasCome = true
       if (from.isFar) blob.crossed++
     }
@@ -178,7 +178,7 @@ export class ReceivingPlaces {
         answer.isLate = true
         blob?.comesNot(chunk)
       }
-      if (now < since + limit || now < Math.max(since, lastByteAt(from.id, 'in')) + limit) continue
+      if (now < Math.max(since, lastByteAt(from.id, 'in')) + limit) continue
       this.#strike(from)
       this.#part(pair)
     }
@@ -200,8 +200,8 @@ export class ReceivingPlaces {
   /** When an answer is late, in ms. All from other sites share one line, and what is late there would cross it once more. */
   #limit({ isFar }: Neighbour): number {
     const { receivedIn, reads, numbers, isBehind } = this.#state
-    // What strangers took until now is no measure of what may be waited for.
-    const limit = isBehind ? Math.min(receivedIn.limit, reads.limit) : receivedIn.limit
+    // What strangers took until now is no measure of what may be waited for. Upstream is one, once a race with it has shown its pace.
+    const limit = isBehind && reads.chunkMs > 0 ? Math.min(receivedIn.limit, reads.limit) : receivedIn.limit
     return isFar ? numbers.places * limit : limit
   }
 

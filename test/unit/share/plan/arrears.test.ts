@@ -64,6 +64,21 @@ describe('arrears of strangers', () => {
     expect(arrears.isBehind).toBe(false)
   })
 
+  it('are looked at again at a later time, or are too much, however little is missing', () => {
+    for (let rank = 0; rank < 1; rank += 0.001) {
+      const arrears = new Arrears(NUMBERS, rank)
+      let now = 1e9 / 3
+      arrears.pass(now)
+      arrears.count(true)
+      while (!arrears.isBehind) {
+        const { wakeAt } = arrears
+        expect(wakeAt).toBeGreaterThan(now)
+        now = wakeAt
+        arrears.pass(now)
+      }
+    }
+  })
+
   it('do not grow while this node itself does not get to look', () => {
     const { arrears } = setUp()
     for (let now = 5_000; now <= 50_000; now += 5_000) arrears.pass(now)
