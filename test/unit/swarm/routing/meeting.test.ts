@@ -64,6 +64,7 @@ async function start(swarm: number, index: number): Promise<Member> {
     usedAt: () => undefined,
     isSeed: () => false,
     isKnown: () => true,
+    addressOf: () => undefined,
     nearest: async (to, wanted, others = []) => {
       const end = endOf(id, to, id)
       return foundOf([end, ...others].flatMap((peer) => known(peer, to, wanted, id)))
