@@ -20,3 +20,29 @@ export const wellKnownRegistries: Readonly<Record<string, WellKnownRegistry>> = 
   'registry.gitlab.com': { endpoint: 'https://registry.gitlab.com' },
   'registry.k8s.io': { endpoint: 'https://registry.k8s.io' },
 }
+
+/**
+ * Repositories in which there is nothing that is not for everybody: Docker's own images, and registries that know no login. Of the
+ * other well-known registries each repository may be public or private.
+ */
+export const publicRepositories: readonly string[] = [
+  'docker.io/library/**',
+  'docker.elastic.co/**',
+  'lscr.io/**',
+  'mcr.microsoft.com/**',
+  'public.ecr.aws/**',
+  'registry.access.redhat.com/**',
+  'registry.k8s.io/**',
+]
+
+/**
+ * Whether an entry is the well-known registry of that name, which anybody can reach. One that is asked at another address is a mirror
+ * of somebody's, who may give more to those in his network.
+ */
+export function isWellKnown(
+  name: string,
+  { endpoint, overridePath, insecure }: { endpoint: string; overridePath: boolean; insecure: boolean },
+): boolean {
+  if (overridePath || insecure || !Object.hasOwn(wellKnownRegistries, name)) return false
+  return new URL(endpoint).href === new URL(wellKnownRegistries[name]?.endpoint ?? '').href
+}

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { repositoryPatternMistake, splitFreshness, tagPatternMistake } from './patterns.ts'
 import { formatDuration, formatSize, parseDuration, parseShare, parseSize } from './units.ts'
@@ -222,6 +223,13 @@ const checkedText = (mistake: (text: string) => string | undefined) =>
     const right = mistake(text)
     if (right !== undefined) refuse(context, right)
   })
+
+/** How a server is called, without a port: a name, `*.` and a name for all names below it, or an address. */
+export const serverName = checkedText((text) => {
+  const isAddress = isIP(text.replace(/^\[|\]$/g, '')) !== 0
+  const isName = /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$/i.test(text)
+  return isAddress || isName ? undefined : 'a name or an address without a port, such as "mirror.example.com"'
+})
 
 /** A pattern of repositories. */
 export const repositoryPattern = checkedText(repositoryPatternMistake)

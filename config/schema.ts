@@ -13,6 +13,7 @@ import {
   registryName,
   repositoryPattern,
   room,
+  serverName,
   size,
   tagPattern,
   timeout,
@@ -92,6 +93,18 @@ export const configSchema = z.strictObject({
         .default('loopback')
         .describe(
           'Who may push images to this node, and delete them: programs of its own machine (loopback), everybody who reaches the address where it listens (always), or nobody (never).',
+        ),
+      hosts: z
+        .array(serverName)
+        .default([])
+        .describe(
+          'Names by which clients reach this node, here and at admin.listen, beside localhost and IP addresses: "mirror.example.com", "*.cluster.local". Requests for any other name are refused. Whoever owns a name in this list can let web pages read what this node serves, so name only what is yours.',
+        ),
+      lendCredentials: z
+        .enum(['loopback', 'all', 'none'])
+        .default('loopback')
+        .describe(
+          'Clients without a login of their own for whom the credentials and client certificates of this node are used: those that connect by loopback, all, or none. Others get what anybody gets. Risk: with loopback every user of the machine, and every container in its network, can pull the private images that this node can; with all everybody who reaches registry.listen.',
         ),
       shutdownTimeout: wait(30_000).describe('How long running responses may take to finish when the node stops.'),
     })
@@ -215,6 +228,12 @@ export const configSchema = z.strictObject({
         .describe(
           'Repositories that peers neither get nor hear anything of, and are not asked for; content is kept for own clients.',
         ),
+      public: z
+        .array(repositoryPattern)
+        .default([])
+        .describe(
+          'Repositories of which any peer of an open swarm may hear and get what their registry gives without credentials, such as "registry.example.com/open/**". Without an entry here that is so for well-known public registries at their own addresses only, once they have given something of a repository to somebody without credentials. Strangers in the network get what is named here though only the network protects the registry, and names and digests that clients ask for.',
+        ),
       alwaysAsk: z
         .array(repositoryPattern)
         .default([])
@@ -242,13 +261,13 @@ export const configSchema = z.strictObject({
           'Patterns of tags that never move, such as "v*.*.*": once confirmed, upstream is not asked again (for 90 days).',
         ),
       patience: timeout(5_000).describe(
-        'How long upstream may take to say what a tag is, before what it last said to this node or its peers is used.',
+        'How long upstream may take to say what a tag is, before what it last said to this node (or to a member of a closed swarm) is used.',
       ),
       trustPeers: z
-        .enum(['closed', 'always', 'never'])
+        .enum(['never', 'closed', 'offline', 'always'])
         .default('closed')
         .describe(
-          'Whether one node asks upstream for all: closed means in a swarm with swarmKey or allowedPeers, as peers could lie.',
+          'Whose word on what a tag is counts beside that of its registry. never: nobody else is asked. closed: members of a swarm with swarmKey or allowedPeers, where one node then asks the registry for all. offline: strangers in an open swarm, too, for tags that this node has never heard of, while the registry can not be reached at all. always: strangers as if they were members, but that what this node knows comes first where the registry gives no answer. With offline and always anybody who can reach the node, such as any machine in a Wi-Fi, can give it another image under the same tag; pull by digest there.',
         ),
     })
     .prefault({})

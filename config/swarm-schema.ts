@@ -44,6 +44,15 @@ export const swarmSection = z
     lookupTimeout: wait(25).describe(
       'How long what can not be shared by chunks (sha512, or a registry that names no length) waits for peers before upstream is asked as well; longer where that has nothing.',
     ),
+    maxConnections: z
+      .number()
+      .int()
+      .min(16)
+      .max(10_000)
+      .default(100)
+      .describe(
+        'Peers that a node is connected with at most. In a larger swarm each node knows some of the others, and reaches the rest by way of those.',
+      ),
     uploads: z.number().int().min(1).max(4096).default(32).describe('Transfers to peers at the same time.'),
   })
   .prefault({})

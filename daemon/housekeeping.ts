@@ -52,20 +52,33 @@ async function checkBlobs({ config, store, metrics, logger }: House, signal: Abo
 
 async function watchDisk({ config, store, logger, onLook }: House, signal: AbortSignal): Promise<void> {
   let wasShort = false
+  let wasRecordsShort = false
   while (!signal.aborted) {
     const before = store.usage.evictedBytes
     await store.makeRoom().catch((error: unknown) => logger.warn({ err: error }, 'no room could be made on the disk'))
-    const { freeBytes, minFreeBytes, evictedBytes, isShort } = store.usage
+    const { freeBytes, minFreeBytes, evictedBytes, unfreedBytes, isShort } = store.usage
     if (evictedBytes > before) {
       logger.info({ bytes: evictedBytes - before, freeBytes, minFreeBytes }, 'evicted blobs, as the disk fills up')
     }
     if (isShort && !wasShort) {
-      const text = 'others fill the disk, and nothing is left to evict: what is fetched is not kept until there is room'
-      logger.error({ freeBytes, minFreeBytes }, text)
+      const why =
+        unfreedBytes > 0
+          ? 'the disk is full, and has not freed what was evicted: a snapshot or an open file holds it'
+          : 'others fill the disk, and nothing is left to evict'
+      const text = `${why}: what is fetched is not kept until there is room`
+      logger.error({ freeBytes, minFreeBytes, unfreedBytes }, text)
     } else if (wasShort && !isShort) logger.info({ freeBytes, minFreeBytes }, 'there is room on the disk again')
     wasShort = isShort
+    const { records } = store.usage
+    if (records?.isShort === true && !wasRecordsShort) {
+      const text = `the disk of ${config.dataDir} is full, which is another one than that of its blobs: records are not written, and what is fetched may not be kept, until there is room on it`
+      logger.error({ ...records }, text)
+    } else if (wasRecordsShort && records?.isShort !== true)
+      logger.info({ ...records }, 'there is room for records again')
+    wasRecordsShort = records?.isShort === true
     const later = (err: unknown) => logger.debug({ err }, 'the data directory was not looked after; it is in a moment')
-    if (!isShort) await keepBallast(config.dataDir, { freeBytes, minFreeBytes }).catch(later)
+    const disk = records ?? { freeBytes, minFreeBytes, isShort }
+    if (!disk.isShort) await keepBallast(config.dataDir, disk).catch(later)
     await onLook().catch(later)
     await delay(diskInterval, undefined, { signal, ref: false }).catch(() => {})
   }

@@ -1,31 +1,38 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import type { Config } from '../config/schema.ts'
+import type { Config, ListenAddress } from '../config/schema.ts'
 import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { RegistryList } from '../proxy/known-registries.ts'
 import { canonicalRegistry } from '../proxy/oci/name.ts'
+import { Readers } from '../proxy/readers.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
+import { OwnPorts } from '../proxy/upstream/guard.ts'
 import { createAdminApp } from './admin/app.ts'
 import { Metrics } from './admin/metrics.ts'
 import { swarmNotReady } from './admin/readiness.ts'
+import { openDataFolder } from './data-folder.ts'
 import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
 import { manifestKeeper } from './fetch/keep-manifest.ts'
 import { upstreamLists } from './fetch/lists.ts'
+import { PeerTags, tagTrust } from './fetch/peer-tags.ts'
+import { Publicity } from './fetch/publicity.ts'
 import { Tags } from './fetch/tags.ts'
 import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
+import { noteLending } from './lending-notice.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { openLocalRegistry } from './local/open.ts'
 import { openStore } from './open-store.ts'
 import { createRules } from './rules.ts'
+import { lonelySharing } from './share/lonely.ts'
 import { Sharing } from './share/sharing.ts'
 import { ListSigner } from './share/signed-list.ts'
 import { sharedContent } from './shared-content.ts'
 import { announcements, sharingPolicy } from './sharing.ts'
+import { Signer } from './signature.ts'
 import { keepIdentity, loadIdentity, peerIdOf } from './swarm/identity.ts'
 import type { Swarm } from './swarm/ports.ts'
 import { createSwarm } from './swarm/swarm.ts'
@@ -54,11 +61,16 @@ export async function startNode(config: Config, logger: Logger, version: string)
   const started = Date.now()
   const lifecycle = new Lifecycle()
   try {
-    await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+    await openDataFolder(config.dataDir, logger)
     const metrics = new Metrics()
     const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
     const rules = createRules(config)
     const told = sharingPolicy(rules, isClosed)
+    const kept = Object.keys(config.registries).filter((name) => rules.toStrangers(`${name}/any`) === 'nothing')
+    if (!isClosed && kept.length > 0) {
+      const text = 'nothing of these registries goes to peers of an open swarm, but for what repositories.public names'
+      logger.info({ registries: kept }, `${text}; in a closed one (swarm.swarmKey) it does`)
+    }
 
     // The store tells the swarm what it holds, and the swarm serves from the store: one of them must come first.
     let announcer: Pick<Swarm, 'advertise' | 'withdraw'> | undefined
@@ -77,6 +89,12 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.onStop(() => engine.close())
     const checkpoints = new KeptCheckpoints(store, engine)
     lifecycle.onStop(() => checkpoints.stop())
+    const { allowedPeers } = config.swarm
+    const keyFile = join(config.dataDir, 'key')
+    const privateKey = await loadIdentity(keyFile, { allowedPeers, log: logger })
+    const self = peerIdOf(privateKey)
+    /** Whose word on tags may count; all where nobody is named. */
+    const signers = allowedPeers.length === 0 ? [] : [...allowedPeers, self]
     // The swarm serves what is being fetched, and fetching needs the swarm.
     let fetcher: Fetcher | undefined
     const shared = sharedContent({
@@ -87,9 +105,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
       isClosed,
       told,
       rules,
+      signer: new Signer(privateKey, self),
     })
-    const keyFile = join(config.dataDir, 'key')
-    const privateKey = await loadIdentity(keyFile, { allowedPeers: config.swarm.allowedPeers, log: logger })
     const swarm = createSwarm({
       config: config.swarm,
       privateKey,
@@ -108,6 +125,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       swarm,
       content: shared,
       site: config.swarm.site,
+      isOpen: !isClosed,
       onMoved: (direction, bytes, isFar) =>
         direction === 'in' ? metrics.fetched(isFar ? 'far' : 'peer', bytes) : metrics.served('peer', bytes),
     })
@@ -120,21 +138,27 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const { upstream: settings } = config
     const known = new RegistryList(config.registries, settings.anyRegistry)
     const { dockerConfig } = settings
-    const upstream = createUpstream({ registries: known, settings, dockerConfig, version, logger })
+    const ownPorts = new OwnPorts()
+    const upstream = createUpstream({ registries: known, settings, dockerConfig, version, logger, ownPorts })
     lifecycle.onStop(() => upstream.close())
     const { patience } = config.tags
-    const trustPeers = config.tags.trustPeers === 'always' || (config.tags.trustPeers === 'closed' && isClosed)
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
-    const access = new AccessControl({ metadata, upstream, identityKey, patience, ...config.access })
+    const { offlineFor } = config.access
+    const publicity = new Publicity({ metadata, upstream, rules, isClosed, offlineFor, patience, now: Date.now })
+    const access = new AccessControl({ metadata, upstream, publicity, identityKey, patience, ...config.access })
+    const lonely = lonelySharing(self)
+    lifecycle.onStop(() => lonely.stop())
     const uncached = new Uncached({ onUncached: (reason) => metrics.uncached(reason), logger })
     const onUncached = uncached.note.bind(uncached)
     const content = new Fetcher({
       store,
       swarm,
       sharing,
-      signer: new ListSigner(privateKey, peerIdOf(privateKey)),
+      lonely,
+      signer: new ListSigner(privateKey, self),
       upstream,
       access,
+      publicity,
       engine,
       rules,
       isShared: (record) => told(record) !== undefined,
@@ -150,13 +174,15 @@ export async function startNode(config: Config, logger: Logger, version: string)
     fetcher = content
     const tags = new Tags({
       metadata,
-      swarm,
+      peers: new PeerTags({ swarm, signers, logger, now: Date.now }),
       sharing,
       upstream,
       access,
+      publicity,
       rules,
       patience,
-      trustPeers,
+      trust: tagTrust(config.tags.trustPeers, isClosed),
+      logger,
       keep: manifestKeeper(store, onUncached),
     })
 
@@ -206,14 +232,18 @@ export async function startNode(config: Config, logger: Logger, version: string)
       flights: () => content.flights,
       provisionalBytes: () => content.downloads.provisionalBytes,
     })
-    const adminApp = createAdminApp({ metrics, status, notReady })
+    const { hosts } = config.registry
+    const names = (listener: ListenAddress) => ({ listen: listener.host, hosts })
+    const adminApp = createAdminApp({ metrics, status, notReady, names: names(config.admin.listen) })
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
-    const registryOptions: RegistryOptions = {
+    const registryOptions: Omit<RegistryOptions, 'serverNames'> = {
       ...registries,
       registries: known,
       push: config.registry.push,
+      lendCredentials: config.registry.lendCredentials,
+      readers: new Readers(),
       onRequest: (outcome) => {
         metrics.request(outcome.status, outcome.source, outcome.ms)
         logger.info(outcome, 'request')
@@ -225,18 +255,26 @@ export async function startNode(config: Config, logger: Logger, version: string)
     // Together, as both may take all of the time.
     lifecycle.onStop(() => Promise.all([registry, login].map((server) => server?.stop(shutdownTimeout))))
     if (loginListen !== undefined) {
-      const app = createRegistryApp({ ...registryOptions, asksForLogin: true })
+      const app = createRegistryApp({ ...registryOptions, serverNames: names(loginListen), asksForLogin: true })
       login = await listen(app.callback(), { ...loginListen, option: 'registry.loginListen' })
     }
-    const app = createRegistryApp(registryOptions)
+    const app = createRegistryApp({ ...registryOptions, serverNames: names(address) })
     registry = await listen(app.callback(), { ...address, option: 'registry.listen' })
 
-    const { peerId, transfer } = swarm.status()
+    await noteLending(config, logger)
+    const { peerId, transfer, multiaddrs } = swarm.status()
     const addresses = { registry: registry.address, login: login?.address, admin: admin.address, transfer }
+    for (const port of portsOf(Object.values(addresses), multiaddrs)) ownPorts.add(port)
     logger.info({ ...addresses, peerId, dataDir: config.dataDir, ms: Date.now() - started }, 'ready')
     return { addresses, stop: () => lifecycle.stop() }
   } catch (error) {
     await lifecycle.stop()
     throw error
   }
+}
+
+/** The ports of addresses as `host:port`, and of multiaddrs. */
+function portsOf(addresses: readonly (string | undefined)[], multiaddrs: readonly string[]): number[] {
+  const found = [...addresses, ...multiaddrs].map((text) => /(?::|\/tcp\/)(\d+)(?:$|\/p2p\/)/.exec(text ?? '')?.[1])
+  return found.filter((port) => port !== undefined).map(Number)
 }

@@ -5,6 +5,9 @@ import { BlobStore, type BlobStoreEvents } from './store/blob-store.ts'
 import { Metadata } from './store/metadata.ts'
 import { openWithRoom } from './store/start-room.ts'
 
+/** How often the log says that files can't be deleted, in ms: on a disk that can only be read it is so for each of them. */
+const stuckLogInterval = 600_000
+
 interface OpenStoreOptions {
   readonly config: Pick<Config, 'dataDir' | 'store'>
   readonly events: BlobStoreEvents
@@ -32,7 +35,14 @@ async function open({ config, events, logger }: OpenStoreOptions): Promise<{ sto
       const text = 'folders were removed while the node runs; they are made anew, and what was in them is fetched again'
       logger.error({ folders }, problem ?? text)
     }
-    return { store: await BlobStore.open({ dataDir, metadata, maxBytes, minFree, events, onFoldersLost }), metadata }
+    let stuckAt = Number.NEGATIVE_INFINITY
+    const onStuck = (err: Error) => {
+      if (performance.now() - stuckAt < stuckLogInterval) return
+      stuckAt = performance.now()
+      logger.error({ err }, 'a file of the store can not be deleted: no room is made until it can')
+    }
+    const options = { dataDir, metadata, maxBytes, minFree, events, onFoldersLost, onStuck }
+    return { store: await BlobStore.open(options), metadata }
   } catch (error) {
     await metadata.close().catch(() => {})
     throw error

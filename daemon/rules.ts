@@ -1,6 +1,8 @@
 import { repositoryMatcher, splitFreshness, tagMatcher, tagValues } from '../config/patterns.ts'
+import { isWellKnown, publicRepositories } from '../config/registries.ts'
 import type { Config } from '../config/schema.ts'
 import { parseDuration } from '../config/units.ts'
+import { canonicalRegistry, registryOf } from '../proxy/oci/name.ts'
 
 /** What the configuration says of single repositories and tags; a repository is named `registry/repository`. */
 export interface Rules {
@@ -12,25 +14,44 @@ export interface Rules {
   mayCache(repository: string): boolean
   /** Whether peers may have content and tags, hear of them, and be asked for them. What may not be kept may not be shared. */
   mayShare(repository: string): boolean
+  /**
+   * Whether peers of an open swarm may have content that upstream gave without credentials: never (`nothing`); once that has
+   * happened (`proven`); or they may hear of the repository before (`told`).
+   */
+  toStrangers(repository: string): 'nothing' | 'proven' | 'told'
   /** Whether upstream has to confirm each request, with no grace. */
   mustAsk(repository: string): boolean
   /** How long a confirmed tag is answered without asking upstream again, in ms; Infinity for one that never moves. */
   freshFor(repository: string, tag: string): number
 }
 
+type RulesConfig = Pick<Config, 'repositories' | 'registries' | 'tags'>
+
 /** The rules of a node: the one place where patterns are matched. */
-export function createRules({ repositories, tags }: Pick<Config, 'repositories' | 'tags'>): Rules {
+export function createRules({ repositories, registries, tags }: RulesConfig): Rules {
   const { neverCache, neverShare, alwaysAsk } = repositories
   const isUncached = repositoryMatcher(neverCache)
   const isUnshared = repositoryMatcher(neverShare)
   const isAlwaysAsked = repositoryMatcher(alwaysAsk)
+  const isSaidPublic = repositoryMatcher(repositories.public)
+  const isAllPublic = repositoryMatcher(publicRepositories)
+  const wellKnown = new Set<string>()
+  for (const [name, registry] of Object.entries(registries))
+    if (isWellKnown(canonicalRegistry(name), registry)) wellKnown.add(canonicalRegistry(name))
+  const mayShare = (repository: string) => !isUncached(repository) && !isUnshared(repository)
   const isImmutable = tagMatcher(tags.immutable)
   const freshness = tagValues(tags.freshness.map(parseFreshness))
   return {
     cachesAll: neverCache.length === 0,
     sharesAll: neverCache.length === 0 && neverShare.length === 0,
     mayCache: (repository) => !isUncached(repository),
-    mayShare: (repository) => !isUncached(repository) && !isUnshared(repository),
+    mayShare,
+    toStrangers: (repository) => {
+      if (!mayShare(repository)) return 'nothing'
+      if (isSaidPublic(repository)) return 'told'
+      if (!wellKnown.has(registryOf(repository))) return 'nothing'
+      return isAllPublic(repository) ? 'told' : 'proven'
+    },
     mustAsk: isAlwaysAsked,
     freshFor: (repository, tag) => {
       if (isAlwaysAsked(repository)) return 0

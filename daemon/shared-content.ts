@@ -1,11 +1,13 @@
 import type { Digest } from '../proxy/oci/digest.ts'
 import type { KeptCheckpoints } from './kept-checkpoints.ts'
 import type { Rules } from './rules.ts'
+import { signTag } from './share/signed-tag.ts'
 import type { SharedStore } from './share/stored.ts'
 import type { ToldToPeers } from './sharing.ts'
+import type { Signer } from './signature.ts'
 import type { BlobStore } from './store/blob-store.ts'
-import type { BlobRecord, Metadata } from './store/metadata.ts'
-import type { BlobFacts, SharedBlob, SharedContent } from './swarm/ports.ts'
+import type { BlobRecord, Metadata, TagRecord } from './store/metadata.ts'
+import type { BlobFacts, SharedBlob, SharedContent, TagConfirmation } from './swarm/ports.ts'
 
 /** Blobs that are being fetched. */
 interface Arriving {
@@ -23,12 +25,14 @@ interface SharedContentOptions {
   readonly isClosed: boolean
   /** What of a blob on disk peers may know. */
   readonly told: ToldToPeers
-  readonly rules: Pick<Rules, 'sharesAll' | 'mayShare'>
+  readonly rules: Pick<Rules, 'sharesAll' | 'mayShare' | 'toStrangers'>
+  /** Signs what upstream has told this node. */
+  readonly signer: Signer
 }
 
 /** What of the store, and of the fetches under way, peers may have. */
 export function sharedContent(options: SharedContentOptions): SharedContent & SharedStore {
-  const { store, metadata, checkpoints, downloads, isClosed, told, rules } = options
+  const { store, metadata, checkpoints, downloads, isClosed, told, rules, signer } = options
   /** One that is on disk for repositories that are never shared only may be on its way for another one. */
   const isOnlyHidden = ({ repositories }: BlobRecord) =>
     !rules.sharesAll && !repositories.some((repository) => rules.mayShare(repository))
@@ -52,12 +56,20 @@ export function sharedContent(options: SharedContentOptions): SharedContent & Sh
       return await checkpoints.of(digest)
     },
     tag: async (reference) => {
-      if (!rules.mayShare(repositoryOf(reference))) return undefined
+      const repository = repositoryOf(reference)
+      if (isClosed ? !rules.mayShare(repository) : rules.toStrangers(repository) === 'nothing') return undefined
       const record = await metadata.tag(reference)
       if (record === undefined || !(record.public || isClosed)) return undefined
-      return { digest: record.digest, confirmedAt: record.confirmedAt }
+      return confirmationOf(reference, record, signer)
     },
   }
+}
+
+/** What another node has signed is passed on as it is. */
+function confirmationOf(reference: string, record: TagRecord, signer: Signer): TagConfirmation {
+  const { digest, mediaType, confirmedAt, heard } = record
+  if (heard === undefined) return { ...signTag(signer, reference, { digest, mediaType, at: confirmedAt }), confirmedAt }
+  return { digest, mediaType, confirmedAt, ...heard, signature: Buffer.from(heard.signature, 'base64') }
 }
 
 /** Of `registry/repository:tag`. */

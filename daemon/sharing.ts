@@ -7,23 +7,28 @@ import type { Swarm } from './swarm/ports.ts'
 export type ToldToPeers = (record: BlobRecord) => BlobRecord | undefined
 
 /**
- * What of the store peers may have: public content; in a closed swarm private content, too; and by the rules only what was
- * found in a repository that may be shared, with no word of the others. That content is public counts for peers only where
- * it is so in such a repository.
+ * What of the store peers may have: in a closed swarm all, in an open one what is public in a repository that strangers may know.
+ * By the rules only what was found in a repository that may be shared, with no word of the others. That content is public counts for
+ * peers only where it is so in such a repository.
  * @param isClosed whether only known peers are in the swarm
  */
-export function sharingPolicy(rules: Pick<Rules, 'sharesAll' | 'mayShare'>, isClosed: boolean): ToldToPeers {
-  const isOpenTo = (isPublic: boolean) => isPublic || isClosed
+export function sharingPolicy(
+  rules: Pick<Rules, 'sharesAll' | 'mayShare' | 'toStrangers'>,
+  isClosed: boolean,
+): ToldToPeers {
   // What was only pushed here is nobody else's: peers could not ask any upstream who may have it.
   const isOwn = ({ kept, repositories }: BlobRecord) => kept === true && repositories.length === 0
-  if (rules.sharesAll) return (record) => (isOpenTo(record.public) && !isOwn(record) ? record : undefined)
+  if (isClosed && rules.sharesAll) return (record) => (isOwn(record) ? undefined : record)
+  const mayTell = isClosed
+    ? (repository: string) => rules.mayShare(repository)
+    : (repository: string) => rules.toStrangers(repository) !== 'nothing'
   return (record) => {
-    const repositories = record.repositories.filter((repository) => rules.mayShare(repository))
+    const repositories = record.repositories.filter(mayTell)
     if (repositories.length === 0) return undefined
     // An earlier version did not keep where it is public.
     const isSharedEverywhere = repositories.length === record.repositories.length
-    const isPublic = record.publicIn?.some((one) => rules.mayShare(one)) ?? (record.public && isSharedEverywhere)
-    return isOpenTo(isPublic) ? { ...record, public: isPublic, repositories } : undefined
+    const isPublic = record.publicIn?.some(mayTell) ?? (record.public && isSharedEverywhere)
+    return isPublic || isClosed ? { ...record, public: isPublic, repositories } : undefined
   }
 }
 

@@ -1,6 +1,8 @@
 import Router from '@koa/router'
 import Koa from 'koa'
+import type { Config } from '../config/schema.ts'
 import type { KnownRegistries } from './known-registries.ts'
+import { mayBorrow } from './lending.ts'
 import { OciError } from './oci/errors.ts'
 import { repositoryText } from './oci/name.ts'
 import type {
@@ -12,6 +14,7 @@ import type {
   TagResolver,
   UploadSessions,
 } from './ports.ts'
+import type { Readers } from './readers.ts'
 import type { Names } from './routes/addressing.ts'
 import { blobRoute } from './routes/blobs.ts'
 import { authorizationOf, type RegistryContext, type RegistryState, type RequestFacts } from './routes/context.ts'
@@ -20,6 +23,7 @@ import { catalogRoute, deleteBlobRoute, deleteManifestRoute, putManifestRoute } 
 import { manifestRoute } from './routes/manifests.ts'
 import { discardBody, type PushPolicy } from './routes/push.ts'
 import { beginUploadRoute, uploadRoutes } from './routes/uploads.ts'
+import { isUnexplainedBrowser, pageHeaders, refusalOf, type ServerNames } from './web-pages.ts'
 
 /** What happened to one request, when its response is over. */
 interface RequestOutcome {
@@ -53,6 +57,12 @@ export interface RegistryOptions {
   readonly push: PushPolicy
   /** Whether clients must say who they are: what they give is passed on, and the node's own credentials are never used. */
   readonly asksForLogin?: boolean
+  /** Whom the node's own credentials and client certificates are used for. */
+  readonly lendCredentials: Config['registry']['lendCredentials']
+  /** Those who are sent a body, by any server of this node. */
+  readonly readers: Readers
+  /** How clients may call this server. */
+  readonly serverNames: ServerNames
   readonly onRequest: (outcome: RequestOutcome) => void
   /** An error that is a mistake of layerd's own. */
   readonly onError: (error: unknown, path: string) => void
@@ -78,9 +88,10 @@ export function createRegistryApp(settings: RegistryOptions): Koa<RegistryState>
 
   const app = new Koa<RegistryState>()
   app.silent = true
-  app.use(reportRequests(options.onRequest))
+  app.use(reportRequests(options))
   app.use(discardBody)
   app.use(answerErrors(options.onError))
+  app.use(refusePages(options.serverNames))
   if (options.asksForLogin === true) app.use(askForLogin)
   app.use(router.routes())
   app.use(refuseTheRest)
@@ -122,12 +133,12 @@ async function askForLogin(ctx: RegistryContext, next: () => Promise<unknown>): 
   await next()
 }
 
-function reportRequests(onRequest: RegistryOptions['onRequest']) {
+function reportRequests({ onRequest, lendCredentials, readers }: RegistryOptions) {
   return async (ctx: RegistryContext, next: () => Promise<unknown>): Promise<void> => {
     const started = performance.now()
     const gone = new AbortController()
     const facts: RequestFacts = { bytes: 0 }
-    ctx.state = { facts, signal: gone.signal }
+    ctx.state = { facts, signal: gone.signal, isGuest: !mayBorrow(lendCredentials, ctx.req), readers }
     ctx.res.once('close', () => {
       const complete = ctx.res.writableFinished
       if (!complete) gone.abort(new Error('the client closed the connection'))
@@ -147,6 +158,21 @@ function reportRequests(onRequest: RegistryOptions['onRequest']) {
   }
 }
 
+/** Refuses what a web page may have sent, before anything is fetched for it. */
+function refusePages(names: ServerNames) {
+  return async (ctx: RegistryContext, next: () => Promise<unknown>): Promise<void> => {
+    const refusal = refusalOf(ctx.req, names)
+    if (refusal !== undefined) throw new OciError('DENIED', refusal)
+    if (isUnexplainedBrowser(ctx.req)) {
+      throw new OciError(
+        'DENIED',
+        'this is a browser that does not say which page made the request; use another program',
+      )
+    }
+    await next()
+  }
+}
+
 /** What logs say of a client that left before it got an answer, as nginx does. */
 const clientGone = 499
 
@@ -155,7 +181,7 @@ const contentHeaders = ['Content-Length', 'Content-Range', 'ETag', 'Accept-Range
 
 function answerErrors(onError: RegistryOptions['onError']) {
   return async (ctx: RegistryContext, next: () => Promise<unknown>): Promise<void> => {
-    ctx.set('Docker-Distribution-API-Version', 'registry/2.0')
+    ctx.set({ 'Docker-Distribution-API-Version': 'registry/2.0', ...pageHeaders })
     try {
       if (ctx.url.length > maxUrlLength) {
         throw new OciError(

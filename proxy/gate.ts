@@ -8,6 +8,11 @@ export class Gate {
     this.#places = places
   }
 
+  /** Whether somebody waits. */
+  get isFull(): boolean {
+    return this.#waiting.size > 0
+  }
+
   /**
    * Waits for a place.
    * @returns gives the place back; calls after the first do nothing

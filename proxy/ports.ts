@@ -11,6 +11,8 @@ interface ClientRequest {
   readonly repository: Repository
   /** The client's own `Authorization` header for this registry, if it sent one. */
   readonly authorization?: string | undefined
+  /** Whether nothing of the node's own, neither credentials nor client certificates, may be used for this client. */
+  readonly isGuest?: boolean | undefined
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
   /** Whether the name could as well be one of this node's own registry, which has nothing of it: a bare name that is new here. */
@@ -45,6 +47,11 @@ export interface Content extends ContentInfo {
    * @throws when the content can't be had whole; what was given until then must not be presented as complete
    */
   read(start: number, end: number | undefined, signal: AbortSignal): AsyncIterable<Uint8Array>
+  /**
+   * Whether bytes are sure to come, though none may be here yet: upstream has begun to send them. Until then, an answer that begins
+   * would keep a client from its next mirror. Always so where it is left out.
+   */
+  isComing?(): boolean
   close(): Promise<void>
 }
 
@@ -64,6 +71,8 @@ export interface ResolvedTag {
   readonly size?: number | undefined
   /** Set where upstream could not be asked: when it last confirmed the tag, in ms since the epoch. */
   readonly confirmedAt?: number | undefined
+  /** The PeerId of the node that it confirmed it to, where that is another one. */
+  readonly confirmedBy?: string | undefined
 }
 
 /** What the manifest route needs to turn a tag into a digest. Throws {@link OciError}. */

@@ -1,7 +1,9 @@
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { limitConnections } from './connections.ts'
 import { OciError } from './oci/errors.ts'
+import { watchUpload } from './slow-uploads.ts'
 
 export interface RunningServer {
   /** `host:port` that is really listened on. */
@@ -29,22 +31,29 @@ const headersTimeout = 20_000
 /** Bytes of a request's line and headers; tokens of cloud registries take several KiB. */
 const maxHeaderSize = 32 * 1024
 
+/**
+ * Requests of one connection that wait while an earlier one is answered; with more the connection is cut. A client may send the
+ * next one when it has all bytes of an answer, which is a moment before the answer is over here; no client of registries sends
+ * more of them ahead (pipelining, RFC 9112, 9.3.2).
+ */
+const maxWaiting = 8
+
 /** Starts an HTTP server. @throws Error that names the option to change, where the address can't be had */
 export async function listen(handler: RequestListener, { host, port, option }: ListenOptions): Promise<RunningServer> {
-  // A body may take as long as its client needs, while it moves: large layers are pushed over slow lines.
+  // How long a request may take is judged by what comes of it: a layer that is pushed takes its time.
   const server = createServer({ maxHeaderSize, headersTimeout, requestTimeout: 0, noDelay: true })
   server.timeout = idleTimeout
-  /** Connections on which a response is being written; nothing else may be written there. */
-  const answering = new WeakSet<Duplex>()
-  server.on('request', (request, response) => {
+  const turns = new Turns((request, response) => {
     // A client that keeps its connection would otherwise hold up a stop, request after request.
     if (!server.listening) response.setHeader('Connection', 'close')
-    answering.add(request.socket)
-    response.once('close', () => answering.delete(request.socket))
+    watchUpload(request)
     handler(request, response)
   })
+  limitConnections(server, (socket) => turns.isAnswering(socket))
+  server.on('request', (request, response) => turns.take(request, response))
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (answering.has(socket)) socket.destroy()
+    // Nothing else may be written where a response is being written.
+    if (turns.isAnswering(socket)) socket.destroy()
     else answerBadRequest(error, socket)
   })
   await new Promise<void>((resolve, reject) => {
@@ -56,6 +65,44 @@ export async function listen(handler: RequestListener, { host, port, option }: L
   return {
     address: family === 'IPv6' ? `[${address}]:${actual}` : `${address}:${actual}`,
     stop: (deadline) => stop(server, deadline),
+  }
+}
+
+type Exchange = readonly [request: IncomingMessage, response: ServerResponse]
+
+/** One request of a connection at a time: what is read for an answer that can't be sent yet would be kept in memory. */
+class Turns {
+  readonly #answer: RequestListener
+  /** What waits on each connection on which a response is being written. */
+  readonly #waiting = new WeakMap<Duplex, Exchange[]>()
+
+  constructor(answer: RequestListener) {
+    this.#answer = answer
+  }
+
+  isAnswering(socket: Duplex): boolean {
+    return this.#waiting.has(socket)
+  }
+
+  take(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request
+    const waiting = this.#waiting.get(socket)
+    if (waiting === undefined) {
+      this.#waiting.set(socket, [])
+      this.#begin(request, response)
+    } else if (waiting.length < maxWaiting) waiting.push([request, response])
+    else socket.destroy()
+  }
+
+  #begin(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request
+    response.once('close', () => {
+      // Where it was the last answer of its connection, those that wait are never told that it is over.
+      const next = socket.writable ? this.#waiting.get(socket)?.shift() : undefined
+      if (next === undefined) this.#waiting.delete(socket)
+      else this.#begin(...next)
+    })
+    this.#answer(request, response)
   }
 }
 

@@ -46,7 +46,9 @@ function startNode(name: string, port: number, seeds: readonly string[]) {
     `docker.io=${endpoint}`,
     ...flags,
   ]
-  return spawn(process.execPath, [...args, ...seeds.flatMap((seed) => ['--seed', seed])], { stdio: 'inherit' })
+  // What the registry gives without a login goes from node to node.
+  const env = { LAYERD_REPOSITORIES_PUBLIC: 'docker.io/**', ...process.env }
+  return spawn(process.execPath, [...args, ...seeds.flatMap((seed) => ['--seed', seed])], { env, stdio: 'inherit' })
 }
 
 const nodes = [startNode('a', 5050, []), startNode('b', 5060, ['127.0.0.1:5052'])]

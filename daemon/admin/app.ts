@@ -1,5 +1,6 @@
 import Router from '@koa/router'
 import Koa from 'koa'
+import { pageHeaders, refusalOf, type ServerNames } from '../../proxy/web-pages.ts'
 import type { StoreUsage } from '../store/usage.ts'
 import type { SwarmStatus } from '../swarm/ports.ts'
 import type { UncachedBlob, UncachedReason } from '../uncached.ts'
@@ -28,10 +29,12 @@ export interface AdminOptions {
   readonly status: () => NodeStatus
   /** Why the node is not ready to serve clients; undefined when it is. */
   readonly notReady: () => string | undefined
+  /** How this server may be called. */
+  readonly names: ServerNames
 }
 
 /** Health, metrics and the JSON API, for operators. */
-export function createAdminApp({ metrics, status, notReady }: AdminOptions): Koa {
+export function createAdminApp({ metrics, status, notReady, names }: AdminOptions): Koa {
   const router = new Router()
   router.get('/livez', (ctx) => {
     ctx.body = 'ok\n'
@@ -50,6 +53,13 @@ export function createAdminApp({ metrics, status, notReady }: AdminOptions): Koa
   })
   const app = new Koa()
   app.silent = true
+  app.use(async (ctx, next) => {
+    ctx.set(pageHeaders)
+    const refusal = refusalOf(ctx.req, names)
+    if (refusal === undefined) return await next()
+    ctx.status = 403
+    ctx.body = `${refusal}\n`
+  })
   app.use(router.routes()).use(router.allowedMethods())
   app.use((ctx) => {
     ctx.status = 404

@@ -4,6 +4,7 @@ import { configCommand } from './config.ts'
 import { Failure } from './failure.ts'
 import { readManifest } from './package.ts'
 import { serveCommand } from './serve.ts'
+import { setupCommand } from './setup.ts'
 import { statusCommand } from './status.ts'
 import { versionCommand } from './version.ts'
 
@@ -23,6 +24,7 @@ function program(): Command {
     .addHelpText('after', moreOptions)
     .addCommand(serveCommand())
     .addCommand(statusCommand())
+    .addCommand(setupCommand())
     .addCommand(configCommand())
     .addCommand(versionCommand())
   for (const each of [command, ...command.commands]) {

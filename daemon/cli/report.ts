@@ -12,10 +12,23 @@ export const statusSchema = z.object({
       peerId: z.string(),
       address: z.string(),
       transfer: z.boolean(),
+      transferAddress: z.string().optional(),
       transferProblem: z.string().optional(),
       rttMs: z.number().nullish(),
     }),
   ),
+  // A node of an earlier version does not say these.
+  transferAnnounce: z.array(z.string()).default([]),
+  seeds: z
+    .array(
+      z.object({
+        seed: z.string(),
+        reached: z.boolean(),
+        isSelf: z.boolean().default(false),
+        problem: z.string().optional(),
+      }),
+    )
+    .default([]),
   notReady: z.string().optional(),
   problems: z.array(z.object({ text: z.string() })).default([]),
   banned: z.array(z.object({ peerId: z.string(), until: z.union([z.string(), z.number()]), reason: z.string() })),
@@ -29,8 +42,10 @@ export const statusSchema = z.object({
     minFreeBytes: z.number().optional(),
     evictedBlobs: z.number().optional(),
     evictedBytes: z.number().optional(),
+    unfreedBytes: z.number().optional(),
     uncachedBlobs: z.record(z.string(), z.number()).optional(),
     isShort: z.boolean().optional(),
+    records: z.object({ freeBytes: z.number().optional(), minFreeBytes: z.number(), isShort: z.boolean() }).optional(),
     problem: z.string().optional(),
     lastUncached: z.object({ digest: z.string(), message: z.string(), at: z.number() }).optional(),
   }),
@@ -69,6 +84,10 @@ function roundTime(seconds: number): string {
     .join(' ')
 }
 
+function roomText(freeBytes: number, minFreeBytes: number): string {
+  return `${roundSize(freeBytes)} free, ${roundSize(minFreeBytes)} are to stay free`
+}
+
 function diskLines(store: Status['store']): string[] {
   const {
     problem,
@@ -77,20 +96,34 @@ function diskLines(store: Status['store']): string[] {
     minFreeBytes = 0,
     evictedBlobs = 0,
     evictedBytes = 0,
+    unfreedBytes = 0,
     uncachedBlobs = {},
     lastUncached,
+    records,
   } = store
   const evicted = evictedBlobs === 0 ? '' : `; ${evictedBlobs} blobs evicted (${roundSize(evictedBytes)})`
   const uncached = Object.values(uncachedBlobs).reduce((sum, blobs) => sum + blobs, 0)
   const at = new Date(lastUncached?.at ?? 0).toISOString()
   return [
-    ...(freeBytes === undefined
+    ...(freeBytes === undefined ? [] : [`disk       ${roomText(freeBytes, minFreeBytes)}${evicted}`]),
+    ...(unfreedBytes === 0
       ? []
-      : [`disk       ${roundSize(freeBytes)} free, ${roundSize(minFreeBytes)} are to stay free${evicted}`]),
-    ...(isShort === true ? ['problem    others fill the disk, and nothing is left to evict'] : []),
+      : [`problem    ${roundSize(unfreedBytes)} were evicted and are not free: a snapshot or an open file holds them`]),
+    ...(isShort === true && unfreedBytes === 0
+      ? ['problem    others fill the disk, and nothing is left to evict']
+      : []),
+    ...(records?.freeBytes === undefined
+      ? []
+      : [`records    on a disk of their own: ${roomText(records.freeBytes, records.minFreeBytes)}`]),
+    ...(records?.isShort === true ? ['problem    others fill the disk of the records, so that none are written'] : []),
     ...(problem === undefined ? [] : [`problem    ${problem}`]),
     ...(lastUncached === undefined ? [] : [`not kept   ${uncached} blobs, the last at ${at}: ${lastUncached.message}`]),
   ]
+}
+
+function seedText({ reached, isSelf, problem }: Status['seeds'][number]): string {
+  if (isSelf) return 'is this node itself'
+  return reached ? 'answers' : `is not reached${problem === undefined ? ' yet' : `: ${problem}`}`
 }
 
 /** The status as lines for a person. */
@@ -107,14 +140,17 @@ export function statusText(status: Status): string {
     `PeerId     ${status.peerId}`,
     ...status.multiaddrs.map((address) => `address    ${address}`),
     `transfer   ${status.transfer}`,
+    ...status.transferAnnounce.map((place) => `announced  ${place}`),
+    ...status.seeds.map((seed) => `seed       ${seed.seed}, ${seedText(seed)}`),
     `store      ${status.store.blobs} blobs, ${roundSize(store.bytes)} of ${formatSize(store.maxBytes)}${share}${kept}`,
     ...diskLines(store),
     `fetched    ${roundSize(counters.fetchedBytes.upstream)} from upstream, ${roundSize(counters.fetchedBytes.peer)} from peers${far}`,
     `served     ${roundSize(counters.servedBytes.client)} to clients, ${roundSize(counters.servedBytes.peer)} to peers`,
     `peers      ${status.peers.length}`,
-    ...status.peers.map(({ peerId, address, transfer, transferProblem, rttMs }) => {
+    ...status.peers.map(({ peerId, address, transfer, transferAddress, transferProblem, rttMs }) => {
       const time = typeof rttMs === 'number' ? `, ${rttMs.toFixed(1)} ms` : ''
-      return `  ${peerId}  ${address}${time}${transfer ? '' : `, ${transferProblem ?? 'no transfer yet'}`}`
+      const place = transferAddress === undefined ? '' : `, transfer at ${transferAddress}`
+      return `  ${peerId}  ${address}${time}${transfer ? place : `, ${transferProblem ?? 'no transfer yet'}`}`
     }),
     ...(status.banned.length === 0 ? [] : [`banned     ${status.banned.length}`]),
     ...status.banned.map((ban) => `  ${ban.peerId}  until ${until(ban.until)}: ${ban.reason}`),

@@ -1,9 +1,9 @@
 import { Command } from 'commander'
 import { request } from 'undici'
 import type { ListenAddress } from '../../config/schema.ts'
-import { formatAddress } from '../../config/units.ts'
 import { Failure, reasonText } from './failure.ts'
 import { configOf } from './flags.ts'
+import { reachable } from './reachable.ts'
 import { statusSchema, statusText } from './report.ts'
 
 /** A node on the same machine answers within milliseconds; one that takes longer has a problem worth knowing about. */
@@ -35,12 +35,6 @@ export function statusCommand(): Command {
     })
 }
 
-/** Where a listener is reached from the same machine. */
-function reachable({ host, port }: ListenAddress): string {
-  const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return formatAddress({ host: local, port })
-}
-
 async function askNode(listen: ListenAddress): Promise<unknown> {
   if (listen.port === 0) throw new Failure('the admin address has port 0; give the port the node took with --admin')
   const address = reachable(listen)
@@ -48,6 +42,7 @@ async function askNode(listen: ListenAddress): Promise<unknown> {
   try {
     // Not fetch, which refuses some ports that a node can listen on (https://fetch.spec.whatwg.org/#port-blocking).
     const { statusCode, body } = await request(url, { signal: AbortSignal.timeout(deadlineMs) })
+    if (statusCode === 403) throw new Failure(`${url} refuses to answer: ${(await body.text()).trim()}`)
     if (statusCode !== 200) {
       await body.dump()
       throw new Failure(`${url} answers ${statusCode}: is it the admin address of a node?`)

@@ -1,21 +1,26 @@
 import { createHmac } from 'node:crypto'
-import { repositoryText } from '../../proxy/oci/name.ts'
+import { registryOf, repositoryText } from '../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../proxy/ports.ts'
 import { type Access, type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
 import type { Metadata } from '../store/metadata.ts'
 import { isOffline } from './errors.ts'
+import type { Publicity } from './publicity.ts'
 import { patienceWith, withPatience } from './wait.ts'
 
-/** Who asks, without the secret: the node itself, or a client by its `Authorization`. */
-export type Identity = 'node' | `client:${string}`
+/**
+ * Who asks, without the secret: the node itself, a client by its `Authorization`, or nobody in particular. A guest is another
+ * identity than a client with the same `Authorization` for whom the node's client certificates are used as well.
+ */
+export type Identity = 'node' | 'anonymous' | `${'client' | 'guest'}:${string}`
 
-type Asker = Pick<ContentRequest, 'repository' | 'authorization'>
+type Asker = Pick<ContentRequest, 'repository' | 'authorization' | 'isGuest'>
 
 type Question = ContentRequest
 
 interface AccessOptions {
   readonly metadata: Pick<Metadata, 'grant' | 'putGrant' | 'deleteGrant'>
   readonly upstream: Pick<Upstream, 'stat' | 'isSilent'>
+  readonly publicity: Pick<Publicity, 'given' | 'isGiven'>
   /** Random key of this data directory; makes the identities in it useless elsewhere. */
   readonly identityKey: string
   /** How long a grant opens content without upstream being asked again, in ms. */
@@ -30,11 +35,14 @@ interface AccessOptions {
 /** A grant is written again only after this share of its freshness, as every request of a pull confirms it. */
 const rewriteAfterShare = 0.1
 
-/** How long it is remembered whether anybody may read a repository, in ms. */
-const publicityLifetime = 3_600_000
+/** Where content was found before, seen from a request for it: in its repository, in another one of its registry, or in none of it. */
+export type FoundIn = 'repository' | 'registry' | 'elsewhere'
 
-/** Repositories of which that is remembered; the oldest are forgotten. */
-const maxPublicities = 1_000
+/** @param repositories those that the content was found in, as `registry/repository` */
+export function foundIn({ repository }: Pick<Asker, 'repository'>, repositories: readonly string[]): FoundIn {
+  if (repositories.includes(repositoryText(repository))) return 'repository'
+  return repositories.some((one) => registryOf(one) === repository.registry) ? 'registry' : 'elsewhere'
+}
 
 /**
  * Who may have private content from the cache or from peers: those whom upstream let read the repository a short while ago.
@@ -42,16 +50,16 @@ const maxPublicities = 1_000
 export class AccessControl {
   readonly #options: AccessOptions
   readonly #now: () => number
-  readonly #publicities = new Map<string, { readonly isPublic: boolean; readonly until: number }>()
 
   constructor(options: AccessOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
   }
 
-  identityOf(asker: Pick<Asker, 'authorization'>): Identity {
-    if (asker.authorization === undefined) return 'node'
-    return `client:${createHmac('sha256', this.#options.identityKey).update(asker.authorization).digest('hex')}`
+  identityOf({ authorization, isGuest = false }: Pick<Asker, 'authorization' | 'isGuest'>): Identity {
+    if (authorization === undefined) return isGuest ? 'anonymous' : 'node'
+    const hash = createHmac('sha256', this.#options.identityKey).update(authorization).digest('hex')
+    return isGuest ? `guest:${hash}` : `client:${hash}`
   }
 
   /**
@@ -62,7 +70,10 @@ export class AccessControl {
   async accepted(request: Question, access: Access): Promise<Access> {
     // What another registry gave is not this one's to call public, nor does it say that the asker may read here.
     if (access === 'foreign') return access
-    if (access === 'public' || (await this.#isPublic(request))) return 'public'
+    const { publicity } = this.#options
+    const isPublic = access === 'public' || (await publicity.isGiven(request))
+    await publicity.given(request, isPublic ? 'anybody' : 'somebody')
+    if (isPublic) return 'public'
     const key = this.#keyOf(request)
     const now = this.#now()
     const before = await this.#options.metadata.grant(key)
@@ -74,12 +85,14 @@ export class AccessControl {
 
   /**
    * Whether private content may be given to the asker: by a fresh grant for a repository that it is known to be in, or by
-   * asking upstream for it in the asker's name. A refusal ends the grant.
-   * @param inRepository whether the content was found in the request's repository before
+   * asking upstream for it in the asker's name. A refusal ends the grant. A registry decides of nothing that it has never given
+   * itself: one that answers yes to any question would open what others keep from the asker.
    * @returns undefined where it may not; otherwise what is known of it now
    */
-  async check(request: Question, inRepository: boolean): Promise<Access | undefined> {
+  async check(request: Question, found: FoundIn): Promise<Access | undefined> {
     const { metadata, upstream, freshFor, offlineFor, patience } = this.#options
+    if (found === 'elsewhere') return undefined
+    const inRepository = found === 'repository'
     const at = await metadata.grant(this.#keyOf(request))
     const age = at === undefined ? Number.POSITIVE_INFINITY : this.#now() - at
     if (inRepository && age < freshFor) return 'private'
@@ -114,31 +127,6 @@ export class AccessControl {
       if (isRefused) await this.#options.metadata.deleteGrant(this.#keyOf(request))
       throw error
     }
-  }
-
-  async #isPublic(request: Question): Promise<boolean> {
-    const key = repositoryText(request.repository)
-    const known = this.#publicities.get(key)
-    if (known !== undefined && known.until > this.#now()) return known.isPublic
-    const { kind, digest, repository } = request
-    const { upstream, patience } = this.#options
-    let isPublic = false
-    try {
-      const limit = patienceWith(upstream, repository.registry, patience)
-      const { access } = await withPatience(limit, request.signal, (signal) =>
-        upstream.stat({ kind, digest, repository, anonymous: true, signal }),
-      )
-      // A host that we were sent to may know the node by its certificate.
-      isPublic = access === 'public'
-    } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error
-      if (isOffline(error)) return false
-    }
-    this.#publicities.delete(key)
-    this.#publicities.set(key, { isPublic, until: this.#now() + publicityLifetime })
-    const [oldest] = this.#publicities.keys()
-    if (this.#publicities.size > maxPublicities && oldest !== undefined) this.#publicities.delete(oldest)
-    return isPublic
   }
 
   #keyOf(asker: Asker): string {

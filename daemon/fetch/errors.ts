@@ -10,12 +10,17 @@ const unknownCode: Readonly<Record<Subject, OciErrorCode>> = {
   repository: 'NAME_UNKNOWN',
 }
 
+/** Who else was asked, where upstream could not answer. */
+export const noPeerHasIt = 'no peer has it either'
+export const nobodyElseIsAsked = 'by the rules of this node nobody else is asked'
+export const tagsAreNotAsked = 'peers are not asked what a tag is (tags.trustPeers)'
+
 /**
  * What a client is told when content can't be had. Only statuses after which clients go on to their next mirror: never 429
  * or 408, which make them wait or try again at once.
- * @param arePeersAsked whether peers were asked as well
+ * @param others who else was asked
  */
-export function toOciError(error: unknown, subject: Subject, description: string, arePeersAsked = true): OciError {
+export function toOciError(error: unknown, subject: Subject, description: string, others = noPeerHasIt): OciError {
   if (error instanceof OciError) return error
   const cause = error
   if (!(error instanceof UpstreamError)) {
@@ -32,10 +37,8 @@ export function toOciError(error: unknown, subject: Subject, description: string
       })
     case 'denied':
       return new OciError('DENIED', error.message, { cause })
-    default: {
-      const peers = arePeersAsked ? 'no peer has it either' : 'by the rules of this node nobody else is asked'
-      return new OciError('UNAVAILABLE', `${description} can't be had: ${error.message}; ${peers}`, { cause })
-    }
+    default:
+      return new OciError('UNAVAILABLE', `${description} can't be had: ${error.message}; ${others}`, { cause })
   }
 }
 
@@ -46,4 +49,9 @@ export function messageOf(error: unknown): string {
 /** Whether upstream could not answer, as opposed to having said no. */
 export function isOffline(error: unknown): boolean {
   return error instanceof UpstreamError && ['unreachable', 'broken', 'rate-limited'].includes(error.code)
+}
+
+/** Whether upstream can't be reached, as opposed to one that answers that it has too much to do, or something useless. */
+export function isAway(error: unknown): boolean {
+  return error instanceof UpstreamError && error.code === 'unreachable'
 }

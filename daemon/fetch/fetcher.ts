@@ -1,6 +1,5 @@
-import { algorithmOf } from '../../proxy/oci/digest.ts'
+import { algorithmOf, type Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
-import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { Content, ContentInfo, ContentRequest, ContentSource } from '../../proxy/ports.ts'
 import type { Access, Upstream } from '../../proxy/upstream/types.ts'
@@ -11,27 +10,32 @@ import type { BlobRecord } from '../store/metadata.ts'
 import type { PeerId, Swarm } from '../swarm/ports.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
-import type { AccessControl } from './access.ts'
+import { type AccessControl, foundIn } from './access.ts'
 import { explainedContent, manifestContent, storedContent } from './content.ts'
 import { type DownloadTools, NotByChunks, NotForAsker, type WasteReason } from './download/context.ts'
 import { Downloads } from './download/downloads.ts'
-import { messageOf, toOciError } from './errors.ts'
+import { messageOf, nobodyElseIsAsked, noPeerHasIt, toOciError } from './errors.ts'
 import { Flight } from './flight.ts'
 import { Foresight } from './foresight.ts'
 import { LongManifests } from './long-manifests.ts'
 import { passedContent, passThrough } from './pass-through.ts'
-import { Sequence } from './sequence.ts'
+import type { Publicity } from './publicity.ts'
+import { Sequences } from './sequences.ts'
 import { Sightings } from './sightings.ts'
-import { type BlobSource, ForeignContent, peerSource, upstreamSource } from './source.ts'
+import { type BlobSource, ForeignContent } from './source.ts'
 import { statElsewhere } from './stat.ts'
+import { ToldSizes } from './told-sizes.ts'
 
 interface FetcherOptions {
   readonly store: BlobStore
   readonly swarm: Pick<Swarm, 'self' | 'providers' | 'open' | 'stat' | 'ban'>
   readonly sharing: Pick<Sharing, 'fetch' | 'foresee'>
+  /** For what no peer may hear of. */
+  readonly lonely: Pick<Sharing, 'fetch'>
   readonly signer: DownloadTools['signer']
   readonly upstream: Upstream
   readonly access: AccessControl
+  readonly publicity: Pick<Publicity, 'given' | 'knows' | 'mayTell' | 'mayTellUnasked'>
   readonly engine: Sha256Engine
   readonly rules: Rules
   /** Whether peers may have a blob on disk, as far as is known. */
@@ -60,6 +64,8 @@ export class Fetcher implements ContentSource {
   /** What is fetched by chunks, which peers may have while it arrives. */
   readonly downloads: Downloads
   readonly #longManifests = new LongManifests()
+  readonly #sizes = new ToldSizes()
+  readonly #sequences: Sequences
   readonly #flights = new Map<string, Flight>()
   readonly #landings = new Set<Promise<void>>()
   readonly #sightings: Sightings
@@ -67,12 +73,14 @@ export class Fetcher implements ContentSource {
 
   constructor(options: FetcherOptions) {
     this.#options = options
+    this.#sequences = new Sequences(options, this.#sizes)
     this.#foresight = new Foresight({ ...options, isPublic: (digest) => this.downloads.isPublic(digest) })
     this.#sightings = new Sightings(options)
     this.downloads = new Downloads({
-      tools: { ...options, self: () => options.swarm.self },
+      lonely: options.lonely,
+      tools: { ...options, sizes: this.#sizes, self: () => options.swarm.self },
       passThrough: (request, { size, prefix, start, end, signal }) => {
-        const sequence = this.#newSequence({ ...request, signal }, new Set(), () => {})
+        const sequence = this.#sequences.of({ ...request, signal }, new Set(), () => {})
         const { digest } = request
         return passThrough({ sequence, digest, size, prefix }, start, end, signal)
       },
@@ -99,7 +107,8 @@ export class Fetcher implements ContentSource {
     const held = await this.held(request)
     if (held !== undefined) return held
     try {
-      return await statElsewhere(this.#options, request)
+      const sizeOf = (digest: Digest) => this.#sizes.of(digest)
+      return await statElsewhere({ ...this.#options, sizeOf, open: (asked) => this.#fetch(asked) }, request)
     } catch (error) {
       throw this.#explain(error, request)
     }
@@ -129,11 +138,13 @@ export class Fetcher implements ContentSource {
     const record = store.record(digest)
     if (record === undefined) return undefined
     const repository = repositoryText(request.repository)
-    const isKnown = record.repositories.includes(repository)
-    const granted = confirmed ?? (record.public ? 'public' : await access.check(request, isKnown))
+    const place = foundIn(request, record.repositories)
+    // The registry has to show that it has it at all.
+    if (!record.public && place === 'elsewhere') return undefined
+    const granted = confirmed ?? (record.public ? 'public' : await access.check(request, place))
     if (granted === undefined) return undefined
     if (record.public && confirmed === undefined) this.#sightings.given(request, record)
-    else if (granted !== 'foreign' && rules.mayCache(repository)) {
+    else if (granted !== 'foreign' && place !== 'elsewhere' && rules.mayCache(repository)) {
       await store.addFacts(digest, { mediaType: undefined, public: granted === 'public', repository })
     }
     const blob = await store.openBlob(digest)
@@ -169,7 +180,10 @@ export class Fetcher implements ContentSource {
   }
 
   async #manifest(content: Content, request: ContentRequest): Promise<Content> {
-    const onRead = (manifest: Uint8Array) => this.#foresight.passes(request, manifest)
+    const onRead = (manifest: Uint8Array) => {
+      this.#sizes.passes(manifest)
+      this.#foresight.passes(request, manifest).catch(() => {})
+    }
     return await manifestContent(content, request.digest, request.signal, this.#longManifests, onRead)
   }
 
@@ -177,7 +191,7 @@ export class Fetcher implements ContentSource {
   async #byAnyWay(request: ContentRequest): Promise<Content> {
     try {
       if (algorithmOf(request.digest) !== 'sha256') throw new NotByChunks('only sha256 has checkpoints')
-      return await this.downloads.open(request)
+      return await this.downloads.open(request, () => this.#options.publicity.mayTell(request))
     } catch (error) {
       if (request.signal.aborted || !(error instanceof NotByChunks || error instanceof NotForAsker)) throw error
       return await this.#fly(request).open(request.signal)
@@ -197,7 +211,7 @@ export class Fetcher implements ContentSource {
 
   /** For this asker alone, and kept nowhere. */
   async #passed(request: ContentRequest): Promise<Content> {
-    const newSequence = (onFacts: (facts: ContentInfo) => void) => this.#newSequence(request, new Set(), onFacts, true)
+    const newSequence = (onFacts: (facts: ContentInfo) => void) => this.#sequences.of(request, new Set(), onFacts, true)
     return await passedContent(newSequence, request.digest, request.signal)
   }
 
@@ -222,7 +236,7 @@ export class Fetcher implements ContentSource {
       digest,
       repository: repositoryText(request.repository),
       stage: (size, onProgress) => store.stage(digest, size, onProgress),
-      sequence: (onFacts) => this.#newSequence(request, liars, onFacts),
+      sequence: (onFacts) => this.#sequences.of(request, liars, onFacts),
       onVerified,
       onUncached: (error) => onUncached(digest, error),
       onOrphaned: () => this.#limitOrphans(),
@@ -240,39 +254,6 @@ export class Fetcher implements ContentSource {
     })
   }
 
-  #newSequence(
-    request: ContentRequest,
-    excluded: ReadonlySet<PeerId>,
-    onFacts: (facts: ContentInfo & { public: boolean }) => void,
-    isForAsker = false,
-  ): Sequence {
-    const { upstream, access, rules, lookupTimeout, onFetched, logger } = this.#options
-    const isShared = rules.mayShare(repositoryText(request.repository))
-    return new Sequence({
-      peers: isShared ? (signal) => this.#peers(request, excluded, signal) : async function* () {},
-      upstream: upstreamSource(upstream, access, request, isForAsker),
-      lookupTimeout,
-      upstreamFirst: excluded.size > 0,
-      maxBytes: request.kind === 'manifest' ? maxManifestBytes : Number.MAX_SAFE_INTEGER,
-      onOpen: ({ origin }, { size, mediaType, public: isPublic }) =>
-        onFacts({ size, mediaType, origin, public: isPublic }),
-      onBytes: ({ origin }, bytes) => onFetched(origin, bytes),
-      onFailure: ({ name }, error) =>
-        logger.debug({ digest: request.digest, source: name, reason: messageOf(error) }, 'source failed'),
-    })
-  }
-
-  async *#peers(
-    request: ContentRequest,
-    excluded: ReadonlySet<PeerId>,
-    signal: AbortSignal,
-  ): AsyncGenerator<BlobSource> {
-    const { swarm, access } = this.#options
-    for await (const peer of swarm.providers(request.digest, signal)) {
-      if (!excluded.has(peer)) yield peerSource(swarm, access, request, peer)
-    }
-  }
-
   #limitOrphans(): void {
     const orphans = [...this.#flights.values()].filter(({ clients }) => clients === 0)
     for (const flight of orphans.slice(0, -maxOrphans)) flight.abort(new Error('too many transfers without a client'))
@@ -282,7 +263,7 @@ export class Fetcher implements ContentSource {
     if (request.signal.aborted) return error
     const repository = repositoryText(request.repository)
     const { mayShare, mustAsk } = this.#options.rules
-    const arePeersAsked = mayShare(repository) && !mustAsk(repository)
-    return toOciError(error, request.kind, `${repository}@${request.digest}`, arePeersAsked)
+    const others = mayShare(repository) && !mustAsk(repository) ? noPeerHasIt : nobodyElseIsAsked
+    return toOciError(error, request.kind, `${repository}@${request.digest}`, others)
   }
 }

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import type { Sharing } from '../share/sharing.ts'
-import type { Swarm, TagConfirmation } from '../swarm/ports.ts'
+import type { ToldTag } from '../swarm/ports.ts'
+import type { PeerTags } from './peer-tags.ts'
 
 interface FleetTagsOptions {
-  readonly swarm: Pick<Swarm, 'tags'>
+  readonly peers: Pick<PeerTags, 'newest'>
   readonly sharing: Pick<Sharing, 'turn' | 'turnEnded'>
   /** How long the node that asks upstream is waited for, in ms; then this one asks as well. */
   readonly patience: number
@@ -35,8 +36,8 @@ export class FleetTags {
    * @param freshFor how old a confirmation may be, in ms
    * @returns undefined where this node is to ask upstream itself; `asked` is to be called then
    */
-  async freshFromPeers(reference: string, freshFor: number, signal: AbortSignal): Promise<TagConfirmation | undefined> {
-    const { swarm, sharing, patience, now } = this.#options
+  async freshFromPeers(reference: string, freshFor: number, signal: AbortSignal): Promise<ToldTag | undefined> {
+    const { peers, sharing, patience, now } = this.#options
     const end = performance.now() + patience
     let wish: 'part' | 'hungry' = 'part'
     for (let pause = firstPause; performance.now() < end; pause = Math.min(pause * 2, longestPause)) {
@@ -44,8 +45,7 @@ export class FleetTags {
       const turn = await sharing.turn(keyOf(reference), wish, limited)
       if (turn === undefined || turn.role !== 'none') return undefined
       const asked = turn.members.slice(0, maxAsked)
-      const known = await swarm.tags(reference, AbortSignal.any([signal, AbortSignal.timeout(roundLimit)]), asked)
-      const [newest] = [...known].sort((a, b) => b.confirmedAt - a.confirmedAt)
+      const newest = await peers.newest(reference, AbortSignal.any([signal, AbortSignal.timeout(roundLimit)]), asked)
       const age = newest === undefined ? Number.NaN : now() - newest.confirmedAt
       if (age >= 0 && age < freshFor) return newest
       // Those who knew it have nothing fresh any more, and nobody asks: this node wants to.

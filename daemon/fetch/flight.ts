@@ -112,6 +112,7 @@ export class Flight {
       let closed = false
       return {
         ...facts,
+        isComing: () => this.#attempt.facts?.origin === 'upstream' && this.#attempt.staged !== undefined,
         read: (start, end, readSignal) => this.#read(attempt, facts, start, end, readSignal),
         close: async () => {
           if (closed) return

@@ -3,12 +3,14 @@ import type { ContentRequest } from '../../proxy/ports.ts'
 import type { Rules } from '../rules.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { BlobRecord } from '../store/metadata.ts'
-import type { AccessControl } from './access.ts'
+import { type AccessControl, foundIn } from './access.ts'
 
 interface SightingsOptions {
   readonly store: Pick<BlobStore, 'addFacts'>
   readonly access: Pick<AccessControl, 'confirm'>
-  readonly rules: Pick<Rules, 'mayShare'>
+  readonly rules: Pick<Rules, 'mayShare' | 'toStrangers'>
+  /** Whether only known peers are in the swarm. */
+  readonly isClosed: boolean
   /** Whether peers may have a blob on disk, as far as is known. */
   readonly isShared: (record: BlobRecord) => boolean
 }
@@ -21,7 +23,8 @@ const questionLimit = 30_000
 
 /**
  * A public blob is given to whoever asks for it, in whatever repository. So when one that was only found in repositories that
- * are never shared is asked for in another one, only upstream can say that it is there, too, and may be shared.
+ * are never shared is asked for in another one of the same registry, only upstream can say that it is there, too, and may be shared.
+ * Another registry would have to give the bytes.
  */
 export class Sightings {
   readonly #options: SightingsOptions
@@ -34,10 +37,10 @@ export class Sightings {
 
   /** A public blob on disk is given to a client. Does not wait for upstream. */
   given(request: ContentRequest, record: BlobRecord): void {
-    const { isShared, rules } = this.#options
-    if (isShared(record)) return
+    const { isShared, rules, isClosed } = this.#options
+    if (isShared(record) || foundIn(request, record.repositories) !== 'registry') return
     const repository = repositoryText(request.repository)
-    if (!rules.mayShare(repository) || record.repositories.includes(repository)) return
+    if (isClosed ? !rules.mayShare(repository) : rules.toStrangers(repository) === 'nothing') return
     const key = `${request.digest} ${repository}`
     if (this.#asking.has(key) || this.#asking.size >= maxQuestions) return
     const asking = this.#ask(request, repository).finally(() => this.#asking.delete(key))

@@ -3,7 +3,7 @@ import type { ContentRequest } from '../../proxy/ports.ts'
 import { withoutFirst } from '../../proxy/upstream/bytes.ts'
 import type { Upstream } from '../../proxy/upstream/types.ts'
 import { PeerError, type PeerId, type Swarm } from '../swarm/ports.ts'
-import type { AccessControl } from './access.ts'
+import { type AccessControl, foundIn } from './access.ts'
 
 /** Somebody who may have a blob: a peer or upstream. */
 export interface BlobSource {
@@ -42,12 +42,12 @@ export function upstreamSource(
   request: ContentRequest,
   mayBeForeign: boolean,
 ): BlobSource {
-  const { kind, digest, repository, authorization } = request
+  const { kind, digest, repository, authorization, isGuest } = request
   return {
     origin: 'upstream',
     name: repository.registry,
     open: async (offset, signal) => {
-      const opened = await upstream.open({ kind, digest, repository, authorization, offset, signal })
+      const opened = await upstream.open({ kind, digest, repository, authorization, isGuest, offset, signal })
       const granted = await access.accepted({ ...request, signal }, opened.access)
       if (granted === 'foreign' && !mayBeForeign) throw new ForeignContent(repository.registry)
       const body = withoutFirst(offset - opened.start, opened.body)
@@ -70,7 +70,7 @@ export function peerSource(
       const opened = await swarm.open(peer, request.digest, { start: offset }, signal)
       if (opened.access === 'public') return { ...opened, public: true }
       const repository = repositoryText(request.repository)
-      const granted = await access.check({ ...request, signal }, opened.repositories.includes(repository))
+      const granted = await access.check({ ...request, signal }, foundIn(request, opened.repositories))
       if (granted === undefined || granted === 'foreign') {
         throw new PeerError('absent', peer, `upstream did not confirm that ${repository} may be read`)
       }

@@ -4,26 +4,29 @@ import { type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
 import type { Rules } from '../rules.ts'
 import type { Sharing } from '../share/sharing.ts'
 import type { Metadata, TagRecord } from '../store/metadata.ts'
-import type { Swarm } from '../swarm/ports.ts'
+import type { ToldTag } from '../swarm/ports.ts'
 import type { AccessControl, Identity } from './access.ts'
-import { isOffline, toOciError } from './errors.ts'
+import { isAway, isOffline, nobodyElseIsAsked, noPeerHasIt, tagsAreNotAsked, toOciError } from './errors.ts'
 import { FleetTags } from './fleet-tags.ts'
 import type { KeepManifest } from './keep-manifest.ts'
+import type { PeerTags, TagTrust } from './peer-tags.ts'
+import type { Publicity } from './publicity.ts'
 import { patienceWith, waitFor } from './wait.ts'
 
 interface TagsOptions {
   readonly metadata: Pick<Metadata, 'tag' | 'putTag'>
-  readonly swarm: Pick<Swarm, 'tags'>
+  readonly peers: Pick<PeerTags, 'newest'>
   readonly sharing: Pick<Sharing, 'turn' | 'turnEnded'>
-  /** Whether what peers have just heard from upstream is believed while upstream could be asked. */
-  readonly trustPeers: boolean
+  readonly trust: TagTrust
   readonly upstream: Pick<Upstream, 'resolveManifest' | 'isSilent'>
   readonly access: Pick<AccessControl, 'identityOf' | 'accepted'>
+  readonly publicity: Pick<Publicity, 'knows' | 'mayTellUnasked'>
   readonly rules: Rules
   /** Some registries give manifests by tag only. */
   readonly keep: KeepManifest
   /** How long upstream may take before what was last confirmed is used instead, in ms. */
   readonly patience: number
+  readonly logger: { info(facts: object, message: string): void }
   readonly now?: () => number
 }
 
@@ -44,15 +47,16 @@ interface Question {
 const fleetPatience = 2_000
 const fleetShare = 0.4
 
-/** How long peers have to say what they know of a tag, in ms; only used while upstream can't be asked. */
+/** How long peers have to say what they know of a tag, in ms; only used while upstream gives no answer. */
 const peersLimit = 1_000
 
 /** All askers of one tag in one moment share an upstream request, which none of them can cancel; it has its own deadlines. */
 const resolveLimit = 30_000
 
 /**
- * Tags: what upstream confirmed a moment ago, else what upstream says now, and only while upstream can't answer what this
- * node or its peers last heard from it, newest first.
+ * Tags: what upstream confirmed a moment ago, else what upstream says now. Where it gives no answer, what this node last heard from
+ * it, or in a closed swarm the newest that a member has signed. Strangers are asked only where the user wants it, while upstream
+ * can't be reached at all, and for what this node does not know itself.
  */
 export class Tags implements TagResolver {
   readonly #options: TagsOptions
@@ -63,21 +67,22 @@ export class Tags implements TagResolver {
   constructor(options: TagsOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
-    const { swarm, sharing, trustPeers } = options
+    const { peers, sharing, trust } = options
     const patience = Math.min(fleetPatience, options.patience * fleetShare)
-    this.#fleet = trustPeers ? new FleetTags({ swarm, sharing, patience, now: this.#now }) : undefined
+    this.#fleet = trust.whileAnswered ? new FleetTags({ peers, sharing, patience, now: this.#now }) : undefined
   }
 
   async resolve(request: TagRequest): Promise<ResolvedTag> {
     const question = this.#questionOf(request)
-    const { reference, mustAsk, freshFor, mayShare, doubted } = question
+    const { reference, mustAsk, freshFor, doubted } = question
     const mine = await this.#mine(question)
     if (mine !== undefined && mine.digest !== doubted && this.#isFresh(mine, freshFor)) return fresh(mine)
     // Whoever insists on upstream's answer does not share one that was asked for before.
     const asking = mustAsk ? this.#askUpstream(request, question) : this.#ask(request, question)
     // Those who know it have it from the same registry.
     if (doubted !== undefined) return this.#settleDoubt(asking, question, request)
-    const lastConfirmed = async () => (mustAsk ? undefined : await this.#lastConfirmed(question, mine, request.signal))
+    const lastConfirmed = async (reason?: unknown) =>
+      mustAsk ? undefined : await this.#lastConfirmed(request, question, mine, isAway(reason))
     try {
       const { upstream, patience } = this.#options
       const limit = patienceWith(upstream, request.repository.registry, patience)
@@ -91,8 +96,8 @@ export class Tags implements TagResolver {
       return fresh(late)
     } catch (error) {
       request.signal.throwIfAborted()
-      const last = isOffline(error) ? await lastConfirmed() : undefined
-      if (last === undefined) throw toOciError(error, 'manifest', reference, mayShare && !mustAsk)
+      const last = isOffline(error) ? await lastConfirmed(error) : undefined
+      if (last === undefined) throw toOciError(error, 'manifest', reference, this.#whoElseWasAsked(question, error))
       return last
     }
   }
@@ -131,6 +136,8 @@ export class Tags implements TagResolver {
     if (mustAsk || !mayCache) return undefined
     const { metadata } = this.#options
     const known = await metadata.tag(reference)
+    // What was heard from a peer is worth nothing once peers are not trusted.
+    if (known?.heard !== undefined && this.#options.trust.otherwise === 'nobody') return undefined
     if (known !== undefined && (known.public || known.identity === identity)) return known
     return freshFor === Number.POSITIVE_INFINITY ? await metadata.tag(ownReference(reference, identity)) : undefined
   }
@@ -161,14 +168,18 @@ export class Tags implements TagResolver {
 
   /** One node of a fleet asks upstream, where the others believe it. */
   async #askFleet(request: TagRequest, question: Question): Promise<TagRecord> {
-    const { reference, identity, doubted, mayShare, freshFor } = question
+    const { reference, identity, doubted, freshFor } = question
     if (doubted !== undefined) return this.#askUpstream(request, question)
     // Where nothing is fresh, what another node has heard is of no use.
-    const fleet = mayShare && freshFor > 0 ? this.#fleet : undefined
+    const isAsked = freshFor > 0 && (await this.#options.publicity.knows(request)) === true
+    const fleet = isAsked ? this.#fleet : undefined
     const told = await fleet?.freshFromPeers(reference, freshFor, AbortSignal.timeout(resolveLimit))
     if (told !== undefined) {
+      this.#log(reference, told)
+      const { digest, mediaType, confirmedAt, signer, at } = told
+      const heard = { signer, at, signature: Buffer.from(told.signature).toString('base64') }
       // It is known for this asker only: who may have the content is found out when it is asked for.
-      const record = { ...told, public: false, identity }
+      const record = { digest, mediaType, public: false, identity, confirmedAt, heard }
       await this.#keep(record, question)
       return record
     }
@@ -184,10 +195,11 @@ export class Tags implements TagResolver {
 
   async #askUpstream(request: TagRequest, question: Question): Promise<TagRecord> {
     const { upstream, access } = this.#options
-    const { repository, authorization, tag, doubted } = request
+    const { repository, authorization, isGuest, tag, doubted } = request
     const signal = AbortSignal.timeout(resolveLimit)
-    const found = await upstream.resolveManifest({ repository, authorization, reference: tag, doubted, signal })
-    const asker = { kind: 'manifest', digest: found.digest, repository, authorization, signal } as const
+    const who = { repository, authorization, isGuest, signal }
+    const found = await upstream.resolveManifest({ ...who, reference: tag, doubted })
+    const asker = { ...who, kind: 'manifest', digest: found.digest } as const
     const granted = await access.accepted(asker, found.access)
     if (found.bytes !== undefined && question.mayCache && granted !== 'foreign') {
       const facts = { mediaType: found.mediaType, public: granted === 'public', repository: repositoryText(repository) }
@@ -205,16 +217,41 @@ export class Tags implements TagResolver {
     return record
   }
 
+  /** @param isUpstreamAway whether upstream can't be reached at all */
   async #lastConfirmed(
-    { reference, mayShare }: Question,
+    request: TagRequest,
+    { reference }: Question,
     own: TagRecord | undefined,
-    signal: AbortSignal,
+    isUpstreamAway: boolean,
   ): Promise<ResolvedTag | undefined> {
-    const limited = AbortSignal.any([signal, AbortSignal.timeout(peersLimit)])
-    const peers = mayShare ? await this.#options.swarm.tags(reference, limited) : []
-    const known = [...peers, ...(own === undefined ? [] : [own])]
-    const [newest] = known.sort((a, b) => b.confirmedAt - a.confirmedAt)
-    return newest && { digest: newest.digest, confirmedAt: newest.confirmedAt }
+    const { peers, trust, publicity } = this.#options
+    const isTrusted =
+      trust.otherwise === 'strangers' ? isUpstreamAway && own === undefined : trust.otherwise === 'members'
+    const isAsked = isTrusted && (await publicity.mayTellUnasked(request))
+    const limited = AbortSignal.any([request.signal, AbortSignal.timeout(peersLimit)])
+    const told = isAsked ? await peers.newest(reference, limited) : undefined
+    if (told === undefined || (own !== undefined && !this.#isOlder(own, told)))
+      return own && { digest: own.digest, confirmedAt: own.confirmedAt }
+    this.#log(reference, told)
+    return { digest: told.digest, confirmedAt: told.confirmedAt, confirmedBy: told.signer }
+  }
+
+  /** A clock that was set back must not make what was noted before the newest for as long as it was ahead. */
+  #isOlder(own: TagRecord, told: ToldTag): boolean {
+    return own.confirmedAt < told.confirmedAt || own.confirmedAt > this.#now()
+  }
+
+  /** For a person who wonders why a tag is not known. */
+  #whoElseWasAsked(question: Question, error: unknown): string {
+    if (question.mustAsk || !question.mayShare) return nobodyElseIsAsked
+    const { otherwise } = this.#options.trust
+    if (otherwise === 'nobody') return tagsAreNotAsked
+    return otherwise === 'members' || isAway(error) ? noPeerHasIt : nobodyElseIsAsked
+  }
+
+  #log(reference: string, { digest, signer, peer, confirmedAt }: ToldTag): void {
+    const facts = { reference, digest, signer, peer, confirmedAt: new Date(confirmedAt).toISOString() }
+    this.#options.logger.info(facts, 'a peer says what a tag is')
   }
 }
 

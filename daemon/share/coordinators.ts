@@ -30,6 +30,14 @@ interface Told {
   readonly peers: Map<PeerId, Want>
 }
 
+/** Something to be told, once it is known who coordinates its blob. */
+interface Telling {
+  readonly want: Want
+  readonly order: readonly PeerId[]
+  /** Whether it is to be told still. */
+  readonly isWanted: () => boolean
+}
+
 /** Blobs of which it is remembered who was told, and peers of one blob: more than a node fetches at a time, and than coordinate it. */
 const MAX_TOLD = 8_192
 const MAX_TOLD_PEERS = 8
@@ -49,8 +57,10 @@ export class Coordinators {
   readonly #told = new Map<string, Told>()
   /** Who waits for the answer about a key that is no blob: several, where a tag is asked for in several names. */
   readonly #waiting = new Map<string, Set<(turn: Turn) => void>>()
-  /** Wants are told in the order in which they came. */
-  #telling: Promise<void> = Promise.resolve()
+  /** Lookups of coordinators that are under way: wants of one blob are told in the order in which they came. */
+  readonly #lookups = new Map<string, Promise<unknown>>()
+  /** What is told next, together. */
+  #ready: Telling[] = []
   /** Whether it is about to be looked who is the nearest now. */
   #isMoving = false
   #isStopped = false
@@ -80,7 +90,7 @@ export class Coordinators {
 
   /** Tells the coordinators of these blobs, in one message for each. */
   want(wants: readonly Want[]): void {
-    this.#then(() => this.#tell(wants))
+    for (const want of wants) this.#tell(want)
   }
 
   /**
@@ -95,9 +105,7 @@ export class Coordinators {
     signal.addEventListener('abort', onAbort, { once: true })
     const waiting = this.#waiting.get(key) ?? new Set()
     this.#waiting.set(key, waiting.add(resolve))
-    this.#then(async () => {
-      if (waiting.has(resolve)) await this.#tell([{ blob: key, brought: 0, wish, sought: this.#options.numbers.named }])
-    })
+    this.#tell({ blob: key, brought: 0, wish, sought: this.#options.numbers.named }, () => waiting.has(resolve))
     const turn = await promise
     signal.removeEventListener('abort', onAbort)
     waiting.delete(resolve)
@@ -133,10 +141,6 @@ export class Coordinators {
     this.#move()
   }
 
-  #then(action: () => Promise<void>): void {
-    this.#telling = this.#telling.then(() => (this.#isStopped ? undefined : action())).catch(() => {})
-  }
-
   #heardTurns(peer: PeerId, turns: readonly Turn[]): void {
     const believed = turns.filter(({ blob }) => this.#told.get(blob)?.peers.has(peer) === true)
     this.#leaveFarther(peer, believed)
@@ -168,24 +172,36 @@ export class Coordinators {
   #move(): void {
     if (this.#isMoving || this.#isStopped) return
     this.#isMoving = true
-    this.#then(async () => {
+    queueMicrotask(() => {
       this.#isMoving = false
-      const wants = [...this.#told.values()].map(({ want }) => want)
-      await this.#tell(
-        wants.filter((want) => want !== undefined),
-        'again',
-      )
+      for (const { want } of [...this.#told.values()])
+        if (want !== undefined) this.#tell(want, () => this.#told.get(want.blob)?.want === want)
     })
   }
 
-  async #tell(wants: readonly Want[], again?: 'again'): Promise<void> {
-    const { coordination, self } = this.#options
-    const orders = await Promise.all(wants.map(({ blob }) => coordination.coordinators(blob as Digest)))
+  /** In a large swarm it may take a while to find out who coordinates a blob. Other blobs do not wait for that. */
+  #tell(want: Want, isWanted: () => boolean = () => true): void {
+    const { blob } = want
+    const before = this.#lookups.get(blob)
+    const lookup = this.#options.coordination.coordinators(blob as Digest).catch(() => [])
+    const found = Promise.all([lookup, before]).then(([order]) => {
+      if (this.#lookups.get(blob) === found) this.#lookups.delete(blob)
+      if (this.#ready.length === 0) queueMicrotask(() => this.#tellReady())
+      this.#ready.push({ want, order, isWanted })
+    })
+    this.#lookups.set(blob, found)
+  }
+
+  #tellReady(): void {
+    const { self } = this.#options
+    const tellings = this.#ready
+    this.#ready = []
+    if (this.#isStopped) return
     const byPeer = new Map<PeerId, Want[]>()
-    for (const [index, want] of wants.entries()) {
+    for (const { want, order, isWanted } of tellings) {
       // It may have ended meanwhile.
-      if (again !== undefined && this.#told.get(want.blob)?.want !== want) continue
-      const told = this.#remember(want, orders[index] ?? [])
+      if (!isWanted()) continue
+      const told = this.#remember(want, order)
       const nearest = told.order.find((peer) => peer === self() || !this.#silences.isSilent(peer))
       const peers = new Set(isEnd(want) ? told.peers.keys() : [])
       if (nearest !== undefined) peers.add(nearest)

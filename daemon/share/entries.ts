@@ -38,6 +38,10 @@ export class Entries implements EntryHost {
     return this.#table.size
   }
 
+  get isBehind(): boolean {
+    return this.#options.runner.plan.isBehind
+  }
+
   of(blob: BlobId): SharedEntry | undefined {
     return this.#table.of(blob)
   }

@@ -6,6 +6,7 @@ import type { Event } from './plan/steps.ts'
 
 /** What a fetch's hold can do with its entry. */
 export interface EntryHost {
+  readonly isBehind: boolean
   isCurrent(entry: SharedEntry): boolean
   step(event: Event): void
   /** A quarter is verified that no answer brought. */
@@ -34,6 +35,10 @@ export class EntryFetching implements Fetching {
 
   get peers(): number {
     return this.#entry.peers.size
+  }
+
+  get isBehind(): boolean {
+    return this.#host.isBehind
   }
 
   get isPromising(): boolean {

@@ -76,6 +76,8 @@ export interface Fetching {
   readonly isPromising: boolean
   /** Whether a part can be expected of a peer that is followed. */
   expects(quarter: number): boolean
+  /** Whether strangers have held this node back for so long that nothing is left to them. */
+  readonly isBehind: boolean
   /** Peers with whom chunks of it are exchanged. */
   readonly peers: number
   /** It is over. @param isHeld whether the blob is in the store now */

@@ -1,7 +1,7 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { Allowance, Allowances } from '../swarm/limits/allowance.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { Acquaintance } from './acquaintance.ts'
-import { Allowance } from './allowance.ts'
 import type { SharedEntry } from './entry.ts'
 import type { BlobId, LogEntry } from './plan/messages.ts'
 import type { Event } from './plan/steps.ts'
@@ -33,6 +33,15 @@ const MESSAGES_PER_PART = 16
  */
 const LOG_ENTRIES_PER_SECOND = 65_536
 
+/** Peers of which it is remembered how much they may still send. */
+const MAX_REMEMBERED = 4_096
+
+/** How much a peer may send. */
+interface Sends {
+  readonly messages: Allowance
+  readonly entries: Allowance
+}
+
 /** The chunk that is the answer to a question. */
 export interface Coming {
   readonly blob: Digest
@@ -52,15 +61,17 @@ export class Partner {
   /** Blobs by the numbers under which the peer speaks of them, and its last number of each. */
   readonly #names = new Map<number, Digest>()
   readonly #numbers = new Map<Digest, number>()
-  readonly #messages = new Allowance(MAX_MESSAGES, MESSAGES_PER_SECOND)
-  readonly #entries = new Allowance(MAX_LOG_ENTRIES_PER_FRAME, LOG_ENTRIES_PER_SECOND)
+  readonly #messages: Allowance
+  readonly #entries: Allowance
   #lastNumber = 0
   readonly #canGive: (peer: PeerId) => boolean
 
   /** @param canGive whether its port is not known to be closed */
-  constructor(id: PeerId, canGive: (peer: PeerId) => boolean = () => true) {
+  constructor(id: PeerId, canGive: (peer: PeerId) => boolean = () => true, sends: Sends = newSends()) {
     this.id = id
     this.#canGive = canGive
+    this.#messages = sends.messages
+    this.#entries = sends.entries
   }
 
   /** The blob of which the peer speaks by a number. */
@@ -173,9 +184,27 @@ export class Partner {
   }
 }
 
+function newSends(): Sends {
+  return {
+    messages: new Allowance(MAX_MESSAGES, MESSAGES_PER_SECOND),
+    entries: new Allowance(MAX_LOG_ENTRIES_PER_FRAME, LOG_ENTRIES_PER_SECOND),
+  }
+}
+
 /** The peers that blobs are shared with. */
 export class Partners extends Map<PeerId, Partner> {
   readonly #canGive: (peer: PeerId) => boolean
+  /** They outlive links: a peer that was cut off does not begin anew. */
+  readonly #messages = new Allowances({
+    most: MAX_MESSAGES,
+    perSecond: MESSAGES_PER_SECOND,
+    remembered: MAX_REMEMBERED,
+  })
+  readonly #entries = new Allowances({
+    most: MAX_LOG_ENTRIES_PER_FRAME,
+    perSecond: LOG_ENTRIES_PER_SECOND,
+    remembered: MAX_REMEMBERED,
+  })
 
   constructor(canGive: (peer: PeerId) => boolean = () => true) {
     super()
@@ -185,7 +214,7 @@ export class Partners extends Map<PeerId, Partner> {
   of(id: PeerId): Partner {
     let partner = this.get(id)
     if (partner === undefined) {
-      partner = new Partner(id, this.#canGive)
+      partner = new Partner(id, this.#canGive, { messages: this.#messages.of(id), entries: this.#entries.of(id) })
       this.set(id, partner)
     }
     return partner

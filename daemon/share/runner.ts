@@ -4,7 +4,7 @@ import { Plan } from './plan/plan.ts'
 import type { PlanOptions } from './plan/state.ts'
 import type { Effect, Event } from './plan/steps.ts'
 
-interface RunnerOptions extends Pick<PlanOptions, 'lastByteAt' | 'isFar'> {
+interface RunnerOptions extends Pick<PlanOptions, 'lastByteAt' | 'isFar' | 'isOpen'> {
   readonly clock: Clock
   readonly onEffect: (effect: Effect) => void
 }
@@ -19,8 +19,8 @@ export class Runner {
   readonly #wake = () => this.step({ kind: 'wake' })
   #isStopped = false
 
-  constructor({ clock, lastByteAt, isFar, onEffect }: RunnerOptions) {
-    this.plan = new Plan({ numbers: NUMBERS, random: Math.random, lastByteAt, isFar })
+  constructor({ clock, lastByteAt, isFar, isOpen, onEffect }: RunnerOptions) {
+    this.plan = new Plan({ numbers: NUMBERS, random: Math.random, lastByteAt, isFar, isOpen })
     this.#clock = clock
     this.#onEffect = onEffect
   }

@@ -21,6 +21,8 @@ interface SharingOptions {
   readonly swarm: Pick<Swarm, 'self' | 'links' | 'coordination' | 'siteOf' | 'canGive'>
   /** Where this node is; undefined where nobody has said. */
   readonly site?: string | undefined
+  /** Whether anybody may be in the swarm; only known peers are where it is left out. */
+  readonly isOpen?: boolean
   readonly content: SharedStore
   /** Bytes of blobs came from peers, or went to them; far ones are at another site. */
   readonly onMoved: (direction: 'in' | 'out', bytes: number, isFar: boolean) => void
@@ -49,13 +51,14 @@ export class Sharing implements ShareListener {
 
   constructor(options: SharingOptions) {
     this.#options = options
-    const { swarm, content, site, keptMs = KEPT_MS } = options
+    const { swarm, content, site, isOpen, keptMs = KEPT_MS } = options
     const canGive = (peer: PeerId) => swarm.canGive(peer)
     this.#partners = new Partners(canGive)
     this.#runner = new Runner({
       clock: this.#clock,
       lastByteAt: (peer, direction) => this.#lastByteAt(peer, direction),
       isFar: site === undefined ? undefined : (peer) => this.#isFar(peer),
+      isOpen,
       onEffect: (effect) => this.#do(effect),
     })
     this.#outbox = new Outbox((peer, message) => swarm.links.send(peer, message))

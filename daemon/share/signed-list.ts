@@ -1,10 +1,9 @@
-import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { Ed25519PrivateKey } from '@libp2p/interface'
-import { peerIdFromString } from '@libp2p/peer-id'
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { hasSigned, Signer } from '../signature.ts'
 import type { PeerId } from '../swarm/ports.ts'
 import { stateBytes } from '../verify/state.ts'
-import { MAX_PEER_ID_CHARACTERS } from './wire/limits.ts'
 
 /*
  * A list of checkpoints that is not complete is believed only from the node that reads the blob from upstream. Others pass its
@@ -20,12 +19,6 @@ const knownAt = sizeAt + 8
 const hashAt = knownAt + 4
 const hashBytes = 32
 const digestAt = hashAt + hashBytes
-
-/** Bytes of the seed of an Ed25519 key, which comes first in libp2p's raw form (RFC 8032, 5.1.5). */
-const seedBytes = 32
-
-/** Public keys that are kept. A blob has one reader at a time. A key beyond these is made again for each signature, in some 60 us. */
-const MAX_KEYS = 256
 
 /** The inner states of a blob that are known, from the first on. */
 export interface ListPrefix {
@@ -65,58 +58,27 @@ export class ListHasher {
 /** Signs what this node has read from upstream. */
 export class ListSigner {
   readonly self: PeerId
-  readonly #key: KeyObject
+  readonly #signer: Signer
 
   /** @param self the PeerId of the key */
-  constructor({ raw, publicKey }: Pick<Ed25519PrivateKey, 'raw' | 'publicKey'>, self: PeerId) {
+  constructor(key: Pick<Ed25519PrivateKey, 'raw' | 'publicKey'>, self: PeerId) {
     this.self = self
-    const d = base64url(raw.subarray(0, seedBytes))
-    this.#key = createPrivateKey({ key: { ...jwkOf(publicKey.raw), d }, format: 'jwk' })
+    this.#signer = new Signer(key, self)
   }
 
   /** @returns 64 bytes @throws {RangeError} for a hash, size or number that no list has */
   sign(prefix: ListPrefix): Uint8Array {
-    return sign(null, signedBytes(prefix), this.#key)
+    return this.#signer.sign(signedBytes(prefix))
   }
 }
 
 /** Whether a peer has signed a prefix of a list. False for malformed arguments, and for peers with keys other than Ed25519. */
 export function isSignedBy(peer: PeerId, prefix: ListPrefix, signature: Uint8Array): boolean {
   try {
-    const key = publicKeyOf(peer)
-    return key !== undefined && verify(null, signedBytes(prefix), key, signature)
+    return hasSigned(peer, signedBytes(prefix), signature)
   } catch {
     return false
   }
-}
-
-/** The one used longest ago first. */
-const keys = new Map<PeerId, KeyObject>()
-
-/** @throws {Error} for a text that is no PeerId */
-function publicKeyOf(peer: PeerId): KeyObject | undefined {
-  const key = keys.get(peer) ?? makePublicKey(peer)
-  if (key === undefined) return undefined
-  keys.delete(peer)
-  keys.set(peer, key)
-  const [oldest] = keys.keys()
-  if (keys.size > MAX_KEYS && oldest !== undefined) keys.delete(oldest)
-  return key
-}
-
-function makePublicKey(peer: PeerId): KeyObject | undefined {
-  if (peer.length > MAX_PEER_ID_CHARACTERS) return undefined
-  const id = peerIdFromString(peer)
-  return id.type === 'Ed25519' ? createPublicKey({ key: jwkOf(id.publicKey.raw), format: 'jwk' }) : undefined
-}
-
-/** RFC 8037. */
-function jwkOf(publicKey: Uint8Array) {
-  return { kty: 'OKP', crv: 'Ed25519', x: base64url(publicKey) }
-}
-
-function base64url(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url')
 }
 
 function signedBytes({ digest, size, known, hash }: ListPrefix): Buffer {

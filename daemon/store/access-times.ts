@@ -25,10 +25,6 @@ export class AccessTimes {
     this.#changed.add(digest)
   }
 
-  forget(digest: Digest): void {
-    this.#changed.delete(digest)
-  }
-
   async flush(): Promise<void> {
     const records = new Map<Digest, BlobRecord>()
     for (const digest of this.#changed) {

@@ -95,12 +95,15 @@ export class BlobFiles {
     }
   }
 
-  /** What can't be deleted is left for the next start to find. */
-  async unlink(digest: Digest): Promise<void> {
-    await unlink(this.#pathOf(digest)).catch(() => {})
+  /** Gives why the file is still there; undefined where it is not. */
+  async unlink(digest: Digest): Promise<Error | undefined> {
+    return await unlink(this.#pathOf(digest)).then(
+      () => undefined,
+      (error: Error) => (isMissing(error) ? undefined : error),
+    )
   }
 
-  /** As `unlink`. */
+  /** What can't be deleted is left for the next start to find. */
   async unlinkStaged(path: string): Promise<void> {
     await unlink(path).catch(() => {})
   }

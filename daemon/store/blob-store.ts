@@ -11,6 +11,8 @@ import { Quota } from './quota.ts'
 import { readBytes, type StoredBlob } from './read.ts'
 import { readStore, writeDifferences } from './reconcile.ts'
 import { placesAfter } from './record.ts'
+import { RecordsDisk } from './records-disk.ts'
+import { Removals } from './removals.ts'
 import { type OnFoldersLost, Restoration } from './restoration.ts'
 import { type Staging, stageBlob } from './staging.ts'
 import { type Upload, Uploads } from './uploads.ts'
@@ -35,6 +37,8 @@ interface BlobStoreOptions {
   /** Measures the disk of a folder. */
   readonly measureDisk?: (folder: string) => Promise<DiskSpace>
   readonly onFoldersLost?: OnFoldersLost
+  /** Told why a file can't be deleted. */
+  readonly onStuck?: (error: Error) => void
   readonly events: BlobStoreEvents
   readonly now?: () => number
 }
@@ -55,10 +59,10 @@ export class BlobStore {
   /** Blobs that are being pushed. */
   readonly uploads: Uploads
   readonly #accessTimes: AccessTimes
-  /** A blob that is fetched again while it is being removed must wait, or the removal would take the new one. */
-  readonly #removals = new Map<Digest, Promise<void>>()
+  readonly #removals: Removals
   readonly #restoration: Restoration
   readonly #disk: Disk
+  readonly #recordsDisk: RecordsDisk
   readonly #quota: Quota
 
   private constructor(options: BlobStoreOptions) {
@@ -68,6 +72,8 @@ export class BlobStore {
     this.#index = new BlobIndex(options.maxBytes)
     this.#events = options.events
     this.#now = options.now ?? Date.now
+    const { metadata, events, onStuck = () => {} } = options
+    this.#removals = new Removals({ files: this.#files, metadata, index: this.#index, events, onStuck })
     this.#restoration = new Restoration({
       folders: this.#folders,
       files: this.#files,
@@ -77,19 +83,22 @@ export class BlobStore {
       remove: (digest) => this.remove(digest),
       onFoldersLost: options.onFoldersLost ?? (() => {}),
     })
+    const measure = options.measureDisk ?? measureDisk
     this.#disk = new Disk({
       minFree: options.minFree ?? { bytes: 0 },
       measure: async () => {
         await this.#restoration.look()
-        return await (options.measureDisk ?? measureDisk)(this.#folders.blobs)
+        return await measure(this.#folders.blobs)
       },
     })
+    this.#recordsDisk = new RecordsDisk({ dataDir: options.dataDir, blobs: this.#folders.blobs, measure })
     this.#quota = new Quota({
       index: this.#index,
       disk: this.#disk,
-      remove: (digest) => this.remove(digest),
+      remove: (digest) => this.#removals.evict(digest),
       dropPartial: () => this.partials.dropOldest(),
       partialBytes: () => this.partials.idleBytes,
+      onStuck,
     })
     this.partials = new Partials({
       folder: this.#folders.partial,
@@ -122,11 +131,12 @@ export class BlobStore {
   }
 
   get usage(): StoreUsage {
-    return usageOf(this.#index, this.#disk, this.#quota, this.#restoration.problem)
+    return usageOf(this.#index, this.#disk, this.#recordsDisk, this.#quota, this.#restoration.problem)
   }
 
-  /** Measures the disk, and evicts what others have written on it leaves no room for. */
+  /** Measures the disks, and evicts what others have written on that of the blobs leaves no room for. */
   async makeRoom(): Promise<void> {
+    await this.#recordsDisk.look()
     await this.#quota.trim()
   }
 
@@ -226,7 +236,7 @@ export class BlobStore {
    * @returns false where it is not held
    */
   async setKept(digest: Digest, isKept: boolean): Promise<boolean> {
-    await this.#removals.get(digest)
+    await this.#removals.settled(digest)
     const before = this.#index.get(digest)
     if (before === undefined || (before.kept ?? false) === isKept) return before !== undefined
     const record = { ...before, kept: isKept }
@@ -238,12 +248,8 @@ export class BlobStore {
   }
 
   /** Drops a blob; readers that have it open keep their file. */
-  remove(digest: Digest): Promise<void> {
-    const running = this.#removals.get(digest)
-    if (running !== undefined) return running
-    const removal = this.#removeNow(digest).finally(() => this.#removals.delete(digest))
-    this.#removals.set(digest, removal)
-    return removal
+  async remove(digest: Digest): Promise<void> {
+    await this.#removals.remove(digest)
   }
 
   async close(): Promise<void> {
@@ -252,19 +258,8 @@ export class BlobStore {
     await this.#accessTimes.flush()
   }
 
-  async #removeNow(digest: Digest): Promise<void> {
-    const record = this.#index.get(digest)
-    if (record === undefined) return
-    await this.#events.removing(digest, record)
-    this.#index.remove(digest)
-    this.#accessTimes.forget(digest)
-    // The file goes first: a record without a file is noticed when it is opened, a file without a record is adopted.
-    await this.#files.unlink(digest)
-    await this.#metadata.deleteBlob(digest).catch(() => {})
-  }
-
   async #putInPlace({ digest, path, size, facts, checkpoints, onPlaced }: Placement): Promise<void> {
-    await this.#removals.get(digest)
+    await this.#removals.settled(digest)
     if (checkpoints !== undefined) await this.#metadata.putCheckpoints(digest, checkpoints)
     try {
       await this.#files.mark(path, facts.kept ?? this.#index.get(digest)?.kept ?? false)

@@ -37,6 +37,8 @@ export interface TagRecord {
   readonly identity: string
   /** When upstream last gave this digest for the tag, in ms since the epoch. */
   readonly confirmedAt: number
+  /** Where another node has asked upstream: which one, when by its clock, and its signature in base64. */
+  readonly heard?: { readonly signer: string; readonly at: number; readonly signature: string } | undefined
 }
 
 /** A change of the local registry's entries; without a value, the entry is deleted. */

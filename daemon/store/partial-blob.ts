@@ -7,6 +7,7 @@ import { writeError } from './errors.ts'
 import type { BlobFacts } from './metadata.ts'
 import { type PartialAccess, PartialState } from './partial-state.ts'
 import { readBytes } from './read.ts'
+import { Room } from './room.ts'
 import { writeAll } from './write.ts'
 
 /** How long new bits and checkpoints may stay in memory only, in ms; what a crash loses of them is fetched again. */
@@ -22,6 +23,10 @@ export interface PartialPaths {
 interface PartialBlobOptions {
   readonly digest: Digest
   readonly paths: PartialPaths
+  /** Bytes for which there is room, those that are on the disk among them. */
+  readonly reserved: number
+  /** Makes room for so many more bytes. @throws {StoreError} quota, no-space */
+  readonly grow: (bytes: number) => Promise<void>
   /** Makes the bytes a blob of the store: durable, in its place, recorded. */
   readonly place: (facts: BlobFacts, checkpoints: Uint8Array | undefined) => Promise<void>
   /** It is over: what it took of the quota is `keptBytes` from now on. */
@@ -41,6 +46,7 @@ export class PartialBlob {
   readonly #foreign = new Set<Promise<unknown>>()
   /** Who may have what an earlier fetch left; undefined where there is nothing of one. */
   readonly leftAccess: PartialAccess | undefined
+  readonly #room: Room
   #flushing: Promise<void> = Promise.resolve()
   /** States that are not in the file yet. */
   #newStates = noStates
@@ -63,6 +69,8 @@ export class PartialBlob {
     this.#state = state
     this.unverified = left?.held ?? new Bitfield(state.held.length)
     this.leftAccess = left?.access
+    const { reserved, grow } = options
+    this.#room = new Room({ size: state.size, there: this.unverified, reserved, grow })
   }
 
   /** Opens what is there for a blob of this size, or starts it anew. @throws {StoreError} no-space, io */
@@ -152,6 +160,7 @@ export class PartialBlob {
 
   /** Writes bytes to their place. The memory may be used again when it returns. @throws {StoreError} no-space, io */
   async write(bytes: Uint8Array, position: number): Promise<void> {
+    if (!this.#room.has(position)) await this.#room.make(position)
     await writeAll(this.#file, bytes, position)
   }
 
@@ -159,7 +168,10 @@ export class PartialBlob {
   at(position: number): FilePlace {
     return {
       write: (bytes) => this.write(bytes, position),
-      writeBy: (write) => this.#writeBy(() => write(this.#file.fd, position)),
+      writeBy: async (write) => {
+        if (!this.#room.has(position)) await this.#room.make(position)
+        return await this.#writeBy(() => write(this.#file.fd, position))
+      },
     }
   }
 

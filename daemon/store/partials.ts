@@ -1,6 +1,7 @@
 import { open, readdir, readFile, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf } from '../../proxy/oci/digest.ts'
+import { isMissing } from './folders.ts'
 import type { BlobFacts } from './metadata.ts'
 import { PartialBlob, type PartialPaths } from './partial-blob.ts'
 import { type PartialAccess, PartialState } from './partial-state.ts'
@@ -81,34 +82,61 @@ export class Partials {
   }
 
   /**
-   * Goes on with a blob, or starts it. What is there of another size is removed.
+   * Goes on with a blob, or starts it. What is there of another size is removed. Room is made as its bytes come.
+   * @param isSizeSure whether the size is more than a stranger's word: nothing is refused for it otherwise, and hardly anything evicted
+   * @param learnSize waits for a word that counts; called once, where the blob has come to what a stranger's word evicts
    * @throws {StoreError} quota, no-space, io
    * @throws {Error} where it is being fetched already
    */
-  async open(digest: Digest, size: number): Promise<PartialBlob> {
+  async open(
+    digest: Digest,
+    size: number,
+    isSizeSure: () => boolean = () => true,
+    learnSize?: () => Promise<void>,
+  ): Promise<PartialBlob> {
     if (this.#active.has(digest)) throw new Error(`${digest} is being fetched already`)
     this.#active.add(digest)
     const kept = this.#idle.get(digest)
     this.#idle.delete(digest)
-    this.#options.quota.release(kept?.bytes ?? 0)
+    const { quota } = this.#options
+    quota.release(kept?.bytes ?? 0)
     let reservation: Reservation | undefined
     try {
-      const mine = await this.#options.quota.reserve(size, Math.min(size, kept?.bytes ?? 0))
+      const there = Math.min(size, kept?.bytes ?? 0)
+      let isChecked = isSizeSure()
+      let learns = learnSize
+      const mine = await quota.reserve(size, there, isSizeSure)
       reservation = mine
+      const growBy = async (bytes: number) => {
+        // What can't be kept to its end takes no room from others on the way.
+        if (!isChecked && isSizeSure()) await quota.check(mine)
+        isChecked ||= isSizeSure()
+        await quota.grow(mine, bytes)
+      }
+      const grow = async (bytes: number) => {
+        await growBy(bytes).catch(async (error: unknown) => {
+          if (isSizeSure() || learns === undefined) throw error
+          await learns()
+          learns = undefined
+          if (!isSizeSure()) throw error
+          await growBy(bytes)
+        })
+      }
       const paths = this.#pathsOf(nameOf(digest))
       const place = (facts: BlobFacts, checkpoints: Uint8Array | undefined) =>
         this.#options.place({ digest, path: paths.data, size, facts, checkpoints, onPlaced: release })
-      const release = () => this.#options.quota.end(mine)
-      const onEnd = (keptBytes: number) => {
+      const release = () => quota.end(mine)
+      const onEnd = (left: number) => {
+        const keptBytes = Math.min(left, mine.bytes)
         this.#active.delete(digest)
-        this.#options.quota.end(mine, keptBytes)
+        quota.end(mine, keptBytes)
         if (keptBytes > 0) this.#idle.set(digest, { bytes: keptBytes, usedAt: this.#options.now() })
       }
-      const partial = await PartialBlob.open({ digest, paths, place, onEnd }, size)
+      const partial = await PartialBlob.open({ digest, paths, reserved: mine.bytes, grow, place, onEnd }, size)
       mine.written = () => partial.fileBytes
       return partial
     } catch (error) {
-      if (reservation !== undefined) this.#options.quota.end(reservation)
+      if (reservation !== undefined) quota.end(reservation)
       // What is there was of no use, or was begun just now.
       await this.#unlink(digest)
       this.#active.delete(digest)
@@ -116,12 +144,22 @@ export class Partials {
     }
   }
 
-  /** Removes the one that was left first, for its room. @returns its bytes; undefined where there was none */
+  /**
+   * Removes the one that was left first, for its room.
+   * @returns its bytes; undefined where there was none
+   * @throws where its file can't be deleted; it counts as before, behind the others
+   */
   async dropOldest(): Promise<number | undefined> {
     const [oldest] = this.#idle
     if (oldest === undefined) return undefined
-    await this.#drop(oldest[0])
-    return oldest[1].bytes
+    const [digest, kept] = oldest
+    const error = await this.#drop(digest)
+    if (error === undefined) return kept.bytes
+    if (!this.#active.has(digest)) {
+      this.#options.quota.count(kept.bytes)
+      this.#idle.set(digest, kept)
+    }
+    throw error
   }
 
   /** Removes those that were left before a time in ms since the epoch. */
@@ -147,18 +185,22 @@ export class Partials {
     }
   }
 
-  async #drop(digest: Digest): Promise<void> {
+  async #drop(digest: Digest): Promise<Error | undefined> {
     const kept = this.#idle.get(digest)
     // It may have been opened since it was looked at: its files are not to be removed then.
-    if (!this.#idle.delete(digest)) return
+    if (!this.#idle.delete(digest)) return undefined
     this.#options.quota.release(kept?.bytes ?? 0)
-    await this.#unlink(digest)
+    return await this.#unlink(digest)
   }
 
-  async #unlink(digest: Digest): Promise<void> {
+  /** Gives why its bytes are still there; undefined where they are not. */
+  async #unlink(digest: Digest): Promise<Error | undefined> {
     const { data, state } = this.#pathsOf(nameOf(digest))
     await unlink(state).catch(() => {})
-    await unlink(data).catch(() => {})
+    return await unlink(data).then(
+      () => undefined,
+      (error: Error) => (isMissing(error) ? undefined : error),
+    )
   }
 
   async #inspect(digest: Digest): Promise<{ bytes: number; usedAt: number } | undefined> {

@@ -7,20 +7,36 @@ import { StoreError } from './errors.ts'
 interface QuotaOptions {
   readonly index: BlobIndex
   readonly disk: Disk
-  /** Removes a blob. */
+  /** Removes a blob. @throws where its file can't be deleted */
   readonly remove: (digest: Digest) => Promise<void>
-  /** Removes the part of a blob that nobody has fetched on for the longest time. @returns its bytes; undefined where there was none */
+  /**
+   * Removes the part of a blob that nobody has fetched on for the longest time.
+   * @returns its bytes; undefined where there was none
+   * @throws where its file can't be deleted
+   */
   readonly dropPartial: () => Promise<number | undefined>
   /** Bytes that `dropPartial` can free. */
   readonly partialBytes: () => number
+  /** Told why something can't be evicted. */
+  readonly onStuck: (error: Error) => void
 }
 
-/** Room for a blob that is being written. */
+/** Room for a blob that is being written. It grows as the blob does. */
 export interface Reservation {
   bytes: number
+  /** What the blob takes in the end. */
+  readonly size: number
   /** How many of them are on the disk already, where they don't count as free any more. */
   written: () => number
+  /** Whether somebody has told its size whose word counts. */
+  isSizeSure: () => boolean
 }
+
+/** The share of the quota up to which one blob that is being written takes the room of blobs that are proven. */
+const MAX_EVICTING_SHARE = 0.75
+
+/** The same in bytes, where only strangers have told the size: the longest manifest. */
+const MAX_EVICTING_UNSURE = 16 * 2 ** 20
 
 /**
  * Makes room for what is written, in the quota and on the disk: parts of blobs that nobody fetches go first, then the least recently
@@ -43,20 +59,41 @@ export class Quota {
   }
 
   /**
-   * Evicts until so many more bytes fit, and reserves them.
-   * @param onDisk how many of them are on the disk already
+   * Looks whether a blob whose size has just become sure fits to its end. Nothing is evicted: that is done as its bytes come, by
+   * {@link grow}.
    * @throws {StoreError} quota, no-space
    */
-  async reserve(bytes: number, onDisk = 0): Promise<Reservation> {
-    const reservation = { bytes, written: () => onDisk }
-    await this.#inTurn(() => this.#makeRoom(bytes, bytes - onDisk))
+  async check(reservation: Reservation): Promise<void> {
+    await this.#inTurn(async () => {
+      const rest = Math.max(0, reservation.size - reservation.bytes)
+      await this.#admit(rest, rest, this.#mayEvict(reservation.size, true), reservation)
+    })
+  }
+
+  /**
+   * Begins with a blob. What is free of its room is reserved, if its size is sure; blobs are evicted for the rest as it comes, see
+   * {@link grow}: how long it is may be a lie.
+   * @param onDisk how many of its bytes are on the disk already
+   * @throws {StoreError} quota, no-space, where it would not fit
+   */
+  async reserve(size: number, onDisk = 0, isSizeSure = () => true): Promise<Reservation> {
+    const reservation = { bytes: onDisk, size, written: () => onDisk, isSizeSure }
+    await this.#inTurn(async () => {
+      const bytes = isSizeSure() ? size : onDisk
+      await this.#admit(bytes, bytes - onDisk, this.#mayEvict(bytes, isSizeSure()))
+      await this.#free(bytes, bytes - onDisk, false)
+      reservation.bytes = Math.max(onDisk, bytes - Math.max(0, this.#missing(bytes, bytes - onDisk)))
+      this.#options.index.reserve(reservation.bytes)
+      this.#options.disk.take(reservation.bytes - onDisk)
+    })
     this.#reservations.add(reservation)
     return reservation
   }
 
-  /** Reserves more. @throws {StoreError} quota, no-space */
+  /** Reserves more. One blob never takes the room of all others. @throws {StoreError} quota, no-space */
   async grow(reservation: Reservation, bytes: number): Promise<void> {
-    await this.#inTurn(() => this.#makeRoom(bytes, bytes))
+    const mayEvict = this.#mayEvict(reservation.bytes + bytes, reservation.isSizeSure())
+    await this.#inTurn(() => this.#makeRoom(bytes, bytes, mayEvict))
     reservation.bytes += bytes
     // It has ended meanwhile, and is given back by nobody else.
     if (!this.#reservations.has(reservation)) this.#giveBack(bytes, bytes)
@@ -87,7 +124,7 @@ export class Quota {
 
   /** As `count`, for what goes on being written. */
   adopt(bytes: number): Reservation {
-    const reservation = { bytes, written: () => bytes }
+    const reservation = { bytes, size: bytes, written: () => bytes, isSizeSure: () => true }
     this.count(bytes)
     this.#reservations.add(reservation)
     return reservation
@@ -97,7 +134,7 @@ export class Quota {
   async trim(): Promise<void> {
     await this.#inTurn(async () => {
       await this.#options.disk.measure(() => this.#unwritten())
-      while (this.#missing(0, 0) > 0 && (await this.#evictOne()));
+      await this.#free(0, 0)
     })
   }
 
@@ -112,21 +149,56 @@ export class Quota {
     return done
   }
 
-  /** @param bytes of the quota @param diskBytes of the disk */
-  async #makeRoom(bytes: number, diskBytes: number): Promise<void> {
+  /** Whether a blob that takes so many bytes in all may take the room of others that are proven. */
+  #mayEvict(bytes: number, isSizeSure: boolean): boolean {
+    const most = MAX_EVICTING_SHARE * this.#options.index.capacity
+    return bytes <= (isSizeSure ? most : Math.min(most, MAX_EVICTING_UNSURE))
+  }
+
+  /** As {@link #check}, of all that a blob still takes: those that were let in before, but for `itself`, get theirs first. */
+  async #admit(bytes: number, diskBytes: number, mayEvict: boolean, itself?: Reservation): Promise<void> {
+    await this.#check(bytes, diskBytes, mayEvict)
+    const others = [...this.#reservations].filter((one) => one !== itself && one.isSizeSure())
+    const promised = others.reduce((sum, { size, bytes: reserved }) => sum + Math.max(0, size - reserved), 0)
+    if (bytes === 0 || promised === 0) return
+    const evictable = this.#options.index.evictableBytes() + this.#options.partialBytes()
+    if (this.#missing(bytes + promised, diskBytes + promised) > evictable) throw this.#whyNoRoom(bytes + promised, true)
+  }
+
+  /** @param bytes of the quota @param diskBytes of the disk @throws {StoreError} where no eviction would be enough */
+  async #check(bytes: number, diskBytes: number, mayEvict: boolean): Promise<void> {
     const { index, disk, partialBytes } = this.#options
     await disk.refresh(() => this.#unwritten())
     if (bytes > index.capacity) {
       throw new StoreError('quota', `${bytes} bytes are more than the quota of ${index.capacity} bytes`)
     }
-    // Nothing is evicted for what does not fit in any case.
     const missing = this.#missing(bytes, diskBytes)
-    if (missing > 0 && index.evictableBytes() + partialBytes() < missing) throw this.#whyNoRoom(bytes)
-    while (this.#missing(bytes, diskBytes) > 0) {
-      if (!(await this.#evictOne())) throw this.#whyNoRoom(bytes)
-    }
+    const evictable = mayEvict ? index.evictableBytes() : 0
+    if (missing > 0 && evictable + partialBytes() < missing) throw this.#whyNoRoom(bytes, mayEvict)
+  }
+
+  async #makeRoom(bytes: number, diskBytes: number, mayEvict: boolean): Promise<void> {
+    const { index, disk } = this.#options
+    // Nothing is evicted for what does not fit in any case.
+    await this.#check(bytes, diskBytes, mayEvict)
+    if (!(await this.#free(bytes, diskBytes, mayEvict))) throw this.#whyNoRoom(bytes, mayEvict)
     index.reserve(bytes)
     disk.take(diskBytes)
+  }
+
+  /** Evicts until so many bytes are free. @returns whether they are: nothing may be left to evict, or what is evicted not be freed */
+  async #free(bytes: number, diskBytes: number, mayEvict = true): Promise<boolean> {
+    const { index, disk } = this.#options
+    while (this.#missing(bytes, diskBytes) > 0) {
+      // Measured just before and just after, a deletion shows what it frees, whatever others write in its place.
+      await disk.measure(() => this.#unwritten())
+      if (this.#missing(bytes, diskBytes) <= 0) return true
+      // What is deleted in place of something that is not freed would not be freed either.
+      if (bytes <= index.freeBytes && diskBytes <= disk.availableBytes + disk.unfreedBytes) return false
+      if (!(await this.#evictOne(mayEvict))) return false
+      await disk.measure(() => this.#unwritten())
+    }
+    return true
   }
 
   /** Bytes that have to be freed. */
@@ -135,21 +207,27 @@ export class Quota {
     return Math.max(bytes - index.freeBytes, diskBytes - disk.availableBytes)
   }
 
-  async #evictOne(): Promise<boolean> {
-    const { index, disk, remove, dropPartial } = this.#options
-    const partial = await dropPartial()
-    if (partial !== undefined) {
-      disk.give(partial)
+  /** @returns whether something was evicted */
+  async #evictOne(mayEvict: boolean): Promise<boolean> {
+    const { index, disk, remove, dropPartial, onStuck } = this.#options
+    try {
+      const partial = await dropPartial()
+      if (partial !== undefined) {
+        disk.delete(partial)
+        return true
+      }
+      const digest = mayEvict ? index.oldestEvictable() : undefined
+      const size = digest === undefined ? undefined : index.get(digest)?.size
+      if (digest === undefined || size === undefined) return false
+      await remove(digest)
+      disk.delete(size)
+      this.#evicted = { blobs: this.#evicted.blobs + 1, bytes: this.#evicted.bytes + size }
       return true
+    } catch (error) {
+      // Most probably the others can't be deleted either. The next look tries another one.
+      onStuck(error as Error)
+      return false
     }
-    const digest = index.oldestEvictable()
-    const size = digest === undefined ? undefined : index.get(digest)?.size
-    if (digest === undefined || size === undefined) return false
-    await remove(digest)
-    // The disk may count it as free a little later.
-    disk.give(size)
-    this.#evicted = { blobs: this.#evicted.blobs + 1, bytes: this.#evicted.bytes + size }
-    return true
   }
 
   #giveBack(bytes: number, diskBytes: number): void {
@@ -161,19 +239,28 @@ export class Quota {
     return [...this.#reservations].reduce((sum, one) => sum + unwrittenOf(one), 0)
   }
 
-  #whyNoRoom(bytes: number): StoreError {
+  #whyNoRoom(bytes: number, mayEvict: boolean): StoreError {
     const { index, disk, partialBytes } = this.#options
+    if (!mayEvict)
+      return new StoreError('quota', 'it would take the room of most other blobs, and may not be what it seems')
     if (bytes <= index.freeBytes + index.evictableBytes() + partialBytes()) {
       const free = formatSize(disk.freeBytes ?? 0)
       const reserve = formatSize(disk.reserveBytes)
-      return new StoreError('no-space', `${free} are free on the disk, ${reserve} are to stay free (store.minFree)`)
+      const text = `${free} are free on the disk, ${reserve} are to stay free (store.minFree)`
+      const unfreed = disk.unfreedBytes
+      if (unfreed === 0) return new StoreError('no-space', text)
+      const held = `${formatSize(unfreed)} were evicted and are not free yet: a snapshot or an open file holds them`
+      return new StoreError('no-space', `${text}; ${held}`)
     }
     const kept = index.keptBytes
     if (kept > 0) {
       const text = `of the quota of ${formatSize(index.capacity)}, ${formatSize(kept)} are images that were pushed here`
       return new StoreError('quota', `${text}: delete some of them, or raise store.maxSize`)
     }
-    return new StoreError('quota', 'too many of the blobs in the quota are in use')
+    return new StoreError(
+      'quota',
+      'too many of the blobs in the quota are in use, other fetches need the room, or it would take that of most others',
+    )
   }
 }
 

@@ -10,19 +10,27 @@ export interface StoredBlob {
   close(): Promise<void>
 }
 
-/** Large enough that system calls don't count, small enough that hundreds of readers fit into memory. */
+/** Large enough that system calls don't count. */
 const bufferBytes = 512 * 1024
+
+/** Readers that get such buffers. Each holds two, also while its client takes nothing. */
+const maxLargeReaders = 64
+
+/** For those beyond: hundreds of them fit into memory. */
+const smallBufferBytes = 64 * 1024
 
 /** Buffers are kept for the next reader: fresh memory costs a page fault for every 4 KiB. */
 const spareBuffers: Buffer[] = []
 const maxSpareBuffers = 32
 
-function takeBuffer(): Buffer {
-  return spareBuffers.pop() ?? Buffer.allocUnsafeSlow(bufferBytes)
+let readers = 0
+
+function takeBuffer(bytes: number): Buffer {
+  return (bytes === bufferBytes ? spareBuffers.pop() : undefined) ?? Buffer.allocUnsafeSlow(bytes)
 }
 
 function giveBack(buffer: Buffer): void {
-  if (spareBuffers.length < maxSpareBuffers) spareBuffers.push(buffer)
+  if (buffer.length === bufferBytes && spareBuffers.length < maxSpareBuffers) spareBuffers.push(buffer)
 }
 
 /**
@@ -36,10 +44,12 @@ export async function* readBytes(
   end: number,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
-  let current = takeBuffer()
-  let ahead = takeBuffer()
+  const bytes = readers < maxLargeReaders ? bufferBytes : smallBufferBytes
+  readers++
+  let current = takeBuffer(bytes)
+  let ahead = takeBuffer(bytes)
   let position = start
-  const readInto = (buffer: Buffer) => file.read(buffer, 0, Math.min(bufferBytes, end + 1 - position), position)
+  const readInto = (buffer: Buffer) => file.read(buffer, 0, Math.min(bytes, end + 1 - position), position)
   let pending = position <= end ? readInto(current) : undefined
   try {
     while (pending !== undefined) {
@@ -56,6 +66,7 @@ export async function* readBytes(
     }
   } finally {
     await pending?.catch(() => {})
+    readers--
     giveBack(current)
     giveBack(ahead)
   }

@@ -1,4 +1,5 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { parseMediaType } from '../../proxy/oci/media-type.ts'
 import type { BlobFiles } from './blob-files.ts'
 import type { BlobIndex } from './blob-index.ts'
 import type { BlobRecord, Metadata } from './metadata.ts'
@@ -18,7 +19,7 @@ export async function readStore(files: BlobFiles, metadata: Metadata, index: Blo
   const adopted = new Map<Digest, BlobRecord>()
   const records: [Digest, BlobRecord][] = []
   for await (const [digest, record] of metadata.blobs()) {
-    if (found.delete(digest)) records.push([digest, record])
+    if (found.delete(digest)) records.push([digest, repaired(record)])
     else lost.push(digest)
   }
   records.sort(([, a], [, b]) => a.lastAccess - b.lastAccess)
@@ -31,6 +32,12 @@ export async function readStore(files: BlobFiles, metadata: Metadata, index: Blo
     index.add(digest, record)
   }
   return { lost, adopted }
+}
+
+/** Earlier versions kept whatever a peer called a media type, and could serve nothing under it. */
+function repaired(record: BlobRecord): BlobRecord {
+  const mediaType = parseMediaType(record.mediaType)
+  return mediaType === record.mediaType ? record : { ...record, mediaType }
 }
 
 /** Writes what `readStore` found. What can't be written is found again at the next start. */

@@ -37,13 +37,20 @@ interface Removable {
   readonly bytes: number
 }
 
+/** A disk that a start writes to. */
+interface StartDisk {
+  /** A folder on it, for measuring and for a person. */
+  readonly folder: string
+  readonly dev: number
+}
+
 /**
- * Opens what needs room on the disk, and makes that room where there is none: by the ballast, by what a start removes in any case,
- * then by parts of blobs, then by the blobs that were used or written longest ago, as files have it: nothing else can be read yet.
- * What was pushed stays.
- * The first try is made with no blob removed, as another process may be running on this folder.
+ * Opens what needs room on the disks of the records and of the blobs, and makes that room where there is none: by the ballast, by
+ * what a start removes in any case, then by parts of blobs, then by the blobs that were used or written longest ago, as files have
+ * it: nothing else can be read yet.
+ * What was pushed stays. The first try is made with no blob removed, as another process may be running on this folder.
  * @param onRemoved told how many bytes were removed
- * @throws what `open` throws; an Error for a person where the disk is full and nothing is left to remove
+ * @throws what `open` throws; an Error for a person where a disk is full and nothing is left to remove on it
  */
 export async function openWithRoom<T>(
   dataDir: string,
@@ -51,27 +58,47 @@ export async function openWithRoom<T>(
   onRemoved: (bytes: number) => void,
   measure = measureDisk,
 ): Promise<T> {
-  const { freeBytes } = await measure(dataDir).catch(() => unknownSpace)
-  if (freeBytes < openRoom) await rm(join(dataDir, ballastName), { force: true })
+  const freeOf = async ({ folder }: Pick<StartDisk, 'folder'>) =>
+    (await measure(folder).catch(() => unknownSpace)).freeBytes
+  if ((await freeOf({ folder: dataDir })) < openRoom) await rm(join(dataDir, ballastName), { force: true })
   for (let room = openRoom; ; room *= 2) {
     try {
       return await open()
     } catch (error) {
       if (!isFullDisk(error)) throw error
-      const removed = await remove(dataDir, room, measure)
+      const disks = await disksOf(dataDir)
+      // The error does not say which disk is full. A disk with free bytes may be so, too: of files.
+      const short: StartDisk[] = []
+      for (const disk of disks) if ((await freeOf(disk)) < room) short.push(disk)
+      let removed = await removeOn(short, dataDir, room, freeOf)
+      if (removed === 0) removed = await removeOn(disks, dataDir, room, freeOf)
       if (removed > 0) {
         onRemoved(removed)
         continue
       }
+      const folders = (short.length > 0 ? short : disks).map(({ folder }) => folder).join(' or of ')
       throw new Error(
-        `the disk of ${dataDir} is full, and nothing of this node is left on it to remove but images that were pushed: free at least ${formatSize(openRoom)}`,
+        `the disk of ${folders} is full, and nothing of this node is left on it to remove but images that were pushed: free at least ${formatSize(openRoom)}, or files where it can hold no more of them`,
         { cause: error },
       )
     }
   }
 }
 
-/** Keeps some room for the next start: it comes out of what stays free, to which blobs then give way again. */
+/** The disk of the records, and that of the blobs where it is another one. */
+async function disksOf(dataDir: string): Promise<StartDisk[]> {
+  const disks: StartDisk[] = []
+  for (const folder of [dataDir, join(dataDir, 'blobs')]) {
+    const dev = (await stat(folder).catch(() => undefined))?.dev
+    if (dev !== undefined && disks.every((other) => other.dev !== dev)) disks.push({ folder, dev })
+  }
+  return disks
+}
+
+/**
+ * Keeps some room on the disk of the records for the next start: it comes out of what stays free there. Where blobs are on the same
+ * disk, they give way to it.
+ */
 export async function keepBallast(
   dataDir: string,
   { freeBytes, minFreeBytes }: { readonly freeBytes: number | undefined; readonly minFreeBytes: number },
@@ -91,22 +118,30 @@ export async function keepBallast(
   }
 }
 
-/** Removes files until so many bytes are free. @returns how many bytes were removed */
-async function remove(dataDir: string, room: number, measure: typeof measureDisk): Promise<number> {
-  const { freeBytes } = await measure(dataDir).catch(() => unknownSpace)
-  let removed = 0
-  for await (const { path, bytes } of removables(dataDir)) {
-    // One goes in any case: it may be that the disk can't hold more files.
-    if (removed > 0 && freeBytes + removed >= room) break
-    await rm(path, { force: true })
-    removed += bytes
+/** Removes files until so many bytes are free on each of the disks. @returns how many bytes were removed */
+async function removeOn(
+  disks: readonly StartDisk[],
+  dataDir: string,
+  room: number,
+  freeOf: (disk: StartDisk) => Promise<number>,
+): Promise<number> {
+  let all = 0
+  for (const disk of disks) {
+    const freeBytes = await freeOf(disk)
+    let removed = 0
+    for await (const { path, bytes } of removables(dataDir, disk.dev)) {
+      // One goes in any case: it may be that the disk can't hold more files.
+      if (removed > 0 && freeBytes + removed >= room) break
+      await rm(path, { force: true })
+      removed += bytes
+    }
+    all += removed
   }
-  return removed
+  return all
 }
 
-/** What can be removed, in this order; only what is on the disk of the database. */
-async function* removables(dataDir: string): AsyncGenerator<Removable> {
-  const { dev } = await stat(dataDir)
+/** What can be removed on a disk, in this order. */
+async function* removables(dataDir: string, dev: number): AsyncGenerator<Removable> {
   for (const folder of ['staging', 'partial']) yield* await filesIn(join(dataDir, 'blobs', folder), dev)
   // Other names there are not ours.
   for (const algorithm of ['sha512', 'sha256'] as const)

@@ -1,20 +1,29 @@
 import type { BlobIndex } from './blob-index.ts'
 import type { Disk } from './disk.ts'
 import type { Quota } from './quota.ts'
+import type { RecordsDisk } from './records-disk.ts'
 
-/** What the store holds, and how much room there is; in bytes. */
-export interface StoreUsage {
-  readonly bytes: number
-  readonly maxBytes: number
-  readonly blobs: number
-  /** Of `bytes`, what was pushed to this node and is not evicted. */
-  readonly keptBytes: number
-  /** On its disk, when that was last measured; undefined where the file system does not say. */
+/** The room on a disk, in bytes. */
+export interface DiskUsage {
+  /** When it was last measured; undefined where the file system does not say. */
   readonly freeBytes: number | undefined
   /** Of those, what stays free. */
   readonly minFreeBytes: number
   /** Whether less is free, and nothing is left to evict. */
   readonly isShort: boolean
+}
+
+/** What the store holds, and how much room there is on the disk of the blobs; in bytes. */
+export interface StoreUsage extends DiskUsage {
+  readonly bytes: number
+  readonly maxBytes: number
+  readonly blobs: number
+  /** Of `bytes`, what was pushed to this node and is not evicted. */
+  readonly keptBytes: number
+  /** Bytes that were evicted, and that the file system has not freed for a while. */
+  readonly unfreedBytes: number
+  /** The disk of the records; undefined where it is the same one. */
+  readonly records: DiskUsage | undefined
   /** Removed for their room since the start. */
   readonly evictedBlobs: number
   readonly evictedBytes: number
@@ -23,7 +32,13 @@ export interface StoreUsage {
 }
 
 /** @param problem why nothing can be stored; undefined where all is well */
-export function usageOf(index: BlobIndex, disk: Disk, { evicted }: Quota, problem: string | undefined): StoreUsage {
+export function usageOf(
+  index: BlobIndex,
+  disk: Disk,
+  records: RecordsDisk,
+  { evicted }: Quota,
+  problem: string | undefined,
+): StoreUsage {
   return {
     bytes: index.heldBytes,
     maxBytes: index.capacity,
@@ -32,6 +47,8 @@ export function usageOf(index: BlobIndex, disk: Disk, { evicted }: Quota, proble
     freeBytes: disk.freeBytes,
     minFreeBytes: disk.reserveBytes,
     isShort: disk.availableBytes < 0,
+    unfreedBytes: disk.unfreedBytes,
+    records: records.usage,
     evictedBlobs: evicted.blobs,
     evictedBytes: evicted.bytes,
     problem,

@@ -1,9 +1,9 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import { placeOf } from './discovery/addresses.ts'
 import type { SelfMet } from './handshakes.ts'
 import type { PeerId } from './peer-id.ts'
+import { afterReads } from './turns.ts'
 
 interface ClonesOptions {
   readonly self: PeerId
@@ -20,8 +20,25 @@ const PAIR_MS = 1_000
 /** A clone that was not met for this long is gone, or has an identity of its own now, in ms. Seeds are dialled more often. */
 const VALID_MS = 300_000
 
-/** Addresses of clones that were logged. Above this number there is nothing new to say. */
-const MAX_LOGGED = 64
+/**
+ * A clone is one that was met this often at the same place, each time in another second. Once may be chance: a connection that broke
+ * after one of its ends had said who it is.
+ */
+const SIGHTINGS = 2
+
+/** Places where clones may be; the one that was met longest ago is forgotten first. */
+const MAX_PLACES = 64
+
+/** Ends that wait for their other one. Above this number further ones are left out: copies that dial all the time say it anyway. */
+const MAX_UNMATCHED = 256
+
+/** Where this node's key was met, and no other end of the connection here. */
+interface Sighting {
+  times: number
+  /** The last time (performance.now()). */
+  at: number
+  isLogged: boolean
+}
 
 /**
  * Finds other nodes that have this one's key, because its data folder was copied. Both ends of a connection say that they are this
@@ -31,7 +48,7 @@ const MAX_LOGGED = 64
 export class Clones {
   readonly #options: ClonesOptions
   #unmatched: SelfMet[] = []
-  readonly #logged = new Set<string>()
+  readonly #sightings = new Map<string, Sighting>()
   #timer: NodeJS.Timeout | undefined
   #last: { readonly where: string; readonly at: number } | undefined
 
@@ -51,7 +68,7 @@ export class Clones {
       other.direction !== direction && other.localPort === remotePort && other.remotePort === localPort
     const other = localPort === undefined ? undefined : this.#unmatched.find(isOther)
     if (other === undefined) {
-      this.#unmatched.push(end)
+      if (this.#unmatched.length < MAX_UNMATCHED) this.#unmatched.push(end)
       this.#timer ??= this.#later()
       return
     }
@@ -69,21 +86,35 @@ export class Clones {
 
   async #judge(): Promise<void> {
     const due = [...this.#unmatched]
-    // On a busy node the other end may wait in its socket, which is read after timers.
-    await nextTurn()
-    await nextTurn()
+    // On a busy node the other end may not have been read.
+    await afterReads()
     const ends = due.filter((end) => this.#unmatched.includes(end))
     // Those that were met meanwhile have their own time.
     this.#unmatched = this.#unmatched.filter((end) => !due.includes(end))
     this.#timer = this.#unmatched.length === 0 ? undefined : this.#later()
     if (new Set(ends.map(({ direction }) => direction)).size !== 1) return
-    for (const { direction, address } of ends) {
-      const where = direction === 'outbound' ? placeOf(address) : placeOf(address).replace(/\/tcp\/\d+$/, '')
-      this.#last = { where, at: performance.now() }
-      if (this.#logged.has(where) || this.#logged.size >= MAX_LOGGED) continue
-      this.#logged.add(where)
-      this.#options.log.error({ address: where, peerId: this.#options.self }, this.#text(where))
-    }
+    const places = ends.map(({ direction, address }) =>
+      direction === 'outbound' ? placeOf(address) : placeOf(address).replace(/\/tcp\/\d+$/, ''),
+    )
+    for (const where of new Set(places)) this.#seen(where)
+  }
+
+  #seen(where: string): void {
+    const now = performance.now()
+    const before = this.#sightings.get(where)
+    const isRecent = before !== undefined && now - before.at <= VALID_MS
+    const sighting = isRecent ? before : { times: 0, at: now, isLogged: false }
+    sighting.times++
+    sighting.at = now
+    this.#sightings.delete(where)
+    this.#sightings.set(where, sighting)
+    const [oldest] = this.#sightings.keys()
+    if (this.#sightings.size > MAX_PLACES && oldest !== undefined) this.#sightings.delete(oldest)
+    if (sighting.times < SIGHTINGS) return
+    this.#last = { where, at: now }
+    if (sighting.isLogged) return
+    sighting.isLogged = true
+    this.#options.log.error({ address: where, peerId: this.#options.self }, this.#text(where))
   }
 
   #text(where: string): string {

@@ -1,7 +1,5 @@
-import { setMaxListeners } from 'node:events'
-import type { PeerInfo } from '@libp2p/interface'
+import type { PeerId, PeerInfo } from '@libp2p/interface'
 import { type KadDHT, type KadDHTComponents, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
-import type { PeerId } from './peer-id.ts'
 
 export type Dht = KadDHT
 
@@ -25,31 +23,30 @@ const create = kadDHT({
 })
 
 /**
- * The DHT as a libp2p service. Each of its answers names up to 20 peers, and libp2p writes each of them to the peer store
- * again; in a small swarm nearly all of them are connected, and most of a lookup's CPU time went there. So those that are
- * connected are not reported.
+ * The DHT as a libp2p service, by which nodes get to know each other. Each of its answers names up to 20 peers, and libp2p writes each of
+ * them to the peer store again; in a small swarm nearly all of them are connected, and most of a lookup's CPU time went there. So those
+ * that are connected are not reported.
+ * @param isLarge whether the swarm has more nodes than this one may have connections. Then the DHT makes none: it would dial some 15
+ *   nodes for each lookup, and its hourly ones are many.
  */
-export function createDht(components: KadDHTComponents): Dht {
-  // the class is an event target for libp2p's discovery, which its interface does not say
-  const dht = create(components) as Dht & EventTarget
-  const dispatch = dht.dispatchEvent
-  dht.dispatchEvent = (event: CustomEvent<PeerInfo>) =>
-    components.connectionManager.getConnections(event.detail.id).length > 0 || dispatch.call(dht, event)
-  return dht
-}
-
-/**
- * The peers nearest to a key, connected or not: those that kad-dht's own lookup ends at.
- * @param key a multihash, or anything else that is hashed to its place
- */
-export async function* closestOnDht(
-  dht: Pick<Dht, 'getClosestPeers'>,
-  key: Uint8Array,
-  signal: AbortSignal,
-): AsyncGenerator<PeerId, void> {
-  // each request of the query listens to it
-  setMaxListeners(0, signal)
-  for await (const event of dht.getClosestPeers(key, { signal })) {
-    if (event.name === 'FINAL_PEER') yield event.peer.id.toString()
+export function createDht(isLarge: () => boolean): (components: KadDHTComponents) => Dht {
+  return (components) => {
+    const { connectionManager } = components
+    const openStream: typeof connectionManager.openStream = async (peer, ...rest) => {
+      if (isLarge()) throw new Error('the DHT asks nobody in a large swarm')
+      return await connectionManager.openStream(peer as PeerId, ...rest)
+    }
+    const bounded = new Proxy(connectionManager, {
+      get: (target, name) => (name === 'openStream' ? openStream : Reflect.get(target, name)),
+    })
+    const own = new Proxy(components, {
+      get: (target, name) => (name === 'connectionManager' ? bounded : Reflect.get(target, name)),
+    })
+    // the class is an event target for libp2p's discovery, which its interface does not say
+    const dht = create(own) as Dht & EventTarget
+    const dispatch = dht.dispatchEvent
+    dht.dispatchEvent = (event: CustomEvent<PeerInfo>) =>
+      connectionManager.getConnections(event.detail.id).length > 0 || dispatch.call(dht, event)
+    return dht
   }
 }

@@ -1,6 +1,7 @@
 import type { ConnectionGater, PeerId as Libp2pPeerId } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Bans } from './bans.ts'
+import type { Inbound } from './inbound.ts'
 import type { PeerId } from './ports.ts'
 
 /** Says which peers may be connected to, by either side. */
@@ -27,13 +28,22 @@ function parseAllowed(text: string): PeerId {
 
 /**
  * Asks {@link Admission} at each point where the PeerId is proven or about to be dialled (`connectionManager.allow` is not
- * an allowlist). libp2p itself refuses the node's own.
+ * an allowlist), and {@link Inbound} for a place. libp2p itself refuses the node's own PeerId.
  */
-export function createGater(admission: Admission): ConnectionGater {
+export function createGater(
+  admission: Admission & { allowsDial?(peer: PeerId): boolean },
+  inbound: Inbound,
+): ConnectionGater {
   const deny = (peer: Libp2pPeerId) => !admission.allows(peer.toString())
   return {
-    denyDialPeer: deny,
-    denyInboundEncryptedConnection: deny,
+    denyDialPeer: (peer) => deny(peer) || admission.allowsDial?.(peer.toString()) === false,
+    denyInboundConnection: (connection) => !inbound.come(connection),
+    denyInboundEncryptedConnection: (peer, connection) => {
+      const isDenied = deny(peer)
+      if (isDenied) inbound.unwelcome(connection)
+      return isDenied
+    },
+    denyInboundUpgradedConnection: (peer, connection) => !inbound.stay(connection, peer.toString()),
     denyOutboundEncryptedConnection: deny,
   }
 }

@@ -5,6 +5,7 @@ import type {
   ConnectionProtector,
   MessageStream,
   MultiaddrConnection,
+  StreamMessageEvent,
 } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
@@ -42,6 +43,9 @@ const NONCE_BYTES = 24
 /** Log what is probably wrong with an address after this many failures in a row: one may be a dial that was given up. */
 const LOGGED_FAILURES = 2
 
+/** Failures that are further apart than this, in ms, are not in a row: the peer may have been another one. */
+const ROW_MS = 600_000
+
 /** Addresses of which failures are remembered; the oldest is forgotten first. */
 const MAX_ADDRESSES = 1_024
 
@@ -53,7 +57,7 @@ export class Handshakes {
   readonly #options: HandshakesOptions
   readonly #handshakes = new WeakMap<object, Handshake>()
   /** By address, without the port where the peer has dialled. */
-  readonly #failures = new Map<string, { count: number; text: string }>()
+  readonly #failures = new Map<string, { readonly count: number; readonly text: string; readonly at: number }>()
   #isStopped = false
 
   constructor(options: HandshakesOptions) {
@@ -65,9 +69,13 @@ export class Handshakes {
     this.#isStopped = true
   }
 
-  /** What is probably wrong with an address that was dialled in vain; undefined where that is not known. */
-  problemAt(address: Multiaddr): string | undefined {
-    return this.#failures.get(placeOf(address))?.text
+  /**
+   * What is probably wrong with an address that was dialled in vain; undefined where that is not known.
+   * @param since when it was dialled (performance.now()): what failed before may have been mended
+   */
+  problemAt(address: Multiaddr, since: number): string | undefined {
+    const failure = this.#failures.get(placeOf(address))
+    return failure !== undefined && failure.at >= since ? failure.text : undefined
   }
 
   /** A connection protector for libp2p. @param inner the one that needs the swarm key, where there is one */
@@ -81,6 +89,9 @@ export class Handshakes {
           const handshake = this.#begin(connection as MultiaddrConnection)
           const stream = key === undefined ? connection : await key.protect(connection, options)
           this.#handshakes.set(stream, handshake)
+          onFirstBytes(stream, (bytes) => {
+            if (beginsHandshake(bytes)) this.#understood(handshake)
+          })
           return stream
         },
       }
@@ -136,9 +147,11 @@ export class Handshakes {
     const text = this.#explain(handshake, socket.bytesRead)
     if (text === undefined) return
     const where = whereOf(handshake)
-    const count = (this.#failures.get(where)?.count ?? 0) + 1
+    const before = this.#failures.get(where)
+    const at = performance.now()
+    const count = before !== undefined && at - before.at <= ROW_MS ? before.count + 1 : 1
     this.#failures.delete(where)
-    this.#failures.set(where, { count, text })
+    this.#failures.set(where, { count, text, at })
     const [oldest] = this.#failures.keys()
     if (this.#failures.size > MAX_ADDRESSES && oldest !== undefined) this.#failures.delete(oldest)
     if (count === LOGGED_FAILURES) this.#options.log.warn({ address: where, direction: handshake.direction }, text)
@@ -155,6 +168,29 @@ export class Handshakes {
     if (received === 0)
       return `the peer at ${where} takes connections and says nothing: most likely it has no swarm key, and this node has one (swarm.swarmKey), or it hangs`
     return `the peer at ${where} and this node don't understand each other: most likely their swarm keys differ, or one of them has none (swarm.swarmKey)`
+  }
+}
+
+/** What both ends of a libp2p connection say first, where they understand each other (multistream-select 1.0). */
+const HANDSHAKE_START = Buffer.from('\x13/multistream/1.0.0\n')
+
+/** Bytes of it that are no chance. */
+const LEAST_BYTES = 4
+
+function beginsHandshake(bytes: Uint8Array): boolean {
+  const start = bytes.subarray(0, HANDSHAKE_START.length)
+  return start.length >= LEAST_BYTES && HANDSHAKE_START.subarray(0, start.length).equals(start)
+}
+
+/** Looks at the first bytes of a stream, and leaves them to whoever reads it: a listener would take them. */
+function onFirstBytes(stream: MessageStream, look: (bytes: Uint8Array) => void): void {
+  const dispatch = stream.dispatchEvent
+  stream.dispatchEvent = (event) => {
+    if (event.type === 'message') {
+      stream.dispatchEvent = dispatch
+      look((event as StreamMessageEvent).data.subarray())
+    }
+    return dispatch.call(stream, event)
   }
 }
 

@@ -7,6 +7,8 @@ export interface KnownPeer {
   readonly port: number
   /** SHA-256 of its transfer certificate in DER, lower-case hex. */
   readonly fingerprint: string
+  /** Where its connection comes from, with the port that it told; `host` and `port` where that is left out. */
+  readonly source?: { readonly host: string; readonly port: number }
   /** Other places of its transfer server, as it told. */
   readonly announced?: readonly { readonly host: string; readonly port: number }[]
   /** As it told. */
@@ -22,8 +24,7 @@ interface Waiting extends PromiseWithResolvers<KnownPeer> {
  * certificate, and `ready` once it has ours as well: a request that is sent earlier could arrive before our fingerprint.
  */
 export class KnownPeers {
-  /** `source` is the host that its connection comes from. */
-  readonly #peers = new Map<PeerId, { peer: KnownPeer; readonly source: string; ready: boolean }>()
+  readonly #peers = new Map<PeerId, { peer: KnownPeer; ready: boolean }>()
   readonly #waiting = new Map<PeerId, Waiting>()
   /** A set for each: a peer that copies another's fingerprint must not be able to shut it out. */
   readonly #byFingerprint = new Map<string, Set<PeerId>>()
@@ -39,7 +40,7 @@ export class KnownPeers {
 
   add(peer: KnownPeer): void {
     this.delete(peer.peerId)
-    this.#peers.set(peer.peerId, { peer, source: peer.host, ready: false })
+    this.#peers.set(peer.peerId, { peer, ready: false })
     const same = this.#byFingerprint.get(peer.fingerprint)
     if (same === undefined) this.#byFingerprint.set(peer.fingerprint, new Set([peer.peerId]))
     else same.add(peer.peerId)
@@ -49,7 +50,7 @@ export class KnownPeers {
   move(peer: KnownPeer, { host, port }: Pick<KnownPeer, 'host' | 'port'>): KnownPeer | undefined {
     const entry = this.#peers.get(peer.peerId)
     if (entry?.peer !== peer) return undefined
-    entry.peer = { ...peer, host, port }
+    entry.peer = { ...peer, source: peer.source ?? { host: peer.host, port: peer.port }, host, port }
     return entry.peer
   }
 
@@ -94,7 +95,12 @@ export class KnownPeers {
     const admitted = [...(this.#byFingerprint.get(fingerprint) ?? [])].filter(this.#admits)
     if (admitted.length < 2 || address === undefined) return admitted[0]
     const host = plainHost(address)
-    return admitted.find((peerId) => plainHost(this.#peers.get(peerId)?.source ?? '') === host) ?? admitted[0]
+    return admitted.find((peerId) => plainHost(this.#sourceOf(peerId)) === host) ?? admitted[0]
+  }
+
+  #sourceOf(peerId: PeerId): string {
+    const peer = this.#peers.get(peerId)?.peer
+    return peer?.source?.host ?? peer?.host ?? ''
   }
 
   /** Peers that requests can be sent to. */

@@ -14,7 +14,10 @@ import type { SwarmDatastore } from './datastore.ts'
 import { createDht, type Dht } from './dht.ts'
 import { DialOrder } from './discovery/address-order.ts'
 import type { Handshakes } from './handshakes.ts'
+import { inboundPlaces, MAX_HANDSHAKES } from './inbound.ts'
 import { libp2pLogger } from './libp2p-log.ts'
+import type { Dials } from './limits/dials.ts'
+import type { Limits } from './limits/limits.ts'
 import { MulticastDns } from './mdns/mdns.ts'
 import { OwnAddresses } from './own-addresses.ts'
 
@@ -23,6 +26,7 @@ interface Services extends ServiceMap {
   ping: Ping
   dht: Dht
   ownAddresses: OwnAddresses
+  limits: object
 }
 
 export type Node = Libp2p<Services>
@@ -36,6 +40,9 @@ interface NodeOptions {
   readonly swarmKey: Uint8Array | undefined
   readonly gater: ConnectionGater
   readonly handshakes: Handshakes
+  readonly limits: Pick<Limits, 'streams' | 'dials'>
+  /** Whether the swarm has more nodes than this one may have connections; it never has where this is left out. */
+  readonly isLarge?: () => boolean
   readonly log: Logger
 }
 
@@ -43,12 +50,6 @@ const HOUR_MS = 3600_000
 
 /** Peers that were not seen for this long are forgotten; until then they are dialled after a restart. */
 const MAX_PEER_AGE_MS = 30 * 24 * HOUR_MS
-
-/** Inbound connections per second and IP: hundreds of nodes behind one NAT, or in containers on one host, start at once. */
-const INBOUND_PER_SECOND = 500
-
-/** Handshakes that may be under way at the same time; libp2p's 10 refuses peers when a fleet starts at once. */
-const MAX_INBOUND_HANDSHAKES = 256
 
 /** Until a dialled address answers: a LAN or a data centre, not the planet. */
 const DIAL_TIMEOUT_MS = 3000
@@ -79,8 +80,13 @@ export async function createNode({
   swarmKey,
   gater,
   handshakes,
+  limits: { streams, dials },
+  isLarge = () => false,
   log,
 }: NodeOptions): Promise<Node> {
+  // Above the bounds of `limits.inbound`, which alone decides: libp2p refuses whoever comes last, so that one address that takes all
+  // places keeps the others out.
+  const libp2pBound = 2 * (MAX_HANDSHAKES + inboundPlaces(config.maxConnections))
   return await createLibp2p<Services>({
     start: false,
     privateKey,
@@ -89,22 +95,25 @@ export async function createNode({
       listen: listen.map(listenMultiaddr),
       announce: config.announce.map((text) => parseAnnounce(text).toString()),
     },
-    transports: [tcp()],
-    connectionEncrypters: [handshakes.encrypter(noise())],
+    transports: [dialledWith(dials)],
+    connectionEncrypters: [streams.encrypter(handshakes.encrypter(noise()))],
     streamMuxers: [
-      yamux({
-        streamOptions: {
-          maxStreamWindowSize: STREAM_WINDOW_BYTES,
-          maxReadBufferLength: STREAM_BUFFER_BYTES,
-          maxWriteBufferLength: STREAM_UNSENT_BYTES,
-        },
-      }),
+      streams.muxer(
+        yamux({
+          streamOptions: {
+            maxStreamWindowSize: STREAM_WINDOW_BYTES,
+            maxReadBufferLength: STREAM_BUFFER_BYTES,
+            maxWriteBufferLength: STREAM_UNSENT_BYTES,
+          },
+        }),
+      ),
     ],
     connectionProtector: handshakes.protector(swarmKey === undefined ? undefined : preSharedKey({ psk: swarmKey })),
     connectionGater: gater,
     connectionManager: {
-      inboundConnectionThreshold: INBOUND_PER_SECOND,
-      maxIncomingPendingConnections: MAX_INBOUND_HANDSHAKES,
+      maxConnections: libp2pBound,
+      inboundConnectionThreshold: Number.MAX_SAFE_INTEGER,
+      maxIncomingPendingConnections: libp2pBound,
       dialTimeout: DIAL_TIMEOUT_MS,
       addressDialTimeout: DIAL_TIMEOUT_MS,
       addressSorter: new DialOrder().compare,
@@ -117,13 +126,26 @@ export async function createNode({
     peerStore: { maxAddressAge: Number.POSITIVE_INFINITY, maxPeerAge: MAX_PEER_AGE_MS },
     peerDiscovery: config.mdns ? [(components) => new MulticastDns(components, log)] : [],
     services: {
+      // The first one: it sees what others handle.
+      limits: (components) => streams.service(components),
       identify: identify(),
       ping: ping(),
-      dht: createDht,
+      dht: createDht(isLarge),
       ownAddresses: (components) => new OwnAddresses(components),
     },
     logger: libp2pLogger(log),
   })
+}
+
+/** TCP, whose dials are bounded. */
+function dialledWith(dials: Dials): ReturnType<typeof tcp> {
+  const create = tcp()
+  return (components) => {
+    const transport = create(components)
+    const dial = transport.dial.bind(transport)
+    transport.dial = (address, options) => dials.dial(address, () => dial(address, options))
+    return transport
+  }
 }
 
 function listenMultiaddr({ host, port }: ListenAddress): string {

@@ -2,49 +2,45 @@ import { join } from 'node:path'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import { formatAddress } from '../../config/units.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
-import { ANNOUNCE_PROTOCOL, MAX_ANNOUNCE_STREAMS } from './announce/constants.ts'
+import { ANNOUNCE_PROTOCOL } from './announce/constants.ts'
 import { PeerPublisher } from './announce/peer-publisher.ts'
-import { announceServer } from './announce/server.ts'
 import type { Bans } from './bans.ts'
 import { Clones } from './clones.ts'
-import { ClosestPeers } from './coordination/closest.ts'
-import { MAX_SHARE_STREAMS, SHARE_PROTOCOL } from './coordination/constants.ts'
+import { SHARE_PROTOCOL } from './coordination/constants.ts'
 import { PeerCoordination } from './coordination/coordination.ts'
 import { SwarmDatastore } from './datastore.ts'
-import { closestOnDht } from './dht.ts'
 import { parseSeed } from './discovery/addresses.ts'
-import { MESH_CONNECTIONS } from './discovery/constants.ts'
 import { Discovery } from './discovery/discovery.ts'
 import { FindClient } from './find/client.ts'
-import { FIND_PROTOCOL, MAX_FIND_STREAMS } from './find/constants.ts'
-import { findServer } from './find/server.ts'
+import { FIND_PROTOCOL } from './find/constants.ts'
 import { createAdmission, createGater } from './gater.ts'
 import { Handshakes } from './handshakes.ts'
-import { sayHello } from './hello/client.ts'
-import { HELLO_PROTOCOL, MAX_HELLO_STREAMS } from './hello/constants.ts'
-import { helloServer } from './hello/server.ts'
-import { Versions } from './hello/versions.ts'
+import { Heard } from './heard.ts'
+import { FINDING_PROTOCOL } from './hello/constants.ts'
 import { KnownPeers } from './known-peers.ts'
-import { PeerLinks } from './link/links.ts'
+import { createLimits } from './limits/limits.ts'
 import { usableBindings } from './listening.ts'
 import { createNode, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
 import type { PeerId, ShareListener } from './ports.ts'
+import { serveProtocols } from './protocols.ts'
 import { Advertiser } from './router/advertiser.ts'
-import { DhtPublisher } from './router/dht-publisher.ts'
 import { RecordStore } from './router/record-store.ts'
 import { ProviderRecords } from './router/records.ts'
 import type { Reputation } from './router/reputation.ts'
+import { ROUTE_PROTOCOL } from './routing/constants.ts'
+import { Routing } from './routing/routing.ts'
+import { shortestRtt } from './rtt.ts'
 import type { Parts } from './running.ts'
 import { Shutdown } from './shutdown.ts'
 import { loadSwarmKey } from './swarm-key.ts'
 import { createCertificate } from './transfer/certificate.ts'
-import { TransferClient } from './transfer/client.ts'
 import { transferDeadlines } from './transfer/constants.ts'
+import { OwnPort } from './transfer/own-port.ts'
 import { Places } from './transfer/places.ts'
 import { createClientContext } from './transfer/pool.ts'
 import { Reach } from './transfer/reach.ts'
-import { TransferServer } from './transfer/server.ts'
+import { Transfers } from './transfer/transfers.ts'
 
 /**
  * Starts everything in order: files, transfer server, libp2p, discovery, announcing. What was started is stopped again where
@@ -55,10 +51,11 @@ export async function startParts(
   listener: ShareListener,
   bans: Bans,
   reputation: Reputation,
+  ban: (peer: PeerId, reason: string) => void,
 ): Promise<Parts> {
   const shutdown = new Shutdown(options.log)
   try {
-    return await assemble(options, listener, bans, reputation, shutdown)
+    return await assemble(options, listener, bans, reputation, ban, shutdown)
   } catch (error) {
     await shutdown.run()
     throw error
@@ -70,18 +67,10 @@ async function assemble(
   listener: ShareListener,
   bans: Bans,
   reputation: Reputation,
+  ban: (peer: PeerId, reason: string) => void,
   shutdown: Shutdown,
 ): Promise<Parts> {
-  const {
-    config,
-    privateKey,
-    dataDir,
-    content,
-    held,
-    log,
-    onServed = () => {},
-    deadlines = transferDeadlines,
-  } = options
+  const { config, privateKey, dataDir, held, log, deadlines = transferDeadlines } = options
   const seeds = config.seeds.map(parseSeed)
   const swarmKey = config.swarmKey === undefined ? undefined : await loadSwarmKey(config.swarmKey)
   const keyFile = join(dataDir, 'key')
@@ -96,8 +85,9 @@ async function assemble(
       if (isOpen) coordination.joined(peer)
       else coordination.passOver(peer)
       listener.joined(peer)
+      ownPort.changed(peer)
     },
-    find: (peer, signal) => places.find(peer, peer.announced ?? [], signal),
+    find: (peer, signal) => places.find(peer, signal),
     onMoved: (peer, place) => known.move(peer, place),
     log,
   })
@@ -107,28 +97,42 @@ async function assemble(
   const known = new KnownPeers(admits, (peer) => {
     const address = known.get(peer)
     if (address !== undefined) reach.met(address)
-    find.prepare(peer)
+    if (!isLarge()) find.prepare(peer)
+    routing.ready(peer)
     if (reach.isOpen(peer)) coordination.joined(peer)
     advertiser.connected(peer)
     listener.joined(peer)
+    ownPort.met(peer)
   })
 
   const datastore = new SwarmDatastore(join(dataDir, 'dht'))
   await datastore.open()
   shutdown.add('DHT records', () => datastore.close())
 
-  const server = new TransferServer({
+  const limits = createLimits(config.maxConnections, ban)
+  const heard = new Heard()
+  const transfers = new Transfers({
+    ...options,
     certificate,
-    content,
-    identify: (fingerprint, address) => known.byFingerprint(fingerprint, address),
-    onUpgrade: (peer, kind, upgraded) => links.accept(peer, kind, upgraded),
-    uploads: config.uploads,
+    limits: limits.peers,
+    known,
+    listener,
+    heard,
     deadlines,
-    onServed,
-    log,
+    locate: async (peer, signal) => {
+      if (!admits(peer)) throw new Error('it is banned or not allowed')
+      await routing.connect(peer, signal)
+      return await known.waitFor(peer, signal)
+    },
+    onUnreached: (peer) => {
+      discovery.check(peer)
+      reach.suspect(peer)
+    },
+    onBroken: (peer) => reputation.failed(peer),
   })
-  const port = await server.start(config.transferListen)
-  shutdown.add('transfer server', () => server.stop())
+  const { client, links } = transfers
+  const port = await transfers.server.start(config.transferListen)
+  shutdown.add('transfer server', () => transfers.server.stop())
 
   const clones = new Clones({ self, keyFile, onOwn: (address) => discovery.foundSelf(address), log })
   const handshakes = new Handshakes({
@@ -137,119 +141,123 @@ async function assemble(
     onSelf: (met) => clones.met(met),
     log,
   })
-  const gater = createGater(admission)
+  const gater = createGater({ ...admission, allowsDial: (peer) => !routing.denies(peer) }, limits.inbound)
+  const isLarge = () => routing.isLarge
   const listen = await usableBindings(config.listen, 'swarm.listen', log)
-  const node = await createNode({ config, listen, privateKey, datastore, swarmKey, gater, handshakes, log })
+  const node = await createNode({
+    config,
+    listen,
+    privateKey,
+    datastore,
+    swarmKey,
+    gater,
+    handshakes,
+    limits,
+    isLarge,
+    log,
+  })
   shutdown.add('libp2p', async () => node.stop())
   shutdown.add('handshakes', () => {
     handshakes.stop()
     clones.stop()
   })
-  const discovery = new Discovery({
-    node,
-    seeds,
-    admits,
-    problemAt: (address) => handshakes.problemAt(address),
-    onDead: (peer) => {
-      client.cut(peer)
-      links.cut(peer)
-    },
-    log,
-  })
-
-  const addresses = {
-    known: (peer: PeerId) => known.get(peer),
-    locate: async (peer: PeerId, signal: AbortSignal) => {
-      if (!admits(peer)) throw new Error('it is banned or not allowed')
-      await node.dial(peerIdFromString(peer), { signal })
-      return await known.waitFor(peer, signal)
-    },
-  }
-  const client = new TransferClient({
-    certificate,
-    ...addresses,
-    deadlines,
-    onBroken: (peer) => reputation.failed(peer),
-  })
-  shutdown.add('transfer client', () => client.stop())
-  const links = new PeerLinks({
-    certificate,
-    listener,
-    ...addresses,
-    deadlines,
-    log,
-    idleMs: options.linkIdleMs,
-    onUnreached: (peer) => {
-      discovery.check(peer)
-      reach.suspect(peer)
-    },
-  })
-  shutdown.add('links', () => links.stop())
-
   const recordStore = new RecordStore({ db: datastore.db, self })
   datastore.records = recordStore
   const records = new ProviderRecords(node, recordStore)
-  const openStream = (protocol: string) => (peer: PeerId, signal: AbortSignal) =>
-    node.dialProtocol(peerIdFromString(peer), protocol, { signal })
+  const shared = new Set<Digest>()
+  const openStream = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
+    await node.dialProtocol(peerIdFromString(peer), protocol, { signal })
+  /** Where not only answers come. */
+  const openWatched = (protocol: string) => async (peer: PeerId, signal: AbortSignal) =>
+    limits.streams.watched(await openStream(protocol)(peer, signal), peer)
+  const routing = new Routing({
+    node,
+    privateKey,
+    maxConnections: config.maxConnections,
+    known,
+    links,
+    listener,
+    records,
+    announced: recordStore,
+    admits,
+    canGive,
+    isSeed: (peer) => discovery.isSeed(peer),
+    shared,
+    openStream: openWatched(ROUTE_PROTOCOL),
+    onChange: () => {
+      coordination.forgetNearest()
+      publisher.refresh()
+    },
+    log,
+  })
+  await routing.start()
+  shutdown.add('routing', () => routing.stop())
+  const discovery = new Discovery({
+    node,
+    dials: limits.dials,
+    seeds,
+    admits,
+    neighbourhood: routing.neighbourhood,
+    problemAt: (address, since) => handshakes.problemAt(address, since),
+    heard,
+    onDead: (peer) => transfers.cut(peer),
+    log,
+  })
+
+  shutdown.add('transfer client', () => client.stop())
+  shutdown.add('links', () => links.stop())
+
   const find = new FindClient({ openStream: openStream(FIND_PROTOCOL), log })
-  // Not `getPeers`, which decodes the name of each, for every question.
-  const isLarge = () => node.getConnections().length >= MESH_CONNECTIONS
-  const query = (key: Uint8Array, signal: AbortSignal) => closestOnDht(node.services.dht, key, signal)
-  const closest = new ClosestPeers({ isLarge, admits: canGive, query })
   const coordination = new PeerCoordination({
     self,
     listener,
     records,
     find,
-    closest,
-    isLarge,
+    routing,
     admits: canGive,
-    openStream: openStream(SHARE_PROTOCOL),
+    // Peers ask on it as well.
+    openStream: openWatched(SHARE_PROTOCOL),
   })
-  const shared = new Set<Digest>()
-  const advertiser = new Advertiser({
-    records,
-    shared,
-    peers: new PeerPublisher({ openStream: openStream(ANNOUNCE_PROTOCOL), shared, log }),
-    dht: new DhtPublisher({ records, log }),
-    held,
-    isLarge,
+  const ownPort = new OwnPort({
+    known,
+    reach,
+    openStream: openStream(FINDING_PROTOCOL),
+    onPassedOver: (isPassedOver) => (isPassedOver ? coordination.passOver(self) : coordination.joined(self)),
     log,
   })
+  const publisher = new PeerPublisher({ openStream: openStream(ANNOUNCE_PROTOCOL), shared, isLarge, log })
+  const advertiser = new Advertiser({ records, shared, peers: publisher, routed: routing.publisher, held, log })
 
   const stopped = new AbortController()
   shutdown.add('hello', () => stopped.abort())
-  const transfer = config.transferAnnounce.length === 0 ? undefined : config.transferAnnounce
-  const hello = { port, fingerprint: certificate.fingerprint, site: config.site, transfer }
+  const hello = { port, fingerprint: certificate.fingerprint, site: config.site, transfer: config.transferAnnounce }
   const places = new Places(certificate, deadlines.connect)
-  const versions = new Versions(log)
-  await node.handle(HELLO_PROTOCOL, helloServer(hello, known, places, versions, log), {
-    maxInboundStreams: MAX_HELLO_STREAMS,
-  })
-  await node.handle(
-    FIND_PROTOCOL,
-    findServer((key, limit) => records.local(key, limit), log),
-    {
-      maxInboundStreams: MAX_FIND_STREAMS,
-    },
-  )
-  await node.handle(ANNOUNCE_PROTOCOL, announceServer(recordStore, log), { maxInboundStreams: MAX_ANNOUNCE_STREAMS })
-  await node.handle(SHARE_PROTOCOL, coordination.handler, { maxInboundStreams: MAX_SHARE_STREAMS })
-  node.addEventListener('connection:open', ({ detail: connection }) => {
-    if (connection.direction === 'outbound')
-      void sayHello(connection, hello, known, places, versions, log, stopped.signal)
+  await serveProtocols({
+    node,
+    hello,
+    known,
+    places,
+    records,
+    recordStore,
+    ownPort,
+    coordination,
+    log,
+    signal: stopped.signal,
   })
   node.addEventListener('peer:connect', ({ detail }) => {
     reputation.forgive(detail.toString())
   })
   node.addEventListener('peer:disconnect', ({ detail }) => {
-    known.delete(detail.toString())
-    reach.left(detail.toString())
-    client.release(detail.toString())
-    find.forget(detail.toString())
-    coordination.left(detail.toString())
-    advertiser.disconnected(detail.toString())
-    listener.left(detail.toString())
+    const peer = detail.toString()
+    const isThere = routing.disconnected(peer)
+    known.delete(peer)
+    reach.left(peer)
+    ownPort.left(peer)
+    client.release(peer)
+    find.forget(peer)
+    coordination.left(peer)
+    advertiser.disconnected(peer)
+    if (!isThere) listener.left(peer)
   })
   await startNode(node, listen)
   shutdown.add('discovery', () => discovery.stop())
@@ -261,9 +269,11 @@ async function assemble(
     node,
     discovery,
     clones,
+    ownPort,
     admission,
     known,
     reach,
+    routing,
     client,
     find,
     records,
@@ -271,20 +281,14 @@ async function assemble(
     links,
     coordination,
     transferAddress: config.transferListen.map(({ host }) => formatAddress({ host, port })).join(', '),
-    rttOf: (peer) => fastest(node.getConnections(peerIdFromString(peer)).map(({ rtt }) => rtt)),
+    rttOf: (peer) => shortestRtt(node.getConnections(peerIdFromString(peer))),
     cut: (peer) => {
-      const fingerprint = known.delete(peer)?.fingerprint
-      if (fingerprint !== undefined) server.cut(fingerprint)
-      client.cut(peer)
-      links.cut(peer)
+      transfers.end(peer)
       coordination.left(peer)
-      node.hangUp(peerIdFromString(peer)).catch((error) => log.debug({ peer, err: error }, 'hanging up failed'))
+      // Not `hangUp`, which waits for the peer while its messages are still read.
+      for (const connection of node.getConnections(peerIdFromString(peer)))
+        connection.abort(new Error('this node ended the connection'))
     },
     stop: () => shutdown.run(),
   }
-}
-
-function fastest(rtts: readonly (number | undefined)[]): number | undefined {
-  const measured = rtts.filter((rtt) => rtt !== undefined)
-  return measured.length === 0 ? undefined : Math.min(...measured)
 }

@@ -7,11 +7,26 @@ export type Access = 'public' | 'private'
 
 export type { PeerId }
 
-/** What a node knows of a tag: which digest upstream last gave for it, and when. */
-export interface TagConfirmation {
+/** What upstream has said of a tag to one node, which has signed it (`share/signed-tag.ts`). Others pass it on as it is. */
+export interface SignedTag {
   readonly digest: Digest
-  /** ms since the epoch, by the clock of the node that asked upstream. */
+  /** Of the manifest, where upstream named one. */
+  readonly mediaType: string | undefined
+  /** When upstream said so, in ms since the epoch, by the signer's clock. */
+  readonly at: number
+  readonly signer: PeerId
+  readonly signature: Uint8Array
+}
+
+/** What a node knows of a tag. */
+export interface TagConfirmation extends SignedTag {
+  /** When upstream said so, in ms since the epoch by this node's clock: it was told how long ago that was. */
   readonly confirmedAt: number
+}
+
+/** What a peer says of a tag. Nothing of it is looked at yet. */
+export interface ToldTag extends TagConfirmation {
+  readonly peer: PeerId
 }
 
 /** What is known of a blob besides its bytes. */
@@ -130,14 +145,16 @@ export interface SeedStatus {
   /** As it is configured. */
   readonly seed: string
   readonly reached: boolean
+  /** Whether nothing but this node itself is there. */
+  readonly isSelf: boolean
   /** Why it was not reached last. */
   readonly problem: string | undefined
 }
 
 /** What keeps the node from its peers, for a person. */
 export interface SwarmProblem {
-  /** `seeds`: none of them answers. `identity`: another machine has this node's key. */
-  readonly kind: 'seeds' | 'identity'
+  /** `seeds`: none of them answers. `identity`: another machine has this node's key. `transfer`: peers can't reach its port. */
+  readonly kind: 'seeds' | 'identity' | 'transfer'
   readonly text: string
 }
 
@@ -146,11 +163,15 @@ export interface SwarmStatus {
   readonly multiaddrs: readonly string[]
   /** `host:port` of the transfer server. */
   readonly transfer: string
+  /** Where else it is, as peers are told (`swarm.transferAnnounce`). */
+  readonly transferAnnounce: readonly string[]
   readonly peers: readonly {
     readonly peerId: PeerId
     readonly address: string
     /** Whether the peer told its transfer certificate and its transfer port can be reached, so that blobs can move from it. */
     readonly transfer: boolean
+    /** `host:port` at which its transfer server is, as far as is known: of several that it has told, the one that answered. */
+    readonly transferAddress: string | undefined
     /** Why its transfer port can't be used, and which one is to be opened; undefined where nothing is known against it. */
     readonly transferProblem: string | undefined
     readonly rttMs: number | undefined
@@ -183,10 +204,10 @@ export interface Swarm {
   /** Size and type of a peer's blob, without its bytes. @throws {PeerError} */
   stat(peer: PeerId, digest: Digest, signal: AbortSignal): Promise<BlobFacts>
   /**
-   * What peers know of a tag (`registry/repository:tag`), until the signal is aborted or all have answered.
+   * What peers say of a tag (`registry/repository:tag`), until the signal is aborted or all have answered.
    * @param of who is asked; the nearest ones where it is left out
    */
-  tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]>
+  tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly ToldTag[]>
   /** Queues a blob to be announced to peers; returns at once. `priority` is for what was completed just now. */
   advertise(digest: Digest, priority: boolean): void
   /** Takes a blob back before it is deleted. Bounded to a second; never throws. */

@@ -7,7 +7,9 @@ import type { Node } from './node.ts'
 import type { Coordination, Links, PeerId } from './ports.ts'
 import type { Advertiser } from './router/advertiser.ts'
 import type { ProviderRecords } from './router/records.ts'
+import type { Routing } from './routing/routing.ts'
 import type { TransferClient } from './transfer/client.ts'
+import type { OwnPort } from './transfer/own-port.ts'
 import type { Reach } from './transfer/reach.ts'
 
 /** What runs between start and stop. */
@@ -15,9 +17,11 @@ export interface Parts {
   readonly node: Node
   readonly discovery: Pick<Discovery, 'seeds'>
   readonly clones: Pick<Clones, 'problem'>
+  readonly ownPort: Pick<OwnPort, 'problem'>
   readonly admission: Admission
   readonly known: KnownPeers
   readonly reach: Reach
+  readonly routing: Routing
   readonly client: TransferClient
   readonly find: FindClient
   readonly records: ProviderRecords

@@ -1,3 +1,4 @@
+import { formatAddress } from '../../config/units.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { Bans } from './bans.ts'
 import type { SwarmOptions } from './options.ts'
@@ -14,7 +15,7 @@ import {
   type Swarm,
   type SwarmProblem,
   type SwarmStatus,
-  type TagConfirmation,
+  type ToldTag,
 } from './ports.ts'
 import { findProviders } from './router/lookup.ts'
 import { Reputation } from './router/reputation.ts'
@@ -70,7 +71,9 @@ class RunningSwarm implements Swarm {
 
   async start(): Promise<void> {
     if (this.#parts !== undefined) throw new Error('the swarm was started already')
-    this.#parts = await startParts(this.#options, this.#listener, this.#bans, this.#reputation)
+    this.#parts = await startParts(this.#options, this.#listener, this.#bans, this.#reputation, (...ban) =>
+      this.ban(...ban),
+    )
   }
 
   async stop(): Promise<void> {
@@ -95,17 +98,20 @@ class RunningSwarm implements Swarm {
     return await this.#ask(peer, digest, ({ client }) => client.stat(peer, digest, signal))
   }
 
-  async tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly TagConfirmation[]> {
+  async tags(reference: string, signal: AbortSignal, of?: readonly PeerId[]): Promise<readonly ToldTag[]> {
     const parts = this.#parts
     if (parts === undefined) return []
     const asked =
       of?.filter((peer) => parts.known.get(peer) !== undefined && parts.reach.isOpen(peer)) ?? nearest(parts)
     const answers = await Promise.all(
       asked.slice(0, MAX_TAG_PEERS).map((peer) =>
-        parts.client.tag(peer, reference, signal).catch((error: PeerError) => {
-          if (error.code === 'failed') this.#reputation.failed(peer)
-          return undefined
-        }),
+        parts.client.tag(peer, reference, signal).then(
+          (told): ToldTag => ({ ...told, peer }),
+          (error: PeerError) => {
+            if (error.code === 'failed') this.#reputation.failed(peer)
+            return undefined
+          },
+        ),
       ),
     )
     return answers.filter((answer) => answer !== undefined)
@@ -139,14 +145,20 @@ class RunningSwarm implements Swarm {
     const parts = this.#running
     const { node, known, advertiser } = parts
     const addressOf = new Map(node.getConnections().map(({ remotePeer, remoteAddr }) => [`${remotePeer}`, remoteAddr]))
+    const placeOf = (peerId: PeerId) => {
+      const peer = known.get(peerId)
+      return peer && formatAddress(peer)
+    }
     return {
       peerId: node.peerId.toString(),
       multiaddrs: node.getMultiaddrs().map(String),
       transfer: parts.transferAddress,
+      transferAnnounce: this.#options.config.transferAnnounce,
       peers: [...addressOf].map(([peerId, address]) => ({
         peerId,
         address: address.toString(),
         transfer: known.get(peerId) !== undefined && parts.reach.isOpen(peerId),
+        transferAddress: placeOf(peerId),
         transferProblem: parts.reach.problemOf(peerId),
         rttMs: parts.rttOf(peerId),
       })),
@@ -177,9 +189,9 @@ class RunningSwarm implements Swarm {
   }
 }
 
-function problemsOf({ discovery, clones }: Parts): SwarmProblem[] {
-  const texts = { identity: clones.problem, seeds: discovery.seeds.problem }
-  return (['identity', 'seeds'] as const).flatMap((kind) => {
+function problemsOf({ discovery, clones, ownPort }: Parts): SwarmProblem[] {
+  const texts = { identity: clones.problem, seeds: discovery.seeds.problem, transfer: ownPort.problem }
+  return (['identity', 'seeds', 'transfer'] as const).flatMap((kind) => {
     const text = texts[kind]
     return text === undefined ? [] : [{ kind, text }]
   })

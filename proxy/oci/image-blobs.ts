@@ -14,21 +14,46 @@ const MAX_PARSED_BYTES = 1024 * 1024
  * @returns in the manifest's order, each once, {@link MAX_IMAGE_BLOBS} at most
  */
 export function imageBlobs(manifest: Uint8Array): readonly Digest[] {
-  if (manifest.length > MAX_PARSED_BYTES) return []
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(Buffer.from(manifest.buffer, manifest.byteOffset, manifest.byteLength).toString('utf8'))
-  } catch {
-    return []
-  }
-  const { config, layers } = fieldsOf(parsed)
+  const { config, layers } = parse(manifest)
   const blobs = new Set<Digest>()
-  for (const descriptor of [config, ...(Array.isArray(layers) ? layers : [])]) {
+  for (const descriptor of [config, ...listOf(layers)]) {
     if (blobs.size >= MAX_IMAGE_BLOBS) break
     const { digest, urls } = fieldsOf(descriptor)
     if (typeof digest === 'string' && isDigest(digest) && urls === undefined) blobs.add(digest)
   }
   return [...blobs]
+}
+
+/**
+ * How many bytes the blobs have that a manifest names, and the manifests that an index names, as it says (image-spec 1.1,
+ * "Descriptor").
+ * @param manifest its bytes; any bytes may be given
+ * @returns the first {@link MAX_IMAGE_BLOBS} of them
+ */
+export function describedSizes(manifest: Uint8Array): ReadonlyMap<Digest, number> {
+  const { config, layers, manifests } = parse(manifest)
+  const sizes = new Map<Digest, number>()
+  for (const descriptor of [config, ...listOf(layers), ...listOf(manifests)]) {
+    if (sizes.size >= MAX_IMAGE_BLOBS) break
+    const { digest, size } = fieldsOf(descriptor)
+    if (typeof digest !== 'string' || !isDigest(digest)) continue
+    if (typeof size === 'number' && Number.isSafeInteger(size) && size >= 0) sizes.set(digest, size)
+  }
+  return sizes
+}
+
+/** The fields of a manifest; none of what is no JSON object, or is too long. */
+function parse(manifest: Uint8Array): Record<string, unknown> {
+  if (manifest.length > MAX_PARSED_BYTES) return {}
+  try {
+    return fieldsOf(JSON.parse(Buffer.from(manifest.buffer, manifest.byteOffset, manifest.byteLength).toString('utf8')))
+  } catch {
+    return {}
+  }
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
 }
 
 function fieldsOf(value: unknown): Record<string, unknown> {

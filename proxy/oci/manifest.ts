@@ -1,4 +1,5 @@
 import { OciError } from './errors.ts'
+import { parseMediaType } from './media-type.ts'
 
 /**
  * Longest manifest that is taken, in bytes; from upstream, from peers and from the store alike. The distribution-spec 1.1,
@@ -23,6 +24,7 @@ const ociIndex = 'application/vnd.oci.image.index.v1+json'
 const dockerManifest = 'application/vnd.docker.distribution.manifest.v2+json'
 const dockerList = 'application/vnd.docker.distribution.manifest.list.v2+json'
 const dockerSchema1 = 'application/vnd.docker.distribution.manifest.v1+prettyjws'
+const dockerSchema1Unsigned = 'application/vnd.docker.distribution.manifest.v1+json'
 
 /** What layerd asks an upstream for: every kind of manifest, so that none is converted on the way. */
 export const manifestMediaTypes: readonly string[] = [
@@ -31,22 +33,27 @@ export const manifestMediaTypes: readonly string[] = [
   dockerList,
   dockerManifest,
   dockerSchema1,
-  'application/vnd.docker.distribution.manifest.v1+json',
+  dockerSchema1Unsigned,
 ]
 
+/** What manifests list, each kind its own; no other blob of an image has such a list (image-spec 1.1; Docker's schemas). */
+const manifestLists = ['layers', 'manifests', 'fsLayers', 'blobs'] as const
+
 /**
- * Whether a media type can be that of a manifest: one of those above, or of an artifact that defines its own. What servers
- * say of any file (`text/plain`, `application/json`) is not.
+ * Whether a media type can be that of a manifest: one of those above, or of an artifact that defines its own, which is JSON. What
+ * servers say of any file (`text/plain`, `application/json`) is not, nor is what a browser would show.
  */
 export function isManifestMediaType(type: string | undefined): type is string {
-  return type !== undefined && /^application\/(?:vnd|x|prs)[.][\w.+-]+$/.test(type)
+  if (type === undefined || parseMediaType(type) !== type) return false
+  return manifestMediaTypes.includes(type) || /^application\/(?:vnd|x|prs)[.].*\+json$/.test(type)
 }
 
 /**
  * The media type of a manifest whose bytes are proven by digest. The type is not covered by the digest, so what the
- * bytes say of themselves (image-spec 1.1, `mediaType`) comes before what their sender said.
+ * bytes say of themselves (image-spec 1.1, `mediaType`) comes before what their sender said. Both count only where they are types
+ * of manifests.
  * @param claimed the sender's `Content-Type`, if any
- * @returns undefined where the bytes are no JSON object, hence no manifest
+ * @returns undefined for what is no manifest: no JSON object, or one that nobody called a manifest and that has not the fields of one
  */
 export function manifestMediaType(bytes: Uint8Array, claimed: string | undefined): string | undefined {
   let manifest: unknown
@@ -57,9 +64,12 @@ export function manifestMediaType(bytes: Uint8Array, claimed: string | undefined
   }
   if (typeof manifest !== 'object' || manifest === null || Array.isArray(manifest)) return undefined
   const fields = manifest as Record<string, unknown>
-  if (typeof fields.mediaType === 'string' && /^[\w.+-]+\/[\w.+-]+$/.test(fields.mediaType)) return fields.mediaType
-  const type = claimed?.split(';', 1)[0]?.trim().toLowerCase()
-  if (fields.schemaVersion === 1) return type?.includes('manifest.v1') ? type : dockerSchema1
+  const type = parseMediaType(claimed)
+  const isOne = isManifestMediaType(type) || manifestLists.some((name) => Array.isArray(fields[name]))
+  if (!isOne) return undefined
+  const own = typeof fields.mediaType === 'string' ? parseMediaType(fields.mediaType) : undefined
+  if (isManifestMediaType(own)) return own
+  if (fields.schemaVersion === 1) return type === dockerSchema1Unsigned ? type : dockerSchema1
   const isList = Array.isArray(fields.manifests)
   if (
     type !== undefined &&

@@ -78,3 +78,8 @@ export function canonicalRepository(registry: string, name: string): string {
 export function repositoryText(repository: Repository): string {
   return `${repository.registry}/${repository.name}`
 }
+
+/** The registry in `registry/repository`. */
+export function registryOf(repository: string): string {
+  return repository.slice(0, repository.indexOf('/'))
+}

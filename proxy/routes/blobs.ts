@@ -18,10 +18,9 @@ const blobType = 'application/octet-stream'
 /** `GET` and `HEAD /v2/<name>/blobs/<digest>` (distribution-spec 1.1, end-2), with ranges. */
 export function blobRoute({ content, names, onServed }: BlobRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
-    const { reference, ...target } = parseTarget(ctx, names)
+    const { reference, signal, ...asker } = parseTarget(ctx, names)
     const digest = parseDigest(reference)
-    const request = { kind: 'blob', digest, ...target } as const
-    const { signal } = target
+    const request = { kind: 'blob', digest, ...asker, signal } as const
     ctx.set({ 'Docker-Content-Digest': digest, 'Accept-Ranges': 'bytes', ETag: `"${digest}"` })
     ctx.type = blobType
     if (ctx.method === 'HEAD') {
@@ -32,13 +31,16 @@ export function blobRoute({ content, names, onServed }: BlobRouteOptions) {
       return
     }
     const opened = await content.open(request)
+    const sending = new AbortController()
     try {
       ctx.state.facts.source = opened.origin
-      const answer = bodyOf(ctx, opened, signal)
+      const answer = bodyOf(ctx, opened, AbortSignal.any([signal, sending.signal]))
       ctx.status = answer.status
       if (answer.length !== undefined) ctx.length = answer.length
-      await sendBody(ctx, answer.body, onServed)
+      await sendBody(ctx, answer.body, onServed, () => opened.isComing?.() ?? true)
     } finally {
+      // Whoever waits for a byte that does not come is not waited for.
+      sending.abort(new Error('the answer is over'))
       await opened.close()
     }
   }

@@ -2,6 +2,7 @@ import type { ParameterizedContext } from 'koa'
 import { OciError } from '../oci/errors.ts'
 import type { Repository } from '../oci/name.ts'
 import type { ContentOrigin, PushRequest } from '../ports.ts'
+import type { Readers } from '../readers.ts'
 import { type Address, type Names, parsePushName, parseRepository } from './addressing.ts'
 
 /** What the log line of a request says beyond method, status and time. */
@@ -19,6 +20,10 @@ export interface RegistryState {
   facts: RequestFacts
   /** Aborted when the client is gone. */
   signal: AbortSignal
+  /** Whether nothing of the node's own may be used for the client. */
+  isGuest: boolean
+  /** Those who are sent a body. */
+  readers: Readers
 }
 
 export type RegistryContext = ParameterizedContext<RegistryState> & { captures?: string[] }
@@ -29,6 +34,7 @@ export interface Target {
   /** What stands behind the resource's name in the path, not decoded. */
   readonly reference: string
   readonly authorization: string | undefined
+  readonly isGuest: boolean
   readonly signal: AbortSignal
   /** As in {@link ContentRequest}. */
   readonly mayBeLocal: boolean
@@ -44,7 +50,8 @@ export function parseTarget(ctx: RegistryContext, names: Names): Target {
   const { repository, mayBeLocal } = parseRepository(address, names)
   noteFacts(ctx, repository, reference)
   if (address.namespace !== undefined) ctx.set('OCI-Namespace', repository.registry)
-  return { repository, reference, authorization: authorizationOf(ctx), signal: ctx.state.signal, mayBeLocal }
+  const { signal, isGuest } = ctx.state
+  return { repository, reference, authorization: authorizationOf(ctx), isGuest, signal, mayBeLocal }
 }
 
 /** What a push, or a deletion, begins with. */

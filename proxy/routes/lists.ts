@@ -50,10 +50,10 @@ async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequ
   ctx.state.facts.bytes = body.length
   ctx.status = status
   ctx.body = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  for (const name of ['content-type', 'oci-filters-applied']) {
-    const value = headers[name]
-    if (value !== undefined) ctx.set(name, value)
-  }
+  const { 'content-type': type = '', 'oci-filters-applied': filters } = headers
+  // A list is JSON, whatever it is called.
+  ctx.set('Content-Type', /^application\/(?:[\w.+-]+\+)?json *(?:;|$)/i.test(type) ? type : 'application/json')
+  if (filters !== undefined) ctx.set('OCI-Filters-Applied', filters)
   const next = nextPage(headers.link, ctx)
   if (next !== undefined) ctx.set('Link', next)
 }

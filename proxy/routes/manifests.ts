@@ -19,17 +19,16 @@ export function manifestRoute({ content, tags, names, onServed }: ManifestRouteO
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, names)
     const resolved = await resolve(tags, target)
-    const { confirmedAt } = resolved
-    if (confirmedAt !== undefined) ctx.set('Warning', staleWarning(target, confirmedAt))
+    if (resolved.confirmedAt !== undefined) ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
     if (ctx.method === 'HEAD') {
-      const info = await inform(content, target, resolved)
+      const info = await inform(content, target, resolved).catch(ofTag(target, resolved.digest))
       if (info !== undefined) {
         ctx.state.facts.source = 'origin' in info ? info.origin : 'upstream'
         describe(ctx, resolved.digest, info)
         return
       }
     }
-    const { opened, digest } = await open({ content, tags }, target, resolved)
+    const { opened, digest } = await open({ content, tags }, target, resolved).catch(ofTag(target, resolved.digest))
     try {
       ctx.state.facts.source = opened.origin
       describe(ctx, digest, opened)
@@ -75,8 +74,18 @@ async function open(
   }
 }
 
-function contentRequest({ reference: _, ...target }: Target, digest: Digest): ContentRequest {
-  return { kind: 'manifest', digest, ...target }
+/** An error for a client that asked for a tag names the tag: its digest is for those who may read it. */
+function ofTag({ reference }: Target, digest: Digest) {
+  return (error: unknown): never => {
+    if (!(error instanceof OciError) || reference === digest) throw error
+    const { code, status, detail, headers, cause } = error
+    const message = error.message.replaceAll(`@${digest}`, `:${reference}`)
+    throw new OciError(code, message, { status, detail, headers, cause })
+  }
+}
+
+function contentRequest({ reference: _, ...asker }: Target, digest: Digest): ContentRequest {
+  return { kind: 'manifest', digest, ...asker }
 }
 
 function describe(
@@ -102,7 +111,12 @@ function isComplete(resolved: ResolvedTag): resolved is { digest: Digest; mediaT
 }
 
 /** distribution-spec 1.1, "Warnings": the way to tell a person something. */
-function staleWarning({ repository, reference }: Target, confirmedAt: number): string {
+function staleWarning(
+  { repository, reference }: Target,
+  confirmedAt: number,
+  { confirmedBy }: Pick<ResolvedTag, 'confirmedBy'>,
+): string {
   const when = new Date(confirmedAt).toISOString()
-  return `299 - "${repository.registry} can't be asked; ${reference} was last confirmed there at ${when}"`
+  const who = confirmedBy === undefined ? '' : `, as the peer ${confirmedBy} says`
+  return `299 - "${repository.registry} can't be asked; ${reference} was last confirmed there at ${when}${who}"`
 }

@@ -1,3 +1,4 @@
+import { parseMediaType } from '../oci/media-type.ts'
 import { TransientError } from './errors.ts'
 import { discard, type HttpHeaders, type HttpResponse, readAll } from './exchange.ts'
 import { parseRetryAfter } from './retry.ts'
@@ -13,10 +14,9 @@ export function contentLength(headers: HttpHeaders): number | undefined {
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined
 }
 
-/** `Content-Type` without parameters, in lower case. */
+/** `Content-Type` without parameters, in lower case; undefined where it is none. */
 export function contentType(headers: HttpHeaders): string | undefined {
-  const type = headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase()
-  return type === '' ? undefined : type
+  return parseMediaType(headers.get('content-type'))
 }
 
 /** Statuses of success that say that there is no content, or only a part. */

@@ -11,13 +11,17 @@ import { basicAuthorization, requestToken } from './token.ts'
 import { UpstreamError, type UpstreamRequest } from './types.ts'
 
 /** On whose behalf a registry is asked. What one was granted is never used for another: the key tells them apart. */
-export type Requestor =
+export type Requestor = (
   | { readonly kind: 'node'; readonly key: string }
   /** Nobody in particular. */
   | { readonly kind: 'anonymous'; readonly key: string }
   | { readonly kind: 'client'; readonly key: string; readonly credentials: Credentials }
   /** A client that brought its own token (or a scheme that only it knows), which is sent as it is. */
   | { readonly kind: 'token'; readonly key: string; readonly grant: Grant }
+) & {
+  /** Whether the node's client certificates are not for it either. */
+  readonly isGuest: boolean
+}
 
 /** An `Authorization` that a registry is expected to take for one repository. */
 export interface Grant {
@@ -83,13 +87,15 @@ export class Authorizer {
   async requestorOf({
     authorization,
     anonymous = false,
-  }: Pick<UpstreamRequest, 'authorization' | 'anonymous'>): Promise<Requestor> {
-    if (anonymous) return { kind: 'anonymous', key: 'anonymous' }
-    if (authorization === undefined) return { kind: 'node', key: `node ${await this.#credentials.version()}` }
+    isGuest = false,
+  }: Pick<UpstreamRequest, 'authorization' | 'anonymous' | 'isGuest'>): Promise<Requestor> {
+    if (anonymous || (isGuest && authorization === undefined)) return { kind: 'anonymous', key: 'anonymous', isGuest }
+    if (authorization === undefined) return { kind: 'node', key: `node ${await this.#credentials.version()}`, isGuest }
     const credentials = passwordOfBasic(authorization)
     const key = createHash('sha256').update(authorization).digest('hex')
-    if (credentials !== undefined) return { kind: 'client', key, credentials }
-    return { kind: 'token', key, grant: { authorization, credentialed: true, expiresAt: Number.POSITIVE_INFINITY } }
+    if (credentials !== undefined) return { kind: 'client', key, credentials, isGuest }
+    const grant = { authorization, credentialed: true, expiresAt: Number.POSITIVE_INFINITY }
+    return { kind: 'token', key, grant, isGuest }
   }
 
   /** What to send with a request from the start. */
@@ -180,7 +186,8 @@ export class Authorizer {
       throw unauthorized(request, `${host.name} asks for authentication in a way that layerd does not know`)
     }
     if (credentials?.kind !== 'password') {
-      throw unauthorized(request, `${host.name} wants a user name and password, and layerd has none for it`)
+      const none = request.requestor.isGuest ? notLent : 'layerd has none for it'
+      throw unauthorized(request, `${host.name} wants a user name and password, and ${none}`)
     }
     const authorization = basicAuthorization(credentials)
     if (authorization === rejected?.authorization) throw notTaken(request)
@@ -244,6 +251,9 @@ export class Authorizer {
     return grant
   }
 }
+
+/** Why a client is not served with what the node has. */
+export const notLent = 'what this node has for it is not for this client (registry.lendCredentials)'
 
 function grantKey(host: Host, requestor: { readonly key: string }): string {
   return `${host.name} ${host.endpoint.origin} ${host.repository} ${requestor.key}`

@@ -8,6 +8,7 @@ import { contentType } from './answers.ts'
 import { Authorizer } from './authorization.ts'
 import { type ContentContext, type ContentRequest, openContent, readContent } from './content.ts'
 import { CredentialStore } from './credentials.ts'
+import type { OwnPorts } from './guard.ts'
 import { Inquiry } from './inquiry.ts'
 import { fetchList } from './list.ts'
 import { Registries } from './registries.ts'
@@ -24,6 +25,8 @@ export interface UpstreamOptions {
   /** layerd's, for `User-Agent`. */
   readonly version: string
   readonly logger: UpstreamLogger
+  /** Where this node listens itself. */
+  readonly ownPorts?: OwnPorts
   /** For tests. */
   readonly timing?: Timing
   /** What resolves the names of registries in place of the system; for tests. */
@@ -41,20 +44,30 @@ export function createUpstream(options: UpstreamOptions): Upstream {
 class RegistryClient implements Upstream {
   readonly #registries: Registries
   readonly #headers: Readonly<Record<string, string>>
+  readonly #credentials: CredentialStore
   readonly #authorizer: Authorizer
   readonly #context: ContentContext
   readonly #inquiry: Inquiry
   readonly #closing = new AbortController()
 
   constructor(options: UpstreamOptions) {
-    const { registries: list, settings, dockerConfig, version, logger, timing = systemTiming, lookup } = options
-    this.#registries = new Registries({ list, settings, now: timing.now, lookup })
+    const {
+      registries: list,
+      settings,
+      dockerConfig,
+      version,
+      logger,
+      ownPorts,
+      timing = systemTiming,
+      lookup,
+    } = options
+    this.#registries = new Registries({ list, settings, now: timing.now, ownPorts, lookup })
     // Content must arrive as it was hashed, so it may not be compressed on the way.
     const userAgent = settings.userAgent ?? `layerd/${version}`
     this.#headers = { 'user-agent': userAgent, 'accept-encoding': 'identity' }
     const { signal } = this.#closing
-    const credentials = new CredentialStore(dockerConfig, logger, timing.now, signal)
-    this.#authorizer = new Authorizer(credentials, this.#headers, timing.now, logger, signal)
+    this.#credentials = new CredentialStore(dockerConfig, logger, timing.now, signal)
+    this.#authorizer = new Authorizer(this.#credentials, this.#headers, timing.now, logger, signal)
     const { attempts } = settings
     const registryAt = (origin: string) => this.#registries.at(origin)
     const sender = new Sender(this.#authorizer, attempts, timing, logger, registryAt)
@@ -93,6 +106,11 @@ class RegistryClient implements Upstream {
 
   isSilent(registry: string): boolean {
     return this.#registries.known(registry)?.breaker.isSilent === true
+  }
+
+  async isKnownTo(name: string): Promise<boolean> {
+    const registry = this.#registries.get(name)
+    return registry.isPrivate || (await this.#credentials.find(registry, false)) !== undefined
   }
 
   async list(

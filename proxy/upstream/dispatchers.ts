@@ -1,6 +1,6 @@
 import type { LookupFunction } from 'node:net'
-import { Agent, type buildConnector, type Dispatcher, type Pool } from 'undici'
-import { publicHostsOnly, publicLookup } from './guard.ts'
+import { Agent, buildConnector, type Dispatcher, type Pool } from 'undici'
+import { type Bounds, publicHostsOnly, publicLookup } from './guard.ts'
 import { forwardThrough, type ProxyChoice, tunnelThrough } from './proxy.ts'
 
 /** Sockets to one host. More requests wait for a free one. */
@@ -32,6 +32,7 @@ export interface DispatcherOptions {
   /** In ms. */
   readonly connectTimeout: number
   readonly proxy: ProxyChoice
+  readonly bounds: Bounds
   /** Only public hosts may be asked. */
   readonly publicOnly: boolean
   /** What resolves names in place of the system; for tests. */
@@ -54,9 +55,15 @@ export class Dispatchers {
     this.#options = options
   }
 
-  /** What sends requests to a URL. @param elsewhere whether it gets no client certificate, wherever it is */
+  /**
+   * What sends requests to a URL.
+   * @param elsewhere whether it gets no client certificate, wherever it is
+   * @throws {WayError} where none may go there
+   */
   for(url: URL, elsewhere: boolean): Dispatcher {
-    const { origin, clientCertificate, proxy } = this.#options
+    const { origin, clientCertificate, proxy, bounds, publicOnly } = this.#options
+    // Those of a public registry are narrower.
+    if (!publicOnly) bounds.check(url)
     const isOwn = clientCertificate !== undefined && url.origin === origin && !elsewhere
     const way = proxy(url)
     const key = `${isOwn} ${way === undefined ? 'direct' : `${way.href} ${url.protocol}`}`
@@ -69,7 +76,7 @@ export class Dispatchers {
   }
 
   #open(isOwn: boolean, proxy: URL | undefined, protocol: string): Dispatcher {
-    const { tls: common, clientCertificate, connectTimeout, publicOnly, lookup } = this.#options
+    const { tls: common, clientCertificate, connectTimeout, bounds, publicOnly, lookup } = this.#options
     const { ca, ...rest } = common
     const tls: buildConnector.BuildOptions = {
       ...rest,
@@ -81,10 +88,13 @@ export class Dispatchers {
       return protocol === 'https:' ? tunnelThrough(options) : forwardThrough(options)
     }
     const resolve = publicOnly ? publicLookup(lookup) : lookup
-    return new Agent({
-      ...pool,
-      connect: { ...tls, timeout: connectTimeout, ...(resolve === undefined ? {} : { lookup: resolve }) },
-    })
+    const how = {
+      ...tls,
+      allowH2: false,
+      timeout: connectTimeout,
+      ...(resolve === undefined ? {} : { lookup: resolve }),
+    }
+    return new Agent({ ...pool, connect: bounds.guarded(buildConnector(how)) })
   }
 
   /** Lets running requests end. A request that comes later opens a way anew, whose sockets end when they are idle. */

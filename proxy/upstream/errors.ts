@@ -68,6 +68,11 @@ export class WayError extends Error {
   }
 }
 
+/** Whether another attempt would find no way either. */
+export function isWithoutWay(error: unknown): boolean {
+  return wayErrorIn(error)?.mayPass === false
+}
+
 function wayErrorIn(error: unknown): WayError | undefined {
   if (error instanceof WayError) return error
   if (error instanceof AggregateError) return wayErrorIn(error.errors[0])
@@ -120,7 +125,7 @@ export function noAnswerError(error: unknown, who: string): UpstreamError {
     return new UpstreamError('broken', `${who} does not answer in HTTP/1.1; check its endpoint`, { cause: error })
   }
   const message = `${who} cannot be reached: ${reasonOf(error)}`
-  return wayErrorIn(error)?.mayPass === false || (code !== undefined && certificateCodes.has(code))
+  return isWithoutWay(error) || (code !== undefined && certificateCodes.has(code))
     ? new UpstreamError('unreachable', message, { cause: error })
     : new TransientError('unreachable', message, { cause: error, silence: silences[code ?? ''] })
 }

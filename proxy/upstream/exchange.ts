@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Dispatcher } from 'undici'
+import { type Dispatcher, errors } from 'undici'
+import { Pace } from '../pace.ts'
 
 /** Bytes of a body that wait for their reader before the socket is paused: enough to keep a fast link busy meanwhile. */
 const bodyHighWaterMark = 1024 * 1024
@@ -62,7 +63,7 @@ export interface HttpResponse {
 export function exchange(dispatcher: Dispatcher, request: HttpRequest): Promise<HttpResponse> {
   if (request.signal.aborted) return Promise.reject(request.signal.reason)
   const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>()
-  const handler = new ExchangeHandler(request.signal, resolve, reject)
+  const handler = new ExchangeHandler(request, resolve, reject)
   const { url, path, method, headers, body, responseTimeout, idleTimeout } = request
   dispatcher.dispatch(
     {
@@ -84,6 +85,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler, HttpBody {
   readonly #resolve: (response: HttpResponse) => void
   readonly #reject: (error: unknown) => void
   readonly #onAbort = () => this.#end(this.#signal.reason)
+  readonly #pace: Pace
   #controller: Dispatcher.DispatchController | undefined
   #chunks: Uint8Array[] = []
   #buffered = 0
@@ -91,8 +93,13 @@ class ExchangeHandler implements Dispatcher.DispatchHandler, HttpBody {
   #error: unknown
   #wake: (() => void) | undefined
 
-  constructor(signal: AbortSignal, resolve: (response: HttpResponse) => void, reject: (error: unknown) => void) {
+  constructor(
+    { signal, idleTimeout }: HttpRequest,
+    resolve: (response: HttpResponse) => void,
+    reject: (error: unknown) => void,
+  ) {
     this.#signal = signal
+    this.#pace = new Pace(idleTimeout)
     this.#resolve = resolve
     this.#reject = reject
     signal.addEventListener('abort', this.#onAbort, { once: true })
@@ -138,9 +145,12 @@ class ExchangeHandler implements Dispatcher.DispatchHandler, HttpBody {
           if (this.#error !== undefined) throw this.#error
           return
         } else {
+          const since = performance.now()
           await new Promise<void>((resolve) => {
             this.#wake = resolve
           })
+          const isSlow = this.#pace.isTooSlow(this.#buffered, performance.now() - since)
+          if (isSlow && !this.#ended) throw new errors.BodyTimeoutError('it sends too slowly')
         }
       }
     } finally {

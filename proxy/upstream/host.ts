@@ -36,6 +36,8 @@ interface Place {
   readonly repository: Repository
   /** Whether another host was asked before: one that sends us back gets nothing for it. */
   readonly hasLeft: boolean
+  /** Whether the node's client certificates are not for the one who asks. */
+  readonly isGuest: boolean
   /** The configured registry with an origin. */
   readonly registryAt: (origin: string) => Registry | undefined
 }
@@ -56,7 +58,7 @@ export function hostAt(place: Place): Host {
   }
 }
 
-function elsewhere({ url, registry, repository, registryAt }: Place): Host {
+function elsewhere({ url, registry, repository, isGuest, registryAt }: Place): Host {
   // A registry that nobody configured leads to none that somebody did, nor to what Docker's file has.
   const known = registry.isPublicOnly ? undefined : registryAt(url.origin)
   const { protocol } = registry.endpoint
@@ -75,8 +77,8 @@ function elsewhere({ url, registry, repository, registryAt }: Place): Host {
     repository: /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(url.pathname)?.[1] ?? repository.name,
     isTrusted,
     isProven: known !== undefined || (url.protocol === 'https:' && !registry.isInsecure && !registry.isPublicOnly),
-    isPrivate: known?.isPrivate === true && isTrusted,
-    dispatcherFor: (target) => (known ?? registry).dispatcherFor(target, known === undefined || !isTrusted),
+    isPrivate: known?.isPrivate === true && isTrusted && !isGuest,
+    dispatcherFor: (target) => (known ?? registry).dispatcherFor(target, known === undefined || !isTrusted || isGuest),
     via: registry,
   }
 }

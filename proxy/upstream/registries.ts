@@ -2,6 +2,7 @@ import type { LookupFunction } from 'node:net'
 import type { Config, RegistryConfig } from '../../config/schema.ts'
 import type { RegistryList } from '../known-registries.ts'
 import { canonicalRegistry } from '../oci/name.ts'
+import type { OwnPorts } from './guard.ts'
 import { createRegistry, type Registry, readTlsFiles, type TlsFiles } from './registry.ts'
 import { UpstreamError } from './types.ts'
 
@@ -15,6 +16,8 @@ interface RegistriesOptions {
   readonly list: RegistryList
   readonly settings: Config['upstream']
   readonly now: () => number
+  /** Where this node listens itself. */
+  readonly ownPorts?: OwnPorts | undefined
   /** What resolves names in place of the system; for tests. */
   readonly lookup?: LookupFunction | undefined
 }
@@ -29,12 +32,12 @@ export class Registries {
   /** @throws {Error} where a file of a registry's options cannot be read */
   constructor(options: RegistriesOptions) {
     this.#options = options
-    const { list, settings, now, lookup } = options
+    const { list, settings, now, ownPorts, lookup } = options
     for (const [name, config] of list.configured) this.#files.set(config, readTlsFiles(name, config))
     this.#listed = new Map(
       [...list.listed].map(([name, config]) => [
         name,
-        createRegistry(name, config, { settings, files: this.#filesOf(config), now, lookup }),
+        createRegistry(name, config, { settings, files: this.#filesOf(config), now, ownPorts, lookup }),
       ]),
     )
   }
@@ -61,12 +64,13 @@ export class Registries {
   }
 
   #create(name: string): Registry {
-    const { list, settings, now, lookup } = this.#options
+    const { list, settings, now, ownPorts, lookup } = this.#options
     const entry = list.find(name)
     if (entry === undefined) throw new UpstreamError('not-found', `${name} is not one of the configured registries`)
     const config = { ...entry.config, endpoint: `https://${name}` }
     const publicOnly = entry.reason === 'public'
-    return createRegistry(name, config, { settings, files: this.#filesOf(entry.config), now, lookup, publicOnly })
+    const files = this.#filesOf(entry.config)
+    return createRegistry(name, config, { settings, files, now, ownPorts, lookup, publicOnly })
   }
 
   #filesOf(config: RegistryConfig): TlsFiles {

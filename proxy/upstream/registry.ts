@@ -6,6 +6,7 @@ import type { Config, RegistryConfig } from '../../config/schema.ts'
 import { Breaker } from './breaker.ts'
 import { Dispatchers } from './dispatchers.ts'
 import type { Credentials } from './docker-config.ts'
+import { Bounds, OwnPorts } from './guard.ts'
 import { Habits } from './habits.ts'
 import { chooseProxy } from './proxy.ts'
 
@@ -86,6 +87,8 @@ export interface RegistrySettings {
   readonly now: () => number
   /** Only public hosts may be asked. */
   readonly publicOnly?: boolean
+  /** Where this node listens itself. */
+  readonly ownPorts?: OwnPorts | undefined
   /** What resolves names in place of the system; for tests. */
   readonly lookup?: LookupFunction | undefined
 }
@@ -93,7 +96,7 @@ export interface RegistrySettings {
 export function createRegistry(
   name: string,
   config: RegistryConfig,
-  { settings, files, now, publicOnly = false, lookup }: RegistrySettings,
+  { settings, files, now, publicOnly = false, ownPorts = new OwnPorts(), lookup }: RegistrySettings,
 ): Registry {
   const { username, password } = config
   const endpoint = new URL(config.endpoint.replace(/\/+$/, ''))
@@ -107,6 +110,7 @@ export function createRegistry(
     clientCertificate: files.clientCertificate,
     connectTimeout: config.connectTimeout ?? settings.connectTimeout,
     proxy: chooseProxy(config.proxy, settings.proxy),
+    bounds: new Bounds(endpoint, config.authRealms, ownPorts),
     publicOnly,
     lookup,
   })

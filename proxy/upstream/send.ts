@@ -1,7 +1,7 @@
 import { contentType, isTransient, statusError } from './answers.ts'
 import { trustSystemAuthorities } from './authorities.ts'
-import type { Authorizer } from './authorization.ts'
-import { abortedError, isCertificateError, noAnswerError, reasonOf, TransientError } from './errors.ts'
+import { type Authorizer, notLent } from './authorization.ts'
+import { abortedError, isCertificateError, isWithoutWay, noAnswerError, reasonOf, TransientError } from './errors.ts'
 import { discard, exchange, type HttpResponse } from './exchange.ts'
 import { type Host, hostAt } from './host.ts'
 import { Login } from './login.ts'
@@ -53,8 +53,9 @@ export class Sender {
   async send(request: RegistryRequest): Promise<RegistryResponse> {
     const { registry, requestor, isTentative = false, signal } = request
     const { breaker } = registry
-    if (registry.isPrivate && requestor.kind === 'anonymous') {
-      throw new UpstreamError('unauthorized', `${registry.name} is asked with its client certificate only`)
+    if (registry.isPrivate && (requestor.kind === 'anonymous' || requestor.isGuest)) {
+      const why = requestor.isGuest ? `, and ${notLent}` : ''
+      throw new UpstreamError('unauthorized', `${registry.name} is asked with its client certificate only${why}`)
     }
     // Limits are per account or per address: one client's is not another one's.
     const limited = `${registry.name} ${requestor.key}`
@@ -121,8 +122,13 @@ export class Sender {
     return this.#login.prove({ host: this.#ownHost(request), requestor, signal })
   }
 
-  #ownHost({ registry, repository }: RegistryRequest): Host {
-    return hostAt({ url: registry.endpoint, registry, repository, hasLeft: false, registryAt: this.#registryAt })
+  #ownHost(request: RegistryRequest): Host {
+    return this.#hostAt(request, request.registry.endpoint, false)
+  }
+
+  #hostAt({ registry, repository, requestor }: RegistryRequest, url: URL, hasLeft: boolean): Host {
+    const { isGuest } = requestor
+    return hostAt({ url, registry, repository, hasLeft, isGuest, registryAt: this.#registryAt })
   }
 
   /** One request to the registry, and on to where it sends us; each host is given what is had for that host only. */
@@ -133,13 +139,7 @@ export class Sender {
     let hasLeft = false
     let access: Access = 'public'
     for (let redirects = 0; redirects <= maxRedirects; redirects++) {
-      const host: Host = hostAt({
-        url,
-        registry,
-        repository: request.repository,
-        hasLeft,
-        registryAt: this.#registryAt,
-      })
+      const host = this.#hostAt(request, url, hasLeft)
       hasLeft ||= host.isElsewhere
       const response = await this.#login.ask(host, request, (authorization) =>
         contact(request, host, { url, path }, authorization),
@@ -235,6 +235,7 @@ async function contact(
     if (isCertificateError(error) && trustSystemAuthorities()) return contact(request, host, place, granted)
     if (!host.isElsewhere) throw noAnswerError(error, registry.name)
     const message = `${registry.name} sent us to ${url.host} for ${what}, and that host failed: ${reasonOf(error)}`
+    if (isWithoutWay(error)) throw new UpstreamError('broken', message, { cause: error })
     throw new TransientError('broken', message, { cause: error })
   }
 }

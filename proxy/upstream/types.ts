@@ -12,6 +12,8 @@ export interface UpstreamRequest {
   readonly authorization?: string | undefined
   /** Asks as anybody could: neither a client's credentials nor the node's are used. */
   readonly anonymous?: boolean
+  /** Whether nothing of the node's own, neither credentials nor client certificates, may be used. */
+  readonly isGuest?: boolean | undefined
   readonly signal: AbortSignal
 }
 
@@ -71,6 +73,8 @@ export interface Upstream {
   ): Promise<PassedOnResponse & { readonly access: Access }>
   /** Whether a registry takes requests and answers none at present: whoever has another answer need not wait for it long. */
   isSilent(registry: string): boolean
+  /** Whether the node has anything to prove to a registry who it is: what it asks for there may be for it alone. */
+  isKnownTo(registry: string): Promise<boolean>
   close(): Promise<void>
 }
 

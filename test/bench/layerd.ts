@@ -72,6 +72,11 @@ export class Layerd implements AsyncDisposable {
     return this.#child.pid
   }
 
+  /** Where its peers connect to it. */
+  get multiaddr(): string {
+    return this.#multiaddr
+  }
+
   async status(): Promise<NodeStatus> {
     return (await (await this.#ask('/api/v1/status')).json()) as NodeStatus
   }
@@ -110,4 +115,8 @@ export class Layerd implements AsyncDisposable {
   }
 }
 
-const OWN_ENVIRONMENT = { LAYERD_UPSTREAM_DOCKER_CONFIG: '/nonexistent/config.json' }
+const OWN_ENVIRONMENT = {
+  LAYERD_UPSTREAM_DOCKER_CONFIG: '/nonexistent/config.json',
+  // Its registries are on this machine, and nobody's secret.
+  LAYERD_REPOSITORIES_PUBLIC: '**',
+}

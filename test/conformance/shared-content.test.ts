@@ -12,6 +12,7 @@ import { loadEngine } from '../../daemon/verify/sha256.ts'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { collect, pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { MemoryContent } from '../fixtures/swarm.ts'
+import { newSigner } from '../fixtures/tags.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
 /** A way to make the port with a blob in it. */
@@ -44,7 +45,8 @@ async function storeSubject(): Promise<Subject> {
   const rules = createRules(configSchema.parse({}))
   const told = sharingPolicy(rules, false)
   const downloads = () => undefined
-  const content = sharedContent({ store, metadata, checkpoints, downloads, isClosed: false, told, rules })
+  const signer = await newSigner()
+  const content = sharedContent({ store, metadata, checkpoints, downloads, isClosed: false, told, rules, signer })
   return { content, put }
 }
 

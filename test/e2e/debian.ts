@@ -31,6 +31,10 @@ const PACKAGES: Readonly<Record<Suite, readonly string[]>> = {
   ],
 }
 
+/** A browser for the tests of web pages, with all that it depends on: it runs in a root of its own. */
+const BROWSER = 'chromium-headless-shell'
+const BROWSER_SUITE: Suite = 'bookworm'
+
 /** Programs that look for shared libraries which only the cache holds. The new generation's programs need none. */
 const LINKED = [
   ...['podman', 'buildah', 'skopeo', 'conmon', '../sbin/runc', '../sbin/dockerd'],
@@ -46,6 +50,8 @@ export interface Tools {
   bookworm: string
   /** Root of the newest packages: Docker 28, containerd 2, oras, crane. */
   forky: string
+  /** Root of a system that holds Chromium, for `chroot`. `proc`, `dev` and `tmp` in it are empty. */
+  browser: string
   /** Absolute path of the CRI's api.proto, readable without its Go extensions. */
   criProto: string
 }
@@ -64,7 +70,7 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
  */
 export async function debianTools(log: (line: string) => void = () => {}): Promise<Tools> {
   const cache = cacheFolder()
-  const wanted = createHash('sha256').update(JSON.stringify({ PACKAGES, LINKED, RECIPE, arch: process.arch }))
+  const wanted = createHash('sha256').update(JSON.stringify({ PACKAGES, BROWSER, LINKED, RECIPE, arch: process.arch }))
   const folder = join(cache, wanted.digest('hex').slice(0, 16))
   await mkdir(cache, { recursive: true })
   if (!existsSync(folder)) {
@@ -80,7 +86,12 @@ export async function debianTools(log: (line: string) => void = () => {}): Promi
 
 function toolsIn(folder: string): Tools {
   const forky = join(folder, 'forky')
-  return { bookworm: join(folder, 'bookworm'), forky, criProto: join(forky, CRI_PROTO) }
+  return {
+    bookworm: join(folder, 'bookworm'),
+    forky,
+    browser: join(folder, 'browser'),
+    criProto: join(forky, CRI_PROTO),
+  }
 }
 
 async function fetchPackages(cache: string, folder: string, log: (line: string) => void): Promise<void> {
@@ -104,6 +115,7 @@ async function fetchPackages(cache: string, folder: string, log: (line: string) 
     await eachAtOnce(files, (file) => run('dpkg', ['-x', join(debs, file), join(partial, suite)]).then(() => {}))
     versions.push(...files.map((file) => `${suite}/${file}`))
   }
+  versions.push(...(await fetchBrowser(apt, join(partial, 'apt'), toolsIn(partial).browser)))
   await useOwnLibraries(join(partial, 'bookworm'), join(folder, 'bookworm'))
   await dropGoExtensions(toolsIn(partial).criProto)
   await rm(join(partial, 'debs'), { recursive: true })
@@ -111,6 +123,18 @@ async function fetchPackages(cache: string, folder: string, log: (line: string) 
   await writeFile(join(partial, 'manifest.json'), `${JSON.stringify({ mirror, versions: versions.sort() }, null, 2)}\n`)
   await rename(partial, folder)
   log(`fetched ${versions.length} packages in ${((Date.now() - started) / 1000).toFixed(1)} s`)
+}
+
+/** Fetches the browser with its dependencies, as on a machine that has nothing at all. Gives the names of the files. */
+async function fetchBrowser(apt: readonly string[], aptFolder: string, root: string): Promise<string[]> {
+  const archives = join(aptFolder, 'cache/archives')
+  await mkdir(join(archives, 'partial'), { recursive: true })
+  const install = ['install', '--download-only', '--yes', '--no-install-recommends', '--target-release', BROWSER_SUITE]
+  await run('apt-get', [...apt, ...install, BROWSER], { deadlineMs: FETCH_DEADLINE_MS })
+  const files = (await readdir(archives)).filter((name) => name.endsWith('.deb'))
+  for (const file of files) await run('dpkg', ['-x', join(archives, file), root])
+  for (const folder of ['proc', 'dev', 'tmp']) await mkdir(join(root, folder), { recursive: true })
+  return files.map((file) => `browser/${file}`)
 }
 
 /** apt with lists, cache and state of its own: the machine's are neither read nor changed. */

@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Longest that one program of a test may run; a cold pull of 200 MB with unpacking takes a few seconds. */
-const COMMAND_DEADLINE_MS = 90_000
+const COMMAND_DEADLINE_MS = 180_000
 /** Time from SIGTERM to SIGKILL for a daemon. */
 const STOP_DEADLINE_MS = 5_000
 const POLL_MS = 25
@@ -95,7 +95,7 @@ export class Daemon {
    *
    * @throws Error with the end of the log when the daemon ends or the deadline passes first.
    */
-  async ready<T>(probe: () => Promise<T | undefined>, deadlineMs = 20_000): Promise<T> {
+  async ready<T>(probe: () => Promise<T | undefined>, deadlineMs = 60_000): Promise<T> {
     const until = Date.now() + deadlineMs
     while (this.running && Date.now() < until) {
       const answer = await probe().catch(() => undefined)

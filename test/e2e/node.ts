@@ -4,7 +4,7 @@ import { Daemon, freePort } from './exec.ts'
 import type { Jail } from './jail.ts'
 
 const BIN = join(import.meta.dirname, '../../daemon/cli/bin.ts')
-const REQUEST_DEADLINE_MS = 5_000
+const REQUEST_DEADLINE_MS = 30_000
 
 export interface NodeOptions {
   jail: Jail
@@ -19,6 +19,8 @@ export interface NodeOptions {
   login?: boolean
   /** More arguments for `layerd serve`. */
   args?: readonly string[]
+  /** `LAYERD_*` variables. */
+  settings?: Readonly<Record<string, string>>
 }
 
 /** Bytes that a node has fetched since it started, by where they came from. */
@@ -54,6 +56,7 @@ export async function startNode({
   mdns = false,
   login = false,
   args = [],
+  settings = {},
 }: NodeOptions): Promise<LayerdNode> {
   const folder = join(jail.work, name)
   await mkdir(folder, { recursive: true })
@@ -68,7 +71,13 @@ export async function startNode({
     ...args,
   ]
   const loginAddress = login ? `127.0.0.1:${await freePort()}` : ''
-  const env = { ...process.env, LAYERD_REGISTRY_LOGIN_LISTEN: loginAddress }
+  // The registry of the story is not Docker Hub at its own address, and nobody's secret.
+  const env = {
+    ...process.env,
+    LAYERD_REGISTRY_LOGIN_LISTEN: loginAddress,
+    LAYERD_REPOSITORIES_PUBLIC: 'docker.io/**',
+    ...settings,
+  }
   const daemon = new Daemon(`layerd ${name}`, join(folder, 'log'), process.execPath, [BIN, 'serve', ...flags], { env })
   const ask = async (path: string) => {
     const response = await fetch(`http://127.0.0.1:${admin}${path}`, {

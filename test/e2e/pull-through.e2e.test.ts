@@ -17,8 +17,9 @@ let b: LayerdNode | undefined
 beforeAll(async () => {
   if (!here) return
   story = await Story.begin(here)
-  a = await story.node('a')
-  b = await story.node('b', { seed: a })
+  const args = await story.closedSwarm()
+  a = await story.node('a', { args })
+  b = await story.node('b', { seed: a, args })
 })
 
 afterAll(() => story?.end())

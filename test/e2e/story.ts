@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildImages, buildSmallImage, type FixtureImage, type Fixtures } from '../fixtures/images/images.ts'
 import { type Login, pushLayout } from '../fixtures/images/push.ts'
@@ -9,7 +9,7 @@ import { type LayerdNode, type NodeOptions, startNode } from './node.ts'
 import { Upstream } from './upstream.ts'
 
 const CLIENT_LOG_CHARACTERS = 3_000
-const JOIN_DEADLINE_MS = 20_000
+const JOIN_DEADLINE_MS = 60_000
 
 /** An upstream registry that holds the fixture images, and nodes around it. */
 export class Story<Images = Fixtures> {
@@ -49,11 +49,21 @@ export class Story<Images = Fixtures> {
   }
 
   /** Starts a node; with a seed, waits until both have met. */
-  async node(name: string, options: Pick<NodeOptions, 'seed' | 'mdns' | 'login' | 'args'> = {}): Promise<LayerdNode> {
+  async node(
+    name: string,
+    options: Pick<NodeOptions, 'seed' | 'mdns' | 'login' | 'args' | 'settings'> = {},
+  ): Promise<LayerdNode> {
     const node = await startNode({ ...options, jail: this.jail, name, upstream: this.upstream.url })
     this.#nodes.push(node)
     if (options.seed) await waitFor(`${name} to join`, async () => (await node.peers()) > 0, JOIN_DEADLINE_MS)
     return node
+  }
+
+  /** Arguments that close the swarm: of strangers nobody takes the word on a tag. */
+  async closedSwarm(): Promise<readonly string[]> {
+    const key = join(this.jail.work, 'swarm.key')
+    await writeFile(key, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`, { mode: 0o600 })
+    return ['--swarm-key', key]
   }
 
   /** Gives a client an empty folder and the node as its mirror; the folder is gone afterwards. */

@@ -9,8 +9,8 @@ import { Story } from './story.ts'
 
 // Worse than an upstream that is off is one that takes connections and then says nothing.
 
-/** A whole pull in half the time after which containerd gives up on the first headers. */
-const PATIENCE_MS = 15_000
+/** Less than a single wait for upstream's headers (`upstream.responseTimeout`), the start of the client included. */
+const PATIENCE_MS = 55_000
 const here = jail()
 let story: Story | undefined
 let b: LayerdNode | undefined
@@ -18,8 +18,9 @@ let b: LayerdNode | undefined
 beforeAll(async () => {
   if (!here) return
   story = await Story.begin(here)
-  const a = await story.node('a')
-  b = await story.node('b', { seed: a })
+  const args = await story.closedSwarm()
+  const a = await story.node('a', { args })
+  b = await story.node('b', { seed: a, args })
   await pull(podman, story, a)
   await story.upstream.freeze()
 })

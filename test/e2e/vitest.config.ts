@@ -7,8 +7,8 @@ export default defineConfig({
     // The tests of a file build on each other, and two cores are busy with one client.
     fileParallelism: false,
     pool: 'forks',
-    testTimeout: 120_000,
-    hookTimeout: 60_000,
+    testTimeout: 300_000,
+    hookTimeout: 120_000,
     bail: 0,
   },
 })

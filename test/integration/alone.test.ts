@@ -30,8 +30,19 @@ it('is ready without peers by default, and says which seeds answer', async () =>
   expect((await readiness(node)).status).toBe(200)
   await until(async () => (await node.status()).seeds.every(({ reached, problem }) => reached || problem !== undefined))
   expect((await node.status()).seeds).toEqual([
-    { seed: address, reached: false, problem: expect.stringMatching(/ECONNREFUSED/) },
-    { seed: reached, reached: true },
+    { seed: address, reached: false, isSelf: false, problem: expect.stringMatching(/ECONNREFUSED/) },
+    { seed: reached, reached: true, isSelf: false },
   ])
+  expect((await node.status()).problems).toEqual([])
+})
+
+it('is no seed that it reaches itself', async () => {
+  const before = await startTestNode()
+  const [own = ''] = (await before.status()).multiaddrs
+  await before.stop()
+  const [, listen = ''] = /\/ip4\/(.*?)\/p2p\//.exec(own.replace('/tcp/', ':')) ?? []
+  const node = await startTestNode({ config: { swarm: { listen, seeds: [listen] } } })
+  await until(async () => (await node.status()).seeds.some(({ isSelf }) => isSelf))
+  expect((await node.status()).seeds).toEqual([{ seed: listen, reached: false, isSelf: true }])
   expect((await node.status()).problems).toEqual([])
 })

@@ -22,7 +22,7 @@ it('says where another node has the same identity: in log, status and readiness 
   const clone = await startTestNode({ dataDir: await cloneOf(original), seeds: [original] })
   expect((await clone.status()).peerId).toBe((await original.status()).peerId)
   for (const node of [original, clone]) {
-    await until(async () => (await node.status()).problems.length > 0, 30_000)
+    await until(async () => (await node.status()).problems.length > 0)
     const [problem] = (await node.status()).problems
     expect(problem).toMatchObject({
       kind: 'identity',
@@ -34,7 +34,7 @@ it('says where another node has the same identity: in log, status and readiness 
   }
 })
 
-it('does not take an address that leads back to the node itself for another one', { timeout: 60_000 }, async () => {
+it('does not take an address that leads back to the node itself for another one', async () => {
   const first = await startTestNode()
   const [own = ''] = (await first.status()).multiaddrs
   await first.stop()
@@ -57,7 +57,7 @@ it('does not take an address that leads back to the node itself for another one'
   const { port: seed } = forwarder.address() as { port: number }
   const listen = `127.0.0.1:${port}`
   const node = await startTestNode({ config: { swarm: { listen, seeds: [`127.0.0.1:${seed}`] } } })
-  await until(() => connections >= 3, 40_000)
+  await until(() => connections >= 3)
   expect((await node.status()).problems.filter(({ kind }) => kind === 'identity')).toEqual([])
   expect(errors(node)).toEqual([])
 })

@@ -19,7 +19,7 @@ async function setUp(config: Readonly<Record<string, object>> = {}) {
 }
 
 /** Deadlines short enough for a test. */
-const impatient = { upstream: { connectTimeout: '500ms', responseTimeout: '500ms', idleTimeout: '500ms' } }
+const impatient = { upstream: { connectTimeout: '2s', responseTimeout: '2s', idleTimeout: '2s' } }
 
 describe('an upstream that fails', () => {
   it.each([
@@ -152,19 +152,20 @@ describe('clients', () => {
     await hanging.waitForRequest('GET')
     const started = performance.now()
     expect(await ask(node.url, `/v2/app/blobs/${blob}`)).toMatchObject({ status: 200, complete: true })
-    expect(performance.now() - started).toBeLessThan(5000)
+    // The one that hangs would be waited for for a minute.
+    expect(performance.now() - started).toBeLessThan(25_000)
     await node.stop()
     await stuck
   })
 
   it('that keep their connection do not hold up a stop', async () => {
-    const { node, path } = await setUp()
+    const { node, path } = await setUp({ registry: { shutdownTimeout: '60s' } })
     const agent = new Agent({ keepAlive: true })
     onTestFinished(() => agent.destroy())
     for (let time = 0; time < 2; time++) await ask(node.url, path, { agent })
     const started = performance.now()
     await node.stop()
-    expect(performance.now() - started).toBeLessThan(1500)
+    expect(performance.now() - started).toBeLessThan(30_000)
   })
 
   it('that ask for a part of a cold blob get it before the whole has arrived', async () => {

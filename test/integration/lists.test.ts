@@ -38,8 +38,14 @@ describe('a peer whose checkpoints are those of its own bytes', () => {
     await until(async () => (await node.status()).store.blobs === 1)
     expect(await bannedBy(node)).toEqual([liar.peerId()])
     expect(await pull(node, blob)).toBe(true)
-    // Once: what upstream sent while the list was false is not fetched again.
-    expect(await node.metric(upstreamBytes)).toBe(layer.length)
+    // What upstream sent while the list was false is not fetched again: it is asked once for the last byte.
+    const ends = upstream.seen(`GET /v2/library/app/blobs/${blob}`).map(({ headers }) => {
+      const [, end = ''] = /-(\d*)$/.exec(headers.range ?? '') ?? []
+      return end === '' ? layer.length - 1 : Number(end)
+    })
+    expect(ends.filter((end) => end === layer.length - 1)).toHaveLength(1)
+    // A stream that is given up at the end of a chunk has begun with the next quarters; there are three such ends.
+    expect(await node.metric(upstreamBytes)).toBeLessThanOrEqual(layer.length + 3 * 2 * quarterBytes)
     expect(node.log.filter(({ msg }) => msg === 'received wrong content')).toEqual([])
   })
 
@@ -86,7 +92,7 @@ describe('a peer whose checkpoints are those of its own bytes', () => {
       pulls.push(...others.map((node) => pull(node, blob)))
       await Promise.all(pulls)
       for (const node of [first, ...others]) {
-        await until(async () => (await node.status()).store.blobs === 1, 30_000)
+        await until(async () => (await node.status()).store.blobs === 1)
         expect(await pull(node, blob)).toBe(true)
         expect(await bannedBy(node)).toEqual(node === first ? [liar.peerId()] : [])
       }

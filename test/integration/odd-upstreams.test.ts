@@ -6,7 +6,7 @@ import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
-import { startTestNode, type TestNode, untilConnected } from '../fixtures/node.ts'
+import { startTestNode, type TestNode, until, untilConnected } from '../fixtures/node.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
 // Registries that do something odd, and from which containerd or skopeo pull all the same. A row for each report: what the
@@ -328,7 +328,7 @@ async function newScene(): Promise<Scene> {
   return { upstream, image: { ...image, manifest } }
 }
 
-const impatient = { connectTimeout: '500ms', responseTimeout: '500ms', idleTimeout: '500ms' }
+const impatient = { connectTimeout: '2s', responseTimeout: '2s', idleTimeout: '2s' }
 
 function startNode(
   { upstream }: Scene,
@@ -337,7 +337,7 @@ function startNode(
 ) {
   return startTestNode({
     registries: { 'docker.io': { endpoint: upstream.url, ...options } },
-    config: { upstream: impatient, tags: { freshFor: '0s' } },
+    config: { upstream: impatient, tags: { freshFor: '0s', trustPeers: 'offline' } },
     ...more,
   })
 }
@@ -378,7 +378,8 @@ describe.each(rows)('a registry that $what', ({ odd, headers = {}, isPrivate, ge
     const options = (await odd(scene)) ?? undefined
     const node = await startNode(scene, options)
     await pullByGet(node, scene.image, headers)
-    // Now it is known what the tag is, and what kind of registry this is.
+    // Now it is known what the tag is, and what kind of registry this is; and soon all is kept.
+    await until(async () => (await node.status()).store.blobs === 3)
     await pullByHead(node, scene.image, headers)
     const other = await startNode(scene, options, { seeds: [node] })
     await untilConnected(node, other)

@@ -1,15 +1,19 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
-import { startTestNode, type TestNode, type TestNodeOptions, until, untilConnected } from '../fixtures/node.ts'
+import {
+  startTestNode,
+  swarmKeyFile,
+  type TestNode,
+  type TestNodeOptions,
+  until,
+  untilConnected,
+} from '../fixtures/node.ts'
 import { startNodeWithPeers } from '../fixtures/peers.ts'
 import type { MemoryContent } from '../fixtures/swarm.ts'
-import { tempDir } from '../fixtures/temp-dir.ts'
 
 const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
 const layer = pseudoRandomBytes(4 * chunkBytes + 1)
@@ -21,15 +25,20 @@ async function startUpstream(): Promise<FakeUpstream> {
   return upstream
 }
 
+/** The configuration of a swarm that others can't join. */
+async function closedSwarm() {
+  return { swarmKey: await swarmKeyFile() }
+}
+
 /** Two nodes that know each other, and an upstream with an image. */
-async function setUp(config: TestNodeOptions['config'] = {}) {
+async function setUp(config: TestNodeOptions['config'] = {}, size?: number) {
   const upstream = await startUpstream()
   const registries = { 'docker.io': upstream.url }
   const a = await startTestNode({ registries, config })
   const b = await startTestNode({ registries, config, seeds: [a] })
   await untilConnected(a, b)
   const blob = upstream.addBlob(layer)
-  const manifest = upstream.addManifest({ schemaVersion: 2, mediaType: ociManifest, layers: [{ digest: blob }] })
+  const manifest = upstream.addManifest({ schemaVersion: 2, mediaType: ociManifest, layers: [{ digest: blob, size }] })
   upstream.tag('library/app', 'latest', manifest)
   return { upstream, a, b, blob, manifest }
 }
@@ -44,7 +53,7 @@ async function untilAnnounced(node: TestNode, blobs: number): Promise<void> {
 
 describe('a node without upstream', () => {
   it('has from its peer what the peer had from upstream: tag, manifest and blob', async () => {
-    const { upstream, a, b, blob, manifest } = await setUp()
+    const { upstream, a, b, blob, manifest } = await setUp({ tags: { trustPeers: 'offline' } })
     await ask(a.url, '/v2/app/manifests/latest')
     await ask(a.url, `/v2/app/blobs/${blob}`)
     await untilAnnounced(a, 2)
@@ -66,7 +75,7 @@ describe('a node without upstream', () => {
     expect(await ask(b.url, '/v2/app/manifests/latest', { method: 'HEAD' })).toMatchObject({ status: 200 })
   })
 
-  it('says so when nobody has it, and quickly', async () => {
+  it('says so when nobody has it, before clients lose patience', async () => {
     const { upstream, b, blob } = await setUp()
     await upstream.close()
     const started = performance.now()
@@ -75,11 +84,12 @@ describe('a node without upstream', () => {
       expect(got.status).toBe(503)
       expect(JSON.parse(got.body.toString()).errors[0].message).toMatch(/docker.io/)
     }
-    expect(performance.now() - started).toBeLessThan(5000)
+    expect(performance.now() - started).toBeLessThan(25_000)
   })
 
   it('waits for an upstream that hangs no longer than it has to', async () => {
-    const { upstream, a, b, manifest } = await setUp({ tags: { freshFor: '0ms', patience: '200ms' } })
+    const swarm = await closedSwarm()
+    const { upstream, a, b, manifest } = await setUp({ swarm, tags: { freshFor: '0ms', patience: '200ms' } })
     await ask(a.url, '/v2/app/manifests/latest')
     await untilAnnounced(a, 1)
     upstream.inject('/v2/', faults.hang())
@@ -87,7 +97,8 @@ describe('a node without upstream', () => {
       const started = performance.now()
       const got = await ask(node.url, '/v2/app/manifests/latest')
       expect(got.headers).toMatchObject({ 'docker-content-digest': manifest, warning: expect.stringMatching(/^299/) })
-      expect(performance.now() - started).toBeLessThan(3000)
+      // Upstream would be waited for for a minute.
+      expect(performance.now() - started).toBeLessThan(25_000)
     }
   })
 
@@ -102,13 +113,28 @@ describe('a node without upstream', () => {
     expect(got.headers.warning).toBeUndefined()
   })
 
-  it('tells what a peer has by HEAD', async () => {
-    const { upstream, a, b, blob } = await setUp()
+  it('tells what a peer has by HEAD where only members are in the swarm', async () => {
+    const { upstream, a, b, blob } = await setUp({ swarm: await closedSwarm() })
     await ask(a.url, `/v2/app/blobs/${blob}`)
     await untilAnnounced(a, 1)
     await upstream.close()
     const head = await ask(b.url, `/v2/app/blobs/${blob}`, { method: 'HEAD' })
     expect(head).toMatchObject({ status: 200, headers: { 'content-length': String(layer.length) } })
+  })
+
+  it('takes no stranger’s word for what it says by HEAD, unless a manifest says the same', async () => {
+    const { upstream, a, b, blob, manifest } = await setUp({}, layer.length)
+    await ask(a.url, '/v2/app/manifests/latest')
+    await ask(a.url, `/v2/app/blobs/${blob}`)
+    await untilAnnounced(a, 2)
+    await upstream.close()
+    const head = () => ask(b.url, `/v2/app/blobs/${blob}`, { method: 'HEAD' })
+    expect(await head()).toMatchObject({ status: 503 })
+    // A manifest is short: what HEAD says of it is proven.
+    const ofManifest = await ask(b.url, `/v2/app/manifests/${manifest}`, { method: 'HEAD' })
+    expect(ofManifest).toMatchObject({ status: 200, headers: { 'docker-content-digest': manifest } })
+    await ask(b.url, `/v2/app/manifests/${manifest}`)
+    expect(await head()).toMatchObject({ status: 200, headers: { 'content-length': String(layer.length) } })
   })
 })
 
@@ -323,9 +349,7 @@ describe('private content', () => {
   })
 
   it('moves within a closed swarm, to those whom upstream lets have it', async () => {
-    const keyFile = join(await tempDir(), 'swarm.key')
-    await writeFile(keyFile, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
-    const { upstream, a, b, pull } = await privateUpstream({ swarm: { swarmKey: keyFile } })
+    const { upstream, a, b, pull } = await privateUpstream({ swarm: await closedSwarm() })
     await pull(a, basic('me:secret'))
     await untilAnnounced(a, 1)
     expect(await pull(b)).toMatchObject({ status: 401 })

@@ -50,6 +50,8 @@ it('what fits checkpoints that turn out to be false was provisional, is dropped,
   const pull = ask(node.url, path)
   await until(async () => (await node.metric(provisional)) >= 6 * quarterBytes)
   expect(await node.metric(verified)).toBe(0)
+  // A client that has got nothing yet would wait for the right bytes.
+  await until(async () => (await node.metric('layerd_served_bytes_total{to="client"}')) > 0)
   gate.resolve()
   await until(async () => (await node.metric(provisional)) === 0)
   expect(await node.metric('layerd_wasted_bytes_total{reason="dropped"}')).toBeGreaterThanOrEqual(6 * quarterBytes)

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { withoutNamespaces } from '../fixtures/ip.ts'
-import { cable, type Daemon, Machine, peersOf } from '../fixtures/machines.ts'
+import { atSwitch, cable, type Daemon, Machine, peersOf } from '../fixtures/machines.ts'
 import { until } from '../fixtures/node.ts'
 
 /** Meeting takes well under a second; this is for a busy machine. */
@@ -13,21 +13,9 @@ beforeEach(async (context) => {
   if (reason !== undefined) context.skip(reason)
 })
 
-/** Machines with an interface each at one switch, which is a machine, too. */
+/** Machines at one switch. */
 async function machines(...addresses: readonly (readonly string[])[]): Promise<readonly Machine[]> {
-  const lan = await Machine.start()
-  await lan.ip('link add br0 type bridge mcast_snooping 0', 'link set br0 up')
-  return await Promise.all(
-    addresses.map(async (own, index) => {
-      const machine = await Machine.start()
-      await cable(machine, 'eth0', lan, `port${index}`)
-      await lan.ip(`link set port${index} master br0 up`)
-      // An IPv6 address is of use at once where nobody is asked whether it is taken.
-      await machine.ip(...own.map((address) => `addr add ${address} dev eth0${address.includes(':') ? ' nodad' : ''}`))
-      await machine.ip('link set eth0 up')
-      return machine
-    }),
-  )
+  return (await atSwitch(...addresses)).machines
 }
 
 /** Waits until each of the nodes can move blobs from and to all others. */
@@ -64,9 +52,31 @@ describe('a port map with other numbers', () => {
     const nowhere = ['--registry', 'docker.io=http://127.0.0.1:1']
     const second = await outside.node(['--no-mdns', '--seed', '51.77.0.254:14050', ...nowhere])
     await untilMet(first, second)
+    expect((await first.status()).transferAnnounce).toEqual(['51.77.0.254:14051'])
+    expect((await second.status()).peers).toMatchObject([{ transferAddress: '51.77.0.254:14051' }])
     for (const machine of [inside, outside]) {
       expect((await machine.get(`http://127.0.0.1:5050${path}`)).digest).toBe(digestOf(blob))
     }
+  })
+})
+
+describe('an announced place', () => {
+  it('that leads to the peer itself, or to its link, is not tried, and any other is', async () => {
+    const [a, b] = (await machines(['10.78.0.1/24'], ['10.78.0.2/24', '169.254.7.7/16'])) as [Machine, Machine]
+    const [loopback, own, link, wide] = [6001, 6002, 6003, 6004]
+    await b.occupy('127.0.0.1', loopback)
+    await b.occupy('10.78.0.2', own)
+    await b.occupy('169.254.7.7', link)
+    await a.occupy('10.78.0.1', wide)
+    const hosts = [`localhost:${loopback}`, `10.78.0.2:${own}`, `169.254.7.7:${link}`, `10.78.0.1:${wide}`]
+    const nowhere = ['--registry', 'docker.io=http://127.0.0.1:1']
+    const second = await b.node(['--no-mdns', ...nowhere])
+    const first = await a.node(['--no-mdns', '--seed', '10.78.0.2:4050', ...nowhere], {
+      LAYERD_SWARM_TRANSFER_ANNOUNCE: hosts.join(','),
+    })
+    await untilMet(first, second)
+    await until(async () => (await a.came(wide)) > 0, MEET_MS)
+    for (const port of [loopback, own, link]) expect([port, await b.came(port)]).toEqual([port, 0])
   })
 })
 
@@ -133,6 +143,18 @@ describe('multicast DNS', () => {
       await machine.ip(`addr add 10.78.0.${index + 1}/24 dev eth0`, 'link set eth0 up')
     }
     await untilMet(...nodes)
+  })
+
+  it('says once that its port is taken, and that it can be spoken when it is free', async () => {
+    const [a, b] = (await machines(['10.78.0.1/24'], ['10.78.0.2/24'])) as [Machine, Machine]
+    const release = await a.occupyUdp(5353)
+    const [first, second] = (await Promise.all([a, b].map((machine) => machine.node()))) as [Daemon, Daemon]
+    const lines = (start: string) => first.log.filter(({ msg }) => String(msg).startsWith(start))
+    await until(() => lines('multicast DNS can not be spoken').length > 0, MEET_MS)
+    await release()
+    await untilMet(first, second)
+    await until(() => lines('multicast DNS can be spoken now').length > 0, MEET_MS)
+    expect(lines('multicast DNS can not be spoken')).toMatchObject([{ family: 'IPv4' }])
   })
 
   it('says once where it can not be sent', async () => {

@@ -257,7 +257,7 @@ async function startCertified(storage: (message: IncomingMessage) => Reply) {
 
 describe('what is for one host', () => {
   function upstreamOf(registries: object, dockerConfig?: string) {
-    const settings = { connectTimeout: '2s', responseTimeout: '500ms', attempts: 1 }
+    const settings = { connectTimeout: '2s', responseTimeout: '5s', attempts: 1 }
     const config = configSchema.parse({ registries, upstream: settings })
     const upstream = createUpstream({
       registries: new RegistryList(config.registries, false),

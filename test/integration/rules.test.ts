@@ -1,4 +1,4 @@
-import { readdir, writeFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
@@ -7,7 +7,14 @@ import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import type { Fault } from '../fixtures/fake-upstream/faults.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
-import { startTestNode, type TestNode, type TestNodeOptions, until, untilConnected } from '../fixtures/node.ts'
+import {
+  startTestNode,
+  swarmKeyFile,
+  type TestNode,
+  type TestNodeOptions,
+  until,
+  untilConnected,
+} from '../fixtures/node.ts'
 import { scriptedBlob } from '../fixtures/peers.ts'
 import { spawnNode } from '../fixtures/process.ts'
 import { type TestNode as Peer, TestSwarm } from '../fixtures/swarm.ts'
@@ -93,9 +100,7 @@ const loginNeeded: Fault = (answer, request) => {
 
 /** The configuration of a swarm that others can't join. */
 async function closedSwarm() {
-  const swarmKey = join(await tempDir(), 'swarm.key')
-  await writeFile(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
-  return { swarm: { swarmKey } }
+  return { swarm: { swarmKey: await swarmKeyFile() } }
 }
 
 describe('a repository that is never cached', () => {

@@ -14,7 +14,7 @@ const isBlob = /GET .*\/blobs\//
 async function start() {
   const upstream = await FakeUpstream.start()
   onTestFinished(() => upstream.close())
-  const options = { registries: { 'docker.io': upstream.url } }
+  const options = { registries: { 'docker.io': upstream.url }, isClosed: true }
   return { upstream, options, seed: await startTestNode(options) }
 }
 

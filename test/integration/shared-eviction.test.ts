@@ -16,8 +16,8 @@ it('a blob that was given to a peer is evicted while the two are linked, and the
   const upstream = await FakeUpstream.start()
   onTestFinished(() => upstream.close())
   const registries = { 'docker.io': upstream.url }
-  const small = await startTestNode({ registries, config: { store: { maxSize: '6 MiB' } } })
-  const large = await startTestNode({ registries, seeds: [small] })
+  const small = await startTestNode({ registries, isClosed: true, config: { store: { maxSize: '6 MiB' } } })
+  const large = await startTestNode({ registries, seeds: [small], isClosed: true })
   await untilConnected(small, large)
   const [first, second] = ['first', 'second'].map((name) => upstream.addBlob(pseudoRandomBytes(4 * mebibyte, name)))
   if (first === undefined || second === undefined) throw new Error('there are two')

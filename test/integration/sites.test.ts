@@ -16,7 +16,9 @@ async function start(sites: readonly (string | undefined)[]) {
   for (const site of [...sites, ...sites]) {
     const swarm = site === undefined ? {} : { site }
     const seeds = nodes.slice(0, 1)
-    nodes.push(await startTestNode({ registries: { 'docker.io': upstream.url }, seeds, config: { swarm } }))
+    nodes.push(
+      await startTestNode({ registries: { 'docker.io': upstream.url }, seeds, isClosed: true, config: { swarm } }),
+    )
   }
   await untilConnected(...nodes)
   const layers = [24, 12].map((size) => pseudoRandomBytes(size * mebibyte, `layer of ${size}`))

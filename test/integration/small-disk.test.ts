@@ -11,6 +11,12 @@ import { tempDir } from '../fixtures/temp-dir.ts'
 
 const MiB = 2 ** 20
 
+const program = new URL('../../daemon/cli/bin.ts', import.meta.url).pathname
+
+const anyPorts = ['--listen', '--admin', '--p2p-listen', '--transfer-listen']
+  .map((flag) => `${flag} 127.0.0.1:0`)
+  .join(' ')
+
 /** Time for a busy machine, in ms; all of these take a second or a few. */
 const patience = 60_000
 
@@ -173,4 +179,67 @@ it('blobs/ on a disk of its own: blobs are stored there, and parts of them are g
   await node.kill()
   node = await start()
   for (const digest of layers) expect(await isKept(upstream, node, digest)).toBe(true)
+})
+
+/** The data folder on a tmpfs, and blobs/ on an ext4 file system in a file that is gone as soon as it is unmounted. */
+const twoDisks = (size: number, blobs: number) => (folder: string) =>
+  [
+    `mount -t tmpfs -o size=${size}m tmpfs ${folder}`,
+    `mkdir ${folder}/blobs && fallocate -l ${blobs}M ${folder}/image && mkfs.ext4 -q -m 0 ${folder}/image`,
+    `mount -o loop ${folder}/image ${folder}/blobs && rm ${folder}/image`,
+  ].join(' && ')
+
+const fillWith = (path: string) =>
+  `while dd if=/dev/zero bs=64k 2>/dev/null >> ${path}; do :; done; while dd if=/dev/zero bs=1k count=1 2>/dev/null >> ${path}; do :; done; true`
+
+it('blobs/ on a disk of its own that is full: a start makes room there', async () => {
+  const { upstream, dataDir, run, start, layer } = await setUp(twoDisks(200, 40))
+  let node = await start()
+  const layers = Array.from({ length: 3 }, (_, index) => layer(String(index)))
+  for (const digest of layers) await pull(node, digest)
+  await node.kill()
+  // A folder that is made again needs room.
+  await run(`rm -r ${dataDir}/blobs/staging ${dataDir}/blobs/partial; ${fillWith(`${dataDir}/blobs/foreign`)}`)
+  for (let round = 0; round < 3; round++) {
+    node = await start()
+    await node.kill()
+  }
+  await run(`rm ${dataDir}/blobs/foreign`)
+  node = await start()
+  const next = layer('after', MiB)
+  await pull(node, next)
+  expect(await isKept(upstream, node, next)).toBe(true)
+})
+
+it('blobs/ on a disk of its own that others have filled: the error names that disk', async () => {
+  const { dataDir, run, start } = await setUp(twoDisks(200, 20))
+  await run(fillWith(`${dataDir}/blobs/foreign`))
+  const said = run(`${process.execPath} ${program} serve --data-dir ${dataDir} --no-mdns ${anyPorts} 2>&1 || true`)
+  expect(await said).toMatch(new RegExp(`the disk of ${dataDir}/blobs is full`))
+  await run(`rm ${dataDir}/blobs/foreign`)
+  await start()
+})
+
+it('records on a full disk of their own: it is said, a start works, and storing goes on when there is room', async () => {
+  // Of so small a disk of blobs nothing would be left for the ballast, which is on the other one.
+  const { upstream, dataDir, run, start, layer } = await setUp(
+    (folder) => `${tmpfs(100)(folder)} && mkdir ${folder}/blobs && ${tmpfs(30)(`${folder}/blobs`)}`,
+  )
+  let node = await start()
+  const first = layer('first')
+  await pull(node, first)
+  await until(async () => (await run(`ls ${dataDir}`)).includes('ballast'), patience)
+  expect((await statusOf(node)).store.records).toMatchObject({ isShort: false })
+  await run(fillWith(`${dataDir}/foreign`))
+  await until(async () => (await statusOf(node)).store.records?.isShort === true, patience)
+  // What is on the other disk is no reason to evict.
+  expect((await statusOf(node)).store).toMatchObject({ isShort: false, evictedBlobs: 0 })
+  expect((await ask(node.url, `/v2/app/blobs/${layer('second')}`)).status).toBe(200)
+  await node.kill()
+  node = await start()
+  await run(`rm ${dataDir}/foreign`)
+  await until(async () => (await statusOf(node)).store.records?.isShort === false, patience)
+  const next = layer('after', MiB)
+  await pull(node, next)
+  for (const digest of [first, next]) expect(await isKept(upstream, node, digest)).toBe(true)
 })

@@ -33,20 +33,16 @@ test.each([
   ['two keys', keyFile, keyFile],
   ['a key at the one that is dialled', keyFile, async () => ({})],
   ['a key at the one that dials', async () => ({}), keyFile],
-])(
-  '%s: both sides name the key as the likely cause, once for an address',
-  { timeout: 60_000 },
-  async (_, one, other) => {
-    const [dialled, dialling] = [logOf(), logOf()]
-    const a = await swarm.node({ log: dialled.log, config: await one() })
-    const b = await swarm.node({ log: dialling.log, config: { ...(await other()), seeds: [a.address()] } })
-    await until(() => dialled.named().length > 0 && dialling.named().length > 0, 45_000)
-    expect(dialling.named()[0]?.address).toBe(a.address())
-    expect(dialled.named()[0]?.address).toBe('/ip4/127.0.0.1')
-    await until(() => b.status().seeds[0]?.problem?.includes('swarm.swarmKey') === true, 45_000)
-    expect([dialled.named().length, dialling.named().length]).toEqual([1, 1])
-  },
-)
+])('%s: both sides name the key as the likely cause, once for an address', async (_, one, other) => {
+  const [dialled, dialling] = [logOf(), logOf()]
+  const a = await swarm.node({ log: dialled.log, config: await one() })
+  const b = await swarm.node({ log: dialling.log, config: { ...(await other()), seeds: [a.address()] } })
+  await until(() => dialled.named().length > 0 && dialling.named().length > 0)
+  expect(dialling.named()[0]?.address).toBe(a.address())
+  expect(dialled.named()[0]?.address).toBe('/ip4/127.0.0.1')
+  await until(() => b.status().seeds[0]?.problem?.includes('swarm.swarmKey') === true)
+  expect([dialled.named().length, dialling.named().length]).toEqual([1, 1])
+})
 
 test('nobody is suspected who has the right key, or who says nothing', async () => {
   const { log, named } = logOf()

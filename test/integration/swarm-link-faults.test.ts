@@ -5,6 +5,7 @@ import { connect, createServer, type TLSSocket } from 'node:tls'
 import { pino } from 'pino'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { KnownPeer } from '../../daemon/swarm/known-peers.ts'
+import { PeerLimits } from '../../daemon/swarm/limits/peer-limits.ts'
 import { MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_UNSENT_BYTES } from '../../daemon/swarm/link/constants.ts'
 import { PeerLinks } from '../../daemon/swarm/link/links.ts'
 import { SLICE_HEAD_BYTES, writeSliceHead } from '../../daemon/swarm/link/slice.ts'
@@ -16,7 +17,7 @@ import { ShareRecorder } from '../fixtures/share-listener.ts'
 import { MemoryContent, until } from '../fixtures/swarm.ts'
 
 const log = pino({ level: 'silent' })
-const deadlines = { connect: 500, headers: 500, idle: 300, taking: 300 }
+const deadlines = { connect: 2_000, headers: 2_000, idle: 1_000, taking: 1_000 }
 const never = new AbortController().signal
 
 interface NodeOptions {
@@ -31,6 +32,7 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
   const heard = new ShareRecorder()
   const peers = new Map<string, string>()
   const links = new PeerLinks({
+    limits: new PeerLimits({ onFlood: () => {} }),
     certificate,
     listener: heard,
     known: () => undefined,
@@ -38,10 +40,12 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
     deadlines,
     log,
     onUnreached: () => {},
+    onHeard: () => {},
     maxLinks,
   })
   const content = new MemoryContent()
   const server = new TransferServer({
+    limits: new PeerLimits({ onFlood: () => {} }),
     certificate,
     content,
     identify: (fingerprint) => peers.get(fingerprint),

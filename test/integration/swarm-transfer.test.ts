@@ -7,16 +7,17 @@ import { connect, type TLSSocket } from 'node:tls'
 import { pino } from 'pino'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { KnownPeer } from '../../daemon/swarm/known-peers.ts'
+import { PeerLimits } from '../../daemon/swarm/limits/peer-limits.ts'
 import { createCertificate, type TransferCertificate } from '../../daemon/swarm/transfer/certificate.ts'
 import { TransferClient } from '../../daemon/swarm/transfer/client.ts'
-import { MAX_HANDSHAKES_OF_ADDRESS, PEER_SHARE } from '../../daemon/swarm/transfer/constants.ts'
+import { MAX_HANDSHAKES, PEER_SHARE } from '../../daemon/swarm/transfer/constants.ts'
 import { TransferServer } from '../../daemon/swarm/transfer/server.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { collect, MemoryContent, until } from '../fixtures/swarm.ts'
 
 const log = pino({ level: 'silent' })
-const deadlines = { connect: 500, headers: 500, idle: 300, taking: 300 }
-const signal = () => AbortSignal.timeout(10_000)
+const deadlines = { connect: 2_000, headers: 2_000, idle: 1_000, taking: 1_000 }
+const signal = () => AbortSignal.timeout(60_000)
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -32,6 +33,7 @@ async function startServer(content: MemoryContent) {
   let admitted = true
   const identify = (fingerprint: string) => (admitted && fingerprint === client.fingerprint ? 'client' : undefined)
   const server = new TransferServer({
+    limits: new PeerLimits({ onFlood: () => {} }),
     certificate,
     content,
     identify,
@@ -48,7 +50,12 @@ async function startServer(content: MemoryContent) {
   return { server, port, peer, client, refuse: () => (admitted = false) }
 }
 
-async function startClient(peer: KnownPeer, own?: TransferCertificate): Promise<TransferClient> {
+async function startClient(
+  peer: KnownPeer,
+  own?: TransferCertificate,
+  onUnreached = (_: string) => {},
+  onHeard = (_: string) => {},
+): Promise<TransferClient> {
   const certificate = own ?? (await createCertificate())
   const client = new TransferClient({
     certificate,
@@ -56,6 +63,8 @@ async function startClient(peer: KnownPeer, own?: TransferCertificate): Promise<
     locate: async () => peer,
     deadlines,
     onBroken: () => {},
+    onUnreached,
+    onHeard,
   })
   cleanups.push(() => client.stop())
   return client
@@ -170,24 +179,34 @@ describe('the server', () => {
     socket.pause()
     socket.write(get(`/blobs/${digest}`))
     await until(() => content.opened === 1)
-    await until(() => content.closed === 1, 5000)
+    await until(() => content.closed === 1)
     socket.destroy()
   })
 
-  test('keeps no place for strangers that say nothing', async () => {
+  test('keeps places for others where strangers say nothing', async () => {
     const content = new MemoryContent()
     const digest = content.add(randomBytes(100))
     const { port, client } = await startServer(content)
-    const silent = Array.from({ length: MAX_HANDSHAKES_OF_ADDRESS + 1 }, () => tcpConnect(port, '127.0.0.1'))
+    const silent = Array.from({ length: MAX_HANDSHAKES + 1 }, () =>
+      tcpConnect({ port, host: '127.0.0.1', localAddress: '127.0.0.2' }).on('error', () => {}),
+    )
     cleanups.push(() => silent.forEach((socket) => void socket.destroy()))
-    // One of them is one too many; when another one has left there is room again.
+    // One of them is one too many.
     await Promise.race(silent.map((socket) => once(socket, 'close')))
-    expect(silent.filter(({ closed }) => closed)).toHaveLength(1)
-    silent.find(({ closed }) => !closed)?.destroy()
-    await until(async () => {
-      const answer = await exchange(port, get(`/blobs/${digest}`), client).catch(() => '')
-      return answer.startsWith('HTTP/1.1 200 ')
-    })
+    expect(parse(await exchange(port, get(`/blobs/${digest}`), client))).toMatchObject({ status: 200 })
+  })
+
+  test('ends a connection that asks on and on before it has the answers', async () => {
+    const content = new MemoryContent()
+    const digest = content.add(randomBytes(100))
+    const gate = Promise.withResolvers<void>()
+    content.gate = gate.promise
+    const { port, client } = await startServer(content)
+    const request = `GET /blobs/${digest} HTTP/1.1\r\nHost: x\r\n\r\n`
+    const answer = exchange(port, request.repeat(100), client)
+    expect(await answer.catch(() => '')).toBe('')
+    gate.resolve()
+    await until(() => content.opened === content.closed)
   })
 
   test('cuts the body short where the content fails', async () => {
@@ -208,6 +227,7 @@ describe('the server', () => {
     const certificate = await createCertificate()
     const identify = () => undefined
     const second = new TransferServer({
+      limits: new PeerLimits({ onFlood: () => {} }),
       certificate,
       content,
       identify,
@@ -351,3 +371,53 @@ function parse(text: string): { status: number; headers: Record<string, string>;
   const headers = Object.fromEntries(lines.map((field) => field.toLowerCase().split(': ', 2)))
   return { status: Number(line.split(' ')[1]), headers, body }
 }
+
+test('the client tells of all that comes', async () => {
+  const content = new MemoryContent()
+  const digest = content.add(randomBytes(100))
+  const { peer, client: certificate } = await startServer(content)
+  const heard: string[] = []
+  const client = await startClient(peer, certificate, undefined, (one) => heard.push(one))
+  await client.stat('peer', digest, signal())
+  expect(heard).toEqual(['peer'])
+  await collect((await client.open('peer', digest, { start: 0 }, signal())).body)
+  expect(heard.length).toBeGreaterThanOrEqual(3)
+})
+
+describe('a failure of the client', () => {
+  const unreachedBy = async (peer: KnownPeer, ask: (client: TransferClient) => Promise<unknown>) => {
+    const unreached: string[] = []
+    const client = await startClient(peer, undefined, (one) => unreached.push(one))
+    await ask(client).catch(() => {})
+    return unreached
+  }
+  const digest = digestOf(randomBytes(1))
+
+  test('is told where nothing listens, where somebody else does, and where the peer says nothing', async () => {
+    const peer = await startRogue(() => {})
+    const stat = (client: TransferClient) => client.stat('peer', digest, signal())
+    expect(await unreachedBy(peer, stat)).toEqual(['peer'])
+    expect(await unreachedBy({ ...peer, fingerprint: '00' }, stat)).toEqual(['peer'])
+    expect(await unreachedBy({ ...peer, port: 1 }, stat)).toEqual(['peer'])
+  })
+
+  test('is told where a body ends early', async () => {
+    const peer = await startRogue((_, response) => {
+      response.writeHead(200, { 'content-length': 100 }).write('x')
+      setTimeout(() => response.destroy(), 20)
+    })
+    const read = async (client: TransferClient) => {
+      const range = { start: 0 }
+      await collect((await client.open('peer', digest, range, signal())).body)
+    }
+    expect(await unreachedBy(peer, read)).toEqual(['peer'])
+  })
+
+  test('is not told where the peer just says no, or nobody waits any more', async () => {
+    const no = await startRogue((_, response) => response.writeHead(404).end())
+    expect(await unreachedBy(no, (client) => client.stat('peer', digest, signal()))).toEqual([])
+    const silent = await startRogue(() => {})
+    const brief = AbortSignal.timeout(20)
+    expect(await unreachedBy(silent, (client) => client.stat('peer', digest, brief))).toEqual([])
+  })
+})

@@ -6,6 +6,8 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
+import { configSchema } from '../../config/schema.ts'
+import { RegistryList } from '../../proxy/known-registries.ts'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { certificateFor } from '../fixtures/certificates.ts'
 import { TestClient } from '../fixtures/fake-upstream/client.ts'
@@ -79,6 +81,39 @@ test('what it gives is private, though no password was needed, and nobody asks i
   const asked = client.upstream.stat({ repository, kind: 'blob', digest, anonymous: true, signal })
   await expect(asked).rejects.toMatchObject({ code: 'unauthorized' })
   expect(registry.seen).toHaveLength(length)
+})
+
+test('a guest is not let in by it, whatever it says of itself, and the registry is left alone', async () => {
+  await using registry = await startServer(() => ({ body: bytes }))
+  await using client = new TestClient(registry, { registry: await options() })
+  const { repository } = client
+  const { signal } = new AbortController()
+  for (const authorization of [undefined, 'Basic YTpi', 'Bearer abc']) {
+    const guest = { repository, kind: 'blob', digest, authorization, isGuest: true, signal } as const
+    for (const asked of [client.upstream.stat(guest), client.upstream.open({ ...guest, offset: 0 })]) {
+      await expect(asked).rejects.toMatchObject({ code: 'unauthorized', message: /lendCredentials/ })
+    }
+  }
+  expect(registry.seen).toEqual([])
+})
+
+test('a guest whom another registry sends here is not let in by it either', async () => {
+  await using other = await startServer(() => ({ body: bytes }))
+  await using registry = await startServer(() => ({ status: 307, headers: { location: `${other.url}/blob` } }))
+  const { ca, cert, key } = await options()
+  const { registries } = configSchema.parse({
+    registries: {
+      [registry.host]: { endpoint: registry.url, ca },
+      [other.host]: { endpoint: other.url, ca, cert, key },
+    },
+  })
+  await using client = new TestClient(registry, { registries: new RegistryList(registries, false) })
+  const { repository } = client
+  for (const isGuest of [true, false]) {
+    const { signal } = new AbortController()
+    await client.upstream.open({ repository, kind: 'blob', digest, isGuest, offset: 0, signal })
+  }
+  expect(other.seen).toEqual(['nobody', 'node.example.com'])
 })
 
 test('through a proxy, too, which sees nothing of it', async () => {

@@ -115,7 +115,7 @@ const lasting: readonly [what: string, fault: faults.Fault, code: string, reques
 test.each(lasting)('%s that lasts is told', async (_what, fault, code, requests) => {
   await using fake = await fakeWithBlob()
   fake.inject('/blobs/', fault)
-  await using client = new TestClient(fake, { upstream: { attempts: 3, responseTimeout: '100ms' } })
+  await using client = new TestClient(fake, { upstream: { attempts: 3, responseTimeout: '1s' } })
   await expect(client.open(digest)).rejects.toMatchObject({ code, message: expect.stringContaining(fake.host) })
   expect(fake.seen('/blobs/')).toHaveLength(requests)
 })
@@ -128,7 +128,7 @@ test.each([
 ])('a body that is %s each time is given up', async (_what, fault) => {
   await using fake = await fakeWithBlob()
   fake.inject('/blobs/', fault)
-  await using client = new TestClient(fake, { upstream: { attempts: 3, idleTimeout: '100ms' } })
+  await using client = new TestClient(fake, { upstream: { attempts: 3, idleTimeout: '1s' } })
   await expect(client.pull(digest)).rejects.toMatchObject({ code: 'broken' })
   expect(fake.seen('/blobs/').length).toBeLessThanOrEqual(3)
 })
@@ -153,8 +153,8 @@ test('wrong ranges and sizes are not mixed with what was received', async () => 
 
 test('a slow transfer that does not stand still is waited for', async () => {
   await using fake = await fakeWithBlob()
-  fake.inject('/blobs/', faults.slow(600_000))
-  await using client = new TestClient(fake, { upstream: { idleTimeout: '200ms' } })
+  fake.inject('/blobs/', faults.slow(75_000))
+  await using client = new TestClient(fake, { upstream: { idleTimeout: '2s' } })
   expect((await client.pull(digest)).equals(bytes)).toBe(true)
   expect(fake.requests).toHaveLength(1)
 })
@@ -221,13 +221,13 @@ test('a reader that is slow is waited for, without time-out, and without the bod
   const large = randomBytes(48_000_000)
   await using fake = await FakeUpstream.start()
   const largeDigest = fake.addBlob(large)
-  await using client = new TestClient(fake, { upstream: { idleTimeout: '50ms' } })
+  await using client = new TestClient(fake, { upstream: { idleTimeout: '1s' } })
   let received = 0
   let pauses = 2
   for await (const chunk of (await client.open(largeDigest)).body) {
     received += chunk.length
     // Nothing can be waited for here: the point is that time passes.
-    if (pauses-- > 0) await new Promise((resolve) => setTimeout(resolve, 300))
+    if (pauses-- > 0) await new Promise((resolve) => setTimeout(resolve, 1_500))
     if (pauses === 0) expect(fake.bytesSent).toBeLessThan(large.length / 2)
   }
   expect(received).toBe(large.length)

@@ -156,7 +156,7 @@ test('a registry that hides from the anonymous gets the credentials from the sta
 test('a layer that is slow does not make a registry one that is away', async () => {
   await using fake = await fakeWithImage()
   fake.inject('/blobs/', faults.hang())
-  await using client = new TestClient(fake, { upstream: { responseTimeout: '300ms', attempts: 1 } })
+  await using client = new TestClient(fake, { upstream: { responseTimeout: '2s', attempts: 1 } })
   await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
   expect(client.upstream.isSilent(fake.host)).toBe(true)
   expect(await client.resolve('latest')).toMatchObject({ mediaType })

@@ -78,6 +78,7 @@ export class Machine {
       random,
       lastByteAt: (...which) => this.#lastByteAt(...which),
       isFar: scenario.sites > 1 && scenario.areSitesKnown ? isFar : undefined,
+      isOpen: scenario.isOpen,
     })
   }
 

@@ -33,6 +33,7 @@ const USAGE = `npm run sim -- [options]
   --ahead MS            nodes know of the blobs for this long before they want them, 0 by default
   --unsized             nodes don't know the sizes of the blobs when they want them
   --lying-coordinator   the coordinator says to all that somebody else reads upstream
+  --open                the swarm is open: nodes believe strangers for a while only
   --exact N             rates are exact up to this many nodes, 24 by default
   --seeds N             runs seeds 1 to N, 1 by default
   --seed N              runs this seed only
@@ -87,6 +88,7 @@ export function readOptions(args: readonly string[]): string | Options {
       ahead: text,
       unsized: flag,
       'lying-coordinator': flag,
+      open: flag,
       exact: text,
       seeds: text,
       seed: text,
@@ -129,6 +131,7 @@ export function readOptions(args: readonly string[]): string | Options {
     ahead: number('ahead', values.ahead, plain.ahead),
     isUnsized: values.unsized,
     isLyingCoordinator: values['lying-coordinator'],
+    isOpen: values.open,
     numbers: withSet(values.set),
     exactNodes: number('exact', values.exact, plain.exactNodes),
   }

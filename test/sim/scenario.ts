@@ -56,6 +56,8 @@ export interface Scenario {
   readonly isUnsized: boolean
   /** Whether the coordinator says to all that somebody else reads upstream. */
   readonly isLyingCoordinator: boolean
+  /** Whether the swarm is open, so that words count for little. */
+  readonly isOpen: boolean
   readonly numbers: Numbers
   /** Rates are exact up to this many nodes. */
   readonly exactNodes: number
@@ -93,6 +95,7 @@ export const plainScenario: Scenario = {
   ahead: 0,
   isUnsized: false,
   isLyingCoordinator: false,
+  isOpen: false,
   numbers: NUMBERS,
   exactNodes: 24,
   end: 3_600_000,

@@ -83,6 +83,27 @@ describe('the simulated fleet', () => {
     expect(result.upstream).toBeLessThan(upstream)
   })
 
+  it.each<[what: string, scenario: Partial<Scenario>, upstream: number]>([
+    ['16 at 10 Mbit/s', { nodes: 16, upstreamRate: 10 }, 2],
+    ['16 at 20 Mbit/s', { nodes: 16, upstreamRate: 20 }, 2],
+    ['4 at 10 Mbit/s', { nodes: 4, upstreamRate: 10 }, 1.5],
+    ['8 on slow links with a fast registry', { nodes: 8, rate: 20, upstreamRate: 1_000 }, 1.5],
+    ['16 on fast links', { nodes: 16, rate: 100, upstreamRate: 100 }, 1.01],
+  ])('in an open swarm shares a line to upstream as well: %s', (_what, scenario, upstream) => {
+    const result = run({ isOpen: true, rate: 1_000, blobs: [40, 18, 6], ...scenario })
+    expect(result.isComplete).toBe(true)
+    expect(result.upstream).toBeLessThan(upstream)
+  })
+
+  it.each<[what: string, scenario: Partial<Scenario>]>([
+    ['a coordinator that lies', { isLyingCoordinator: true }],
+    ['peers that take questions and send nothing', { stallers: 3 }],
+  ])('in an open swarm is not held up for long by %s', (_what, scenario) => {
+    const result = run({ isOpen: true, nodes: 4, rate: 1_000, blobs: [8, 3, 1], ...scenario })
+    expect(result.isComplete).toBe(true)
+    expect(result.last * result.limit).toBeLessThan(3_000)
+  })
+
   it('at two sites that nodes do not know sends more than that', () => {
     expect(run({ nodes: 8, sites: 2, areSitesKnown: false }).between).toBeGreaterThan(2)
   })
@@ -132,6 +153,12 @@ describe('the command line', () => {
       seeds: [1, 2],
       scenario: { nodes: 8, blobs: [32, 32], killHolder: 0.5, slow: { nodes: 1, rate: 5 }, numbers: { places: 8 } },
     })
+  })
+
+  it('reads whether the swarm is open', () => {
+    expect([[], ['--open']].map((args) => readOptions(args))).toMatchObject(
+      [false, true].map((isOpen) => ({ scenario: { isOpen } })),
+    )
   })
 
   it('reads sites', () => {

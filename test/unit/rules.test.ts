@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { wellKnownRegistries } from '../../config/registries.ts'
 import { configSchema } from '../../config/schema.ts'
 import { createRules } from '../../daemon/rules.ts'
 import { announcements, sharingPolicy } from '../../daemon/sharing.ts'
@@ -51,7 +52,7 @@ const record = (fields: Partial<BlobRecord>): BlobRecord => ({
 })
 
 describe('what peers are told of a blob on disk', () => {
-  const rules = rulesOf({ repositories: { neverShare: ['a.b/secret', 'a.b/other'] } })
+  const rules = rulesOf({ repositories: { public: ['a.b/**'], neverShare: ['a.b/secret', 'a.b/other'] } })
   const told = (fields: Partial<BlobRecord>, isClosed: boolean) => {
     const shown = sharingPolicy(rules, isClosed)(record(fields))
     return shown && { public: shown.public, repositories: shown.repositories }
@@ -73,13 +74,57 @@ describe('what peers are told of a blob on disk', () => {
     expect(told({ repositories, publicIn }, true)).toEqual(expected(inClosedSwarm))
   })
 
-  it('is its record as it is, without rules', () => {
-    const without = rulesOf({})
-    const isPublic = record({})
+  it('is its record as it is in a closed swarm, without rules', () => {
     const isPrivate = record({ public: false })
-    expect(sharingPolicy(without, false)(isPublic)).toBe(isPublic)
-    expect(sharingPolicy(without, false)(isPrivate)).toBeUndefined()
-    expect(sharingPolicy(without, true)(isPrivate)).toBe(isPrivate)
+    expect(sharingPolicy(rulesOf({}), true)(isPrivate)).toBe(isPrivate)
+  })
+
+  it('is nothing in an open swarm of a registry that may be for its network only', () => {
+    const shown = sharingPolicy(rulesOf({}), false)
+    expect(shown(record({ repositories: ['lan.example/app'], publicIn: ['lan.example/app'] }))).toBeUndefined()
+    expect(shown(record({ repositories: ['lan.example/app'] }))).toBeUndefined()
+    const both = ['lan.example/app', 'docker.io/acme/app']
+    expect(shown(record({ repositories: both, publicIn: ['lan.example/app'] }))).toBeUndefined()
+    expect(shown(record({ repositories: both }))).toBeUndefined()
+    const known = { public: true, repositories: ['docker.io/acme/app'] }
+    expect(shown(record({ repositories: both, publicIn: both }))).toMatchObject(known)
+    expect(shown(record({ public: false, repositories: ['docker.io/acme/app'], publicIn: [] }))).toBeUndefined()
+  })
+})
+
+describe('what strangers may hear of', () => {
+  it.each([
+    ['docker.io/library/alpine', 'told'],
+    ['registry.k8s.io/pause', 'told'],
+    ['docker.io/acme/app', 'proven'],
+    ['ghcr.io/acme/app', 'proven'],
+    ['docker.io/acme/never', 'nothing'],
+    ['lan.example/app', 'nothing'],
+    ['lan.example/open/app', 'told'],
+    ['lan.example/open/secret', 'nothing'],
+    ['127.0.0.1:5000/app', 'nothing'],
+  ] as const)('of %s: %s', (repository, expected) => {
+    const registries = { ...wellKnownRegistries, 'lan.example': { endpoint: 'https://lan.example' } }
+    const lists = { public: ['lan.example/open/**', '!lan.example/open/secret'], neverShare: ['docker.io/acme/never'] }
+    expect(rulesOf({ registries, repositories: lists }).toStrangers(repository)).toBe(expected)
+  })
+
+  it.each([
+    ['at another address', { endpoint: 'https://mirror.example' }],
+    ['in a folder of its address', { endpoint: 'https://registry-1.docker.io/hub', overridePath: true }],
+    ['that is not known to be itself', { endpoint: 'https://registry-1.docker.io', insecure: true }],
+  ])('is nothing of a well-known registry %s', (_, registry) => {
+    const rules = rulesOf({ registries: { 'docker.io': registry } })
+    expect(rules.toStrangers('docker.io/library/alpine')).toBe('nothing')
+    expect(rulesOf({ registries: {} }).toStrangers('docker.io/library/alpine')).toBe('nothing')
+  })
+
+  it('is the same of a well-known registry through a proxy, and with a login', () => {
+    const endpoint = 'https://registry-1.docker.io/'
+    const registries = {
+      'docker.io': { endpoint, proxy: 'http://proxy.example:3128', username: 'a', password: 'b' },
+    }
+    expect(rulesOf({ registries }).toStrangers('docker.io/library/alpine')).toBe('told')
   })
 })
 
@@ -95,7 +140,7 @@ describe('announcements', () => {
       advertise: () => void told.push('advertised'),
       withdraw: async () => void told.push('withdrawn'),
     }
-    const rules = rulesOf({ repositories: { neverShare: ['a.b/secret'] } })
+    const rules = rulesOf({ repositories: { public: ['a.b/**'], neverShare: ['a.b/secret'] } })
     const events = announcements(sharingPolicy(rules, false), () => swarm)
     events.stored(digest, hidden)
     await events.removing(digest, hidden)

@@ -1,6 +1,6 @@
 import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
-import type { AccessControl } from '../access.ts'
+import { type AccessControl, type FoundIn, foundIn } from '../access.ts'
 import { type DownloadFacts, NotForAsker } from './context.ts'
 
 interface AdmissionOptions {
@@ -29,8 +29,8 @@ export class Admission {
   /** Private content is given to those only whom upstream lets have it. @throws {NotForAsker} */
   async admit(request: ContentRequest, facts: DownloadFacts): Promise<Admitted> {
     if (!facts.public && !this.#isGranted(request)) {
-      const isKnown = facts.repositories.includes(repositoryText(request.repository))
-      if ((await this.#options.access.check(request, isKnown)) === undefined) throw new NotForAsker()
+      if ((await this.#options.access.check(request, this.#foundIn(request, facts))) === undefined)
+        throw new NotForAsker()
     }
     return { request, asPublic: facts.public }
   }
@@ -38,6 +38,13 @@ export class Admission {
   /** Whether somebody has said since that what a client may have as anybody may is private. */
   isTakenBack({ request, asPublic }: Admitted): boolean {
     return asPublic && this.#options.state().facts?.public === false && !this.#isGranted(request)
+  }
+
+  /** What its registry gives to the first asker it may decide of for others, too. */
+  #foundIn(request: ContentRequest, facts: DownloadFacts): FoundIn {
+    const { first, state } = this.#options
+    const granted = state().isGranted ? [repositoryText(first.repository)] : []
+    return foundIn(request, [...facts.repositories, ...granted])
   }
 
   /** Whether upstream let this very asker have the blob. */

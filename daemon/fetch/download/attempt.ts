@@ -4,12 +4,14 @@ import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../../proxy/ports.ts'
 import type { Fetching } from '../../share/local-blob.ts'
 import type { PeerId } from '../../swarm/ports.ts'
+import { foundIn } from '../access.ts'
 import { isOffline } from '../errors.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
+import { AttemptSize } from './attempt-size.ts'
 import { BlobPeers } from './blob-peers.ts'
-import { FOLLOW_PATIENCE_MS, STEP_MS } from './constants.ts'
+import { FOLLOW_PATIENCE_MS, START_PATIENCE_MS, STEP_MS } from './constants.ts'
 import {
   type Attempt,
   type AttemptOptions,
@@ -40,7 +42,7 @@ export class RunningAttempt implements Attempt {
   readonly #ranges: RangeReads
   readonly #lookup: Lookup
   readonly #known = new KnownFacts()
-  readonly #sizeSaidBy = new Set<string>()
+  readonly #size: AttemptSize
   #sharing: Fetching | undefined
   #assembly: Assembly | undefined
   #beginning: Promise<Assembly> | undefined
@@ -56,6 +58,12 @@ export class RunningAttempt implements Attempt {
     this.excluded = options.excluded
     this.signal = AbortSignal.any([options.signal, this.#ended.signal])
     this.#peers = new BlobPeers(this)
+    this.#size = new AttemptSize({
+      attempt: this,
+      known: options.size,
+      lies: () => this.#peers.lies,
+      onRefuted: (peer) => this.excluded.add(peer),
+    })
     this.#upstream = new UpstreamReads({
       attempt: this,
       isHead: () => this.#isHead,
@@ -63,7 +71,7 @@ export class RunningAttempt implements Attempt {
     })
     this.#lookup = new Lookup(this, (peers) => this.#sharing?.named(peers))
     const { readings } = options
-    this.#ranges = new RangeReads({ attempt: this, readings, upstream: this.#upstream, isHead: () => this.#isHead })
+    this.#ranges = new RangeReads({ attempt: this, readings, upstream: this.#upstream, isHead: () => this.#readsAlone })
   }
 
   get assembly(): Assembly | undefined {
@@ -83,10 +91,19 @@ export class RunningAttempt implements Attempt {
     return this.#known.isGranted
   }
 
+  /** Whether clients may be told the size. */
+  get isSizeSure(): boolean {
+    return this.#size.isSure
+  }
+
   /** Whether the size is more than what some peer says. */
   get isSizeKnown(): boolean {
-    const isTold = this.#sizeSaidBy.has('upstream') || this.#sizeSaidBy.has('left')
-    return isTold || this.#assembly?.isSizeProven === true
+    return this.#size.isKnown
+  }
+
+  /** Whether upstream has said what the blob is, and begun to send it. */
+  get isFromUpstream(): boolean {
+    return this.#upstream.hasBegun
   }
 
   /**
@@ -117,7 +134,9 @@ export class RunningAttempt implements Attempt {
       this.tools.onVerified(this.#assembly.size)
       return this.#assembly
     } finally {
-      for (const [peer, reason] of this.#peers.lies.judge(this.#assembly?.proven)) this.ban(peer, reason)
+      const proven = this.#assembly?.proven
+      for (const peer of this.#peers.lies.ofOtherSize(proven)) this.tools.sizes.refuted(peer)
+      for (const [peer, reason] of this.#peers.lies.judge(proven)) this.ban(peer, reason)
       this.#ended.abort(new Error('the attempt is over'))
       if (this.#assembly?.proven === undefined) this.release(false)
       // A file that is opened later would stay open, and the blob be taken for one that is being fetched.
@@ -135,24 +154,24 @@ export class RunningAttempt implements Attempt {
 
   async begin(facts: DownloadFacts, by: PeerId | 'upstream'): Promise<Assembly> {
     if ((facts.size === 0) !== (this.request.digest === emptyDigest)) throw new SizeConflict(facts.size)
+    this.#size.hear(facts.size, by)
     // A file that is opened later would stay open.
     this.signal.throwIfAborted()
     this.#beginning ??= this.#open(facts.size)
     const assembly = await this.#beginning
     if (assembly.size !== facts.size) {
-      // Who told the size of what an earlier fetch has left is not known.
-      const isGuess = [...this.#sizeSaidBy].every((one) => one === 'left') && !assembly.isSizeProven
-      if (by === 'upstream') this.#dropForSize()
-      if (isGuess) this.fail(new SizeConflict(assembly.size))
+      this.#size.check()
       throw new SizeConflict(facts.size, assembly.size)
     }
-    this.#sizeSaidBy.add(by)
+    this.#size.saidBy(by)
     const wasKnown = this.#known.facts !== undefined
     this.#known.add(facts, by === 'upstream')
     if (this.#known.facts?.public === false && !this.tools.isClosed) this.#sharing?.alone()
     if (!wasKnown) this.#sharing?.sized(assembly.size, assembly.held.indexes())
     this.news()
-    await assembly.partial.saveAccess(this.#known.access(repositoryText(this.request.repository)))
+    const access = this.#known.access(repositoryText(this.request.repository))
+    // Another fetch that goes on with it may be one that peers hear of.
+    await assembly.partial.saveAccess(this.tools.isAlone === true ? { ...access, public: false } : access)
     return assembly
   }
 
@@ -181,17 +200,11 @@ export class RunningAttempt implements Attempt {
   }
 
   distrust(peer: PeerId): void {
-    if (!this.#sizeSaidBy.delete(peer) || this.#sizeSaidBy.size > 0 || this.#assembly?.isSizeProven === true) return
-    this.excluded.add(peer)
-    this.fail(new SizeConflict(this.#assembly?.size ?? 0))
+    this.#size.distrust(peer)
   }
 
   provenSize(size: number): void {
-    const assembly = this.#assembly
-    const isRight = assembly === undefined || assembly.size === size || assembly.isSizeProven
-    if (isRight || this.#sizeSaidBy.has('upstream')) return
-    this.#dropForSize()
-    this.fail(new SizeConflict(assembly.size))
+    this.#size.proven(size)
   }
 
   ban(peer: PeerId, reason: string): void {
@@ -200,7 +213,7 @@ export class RunningAttempt implements Attempt {
   }
 
   fail(error: unknown): void {
-    if (error instanceof WrongLength) this.#dropForSize()
+    if (error instanceof WrongLength) this.#size.refute()
     this.#failure ??= { error }
     this.changed.notify()
   }
@@ -214,21 +227,24 @@ export class RunningAttempt implements Attempt {
     return this.#peers.holder === this.tools.self()
   }
 
-  /** The blob has another size than these peers say. Who said that it has the whole has lied. */
-  #dropForSize(): void {
-    for (const peer of this.#sizeSaidBy) {
-      if (peer === 'upstream' || peer === 'left') continue
-      this.excluded.add(peer)
-      if (this.#peers.lies.isWhole(peer)) this.ban(peer, 'told a wrong size')
-    }
-    this.#sizeSaidBy.clear()
+  /** Whether it reads the blob for all, or for itself, as others do not bring it. */
+  get #readsAlone(): boolean {
+    return this.#isHead || this.#sharing?.isBehind === true
   }
 
   async #open(size: number): Promise<Assembly> {
     const { store, engine } = this.tools
-    const partial = await store.partials.open(this.request.digest, size).catch((cause: unknown) => {
+    const isSure = () => this.#size.isSureOf(size)
+    const learn = () => this.#size.learn()
+    const partial = await store.partials.open(this.request.digest, size, isSure, learn).catch((cause: unknown) => {
       throw new NotByChunks('the store can not take it', { cause })
     })
+    const { leftAccess } = partial
+    if (leftAccess?.public === false && foundIn(this.request, leftAccess.repositories) === 'elsewhere') {
+      await partial.keep()
+      await partial.close()
+      throw new NotByChunks('what is here of it came from another registry, which this one can not open')
+    }
     const assembly = new Assembly(partial, engine, this.#peers.events)
     this.#assembly = assembly
     this.#known.resume(partial.leftAccess)
@@ -240,8 +256,7 @@ export class RunningAttempt implements Attempt {
   /** Goes on with what an earlier fetch has left. */
   async #resume(): Promise<void> {
     const size = await this.tools.store.partials.sizeOf(this.request.digest)
-    if (size === undefined) return
-    this.#sizeSaidBy.add('left')
+    if (size === undefined || !this.#size.resume(size)) return
     this.#beginning ??= this.#open(size)
     const assembly = await this.#beginning
     this.#sharing?.sized(assembly.size, assembly.held.indexes())
@@ -251,7 +266,10 @@ export class RunningAttempt implements Attempt {
     for (const [peer, reason] of this.#peers.caught(performance.now())) this.ban(peer, reason)
     if (this.#assembly === undefined) return
     this.#upstream.settle(this.#assembly)
-    this.#ranges.look(this.#assembly)
+    const isSought = !this.#size.isSure && this.#options.isSizeSought()
+    if (isSought && this.#assembly.held.count > 0) this.#size.seek()
+    // Where upstream may still say it, nothing is asked of peers out of its turn.
+    this.#ranges.look(this.#assembly, isSought && this.#upstream.hasFailed)
   }
 
   /** Whether nobody that is known can bring the blob further. */
@@ -270,7 +288,8 @@ export class RunningAttempt implements Attempt {
   /** Whether nothing is under way and nobody is left who could give what is missing. */
   #isHopeless(): boolean {
     if (!this.#upstream.hasFailed || this.#upstream.isRunning) return false
-    if (performance.now() - this.#movedAt > FOLLOW_PATIENCE_MS) return true
+    const patience = (this.#assembly?.held.count ?? 0) === 0 ? START_PATIENCE_MS : FOLLOW_PATIENCE_MS
+    if (performance.now() - this.#movedAt > patience) return true
     if (!this.#isStuck) return false
     const { holder } = this.#peers
     if (holder !== undefined && !this.#isHead) return false

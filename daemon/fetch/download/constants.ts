@@ -11,6 +11,18 @@ export const LOOKUP_LIMIT_MS = 5_000
 export const MAX_LOOKUPS = 3
 export const LOOKUP_PAUSE_MS = 1_000
 
+/**
+ * How long clients of an open swarm wait for a proof of the size that a peer told, in ms, while bytes are here that they could have,
+ * before upstream is asked for it. With less, all nodes of a fleet ask for a blob of which they have seen no manifest.
+ */
+export const SEEK_SIZE_MS = 2_000
+
+/** How long a blob whose size only peers have told waits for upstream's word, in ms, before it is given up for want of room. */
+export const LEARN_SIZE_MS = 5_000
+
+/** How long nothing at all may come, in ms, once upstream has failed: the client has time to go to its next mirror. */
+export const START_PATIENCE_MS = 12_000
+
 /** How long a blob may make no progress, in ms, while upstream has failed and peers may still bring it. */
 export const FOLLOW_PATIENCE_MS = 20_000
 
@@ -28,6 +40,9 @@ export const URGENT_QUARTERS = 8
 
 /** Clients that read ranges for which peers are asked first; others are served as chunks come. */
 export const MAX_URGENT = 16
+
+/** How often a fetch begins anew because a size was wrong: each time it knows the right one, or leaves a peer out. */
+export const MAX_WRONG_SIZES = 40
 
 /** Attempts before wrong bytes are reported to the client. */
 export const MAX_ATTEMPTS = 3

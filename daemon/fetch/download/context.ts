@@ -10,7 +10,9 @@ import type { BlobFacts, PeerId, SharedBlob, Swarm } from '../../swarm/ports.ts'
 import type { Sha256Engine } from '../../verify/sha256.ts'
 import type { AccessControl } from '../access.ts'
 import type { Notifier } from '../notifier.ts'
+import type { ToldSizes } from '../told-sizes.ts'
 import type { Assembly } from './assembly.ts'
+import type { KnownSize } from './known-size.ts'
 import type { Reading } from './reader.ts'
 
 interface Logger {
@@ -31,11 +33,14 @@ export interface DownloadTools {
   readonly sharing: Pick<Sharing, 'fetch'>
   /** Signs lists of blobs that this node reads from upstream. */
   readonly signer: ListSigner
-  readonly upstream: Pick<Upstream, 'open'>
+  readonly upstream: Pick<Upstream, 'open' | 'stat'>
+  readonly sizes: ToldSizes
   readonly access: AccessControl
   readonly engine: Sha256Engine
   /** Whether only known peers are in the swarm; private content leaves a node in no other. */
   readonly isClosed: boolean
+  /** Whether no peer may hear of what is fetched: of this one fetch, whatever its sources say. */
+  readonly isAlone?: boolean
   readonly onFetched: (origin: 'peer' | 'upstream', bytes: number) => void
   /** A blob was proven, of so many bytes; what was held of it before was provisional. */
   readonly onVerified: (bytes: number) => void
@@ -59,6 +64,10 @@ export interface AttemptOptions {
   readonly request: ContentRequest
   /** Peers that are not to be used. */
   readonly excluded: Set<PeerId>
+  /** Learned by earlier attempts, and by this one. */
+  readonly size: KnownSize
+  /** Whether clients wait for the size, which nobody has told yet whose word counts. */
+  readonly isSizeSought: () => boolean
   /** Clients that read the blob at present. */
   readonly readings: ReadonlySet<Reading>
   /** What is held of it, for peers. */

@@ -12,8 +12,9 @@ import { Admission } from './admission.ts'
 import type { Assembly } from './assembly.ts'
 import { RunningAttempt } from './attempt.ts'
 import { commit } from './commit.ts'
-import { MAX_ATTEMPTS } from './constants.ts'
-import { type DownloadFacts, type DownloadTools, NotForAsker, SizeConflict } from './context.ts'
+import { MAX_ATTEMPTS, MAX_WRONG_SIZES } from './constants.ts'
+import { type DownloadFacts, type DownloadTools, NotByChunks, NotForAsker, SizeConflict } from './context.ts'
+import { KnownSize } from './known-size.ts'
 import { hashedPrefix, type Reader, type Reading, readAsItComes } from './reader.ts'
 import { sharedPart } from './shared-part.ts'
 
@@ -42,9 +43,12 @@ export class Download {
   readonly #readings = new Set<Reading>()
   readonly #files = new Set<Assembly>()
   readonly #admission: Admission
+  readonly #size: KnownSize
   #attempt: RunningAttempt
   #failure: Error | undefined
   #clients = 0
+  /** Those of them that have not been told the size. */
+  #waiting = 0
   /** Clients and peers that read from the files. */
   #users = 0
   #hasLanded = false
@@ -52,8 +56,9 @@ export class Download {
   constructor(options: DownloadOptions) {
     this.#options = options
     this.digest = options.request.digest
-    this.#attempt = this.#newAttempt()
     const { tools, request } = options
+    this.#size = new KnownSize(tools.sizes.of(this.digest))
+    this.#attempt = this.#newAttempt()
     this.#admission = new Admission({ first: request, access: tools.access, state: () => this.#attempt })
   }
 
@@ -113,6 +118,7 @@ export class Download {
         size,
         mediaType,
         origin,
+        isComing: () => this.#attempt.isFromUpstream,
         read: (start, end, signal) => this.#read({ size, request, isRevoked }, start, end, signal),
         close: async () => {
           if (isClosed) return
@@ -148,7 +154,9 @@ export class Download {
 
   async #fetch(): Promise<Assembly> {
     const { tools } = this.#options
-    for (let attempt = 1; ; attempt++) {
+    let attempt = 1
+    for (let wrongSizes = 0; ; ) {
+      const before = { bytes: this.#size.bytes, excluded: this.#excluded.size }
       try {
         return await this.#attempt.run()
       } catch (error) {
@@ -164,7 +172,10 @@ export class Download {
         }
         await assembly?.partial.discard()
         tools.logger.warn({ digest: this.digest, reason: error.message }, 'received wrong content')
-        if (attempt === MAX_ATTEMPTS || this.#clients === 0) throw error
+        const isBetter = this.#size.bytes !== before.bytes || this.#excluded.size > before.excluded
+        if (error instanceof SizeConflict && isBetter) wrongSizes++
+        else attempt++
+        if (attempt > MAX_ATTEMPTS || wrongSizes > MAX_WRONG_SIZES || this.#clients === 0) throw error
         this.#break(0)
         this.#attempt = this.#newAttempt()
         this.#news()
@@ -179,6 +190,8 @@ export class Download {
       // The fetch outlives the client that began it.
       request: { ...request, signal: this.#abort.signal },
       excluded: this.#excluded,
+      size: this.#size,
+      isSizeSought: () => this.#waiting > 0 && request.kind === 'blob',
       readings: this.#readings,
       onNews: () => this.#news(),
       open: () => this.share((facts) => facts.public || tools.isClosed),
@@ -190,13 +203,21 @@ export class Download {
     })
   }
 
-  /** Waits until a source has answered. */
+  /** Waits until a source has answered whose word on the size may be passed on. */
   async #answered(signal: AbortSignal): Promise<DownloadFacts> {
-    while (this.facts === undefined) {
-      if (this.#failure !== undefined) throw this.#failure
-      await this.#changed.next(signal)
+    this.#waiting++
+    try {
+      for (;;) {
+        const { facts } = this
+        if (facts !== undefined && this.#attempt.isSizeSure) return facts
+        // It can be had as one stream.
+        if (isUnstorable(this.#failure)) throw new NotByChunks('the store can not take it', { cause: this.#failure })
+        if (this.#failure !== undefined) throw this.#failure
+        await this.#changed.next(signal)
+      }
+    } finally {
+      this.#waiting--
     }
-    return this.facts
   }
 
   async *#read(

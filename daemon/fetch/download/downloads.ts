@@ -8,6 +8,8 @@ import { Download } from './download.ts'
 
 interface DownloadsOptions {
   readonly tools: DownloadTools
+  /** For what no peer may hear of. */
+  readonly lonely: DownloadTools['sharing']
   readonly passThrough: (request: ContentRequest, passed: PassedRange) => AsyncIterable<Uint8Array>
 }
 
@@ -15,6 +17,8 @@ interface Running {
   readonly download: Download
   /** That it was started for. */
   readonly repository: string
+  /** Whether peers hear of it. */
+  readonly isTold: boolean
 }
 
 /** Downloads that nobody waits for any more and that still go on, so that a client's second try finds the blob. */
@@ -26,11 +30,20 @@ const foreignPatience = 1_000
 /** The fetches by chunks that are under way: one for each digest, whoever asks for it. */
 export class Downloads {
   readonly #options: DownloadsOptions
+  /** Of fetches that no peer may hear of. */
+  readonly #alone: DownloadTools
   readonly #running = new Map<Digest, Running>()
   readonly #landings = new Set<Promise<void>>()
 
   constructor(options: DownloadsOptions) {
     this.#options = options
+    const { tools, lonely: sharing } = options
+    const swarm: DownloadTools['swarm'] = {
+      async *providers() {},
+      open: (...asked) => tools.swarm.open(...asked),
+      ban: (...banned) => tools.swarm.ban(...banned),
+    }
+    this.#alone = { ...tools, sharing, swarm, isAlone: true }
   }
 
   get size(): number {
@@ -42,9 +55,17 @@ export class Downloads {
     return [...this.#running.values()].reduce((sum, { download }) => sum + (download.provisional?.heldBytes ?? 0), 0)
   }
 
-  /** Joins the download of a digest, or starts it. @throws why it can't be had by chunks, or not by this asker */
-  async open(request: ContentRequest): Promise<Content> {
-    return await this.#open(request, this.#running.get(request.digest) ?? this.#start(request))
+  /**
+   * Joins the download of a digest, or starts it.
+   * @param mayTell whether peers may hear of it; asked only where none is under way, as the answer may take a while
+   * @throws why it can't be had by chunks, or not by this asker
+   */
+  async open(request: ContentRequest, mayTell: () => Promise<boolean>): Promise<Content> {
+    const joined = await this.join(request)
+    if (joined !== undefined) return joined
+    const isTold = await mayTell()
+    // Somebody else may have started it meanwhile.
+    return await this.#open(request, this.#running.get(request.digest) ?? this.#start(request, isTold))
   }
 
   /** As `open`, without starting one; undefined where none is under way. */
@@ -60,7 +81,9 @@ export class Downloads {
 
   /** What is held of a blob that is being fetched, for peers. */
   share(digest: Digest): SharedBlob | undefined {
-    return this.#running.get(digest)?.download.share((facts) => facts.public || this.#options.tools.isClosed)
+    const running = this.#running.get(digest)
+    if (running?.isTold !== true) return undefined
+    return running.download.share((facts) => facts.public || this.#options.tools.isClosed)
   }
 
   /** Ends all, and waits until they have let go of the store. */
@@ -78,8 +101,9 @@ export class Downloads {
     })
   }
 
-  #start(request: ContentRequest): Running {
-    const { tools, passThrough } = this.#options
+  #start(request: ContentRequest, isTold: boolean): Running {
+    const { passThrough } = this.#options
+    const tools = isTold ? this.#options.tools : this.#alone
     const download: Download = new Download({
       tools,
       request,
@@ -87,7 +111,7 @@ export class Downloads {
       onOrphaned: () => this.#limitOrphans(),
       onLanded: () => this.#running.delete(request.digest),
     })
-    const entry = { download, repository: repositoryText(request.repository) }
+    const entry = { download, repository: repositoryText(request.repository), isTold }
     this.#running.set(request.digest, entry)
     const landing = download.run().finally(() => this.#landings.delete(landing))
     this.#landings.add(landing)

@@ -28,6 +28,12 @@ export class Lies {
     return this.#views.get(peer)?.isComplete ?? false
   }
 
+  /** Peers that told another size than the one that is proven; an honest one may have passed it on. */
+  *ofOtherSize(proven: ProvenCheckpoints | undefined): Generator<PeerId> {
+    if (proven === undefined) return
+    for (const [peer, { size }] of this.#views) if (size !== proven.size) yield peer
+  }
+
   /**
    * Names those who contradicted themselves and had the time to take back what they had said, each once and with the reason. An
    * attempt may go on for long after that, and the peer be asked for other blobs meanwhile.

@@ -1,13 +1,14 @@
 import { repositoryText } from '../../../proxy/oci/name.ts'
 import type { Access } from '../../../proxy/upstream/types.ts'
 import type { BlobFacts } from '../../swarm/ports.ts'
+import { type FoundIn, foundIn } from '../access.ts'
 import type { Attempt } from './context.ts'
 
 /** Whether what peers have may be used for those who asked for it here. */
 export class PeerAccess {
   readonly #attempt: Attempt
-  /** What was answered, by whether the blob is known to be in the repository: once is enough, however many peers there are. */
-  readonly #answers = new Map<boolean, Promise<Access | undefined>>()
+  /** What was answered, by where the blob was found: once is enough, however many peers there are. */
+  readonly #answers = new Map<FoundIn, Promise<Access | undefined>>()
 
   constructor(attempt: Attempt) {
     this.#attempt = attempt
@@ -21,13 +22,12 @@ export class PeerAccess {
     if (access === 'public') return true
     const { tools, request } = this.#attempt
     if (!tools.isClosed) throw new Error('private content does not leave a node in an open swarm')
-    const repository = repositoryText(request.repository)
-    const isKnown = repositories.includes(repository)
-    const answer = this.#answers.get(isKnown) ?? tools.access.check(request, isKnown)
-    this.#answers.set(isKnown, answer)
+    const place = foundIn(request, repositories)
+    const answer = this.#answers.get(place) ?? tools.access.check(request, place)
+    this.#answers.set(place, answer)
     const granted = await answer
     if (granted === undefined || granted === 'foreign')
-      throw new Error(`upstream did not confirm that ${repository} may be read`)
+      throw new Error(`upstream did not confirm that ${repositoryText(request.repository)} may be read`)
     return granted === 'public'
   }
 }

@@ -28,9 +28,9 @@ export class RangeReads {
     this.#options = options
   }
 
-  /** To be called often. */
-  look(assembly: Assembly): void {
-    const urgent: number[] = []
+  /** To be called often. @param isEndSought whether clients wait for the last quarter, which proves the size */
+  look(assembly: Assembly, isEndSought = false): void {
+    const urgent: number[] = isEndSought ? [assembly.quarters - 1] : []
     let clients = 0
     for (const reading of this.#options.readings) {
       const missing = missingOf(reading, assembly)
@@ -48,7 +48,8 @@ export class RangeReads {
 
   #ask(reading: Reading, first: number, last: number): void {
     const { attempt, upstream, isHead } = this.#options
-    if (attempt.sharing?.expects(first) === true && !this.#isLate(reading)) return
+    const { sharing } = attempt
+    if (sharing?.expects(first) === true && !sharing.isBehind && !this.#isLate(reading)) return
     const most = SMALL_RANGE_BYTES / quarterBytes
     if (reading.end + 1 - reading.start <= SMALL_RANGE_BYTES || isHead())
       upstream.range(first, Math.min(last, first + most - 1))

@@ -34,6 +34,7 @@ export class UpstreamReads {
   readonly #options: UpstreamReadsOptions
   readonly #streams = new Set<Stream>()
   #error: unknown
+  #hasBegun = false
   #failedUntil = 0
   #retry: NodeJS.Timeout | undefined
   #settling: Promise<void> | undefined
@@ -43,6 +44,11 @@ export class UpstreamReads {
   constructor(options: UpstreamReadsOptions) {
     this.#options = options
     options.attempt.signal.addEventListener('abort', () => clearTimeout(this.#retry))
+  }
+
+  /** Whether bytes have come from upstream. */
+  get hasBegun(): boolean {
+    return this.#hasBegun
   }
 
   get isRunning(): boolean {
@@ -154,8 +160,9 @@ export class UpstreamReads {
     const signal = AbortSignal.any([attempt.signal, stream.abort.signal])
     const offset = stream.wanted * quarterBytes
     const end = this.#lastByte(stream, isHead())
-    const { kind, digest, repository, authorization } = request
-    const opened = await tools.upstream.open({ kind, digest, repository, authorization, offset, end, signal })
+    const { kind, digest, repository, authorization, isGuest } = request
+    const asker = { kind, digest, repository, authorization, isGuest }
+    const opened = await tools.upstream.open({ ...asker, offset, end, signal })
     const granted = await tools.access.accepted({ ...request, signal }, opened.access)
     if (granted === 'foreign') throw new ForeignContent(repository.registry)
     const { mediaType } = opened
@@ -174,7 +181,10 @@ export class UpstreamReads {
       body: opened.size === undefined ? ofLength(body, (end ?? size - 1) + 1 - opened.start) : body,
       first: stream.at,
       isUpstream: true,
-      onBytes: (bytes) => tools.onFetched('upstream', bytes),
+      onBytes: (bytes) => {
+        this.#hasBegun = true
+        tools.onFetched('upstream', bytes)
+      },
       onQuarter: (quarter) => this.#came(stream, assembly, quarter),
     })
   }

@@ -24,6 +24,8 @@ export class PlannedBlob {
   isSiteHead = false
   /** Parts that came from other sites. */
   crossed = 0
+  /** Whether a part has come from a neighbour. */
+  hasCome = false
   /** Chunks that clients wait for. */
   urgent: readonly number[] = []
   /** Verified parts of each chunk. */

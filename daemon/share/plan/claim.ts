@@ -44,13 +44,17 @@ export interface Claim {
   readonly upstream: Line
   /** By site. */
   readonly sites: Map<string, Line>
+  /** When those who have it said so, in ms; the one heard of longest ago first. */
+  readonly heldAt: Map<PeerId, number>
+  /** When it was looked at last, in ms. */
+  lookedAt: number
   /** Those who have announced it, as was told last. */
   recorded: readonly PeerId[]
 }
 
 export function newClaim(blob: BlobId, patience: number, now: number): Claim {
   const upstream = newLine(undefined, patience, now)
-  return { blob, members: new Map(), upstream, sites: new Map(), recorded: [] }
+  return { blob, members: new Map(), upstream, sites: new Map(), heldAt: new Map(), lookedAt: now, recorded: [] }
 }
 
 function newLine(site: string | undefined, patience: number, now: number): Line {
@@ -140,8 +144,32 @@ export function takeOut(claim: Claim, line: Line, member: Member): void {
 }
 
 /** Forgets a site that nobody is at any more. */
-export function sweep({ sites }: Claim, { site, names, holders }: Line): void {
+function sweep({ sites }: Claim, { site, names, holders }: Line): void {
   if (site !== undefined && names.size === 0 && holders.size === 0) sites.delete(site)
+}
+
+/** A peer neither fetches the blob any more nor has it. */
+export function remove(claim: Claim, peer: PeerId): void {
+  const member = claim.members.get(peer)
+  claim.members.delete(peer)
+  claim.heldAt.delete(peer)
+  for (const line of linesOf(claim)) {
+    line.holders.delete(peer)
+    if (member !== undefined && (line === claim.upstream || line === member.site)) takeOut(claim, line, member)
+    else sweep(claim, line)
+  }
+}
+
+/** Forgets members and holders that were not heard of for so many milliseconds. */
+export function expire(claim: Claim, now: number, memberMs: number, holderMs: number): void {
+  for (const [peer, heldAt] of claim.heldAt) {
+    if (now - heldAt < holderMs) break
+    remove(claim, peer)
+  }
+  for (const [peer, { heardAt }] of claim.members) {
+    if (now - heardAt < memberMs) break
+    remove(claim, peer)
+  }
 }
 
 /** What is known of peers where some are named to others. */
@@ -160,11 +188,6 @@ class Names {
 
   get size(): number {
     return this.#peers.length
-  }
-
-  /** One that has been here for long. */
-  get oldest(): PeerId | undefined {
-    return this.#peers[0]
   }
 
   has(peer: PeerId): boolean {

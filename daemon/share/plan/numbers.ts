@@ -45,6 +45,15 @@ export interface Numbers {
   readonly headLateMs: number
   /** A node to which nothing new of a blob comes for this long, in ms, reads it without a turn. Less asks slow upstreams in vain. */
   readonly patienceMs: number
+  /**
+   * In an open swarm: how far strangers may fall behind upstream, in ms, up to half as much again by lot, before a node reads for
+   * itself. With less, a registry that takes a moment to answer is asked by all; with more, liars cost a pull more.
+   */
+  readonly arrearsMs: number
+  /** They are forgotten this many times more slowly than they grow, while no blob is wanted. With less, liars cost each pull as much. */
+  readonly arrearsMemory: number
+  /** Neighbours that take this long for a chunk, in ms, are fast enough, however fast upstream is. With more, trickles pass for them. */
+  readonly enoughMs: number
   /** How often a node tells the coordinator that it still takes part, in ms. Whoever misses three times is forgotten. */
   readonly renewMs: number
   /** Peers that a coordinator names in one answer. Below the number that is sought nodes ask again; above it are spare ones. */
@@ -68,6 +77,9 @@ export const NUMBERS: Numbers = {
   deviationWeight: 1 / 4,
   headLateMs: 1_000,
   patienceMs: 2_000,
+  arrearsMs: 1_000,
+  arrearsMemory: 20,
+  enoughMs: 250,
   renewMs: 3_000,
   named: 24,
 }

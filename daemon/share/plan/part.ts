@@ -27,6 +27,21 @@ export interface Part {
   toldCrossed: number
 }
 
+/**
+ * The coordinator says how many parts the head has brought. That is news like a neighbour's, once for each part of two chunks, until
+ * more is to be seen: a stranger's word holds nobody back for longer than a chunk takes.
+ * @returns whether it is news
+ */
+export function believe(part: Part, brought: number, quarters: number): boolean {
+  const { known } = part.blob
+  if (known > part.known) part.believed = 0
+  part.known = known
+  const isNews = brought > part.headBrought && brought <= (known + 1) * quarters && part.believed < 2 * quarters
+  if (isNews) part.believed++
+  part.headBrought = brought
+  return isNews
+}
+
 /** @param rank see {@link Part.rank} @param now in ms */
 export function newPart(blob: PlannedBlob, rank: number, now: number): Part {
   return {

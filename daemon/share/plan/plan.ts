@@ -31,8 +31,14 @@ export class Plan {
 
   /** When `wake` is to happen if nothing else does before, in ms of the clock of events. */
   get wakeAt(): number {
-    const { wantsAt } = this.#state
-    return Math.min(this.#gossip.wakeAt, this.#receiving.wakeAt, this.#sending.wakeAt, this.#upstream.wakeAt, wantsAt)
+    const { wantsAt, arrears } = this.#state
+    const places = Math.min(this.#receiving.wakeAt, this.#sending.wakeAt, this.#upstream.wakeAt)
+    return Math.min(this.#gossip.wakeAt, places, wantsAt, arrears?.wakeAt ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** Whether this node reads from upstream what it lacks, as strangers have held it back for long enough. */
+  get isBehind(): boolean {
+    return this.#state.isBehind
   }
 
   /** How many parts of a chunk are held. */
@@ -65,11 +71,13 @@ export class Plan {
   step(events: Event | readonly Event[], now: number): readonly Effect[] {
     const state = this.#state
     state.now = now
+    state.arrears?.pass(now)
     for (const event of 'kind' in events ? [events] : events) this.#happens(event)
     this.#receiving.look()
     this.#sending.look()
     this.#upstream.look()
     this.#upstream.fill()
+    state.arrears?.count(this.#upstream.isLeft)
     this.#receiving.fill()
     this.#sending.offer()
     this.#gossip.introduce()

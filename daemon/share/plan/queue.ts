@@ -1,5 +1,6 @@
 import {
   type Claim,
+  expire,
   firstAt,
   giveBack,
   isAnywhere,
@@ -10,8 +11,8 @@ import {
   type Naming,
   nameFor,
   newClaim,
+  remove,
   roleAt,
-  sweep,
   takeOut,
 } from './claim.ts'
 import { Deadlines } from './deadlines.ts'
@@ -41,6 +42,12 @@ const MAX_CLAIMS = 4_096
 const MAX_MEMBERS = 4_096
 
 /**
+ * Whoever has said that it has a blob is forgotten after this time, in ms. By then it has announced it, and is named as such. Nobody says
+ * of a peer that is not connected that it has gone.
+ */
+const HOLDER_MS = 600_000
+
+/**
  * The coordinator's side: one queue for each blob, whose head reads upstream. A head that is gone is followed by the next one at
  * once. One that brings nothing is raced against for one chunk by the first that is hungry, and whoever brings a chunk first is the
  * head. Where somebody has the whole blob, as it says or as is recorded, only the hungry are granted a turn. For each site the same
@@ -51,7 +58,7 @@ export class ClaimQueue {
   readonly #naming: Naming
   /** The one asked for longest ago first. */
   readonly #claims = new Map<BlobId, Claim>()
-  /** Those of them for blobs that nobody fetches. */
+  /** Those of them for blobs that nobody fetches, the one looked at longest ago first. */
   readonly #idle = new Set<Claim>()
   /** When claims are to be looked at although nobody says anything. */
   readonly #deadlines = new Deadlines<Claim>()
@@ -81,6 +88,10 @@ export class ClaimQueue {
       for (const want of event.wants) this.#want(event.from, want, event.recorded.get(want.blob))
     else if (event.kind === 'left') for (const claim of [...this.#claims.values()]) this.#leave(claim, event.peer)
     else for (const claim of this.#deadlines.ripe(now)) this.#look(claim)
+    for (const claim of this.#idle) {
+      if (now - claim.lookedAt < HOLDER_MS) break
+      this.#look(claim)
+    }
     const tellings = this.#tellings
     this.#tellings = []
     return tellings
@@ -109,12 +120,12 @@ export class ClaimQueue {
   /** Somebody has the blob. Those who fetch it are told to it where it is new, so that it tells them. */
   #hold(claim: Claim, from: PeerId): void {
     const isNew = !claim.members.has(from) && !claim.upstream.holders.has(from)
-    this.#remove(claim, from)
+    remove(claim, from)
     const lines = this.#naming.canGive(from) ? [claim.upstream, this.#siteLine(claim, from)] : []
-    for (const line of lines) {
-      line?.holders.add(from)
-      if (line !== undefined && line.holders.size > MAX_MEMBERS) line.holders.delete(line.holders.oldest ?? from)
-    }
+    for (const line of lines) line?.holders.add(from)
+    if (lines.length > 0) claim.heldAt.set(from, this.#now)
+    const [oldest] = claim.heldAt.keys()
+    if (claim.heldAt.size > MAX_MEMBERS && oldest !== undefined) remove(claim, oldest)
     this.#look(claim)
     if (isNew && claim.members.size > 0) this.#tell(claim, from, this.#numbers.named)
   }
@@ -122,6 +133,7 @@ export class ClaimQueue {
   #fetch(claim: Claim, from: PeerId, { brought, wish, sought, far }: Want): void {
     const before = claim.members.get(from)
     const site = far === undefined ? undefined : this.#siteLine(claim, from)
+    claim.heldAt.delete(from)
     for (const line of linesOf(claim)) line.holders.delete(from)
     const member = before ?? { peer: from, brought, crossed: far ?? 0, wish, heardAt: this.#now, site }
     const crossed = far ?? member.crossed
@@ -146,7 +158,7 @@ export class ClaimQueue {
       else line.hungry.delete(member)
     }
     const [oldest] = claim.members.keys()
-    if (claim.members.size > MAX_MEMBERS && oldest !== undefined) this.#remove(claim, oldest)
+    if (claim.members.size > MAX_MEMBERS && oldest !== undefined) remove(claim, oldest)
     if (chunks > 0) this.#progress(claim, claim.upstream, member, chunks)
     if (farChunks > 0 && site !== undefined) this.#progress(claim, site, member, farChunks)
     this.#look(claim)
@@ -185,12 +197,13 @@ export class ClaimQueue {
 
   /** Grants turns that are due, and says when to look again. */
   #look(claim: Claim): void {
-    this.#expire(claim)
+    claim.lookedAt = this.#now
+    expire(claim, this.#now, 3 * this.#numbers.renewMs, HOLDER_MS)
     let at = Number.POSITIVE_INFINITY
     for (const line of linesOf(claim)) at = Math.min(at, this.#lookAt(claim, line))
     const { members, upstream } = claim
+    this.#idle.delete(claim)
     if (members.size === 0) this.#idle.add(claim)
-    else this.#idle.delete(claim)
     if (members.size === 0 && upstream.holders.size === 0) this.#forget(claim)
     else this.#deadlines.set(claim, at)
   }
@@ -247,26 +260,8 @@ export class ClaimQueue {
   /** A peer has gone, or neither fetches the blob nor has it. */
   #leave(claim: Claim, peer: PeerId): void {
     if (!claim.members.has(peer) && !claim.upstream.holders.has(peer)) return
-    this.#remove(claim, peer)
+    remove(claim, peer)
     this.#look(claim)
-  }
-
-  #remove(claim: Claim, peer: PeerId): void {
-    const member = claim.members.get(peer)
-    claim.members.delete(peer)
-    for (const line of linesOf(claim)) {
-      line.holders.delete(peer)
-      if (member !== undefined && (line === claim.upstream || line === member.site)) takeOut(claim, line, member)
-      else sweep(claim, line)
-    }
-  }
-
-  /** Forgets members that were not heard of for long. */
-  #expire(claim: Claim): void {
-    for (const [peer, { heardAt }] of claim.members) {
-      if (this.#now - heardAt < 3 * this.#numbers.renewMs) return
-      this.#remove(claim, peer)
-    }
   }
 
   #claim(blob: BlobId): Claim {

@@ -7,6 +7,8 @@ interface Read {
   readonly chunk: number
   /** When it was asked for, in ms. */
   readonly since: number
+  /** Whether neighbours may bring it from the beginning, and not only when it is late. */
+  readonly isRace: boolean
   isLate: boolean
 }
 
@@ -14,6 +16,8 @@ interface Read {
 export class Reads {
   readonly #reads = new Map<PlannedBlob, Read>()
   readonly #took: Took
+  /** What the newest chunk took at least, in ms. */
+  #newestMs = 0
 
   constructor(numbers: Numbers) {
     this.#took = new Took(numbers)
@@ -39,37 +43,52 @@ export class Reads {
 
   /** A chunk that takes longer than this is late, in ms. */
   get limit(): number {
-    return this.#took.limit
+    return Math.max(this.#took.limit, this.#newestMs)
+  }
+
+  /** What a chunk takes, in ms; 0 where that is not known. A line that has become slower shows with its first chunk. */
+  get chunkMs(): number {
+    return Math.max(this.#took.mean, this.#newestMs)
   }
 
   chunkOf(blob: PlannedBlob): number | undefined {
     return this.#reads.get(blob)?.chunk
   }
 
-  begin(blob: PlannedBlob, chunk: number, now: number): void {
-    this.#reads.set(blob, { blob, chunk, since: now, isLate: false })
-    blob.comes(chunk)
+  /** @param isRace whether neighbours may bring the chunk from the beginning: it counts from whoever is faster */
+  begin(blob: PlannedBlob, chunk: number, now: number, isRace: boolean): void {
+    this.#reads.set(blob, { blob, chunk, since: now, isRace, isLate: false })
+    if (!isRace) blob.comes(chunk)
   }
 
   /** The chunk has come. */
   came(blob: PlannedBlob, now: number): void {
     const read = this.#reads.get(blob)
-    if (read !== undefined) this.#took.add(now - read.since)
+    if (read !== undefined) {
+      this.#newestMs = now - read.since
+      this.#took.add(this.#newestMs)
+    }
     this.end(blob)
+  }
+
+  /** A chunk is whole before upstream has brought it. If upstream was asked for it, it takes longer than until now. */
+  beaten(blob: PlannedBlob, chunk: number, now: number): void {
+    const read = this.#reads.get(blob)
+    if (read?.chunk === chunk) this.#newestMs = Math.max(this.#newestMs, now - read.since)
   }
 
   /** It does not come, or has come. */
   end(blob: PlannedBlob): void {
     const read = this.#reads.get(blob)
     this.#reads.delete(blob)
-    if (read?.isLate === false) blob.comesNot(read.chunk)
+    if (read !== undefined && !read.isLate && !read.isRace) blob.comesNot(read.chunk)
   }
 
   look(now: number): void {
     for (const read of this.#reads.values()) {
       if (read.isLate || now < read.since + this.limit) continue
       read.isLate = true
-      read.blob.comesNot(read.chunk)
+      if (!read.isRace) read.blob.comesNot(read.chunk)
     }
   }
 }

@@ -115,6 +115,8 @@ export class ReceivingPlaces {
     if (blob.hold(chunk, quarter)) {
       blob.movedAt = now
       this.#state.hasNews = true
+      this.#state.arrears?.came(!blob.hasCome, this.#state.reads.chunkMs)
+      blob.hasCome = true
       if (from.isFar) blob.crossed++
     }
     if (quarter === numbers.quarters - 2) this.#askAhead(pair)
@@ -169,7 +171,7 @@ export class ReceivingPlaces {
     const { limit } = receivedIn
     for (const pair of [...receiving]) {
       const [answer] = pair.answers
-      if (answer === undefined || now < answer.since + limit) continue
+      if (answer === undefined) continue
       const { blob, chunk, since } = answer
       const { from } = pair
       if (!answer.isLate && now >= since + this.#limit(from)) {
@@ -197,8 +199,10 @@ export class ReceivingPlaces {
 
   /** When an answer is late, in ms. All from other sites share one line, and what is late there would cross it once more. */
   #limit({ isFar }: Neighbour): number {
-    const { receivedIn, numbers } = this.#state
-    return isFar ? numbers.places * receivedIn.limit : receivedIn.limit
+    const { receivedIn, reads, numbers, isBehind } = this.#state
+    // What strangers took until now is no measure of what may be waited for. Upstream is one, once a race with it has shown its pace.
+    const limit = isBehind && reads.chunkMs > 0 ? Math.min(receivedIn.limit, reads.limit) : receivedIn.limit
+    return isFar ? numbers.places * limit : limit
   }
 
   /** It gave nothing: it rests for twice as long each time. */

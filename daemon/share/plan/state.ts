@@ -1,4 +1,5 @@
 import type { Bitfield } from '../../verify/bitfield.ts'
+import { Arrears } from './arrears.ts'
 import { PlannedBlob } from './blob.ts'
 import type { BlobId, BlobNews, Message, News, PeerId, Want } from './messages.ts'
 import { count, Neighbour, nothingOf, type Receiving, type Sending, uncount } from './neighbour.ts'
@@ -18,6 +19,8 @@ export interface PlanOptions {
   readonly lastByteAt: (peer: PeerId, direction: 'in' | 'out') => number
   /** Whether a peer is at another site; left out where this node knows no site. */
   readonly isFar?: ((peer: PeerId) => boolean) | undefined
+  /** Whether anybody may be in the swarm, so that words count for little. */
+  readonly isOpen?: boolean | undefined
 }
 
 /** What one node knows; the rules beside it change it. */
@@ -38,6 +41,8 @@ export class State {
   readonly refused = new Set<Neighbour>()
   /** Those of which an answer ended in silence, and that are no neighbours now. */
   readonly #struck = new Map<PeerId, Pick<Neighbour, 'strikes' | 'restsUntil'>>()
+  /** Undefined in a closed swarm, whose members are believed. */
+  readonly arrears: Arrears | undefined
   readonly receivedIn: Took
   readonly sentIn: Took
   effects: Effect[] = []
@@ -55,14 +60,20 @@ export class State {
   /** Whether there may be something to tell. */
   hasNews = false
 
-  constructor({ numbers, random, lastByteAt, isFar }: PlanOptions) {
+  constructor({ numbers, random, lastByteAt, isFar, isOpen = false }: PlanOptions) {
     this.numbers = numbers
     this.random = random
     this.lastByteAt = lastByteAt
     this.isFar = isFar
     this.reads = new Reads(numbers)
+    this.arrears = isOpen ? new Arrears(numbers, random()) : undefined
     this.receivedIn = new Took(numbers)
     this.sentIn = new Took(numbers)
+  }
+
+  /** Whether strangers have held this node back for long enough: their word on who has what, and who reads, does not count. */
+  get isBehind(): boolean {
+    return this.arrears?.isBehind === true
   }
 
   /** Receiving places: what comes one by one can be passed on sooner. */
@@ -116,10 +127,10 @@ export class State {
   }
 
   /** The first chunk that is lacking, and that no neighbour has, or has begun, that can be trusted and is not far too slow. */
-  firstNotAtNeighbours({ id, wanted, first }: PlannedBlob, which: 'begun' | 'whole'): number | undefined {
+  firstNotAtNeighbours({ id, wanted, first }: PlannedBlob, which: 'begun' | 'whole' | 'nothing'): number | undefined {
     const left: Bitfield[] = []
     for (const neighbour of this.neighbours.values()) {
-      const has = neighbour.views.get(id)?.[which]
+      const has = which === 'nothing' ? undefined : neighbour.views.get(id)?.[which]
       if (has !== undefined && has.count > 0 && this.#isInTime(neighbour)) left.push(has)
     }
     return wanted.firstBeyond(left, first)

@@ -1,6 +1,6 @@
 import type { PlannedBlob } from './blob.ts'
 import type { BlobId, Turn, Want } from './messages.ts'
-import { newPart, type Part } from './part.ts'
+import { believe, newPart, type Part } from './part.ts'
 import { whatIsLeft } from './site.ts'
 import type { State } from './state.ts'
 
@@ -9,7 +9,8 @@ import type { State } from './state.ts'
  * rule says when it is filled: the head of the queue reads the first chunk that is neither here, nor on its way in time, nor whole
  * at a neighbour that can be trusted. A node to which others bring nothing new for a while does the same, whatever the coordinator
  * says; but what a neighbour has begun comes last there, as that may be another one who reads. Once nothing has come for much longer,
- * what neighbours say that they have holds nobody back.
+ * what neighbours say that they have holds nobody back. In an open swarm a node that is behind lets upstream race strangers for one
+ * chunk, whatever they say. The race shows what upstream takes, whoever is first: nobody can make it look slower than it is.
  */
 export class UpstreamPlace {
   readonly #state: State
@@ -21,6 +22,15 @@ export class UpstreamPlace {
   constructor(state: State, onBroken: (blob: PlannedBlob, chunk: number) => void) {
     this.#state = state
     this.#onBroken = onBroken
+  }
+
+  /** Whether a blob that is wanted is left to others at present, though upstream may give it, and this node has a place to read it. */
+  get isLeft(): boolean {
+    const { reads, numbers } = this.#state
+    if (reads.size >= numbers.places) return false
+    for (const { blob, isUnable } of this.#parts.values())
+      if (blob.isShared && !isUnable && reads.chunkOf(blob) === undefined) return true
+    return false
   }
 
   /** When {@link look} is to be called, in ms. Nothing is told again, and nothing read, of blobs that are not wanted now. */
@@ -61,9 +71,7 @@ export class UpstreamPlace {
   /** Takes part in reading these blobs, or gives them to others. */
   add(blobs: readonly PlannedBlob[]): void {
     const { random, now } = this.#state
-    for (const blob of blobs) {
-      this.#parts.set(blob.id, newPart(blob, random(), now))
-    }
+    for (const blob of blobs) this.#parts.set(blob.id, newPart(blob, random(), now))
     this.#tell(blobs)
     for (const blob of blobs) if (blob.isDone) this.#parts.delete(blob.id)
   }
@@ -102,26 +110,10 @@ export class UpstreamPlace {
     part.role = role
     part.far = far
     this.#cross(part)
-    this.#believe(part, brought)
-    // What is read without a turn goes on.
-    if (role === 'none' && this.#patiences(part) === 0) this.stop(part.blob)
-  }
-
-  /**
-   * The coordinator says that the head goes on. That is news like a neighbour's, once for each part of two chunks, until more is to be
-   * seen: a stranger's word holds nobody back for longer than a chunk takes.
-   */
-  #believe(part: Part, brought: number): void {
-    const { blob } = part
-    if (blob.known > part.known) part.believed = 0
-    part.known = blob.known
-    const { quarters } = this.#state.numbers
-    const isSeen = brought <= (blob.known + 1) * quarters && part.believed < 2 * quarters
-    if (isSeen && brought > part.headBrought) {
-      part.believed++
-      blob.movedAt = this.#state.now
-    }
-    part.headBrought = brought
+    const { now, numbers, arrears } = this.#state
+    if (believe(part, brought, numbers.quarters)) part.blob.movedAt = now
+    // What is read without a turn goes on. In an open swarm all goes on to the end of its chunk: a stranger's word ends no race.
+    if (role === 'none' && this.#patiences(part) === 0 && arrears === undefined) this.stop(part.blob)
   }
 
   /** Upstream does not give the blob. */
@@ -140,6 +132,7 @@ export class UpstreamPlace {
     if (part === undefined || !part.isUnable) return
     part.isUnable = false
     part.blob.movedAt = this.#state.now
+    this.#state.arrears?.forgive()
     this.#tell([part.blob])
   }
 
@@ -176,11 +169,13 @@ export class UpstreamPlace {
 
   /** A chunk is whole. */
   whole(blob: PlannedBlob, chunk: number): void {
-    if (this.#state.reads.chunkOf(blob) === chunk) this.stop(blob)
+    const { reads, now, numbers } = this.#state
+    reads.beaten(blob, chunk, now)
+    if (reads.chunkOf(blob) === chunk) this.stop(blob)
     if (blob.isDone) this.#done(blob)
     else {
       const part = this.#parts.get(blob.id)
-      if (part !== undefined && blob.crossed >= part.toldCrossed + this.#state.numbers.quarters) this.#tell([blob])
+      if (part !== undefined && blob.crossed >= part.toldCrossed + numbers.quarters) this.#tell([blob])
     }
   }
 
@@ -225,7 +220,7 @@ export class UpstreamPlace {
       const respected = this.#respected(part)
       const chunk = respected === undefined ? undefined : this.#state.firstNotAtNeighbours(blob, respected)
       if (chunk === undefined) continue
-      reads.begin(blob, chunk, now)
+      reads.begin(blob, chunk, now, respected === 'nothing')
       effects.push({ kind: 'read', blob: blob.id, chunk, quarter: blob.partsOf(chunk) })
     }
   }
@@ -234,7 +229,10 @@ export class UpstreamPlace {
    * What neighbours have that is left to them; undefined where all is. What was begun before its reader left may be whole nowhere, and
    * a neighbour may say that it has what it never gives.
    */
-  #respected(part: Part): 'begun' | 'whole' | undefined {
+  #respected(part: Part): 'begun' | 'whole' | 'nothing' | undefined {
+    const { isBehind, reads } = this.#state
+    // One race at a time: where upstream is slower than strangers, more would only make it slower for all.
+    if (isBehind && reads.size === 0) return 'nothing'
     const patiences = this.#patiences(part)
     if (patiences >= 3) this.#state.doubt(part.blob)
     if (part.role !== 'none' || part.blob.isAlone || patiences >= 2) return 'whole'
@@ -243,9 +241,8 @@ export class UpstreamPlace {
 
   /** Nothing more of it is read. */
   stop(blob: PlannedBlob): void {
-    const { reads, effects } = this.#state
-    if (reads.chunkOf(blob) === undefined) return
-    effects.push({ kind: 'unread', blob: blob.id })
+    if (this.#state.reads.chunkOf(blob) === undefined) return
+    this.#state.effects.push({ kind: 'unread', blob: blob.id })
     this.#end(blob)
   }
 

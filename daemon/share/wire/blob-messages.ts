@@ -1,4 +1,5 @@
 import { algorithmOf, type Digest, type DigestAlgorithm, digestFrom, hexOf } from '../../../proxy/oci/digest.ts'
+import { parseMediaType } from '../../../proxy/oci/media-type.ts'
 import type { BlobFacts } from '../../swarm/ports.ts'
 import { stateBytes } from '../../verify/state.ts'
 import {
@@ -26,8 +27,6 @@ const WITH_FACTS = 1
 const WITH_MEDIA_TYPE = 2
 const IS_PRIVATE = 4
 
-const printableAscii = /^[\x20-\x7e]*$/
-
 export function writeIntroduction(writer: Writer, { number, digest, facts }: Introduction): void {
   writer.varint(number)
   writer.byte(algorithms.findIndex(({ algorithm }) => algorithm === algorithmOf(digest)))
@@ -38,18 +37,13 @@ export function writeIntroduction(writer: Writer, { number, digest, facts }: Int
     return
   }
   const { size, access, repositories } = facts
-  const mediaType = tellableType(facts.mediaType)
+  // One that can't be told is as good as none.
+  const mediaType = parseMediaType(facts.mediaType)
   const isPrivate = access === 'private'
   writer.byte(WITH_FACTS + (mediaType === undefined ? 0 : WITH_MEDIA_TYPE) + (isPrivate ? IS_PRIVATE : 0))
   writer.varint(size)
   if (mediaType !== undefined) writer.text(mediaType)
   if (isPrivate) writeRepositories(writer, repositories)
-}
-
-/** Registries may give any type; one that can't be told is as good as none. */
-function tellableType(mediaType: string | undefined): string | undefined {
-  if (mediaType === undefined || mediaType.length > MAX_MEDIA_TYPE_CHARACTERS) return undefined
-  return printableAscii.test(mediaType) ? mediaType : undefined
 }
 
 /** The most recent ones, which are the last. */
@@ -82,8 +76,10 @@ function readDigest(reader: Reader): Digest {
 
 function readFacts(reader: Reader, flags: number): BlobFacts {
   const size = reader.varint(MAX_BLOB_BYTES, 'size of a blob')
-  const mediaType =
+  const told =
     (flags & WITH_MEDIA_TYPE) === 0 ? undefined : reader.ascii(MAX_MEDIA_TYPE_CHARACTERS, 'media type of a blob')
+  // Whoever tells what is none may have been told it before there was this check.
+  const mediaType = parseMediaType(told)
   if ((flags & IS_PRIVATE) === 0) return { size, mediaType, access: 'public', repositories: [] }
   const count = reader.varint(MAX_REPOSITORIES, 'number of repositories')
   const repositories: string[] = []

@@ -16,6 +16,8 @@ interface PeerPublisherOptions {
   readonly openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>
   /** All blobs that this node announces; read as it goes. */
   readonly shared: ReadonlySet<Digest>
+  /** Whether the swarm is larger than what this node sees of it: blobs are announced by other ways then. */
+  readonly isLarge: () => boolean
   readonly log: Logger
 }
 
@@ -63,7 +65,7 @@ export class PeerPublisher {
     const link = new Link((kind, digests) => this.#tell(peer, kind, digests))
     this.#links.set(peer, link)
     this.#space.add(peer)
-    for (const digest of this.#takenBack) link.push('withdraw', digest)
+    if (!this.#options.isLarge()) for (const digest of this.#takenBack) link.push('withdraw', digest)
     this.#pauses.wake()
   }
 
@@ -77,6 +79,7 @@ export class PeerPublisher {
   /** A blob is there. */
   place(digest: Digest): void {
     this.#takenBack.delete(digest)
+    if (this.#options.isLarge()) return
     for (const peer of this.#space.nearest(multihashOf(hashOf(digest)), PEERS_TO_ASK)) {
       this.#links.get(peer)?.push('place', digest)
     }
@@ -87,7 +90,7 @@ export class PeerPublisher {
     this.#takenBack.add(digest)
     const [oldest] = this.#takenBack
     if (this.#takenBack.size > MAX_TAKEN_BACK && oldest !== undefined) this.#takenBack.delete(oldest)
-    for (const link of this.#links.values()) link.push('withdraw', digest)
+    if (!this.#options.isLarge()) for (const link of this.#links.values()) link.push('withdraw', digest)
   }
 
   /** Tells every peer of everything once more. */
@@ -140,6 +143,7 @@ export class PeerPublisher {
   *#near(peer: PeerId): Generator<readonly Digest[], void> {
     let part: Digest[] = []
     let looked = 0
+    if (this.#options.isLarge()) return
     for (const digest of this.#options.shared) {
       if (this.#space.isNear(peer, multihashOf(hashOf(digest)), PEERS_TO_ASK)) part.push(digest)
       looked++

@@ -19,11 +19,8 @@ export const MAX_KEYS = 4096
 /** Peers that are named as having announced a blob. */
 export const MAX_RECORDED = 32
 
-/** How long the DHT is waited for, to name peers near a key, in ms. */
-export const CLOSEST_MS = 400
+/** How long a lookup of the peers near a key is waited for, in ms; what it finds after that is of use the next time. */
+export const CLOSEST_MS = 1_000
 
-/** How long the DHT may take for it, in ms; what it finds after {@link CLOSEST_MS} is of use the next time. */
-export const CLOSEST_QUERY_MS = 3_000
-
-/** How long what it has found holds, in ms. */
-export const CLOSEST_VALID_MS = 60_000
+/** How long what it has found holds, in ms: until then a node that has come nearer is not known. */
+export const CLOSEST_VALID_MS = 10_000

@@ -9,6 +9,7 @@ import type { Coordination, PeerId, ShareListener } from '../ports.ts'
 import { asTheyArrive } from '../router/arrivals.ts'
 import { hashOf, multihashOf } from '../router/cid.ts'
 import type { ProviderRecords } from '../router/records.ts'
+import type { Router } from '../routing/router.ts'
 import type { ClosestPeers } from './closest.ts'
 import {
   CLOSEST_VALID_MS,
@@ -19,15 +20,21 @@ import {
   OPEN_TIMEOUT_MS,
 } from './constants.ts'
 
+interface Far {
+  /** Whether the swarm is larger than what this node sees of it. */
+  readonly isLarge: boolean
+  readonly closest: Pick<ClosestPeers, 'near' | 'lost'>
+  readonly router: Pick<Router, 'tell'>
+  isConnected(peer: PeerId): boolean
+}
+
 interface PeerCoordinationOptions {
   readonly self: PeerId
   readonly listener: Pick<ShareListener, 'claim'>
   readonly records: Pick<ProviderRecords, 'local'>
   readonly find: Pick<FindClient, 'ask'>
-  /** Peers near a key that may not be connected. */
-  readonly closest: Pick<ClosestPeers, 'near'>
-  /** Whether the swarm is larger than what this node sees of it. */
-  readonly isLarge: () => boolean
+  /** How peers that are not connected are found and told. */
+  readonly routing: Far
   readonly admits: (peer: PeerId) => boolean
   readonly openStream: (peer: PeerId, signal: AbortSignal) => Promise<Stream>
 }
@@ -54,7 +61,9 @@ export class PeerCoordination implements Coordination {
   joined(peer: PeerId): void {
     this.#space.add(peer)
     this.#nearest.clear()
-    if (this.#options.self < peer) this.#conversations.with(peer).catch(() => {})
+    const { self, routing } = this.#options
+    // In a large swarm most peers have nothing to say to each other.
+    if (self < peer && !routing.isLarge) this.#conversations.with(peer).catch(() => {})
   }
 
   /** A peer is connected and does not coordinate: what it reads from upstream could not be fetched from it. */
@@ -70,16 +79,21 @@ export class PeerCoordination implements Coordination {
     this.#conversations.forget(peer)
   }
 
+  /** The swarm is larger now than this node sees it, or no longer: what was found before does not hold. */
+  forgetNearest(): void {
+    this.#nearest.clear()
+  }
+
   async coordinators(digest: Digest): Promise<readonly PeerId[]> {
     const found = this.#nearest.get(digest)
     const now = performance.now()
     if (found !== undefined && now < found.until) return found.peers
     const key = multihashOf(hashOf(digest))
     const connected = this.#space.nearest(key, COORDINATORS)
-    if (!this.#options.isLarge()) return this.#remember(digest, connected, Number.POSITIVE_INFINITY)
-    const named = await this.#options.closest.near(key)
-    const peers = nearestPeers([...new Set([...connected, ...named])], key, COORDINATORS)
-    // The DHT may just have been slow.
+    if (!this.#options.routing.isLarge) return this.#remember(digest, connected, Number.POSITIVE_INFINITY)
+    const named = await this.#options.routing.closest.near(key)
+    const peers = withOneOf(connected, nearestPeers([...new Set([...connected, ...named])], key, COORDINATORS))
+    // The lookup may just have been slow.
     return named.length === 0 ? peers : this.#remember(digest, peers, now + CLOSEST_VALID_MS)
   }
 
@@ -92,8 +106,9 @@ export class PeerCoordination implements Coordination {
   async announced(digest: Digest): Promise<readonly PeerId[]> {
     const own = await this.recorded(digest)
     if (own.length > 0) return own
-    const { self, find, admits } = this.#options
-    const others = (await this.coordinators(digest)).filter((peer) => peer !== self)
+    const { self, find, admits, routing } = this.#options
+    // Those near a key are near each other, and connected.
+    const others = (await this.coordinators(digest)).filter((peer) => peer !== self && routing.isConnected(peer))
     const key = hashOf(digest)
     const answers = others.map((peer) => find.ask(peer, key))
     for await (const answer of asTheyArrive(answers, ANSWER_TIMEOUT_MS, AbortSignal.timeout(ANSWER_TIMEOUT_MS))) {
@@ -104,6 +119,7 @@ export class PeerCoordination implements Coordination {
   }
 
   async tell(peer: PeerId, message: object): Promise<void> {
+    if (!this.#options.routing.isConnected(peer)) return await this.#tellFar(peer, message)
     const bytes = frame(message)
     if (bytes.length > MAX_MESSAGE_BYTES) {
       throw new RangeError(`a message of ${bytes.length} bytes; a peer takes ${MAX_MESSAGE_BYTES} at most`)
@@ -111,6 +127,18 @@ export class PeerCoordination implements Coordination {
     const conversation = await this.#conversations.with(peer)
     // A peer that does not read is told nothing more until it does: it asks again.
     if (!conversation.isClogged) conversation.sendFramed(bytes)
+  }
+
+  async #tellFar(peer: PeerId, message: object): Promise<void> {
+    const { router, closest } = this.#options.routing
+    try {
+      await router.tell(peer, message)
+    } catch (error) {
+      // It may have gone, and another one be the nearest.
+      closest.lost(peer)
+      for (const [digest, { peers }] of this.#nearest) if (peers.includes(peer)) this.#nearest.delete(digest)
+      throw error
+    }
   }
 
   /** Takes streams that peers open. */
@@ -137,4 +165,14 @@ export class PeerCoordination implements Coordination {
     if (this.#nearest.size > MAX_KEYS && oldest !== undefined) this.#nearest.delete(oldest)
     return peers
   }
+}
+
+/**
+ * Coordinators of whom one is connected: a node on the way may name peers that do not exist, and nearer ones than all others.
+ * @param connected the nearest of those, nearest first
+ */
+function withOneOf(connected: readonly PeerId[], peers: readonly PeerId[]): readonly PeerId[] {
+  const [first] = connected
+  if (first === undefined || peers.some((peer) => connected.includes(peer))) return peers
+  return [...peers.slice(0, COORDINATORS - 1), first]
 }

@@ -1,9 +1,3 @@
-/**
- * Connections that discovery makes by itself. Below it everybody is connected to everybody, which makes lookups one round
- * trip; above it the DHT's routing decides, and each connection costs memory and pings.
- */
-export const MESH_CONNECTIONS = 100
-
 /** Dials of discovery under way at the same time, so that dead addresses don't hold up a dial that a pull waits for. */
 export const PARALLEL_DIALS = 8
 

@@ -9,7 +9,6 @@ import {
   LOST_RETRY_MS,
   MAX_DIAL_FAILURES,
   MAX_WANTED,
-  MESH_CONNECTIONS,
   PARALLEL_DIALS,
 } from './constants.ts'
 
@@ -18,6 +17,8 @@ interface DialerOptions {
   readonly isConnected: (peer: PeerId) => boolean
   readonly connectionCount: () => number
   readonly admits: (peer: PeerId) => boolean
+  /** Whether there is room for a connection to a peer. */
+  readonly mayDial: (peer: PeerId) => boolean
   readonly log: Logger
 }
 
@@ -72,9 +73,8 @@ export class Dialer {
   }
 
   #want(peer: PeerId, delayMs: number): void {
-    const { connectionCount, admits } = this.#options
-    if (this.#stopped.signal.aborted || !this.isNew(peer) || !admits(peer)) return
-    if (connectionCount() >= MESH_CONNECTIONS) return
+    const { mayDial, admits } = this.#options
+    if (this.#stopped.signal.aborted || !this.isNew(peer) || !admits(peer) || !mayDial(peer)) return
     for (const oldest of this.#wanted.keys()) {
       if (this.#wanted.size < MAX_WANTED) break
       this.#wanted.delete(oldest)
@@ -107,9 +107,9 @@ export class Dialer {
   }
 
   async #attempt(peer: PeerId, wanted: Wanted): Promise<void> {
-    const { dial, isConnected, connectionCount, admits, log } = this.#options
+    const { dial, isConnected, connectionCount, admits, mayDial, log } = this.#options
     try {
-      if (!isConnected(peer) && admits(peer)) {
+      if (!isConnected(peer) && admits(peer) && mayDial(peer)) {
         await dial(peer, AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(DIAL_DEADLINE_MS)]))
       }
       this.#wanted.delete(peer)

@@ -3,10 +3,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
+import type { Heard } from '../heard.ts'
+import type { Dials } from '../limits/dials.ts'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
+import type { Neighbourhood } from '../routing/neighbourhood.ts'
 import { placeOf, type Seed } from './addresses.ts'
-import { MAX_REMEMBERED, MESH_CONNECTIONS, OWN_ADDRESS_MS } from './constants.ts'
+import { MAX_REMEMBERED, OWN_ADDRESS_MS } from './constants.ts'
 import { Dialer } from './dialer.ts'
 import { reachesPeers, watchInterfaces } from './interfaces.ts'
 import { Liveness } from './liveness.ts'
@@ -16,10 +19,16 @@ import { Walk } from './walk.ts'
 
 interface DiscoveryOptions {
   readonly node: Node
+  /** Is told which addresses the user has named, and when to try all again. */
+  readonly dials: Pick<Dials, 'trust' | 'forgive'>
   readonly seeds: readonly Seed[]
   readonly admits: (peer: PeerId) => boolean
-  /** What is probably wrong with an address that was dialled in vain. */
-  readonly problemAt: (address: Multiaddr) => string | undefined
+  /** Says for whom there is room. */
+  readonly neighbourhood: Pick<Neighbourhood, 'mayDial' | 'needsSeeds' | 'isLarge'>
+  /** What is probably wrong with an address that was dialled in vain. @param since when (performance.now()) */
+  readonly problemAt: (address: Multiaddr, since: number) => string | undefined
+  /** What came from peers beside libp2p. */
+  readonly heard: Pick<Heard, 'since'>
   /** A connection with a peer was dead: what goes on with it beside libp2p is most probably dead, too. */
   readonly onDead: (peer: PeerId) => void
   readonly log: Logger
@@ -28,6 +37,7 @@ interface DiscoveryOptions {
 /** Keeps the node connected: to its seeds, to peers that mDNS and the DHT name, and to those it knew before. */
 export class Discovery {
   readonly #node: Node
+  readonly #dials: Pick<Dials, 'trust' | 'forgive'>
   readonly #dialer: Dialer
   readonly #seeds: Seeds
   #isAlone = true
@@ -38,8 +48,9 @@ export class Discovery {
   /** Addresses that turned out to be our own, and until when that is believed, in ms; at most as many as seeds have. */
   readonly #own = new Map<string, number>()
 
-  constructor({ node, seeds, admits, problemAt, onDead, log }: DiscoveryOptions) {
+  constructor({ node, dials, seeds, admits, neighbourhood, problemAt, heard, onDead, log }: DiscoveryOptions) {
     this.#node = node
+    this.#dials = dials
     const isConnected = (peer: PeerId) => node.getConnections(peerIdFromString(peer)).length > 0
     const connectionCount = () => node.getConnections().length
     this.#dialer = new Dialer({
@@ -47,30 +58,35 @@ export class Discovery {
       isConnected,
       connectionCount,
       admits,
+      mayDial: (peer) => neighbourhood.mayDial(peer),
       log,
     })
     this.#seeds = new Seeds({
       seeds,
       dial: async (address, signal) => {
+        const dialledAt = performance.now()
+        dials.trust(address)
         try {
           return await node.dial(this.#withoutOwnId(address), { signal })
         } catch (error) {
           // The end of the connection is heard of a moment later.
           await nextTurn()
-          const problem = problemAt(address)
+          const problem = problemAt(address, dialledAt)
           throw problem === undefined ? error : new Error(`${problem}: ${(error as Error).message}`, { cause: error })
         }
       },
       isConnected,
       connectionCount,
+      areNeeded: () => neighbourhood.needsSeeds,
       isSelf: (address) => this.#isSelf(address),
       log,
     })
-    this.#liveness = new Liveness({ connections: () => node.getConnections(), onDead, log })
+    this.#liveness = new Liveness({ connections: () => node.getConnections(), heard, onDead, log })
     this.#log = log
     this.#walk = new Walk({
       walk: (signal) => this.#meetNeighbours(signal),
-      isNeeded: () => connectionCount() > 0 && connectionCount() < MESH_CONNECTIONS,
+      // In a large swarm the neighbourhood looks for those that it wants.
+      isNeeded: () => connectionCount() > 0 && !neighbourhood.isLarge,
       log,
     })
   }
@@ -117,6 +133,10 @@ export class Discovery {
     return this.#seeds.watch
   }
 
+  isSeed(peer: PeerId): boolean {
+    return this.#seeds.isSeed(peer)
+  }
+
   /** Takes note of an address that led back to this node. */
   foundSelf(address: Multiaddr): void {
     this.#own.set(placeOf(address), performance.now() + OWN_ADDRESS_MS)
@@ -132,6 +152,7 @@ export class Discovery {
     this.#own.clear()
     log.info('the addresses of this machine have changed: peers are looked for anew')
     this.#liveness.check(this.#node.getConnections())
+    this.#dials.forgive()
     this.#seeds.hurry()
     this.#dialer.hurry()
     this.#dialRemembered().catch(() => {})

@@ -1,15 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Connection } from '@libp2p/interface'
 import type { Logger } from 'pino'
+import type { Heard } from '../heard.ts'
 import type { PeerId } from '../ports.ts'
+import { afterReads } from '../turns.ts'
 import { ANSWER_MS, ROUND_MS } from './constants.ts'
 
 interface LivenessOptions {
   readonly connections: () => readonly Connection[]
-  /** A connection was ended because nothing came over it any more. */
+  /** What came from peers by other ways. */
+  readonly heard: Pick<Heard, 'since'>
+  /** The last connection with a peer was ended because nothing came over it any more. */
   readonly onDead: (peer: PeerId) => void
   readonly log: Logger
 }
@@ -56,7 +59,9 @@ export class Liveness {
     for (const connection of connections) {
       if (this.#asked.has(connection) || connection.status !== 'open') continue
       this.#asked.add(connection)
-      void this.#ask(connection).finally(() => this.#asked.delete(connection))
+      this.#ask(connection)
+        .catch((err) => this.#options.log.warn({ err }, 'a connection that is dead could not be ended'))
+        .finally(() => this.#asked.delete(connection))
     }
   }
 
@@ -79,12 +84,22 @@ export class Liveness {
   }
 
   async #ask(connection: Connection): Promise<void> {
+    const askedAt = performance.now()
     if (await isAlive(connection)) return
     const peer = connection.remotePeer.toString()
-    const address = connection.remoteAddr.toString()
-    this.#options.log.info({ peer, address }, 'a peer does not answer: the connection is ended')
+    const { connections, heard, onDead, log } = this.#options
+    const isHeard = heard.since(peer, askedAt)
+    const hasOther = connections().some(
+      (other) => other !== connection && other.status === 'open' && other.remotePeer.equals(connection.remotePeer),
+    )
+    // A peer whose bytes move is there, and busy. It is asked again soon.
+    if (isHeard && !hasOther) return
+    log.info(
+      { peer, address: connection.remoteAddr.toString() },
+      'a peer does not answer over a connection, which is ended',
+    )
     connection.abort(new Error(`no answer within ${ANSWER_MS} ms`))
-    this.#options.onDead(peer)
+    if (!isHeard) onDead(peer)
   }
 }
 
@@ -107,8 +122,7 @@ async function isAlive(connection: Connection): Promise<boolean> {
   } catch {
     // It may have been refused, or the time is over.
   }
-  // Where this node was busy itself, the answer waits in the socket: it is read after timers.
-  if (signal.aborted) for (let turn = 0; turn < 2; turn++) await nextTurn()
+  if (signal.aborted) await afterReads()
   return !signal.aborted || received === undefined || socketOf(connection)?.bytesRead !== received
 }
 

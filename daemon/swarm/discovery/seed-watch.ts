@@ -9,11 +9,18 @@ interface SeedWatchOptions {
   readonly log: Logger
 }
 
+/** What came of dialling a seed. */
+export type SeedOutcome =
+  | { readonly kind: 'reached' }
+  /** All its addresses are this node's own. */
+  | { readonly kind: 'self' }
+  | { readonly kind: 'failed'; readonly problem: string }
+
 /** Says once when no seed has answered for a while, again when the reasons change, and once when a seed answers at last. */
 export class SeedWatch {
   readonly #options: SeedWatchOptions
-  /** By seed, why it was not reached last; undefined where it was. */
-  readonly #reasons = new Map<string, string | undefined>()
+  /** By seed, what came of it last. */
+  readonly #outcomes = new Map<string, SeedOutcome>()
   #silentSince: number | undefined
   #timer: NodeJS.Timeout | undefined
   /** What the log was told last, and when (performance.now()). */
@@ -23,11 +30,14 @@ export class SeedWatch {
     this.#options = options
   }
 
-  /** A seed was dialled. @param reason why it is not reached; undefined where it is */
-  note(seed: string, reason: string | undefined): void {
+  /** A seed was dialled. */
+  note(seed: string, outcome: SeedOutcome): void {
     const { seeds, log } = this.#options
-    this.#reasons.set(seed, reason)
-    if (seeds.every((one) => this.#reasons.get(one) !== undefined)) {
+    this.#outcomes.set(seed, outcome)
+    const kinds = new Set(seeds.map((one) => this.#outcomes.get(one)?.kind))
+    // One that is this node itself says nothing of the others.
+    kinds.delete('self')
+    if (kinds.size === 1 && kinds.has('failed')) {
       this.#silentSince ??= performance.now()
       this.#timer ??= setTimeout(() => this.#tell(), SILENT_MS).unref()
       if (this.#told !== undefined && performance.now() - this.#told.at > REPEAT_MS) this.#tell()
@@ -36,7 +46,7 @@ export class SeedWatch {
     this.stop()
     this.#timer = undefined
     this.#silentSince = undefined
-    if (this.#told !== undefined) log.info({ seed }, 'a seed answers again')
+    if (this.#told !== undefined && outcome.kind === 'reached') log.info({ seed }, 'a seed answers again')
     this.#told = undefined
   }
 
@@ -49,8 +59,9 @@ export class SeedWatch {
 
   get status(): readonly SeedStatus[] {
     return this.#options.seeds.map((seed) => {
-      const problem = this.#reasons.get(seed)
-      return { seed, reached: this.#reasons.has(seed) && problem === undefined, problem }
+      const outcome = this.#outcomes.get(seed)
+      const problem = outcome?.kind === 'failed' ? outcome.problem : undefined
+      return { seed, reached: outcome?.kind === 'reached', isSelf: outcome?.kind === 'self', problem }
     })
   }
 
@@ -60,6 +71,14 @@ export class SeedWatch {
 
   get #text(): string {
     return [...this.#reasons].map(([seed, reason]) => `${seed}: ${reason}`).join('; ')
+  }
+
+  /** Why seeds were not reached. */
+  get #reasons(): ReadonlyMap<string, string> {
+    const failed = [...this.#outcomes].flatMap(([seed, outcome]) =>
+      outcome.kind === 'failed' ? [[seed, outcome.problem] as const] : [],
+    )
+    return new Map(failed)
   }
 
   #tell(): void {

@@ -11,16 +11,17 @@ import {
   LONGEST_RETRY_ALONE_MS,
   LONGEST_SEED_RETRY_MS,
   LOST_RETRY_MS,
-  MESH_CONNECTIONS,
   SEED_CHECK_MS,
 } from './constants.ts'
-import { SeedWatch } from './seed-watch.ts'
+import { type SeedOutcome, SeedWatch } from './seed-watch.ts'
 
 interface SeedsOptions {
   readonly seeds: readonly Seed[]
   readonly dial: (address: Multiaddr, signal: AbortSignal) => Promise<Connection>
   readonly isConnected: (peer: PeerId) => boolean
   readonly connectionCount: () => number
+  /** Whether seeds that are not connected are to be dialled. */
+  readonly areNeeded: () => boolean
   /** Whether an address is this node's own. */
   readonly isSelf: (address: Multiaddr) => boolean
   readonly log: Logger
@@ -53,6 +54,12 @@ export class Seeds {
     await this.#loops
   }
 
+  /** Whether a peer has answered at the address of a seed. */
+  isSeed(peer: PeerId): boolean {
+    for (const peers of this.#peers.values()) for (const one of peers.values()) if (one === peer) return true
+    return false
+  }
+
   /** Called when a peer is gone: its seed is dialled soon. */
   lost(peer: PeerId): void {
     for (const [seed, peers] of this.#peers) if ([...peers.values()].includes(peer)) this.#wakers.get(seed)?.abort()
@@ -68,11 +75,11 @@ export class Seeds {
     let failures = 0
     while (!this.#stopped.signal.aborted) {
       const hurries = this.#hurries
-      const failure = await this.#connect(seed)
-      failures = failure === undefined ? 0 : failures + 1
-      if (!this.#stopped.signal.aborted) this.watch.note(seed.text, failure)
-      if (failures === 1 && !this.#stopped.signal.aborted) {
-        this.#options.log.warn({ seed: seed.text, reason: failure }, 'a seed is not reached; trying again')
+      const outcome = await this.#connect(seed)
+      failures = outcome.kind === 'failed' ? failures + 1 : 0
+      if (!this.#stopped.signal.aborted) this.watch.note(seed.text, outcome)
+      if (outcome.kind === 'failed' && failures === 1 && !this.#stopped.signal.aborted) {
+        this.#options.log.warn({ seed: seed.text, reason: outcome.problem }, 'a seed is not reached; trying again')
       }
       // What failed may have begun before the network changed.
       const isLate = hurries !== this.#hurries
@@ -91,13 +98,13 @@ export class Seeds {
     if (!slept) await delay(jitter(LOST_RETRY_MS), undefined, { signal: this.#stopped.signal }).catch(() => {})
   }
 
-  /** Dials every address of the seed that is not connected; gives why none is, or undefined where one is. */
-  async #connect(seed: Seed): Promise<string | undefined> {
+  /** Dials every address of the seed that is not connected. */
+  async #connect(seed: Seed): Promise<SeedOutcome> {
     let addresses: readonly Multiaddr[]
     try {
       addresses = (await resolveSeed(seed)).filter((address) => !this.#options.isSelf(address))
     } catch (error) {
-      return (error as Error).message
+      return { kind: 'failed', problem: (error as Error).message }
     }
     const before = this.#peers.get(seed)
     const after = new Map<string, PeerId>()
@@ -105,8 +112,12 @@ export class Seeds {
     const failures = await Promise.all(
       shuffled(addresses).map((address) => this.#connectTo(address, before?.get(placeOf(address)), after)),
     )
+    const [first] = failures
     // nothing but ourselves is at a seed that is its own fleet's name, until a second node starts
-    return failures.length === 0 || failures.includes(undefined) ? undefined : failures[0]
+    if (failures.length === 0) return { kind: 'self' }
+    return first === undefined || failures.includes(undefined)
+      ? { kind: 'reached' }
+      : { kind: 'failed', problem: first }
   }
 
   async #connectTo(
@@ -114,10 +125,10 @@ export class Seeds {
     peer: PeerId | undefined,
     found: Map<string, PeerId>,
   ): Promise<string | undefined> {
-    const { isConnected, connectionCount, dial, log } = this.#options
+    const { isConnected, areNeeded, dial, log } = this.#options
     try {
       const connected = peer !== undefined && isConnected(peer)
-      if (!connected && connectionCount() >= MESH_CONNECTIONS) return undefined
+      if (!connected && !areNeeded()) return undefined
       const deadline = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(DIAL_DEADLINE_MS)])
       const remote = connected ? peer : (await dial(address, deadline)).remotePeer.toString()
       found.set(placeOf(address), remote)

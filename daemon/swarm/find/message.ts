@@ -13,6 +13,9 @@ export interface FindAnswer {
   readonly providers: readonly PeerId[]
 }
 
+/** PeerIds as text: those that hold an Ed25519 or secp256k1 key, and SHA-256 hashes of RSA keys. */
+const keyPattern = /^(?:1|Qm)/
+
 /** A message at the start of a buffer, and how many bytes it has. */
 export interface Decoded<T> {
   readonly message: T
@@ -56,7 +59,10 @@ export function decodeAnswer(bytes: Buffer): Decoded<FindAnswer> | undefined {
     if (length === undefined) return undefined
     if (length > MAX_PEER_ID_BYTES) throw new Error(`a PeerId has ${length} bytes`)
     if (at + 1 + length > bytes.length) return undefined
-    providers.push(peerIdFromMultihash(decode(bytes.subarray(at + 1, at + 1 + length))).toString())
+    const provider = peerIdFromMultihash(decode(bytes.subarray(at + 1, at + 1 + length))).toString()
+    // libp2p makes texts of hashes of other lengths, and of what is no key, that it can't read again.
+    if (!keyPattern.test(provider)) throw new Error('a PeerId is that of no key')
+    providers.push(provider)
     at += 1 + length
   }
   return { message: { id: bytes.readUInt32BE(), providers }, length: at }

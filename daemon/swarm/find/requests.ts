@@ -28,7 +28,10 @@ class RequestStream<A extends Numbered> {
     stream.addEventListener('message', ({ data }) => {
       try {
         for (const answer of messages.push(data.subarray())) {
-          this.#pending.get(answer.id)?.resolve(answer)
+          const pending = this.#pending.get(answer.id)
+          // Answers cost the peer nothing, so there must not be more of them than questions.
+          if (pending === undefined) throw new Error('the peer answers what it was not asked')
+          pending.resolve(answer)
           this.#pending.delete(answer.id)
         }
       } catch (error) {

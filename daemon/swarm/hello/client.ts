@@ -46,7 +46,7 @@ async function exchange(
     if (isKnown) known.add(peer)
     await stream.close({ signal: deadline })
     if (!isKnown) return
-    const placed = known.move(peer, await places.find(peer, peer.announced ?? [], deadline))
+    const placed = known.move(peer, await places.find(peer, deadline))
     if (placed !== undefined) known.ready(placed)
   } catch (error) {
     stream.abort(error as Error)

@@ -23,3 +23,15 @@ export const HELLO_RETRY_MS = 250
 
 /** Connections that introduce themselves at the same time on one libp2p connection: one, and a repeated one. */
 export const MAX_HELLO_STREAMS = 2
+
+/** By this one a peer is told whether its transfer port can be reached. */
+export const FINDING_PROTOCOL = '/layerd/finding/1.0.0'
+
+/** The message has about 150 bytes. */
+export const MAX_FINDING_BYTES = 1024
+
+/** What a peer says of why it failed is cut off there. */
+export const MAX_REASON_LENGTH = 200
+
+/** Findings that a peer tells at the same time: it has one. */
+export const MAX_FINDING_STREAMS = 2

@@ -5,6 +5,7 @@ import { sitePattern } from '../../../config/swarm-schema.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import { type Place, parsePlace } from '../transfer/places.ts'
 import { HELLO_VERSION, MAX_HELLO_BYTES, OLDEST_HELLO_VERSION } from './constants.ts'
+import { readLine } from './line.ts'
 
 /** What a node tells of its transfer server. */
 export interface Hello {
@@ -27,14 +28,18 @@ const schema = z.object({
   port: z.number().int().min(1).max(65535),
   fingerprint: z.string().regex(/^[0-9a-f]{64}$/),
   site: z.string().regex(sitePattern).optional(),
-  transfer: z.array(z.string()).max(maxAnnounced).optional(),
+  // What a later version tells beyond that, or in another form, costs a peer no more than the place.
+  transfer: z
+    .array(z.unknown())
+    .transform((list) => list.filter((one) => typeof one === 'string').slice(0, maxAnnounced))
+    .optional(),
 })
 
-const newline = 0x0a
-
 /** One line of JSON. */
-export function encodeHello({ port, fingerprint, site, transfer }: Hello): Uint8Array {
-  return new TextEncoder().encode(`${JSON.stringify({ version: HELLO_VERSION, port, fingerprint, site, transfer })}\n`)
+export function encodeHello({ port, fingerprint, site, transfer = [] }: Hello): Uint8Array {
+  const announced = transfer.length === 0 ? undefined : transfer
+  const hello = { version: HELLO_VERSION, port, fingerprint, site, transfer: announced }
+  return new TextEncoder().encode(`${JSON.stringify(hello)}\n`)
 }
 
 /** Reads the line, of any version; fields that are not known are left alone. @throws {Error} */
@@ -42,34 +47,9 @@ export function decodeHello(line: Uint8Array): PeerHello {
   return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line)))
 }
 
-/**
- * Reads the one line that a peer sends.
- * @throws {Error} where it is longer than {@link MAX_HELLO_BYTES}, malformed, or does not come before the signal's abort
- */
+/** Reads the hello that a peer sends. @throws {Error} where it is malformed, too long, or does not come before the signal's abort */
 export async function readHello(stream: Stream, signal: AbortSignal): Promise<PeerHello> {
-  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-  let received = new Uint8Array()
-  const onMessage = ({ data }: { data: { subarray(): Uint8Array } }) => {
-    received = Buffer.concat([received, data.subarray()])
-    const end = received.indexOf(newline)
-    if (end >= 0) resolve(received.subarray(0, end))
-    if (received.length > MAX_HELLO_BYTES) reject(new Error(`the hello is longer than ${MAX_HELLO_BYTES} bytes`))
-  }
-  const onEnd = () => reject(new Error('the stream ended before the hello'))
-  const onAbort = () => reject(signal.reason)
-  stream.addEventListener('message', onMessage)
-  stream.addEventListener('end', onEnd)
-  stream.addEventListener('close', onEnd)
-  signal.addEventListener('abort', onAbort)
-  if (signal.aborted) onAbort()
-  try {
-    return decodeHello(await promise)
-  } finally {
-    stream.removeEventListener('message', onMessage)
-    stream.removeEventListener('end', onEnd)
-    stream.removeEventListener('close', onEnd)
-    signal.removeEventListener('abort', onAbort)
-  }
+  return decodeHello(await readLine(stream, MAX_HELLO_BYTES, signal))
 }
 
 /** The places that a hello announces; those of a form that is not known are left out. */
@@ -85,5 +65,5 @@ export function toKnownPeer(connection: Connection, hello: Hello): KnownPeer {
   const host = connection.remoteAddr.getComponents().find(({ name }) => hostProtocols.has(name))?.value
   if (host === undefined) throw new Error(`the address ${connection.remoteAddr} names no host`)
   const announced = announcedPlaces(hello)
-  return { peerId: connection.remotePeer.toString(), host, port, fingerprint, site, announced }
+  return { peerId: connection.remotePeer.toString(), host, port, source: { host, port }, fingerprint, site, announced }
 }

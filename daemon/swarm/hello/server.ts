@@ -43,7 +43,7 @@ async function answer(
   // Before places are tried: how long that takes is not the peer's to know.
   await stream.close({ signal })
   if (!isKnown) return
-  const placed = known.move(peer, await places.find(peer, peer.announced ?? [], signal))
+  const placed = known.move(peer, await places.find(peer, signal))
   if (placed !== undefined) known.ready(placed)
 }
 

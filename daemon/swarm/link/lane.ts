@@ -56,8 +56,8 @@ class Connections {
 interface ControlLaneOptions extends ConnectionsOptions {
   /** Opens a connection to the peer. */
   readonly open: () => Promise<Upgraded>
-  /** Takes what the peer sends. */
-  readonly receive: (bytes: Buffer) => void
+  /** Takes what the peer sends over a connection. */
+  readonly receive: (bytes: Buffer, socket: TLSSocket) => void
   /** There is a connection to send on. */
   readonly onStanding: (socket: TLSSocket) => void
 }
@@ -115,7 +115,7 @@ export class ControlLane {
     const take = (bytes: Buffer) => {
       this.#in ??= socket
       if (this.#in !== socket) throw new Error('the peer sends messages on two connections')
-      this.#options.receive(bytes)
+      this.#options.receive(bytes, socket)
     }
     this.#connections.add(upgraded, take, () => {
       if (this.#out !== undefined) return

@@ -1,8 +1,11 @@
 import type { TLSSocket } from 'node:tls'
+import { Brake } from '../limits/brake.ts'
+import { FAULT_COST, LINK_FRAME_COST, PART_EARNS } from '../limits/costs.ts'
+import type { PeerLimits } from '../limits/peer-limits.ts'
 import type { PartHead, PeerId, ShareListener } from '../ports.ts'
 import type { Upgraded, UpgradeKind } from '../transfer/upgrade.ts'
 import type { Buffers } from './buffers.ts'
-import { MAX_MESSAGE_BYTES, MAX_UNSENT_BYTES, STUCK_MS } from './constants.ts'
+import { MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_UNSENT_BYTES, STUCK_MS } from './constants.ts'
 import { FrameReader, FrameWriter } from './frames.ts'
 import { BulkLane, ControlLane } from './lane.ts'
 import { PartReceiver } from './part-receiver.ts'
@@ -18,11 +21,14 @@ export interface LinkBuffers {
 
 interface LinkOptions {
   readonly peer: PeerId
+  readonly limits: Pick<PeerLimits, 'spend' | 'earn' | 'pauseMs'>
   readonly listener: ShareListener
   readonly buffers: LinkBuffers
   readonly open: (kind: UpgradeKind, signal: AbortSignal) => Promise<Upgraded>
   /** How long the peer may take to connect for parts, in ms. */
   readonly askMs: number
+  /** Something has come from the peer. */
+  readonly onHeard: () => void
   /** Called once, in a microtask of its own: no caller of a method is called back before it returns. */
   readonly onEnd: (link: Link, reason: Error) => void
 }
@@ -115,7 +121,7 @@ export class Link {
 
   /** Takes a connection that the peer has opened. False where it has one of that kind already: then it has begun a new link. */
   accept(kind: UpgradeKind, upgraded: Upgraded): boolean {
-    this.#movedAt = performance.now()
+    this.#heard()
     return this.#lanes[kind].accept(upgraded)
   }
 
@@ -147,15 +153,30 @@ export class Link {
     if (!out.write(this.#writer.take())) this.#blockedSince = this.#movedAt
   }
 
-  #receiveMessages(): (bytes: Buffer) => void {
-    const { peer, listener } = this.#options
+  #receiveMessages(): (bytes: Buffer, socket: TLSSocket) => void {
+    const { peer, limits, listener } = this.#options
+    // Messages build on each other, so none can be left out.
+    const spend = () => limits.spend(peer, LINK_FRAME_COST, 'messages on its link')
     const onMessage = (message: Buffer) => {
-      if (!this.#isOver) listener.message(peer, message)
+      if (this.#isOver) return
+      spend()
+      listener.message(peer, message)
     }
-    const reader = new FrameReader(onMessage, () => this.#lanes.bulk.asked())
-    return (bytes) => {
-      this.#movedAt = performance.now()
-      reader.push(bytes)
+    const onPartsWait = () => {
+      spend()
+      this.#lanes.bulk.asked()
+    }
+    const reader = new FrameReader(onMessage, onPartsWait)
+    let brake: Brake | undefined
+    return (bytes, socket) => {
+      brake ??= new Brake(limits, peer, {
+        pause: () => socket.pause(),
+        resume: () => socket.resume(),
+        isOpen: () => !socket.destroyed,
+      })
+      this.#heard()
+      this.#blame(() => reader.push(bytes))
+      brake.check()
     }
   }
 
@@ -170,11 +191,30 @@ export class Link {
       fail: this.#fail,
     })
     this.#receivers.add(receiver)
-    return (bytes) => receiver.push(bytes)
+    return (bytes) => {
+      this.#heard()
+      this.#blame(() => receiver.push(bytes))
+    }
+  }
+
+  #heard(): void {
+    this.#movedAt = performance.now()
+    this.#options.onHeard()
+  }
+
+  /** A peer that breaks the protocol is to do so a few times at most. */
+  #blame(read: () => void): void {
+    try {
+      read()
+    } catch (error) {
+      this.#options.limits.spend(this.peer, FAULT_COST, 'messages that it should not send')
+      throw error
+    }
   }
 
   #moved(direction: 'in' | 'out', bytes: number): void {
     this.#movedAt = performance.now()
+    this.#options.limits.earn(this.peer, (bytes / MAX_PART_BYTES) * PART_EARNS)
     this.#options.listener.moved(this.peer, direction, bytes)
   }
 }

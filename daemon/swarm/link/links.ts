@@ -1,6 +1,7 @@
 import type { SecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import type { KnownPeer } from '../known-peers.ts'
+import type { PeerLimits } from '../limits/peer-limits.ts'
 import type { Links, PartHead, PeerId, ShareListener } from '../ports.ts'
 import type { TransferCertificate } from '../transfer/certificate.ts'
 import type { TransferDeadlines } from '../transfer/constants.ts'
@@ -13,6 +14,7 @@ import { SLICE_HEAD_BYTES } from './slice.ts'
 
 interface PeerLinksOptions {
   readonly certificate: TransferCertificate
+  readonly limits: Pick<PeerLimits, 'spend' | 'earn' | 'pauseMs'>
   readonly listener: ShareListener
   /** A peer's transfer address, if it is connected. */
   readonly known: (peer: PeerId) => KnownPeer | undefined
@@ -21,6 +23,8 @@ interface PeerLinksOptions {
   readonly deadlines: TransferDeadlines
   /** Told when a connection to a known peer could not be made. */
   readonly onUnreached: (peer: PeerId) => void
+  /** Told when something has come from a peer. */
+  readonly onHeard: (peer: PeerId) => void
   readonly log: Logger
   /** See {@link IDLE_MS}. */
   readonly idleMs?: number | undefined
@@ -57,6 +61,11 @@ export class PeerLinks implements Links {
     await this.#with(peer).sendPart(head, bytes, signal)
   }
 
+  /** When something went over the link with a peer last, in ms of the monotonic clock; undefined where there is none. */
+  movedAt(peer: PeerId): number | undefined {
+    return this.#links.get(peer)?.movedAt
+  }
+
   /** Takes a connection that a peer has opened. */
   accept(peer: PeerId, kind: UpgradeKind, upgraded: Upgraded): void {
     if (this.#isStopped) {
@@ -88,14 +97,16 @@ export class PeerLinks implements Links {
     const existing = this.#links.get(peer)
     if (existing !== undefined) return existing
     this.#makeRoom()
-    const { listener, deadlines } = this.#options
+    const { limits, listener, deadlines, onHeard } = this.#options
     const link = new Link({
       peer,
+      limits,
       listener,
       buffers: this.#buffers,
       // The peer may have to find and to dial this node first.
       askMs: 2 * deadlines.connect + deadlines.headers,
       open: (kind, signal) => this.#open(peer, kind, signal),
+      onHeard: () => onHeard(peer),
       onEnd: (ended, reason) => {
         this.#options.log.debug({ peer, reason: reason.message }, 'a link ended')
         this.#ended(ended)

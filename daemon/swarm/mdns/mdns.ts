@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { isIPv6 } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Connection,
@@ -14,6 +15,7 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import { jitter } from '../discovery/constants.ts'
 import { type InterfaceAddress, interfaceAddresses, networksOf, watchInterfaces } from '../discovery/interfaces.ts'
+import { scopeOf } from '../scope.ts'
 import {
   ANSWER_INTERVAL_MS,
   FAST_QUERIES,
@@ -21,13 +23,13 @@ import {
   MAX_PACKET_BYTES,
   QUERY_INTERVAL_MS,
 } from './constants.ts'
-import { decodeMessage, encodeAnswer, encodeQuery, type Message } from './message.ts'
+import { decodeMessage, encodeAnswer, encodeQuery, type Message, readAddresses } from './message.ts'
 import { Speaker } from './speaker.ts'
 
 /** What is used of libp2p's components, whose types are in a package of its own. */
 interface Components {
   readonly peerId: Libp2pPeerId
-  readonly addressManager: { getAddresses(): Multiaddr[] }
+  readonly addressManager: { getAddresses(): Multiaddr[]; getListenAddrs(): Multiaddr[] }
   readonly connectionManager: { getConnections(peer: Libp2pPeerId): Connection[] }
 }
 
@@ -118,12 +120,14 @@ export class MulticastDns extends TypedEventEmitter<PeerDiscoveryEvents> impleme
     if (message?.kind === 'answer') for (const [peer, addresses] of message.peers) this.#found(peer, addresses)
   }
 
-  #found(peer: string, multiaddrs: readonly Multiaddr[]): void {
+  #found(peer: string, addresses: readonly string[]): void {
     try {
       const id = peerIdFromString(peer)
       // libp2p writes each peer that is reported to the peer store.
       if (id.equals(this.#components.peerId) || this.#components.connectionManager.getConnections(id).length > 0) return
-      this.dispatchEvent(new CustomEvent('peer', { detail: { id, multiaddrs: [...multiaddrs] } }))
+      const multiaddrs = readAddresses(addresses)
+      if (multiaddrs.length === 0) return
+      this.dispatchEvent(new CustomEvent('peer', { detail: { id, multiaddrs } }))
     } catch (err) {
       this.#log.debug({ err, peer }, 'multicast DNS names a peer that can not be')
     }
@@ -148,20 +152,47 @@ export class MulticastDns extends TypedEventEmitter<PeerDiscoveryEvents> impleme
 
   /** What is told on an interface: its own addresses first. Loopback's are of use on the same machine only. */
   #ownAnswer(): (address: InterfaceAddress) => Uint8Array | undefined {
-    const interfaceOf = new Map(interfaceAddresses().map((one) => [one.address, one]))
-    const own = this.#components.addressManager.getAddresses().map((address) => {
-      const at = interfaceOf.get(address.getComponents()[0]?.value ?? '')
+    const { addressManager, peerId } = this.#components
+    const interfaces = interfaceAddresses()
+    const interfaceOf = new Map(interfaces.map((one) => [one.address, one]))
+    const addresses = addressManager.getAddresses()
+    const own = addresses.map((address) => {
+      const at = interfaceOf.get(hostOf(address) ?? '')
       return { text: address.toString(), at: at?.name, internal: at?.internal ?? false }
     })
+    const port = linkLocalPort(addressManager.getListenAddrs(), addresses)
+    const linkLocal = interfaces.filter(({ address, family, internal }) => {
+      return port !== undefined && family === 4 && !internal && scopeOf(address, []) === 'link'
+    })
     return ({ name, internal }) => {
-      const useful = own.filter((one) => internal || !one.internal)
-      const ordered = [...useful.filter(({ at }) => at === name), ...useful.filter(({ at }) => at !== name)]
-      return ordered.length === 0
-        ? undefined
-        : encodeAnswer(
-            this.#name,
-            ordered.map(({ text }) => text),
-          )
+      const useful = own
+        .filter((one) => internal || !one.internal)
+        .map(({ text, at }) => ({ text, isHere: at === name }))
+      const here = linkLocal.filter((one) => one.name === name)
+      const ordered = [
+        ...useful.filter(({ isHere }) => isHere).map(({ text }) => text),
+        ...here.map(({ address }) => `/ip4/${address}/tcp/${port}/p2p/${peerId}`),
+        ...useful.filter(({ isHere }) => !isHere).map(({ text }) => text),
+      ]
+      return ordered.length === 0 ? undefined : encodeAnswer(this.#name, ordered)
     }
   }
+}
+
+function hostOf(address: Multiaddr): string | undefined {
+  return address.getComponents()[0]?.value
+}
+
+/**
+ * The TCP port by which link-local addresses of IPv4 reach the node; undefined where it does not listen at all addresses. libp2p
+ * names no link-local addresses, as they mean something on their own link only: there they are told. Those of IPv6 are not, as
+ * libp2p's TCP can't dial a zone.
+ */
+function linkLocalPort(listening: readonly Multiaddr[], addresses: readonly Multiaddr[]): string | undefined {
+  if (!listening.some((address) => hostOf(address) === '0.0.0.0')) return undefined
+  // It may have been port 0. Loopback is there in any case.
+  const loopback = addresses.find(
+    (address) => scopeOf(hostOf(address) ?? '', []) === 'machine' && !isIPv6(hostOf(address) ?? ''),
+  )
+  return loopback?.getComponents().find(({ name }) => name === 'tcp')?.value
 }

@@ -6,10 +6,14 @@ import { ANSWER_TTL_SECONDS, MAX_ADDRESSES, MAX_MESSAGE_BYTES, MAX_TEXT_BYTES, M
 /** What came by multicast: a question for all nodes, or what some have answered. */
 export type Message =
   | { readonly kind: 'query' }
-  | { readonly kind: 'answer'; readonly peers: ReadonlyMap<PeerId, readonly Multiaddr[]> }
+  /** Peers with their addresses as text: most answers are of peers that are connected, and are read no further. */
+  | { readonly kind: 'answer'; readonly peers: ReadonlyMap<PeerId, readonly string[]> }
 
 /** What stands before a multiaddr in a TXT record. */
 const PREFIX = 'dnsaddr='
+
+/** The place and the PeerId of such a record. */
+const addressPattern = /^dnsaddr=(.+)\/p2p\/([^/]+)/
 
 /** Asks all nodes for their addresses, as libp2p's multicast DNS does: https://github.com/libp2p/specs/blob/master/discovery/mdns.md */
 export function encodeQuery(): Uint8Array {
@@ -44,22 +48,22 @@ export function decodeMessage(bytes: Buffer): Message | undefined {
   const texts = [...answers, ...additionals].flatMap((answer) =>
     answer.type === 'TXT' && answer.name.endsWith(`.${SERVICE}`) ? [answer.data].flat().map(String) : [],
   )
-  const peers = new Map<PeerId, Multiaddr[]>()
+  const peers = new Map<PeerId, string[]>()
   for (const text of texts.slice(0, MAX_ADDRESSES)) {
-    const [address, peer] = text.startsWith(PREFIX) ? splitAddress(text.slice(PREFIX.length)) : []
+    const [, address, peer] = addressPattern.exec(text) ?? []
     if (address === undefined || peer === undefined) continue
     peers.set(peer, [...(peers.get(peer) ?? []), address])
   }
   return { kind: 'answer', peers }
 }
 
-/** The place and the PeerId of a multiaddr; nothing where it has no PeerId, or is of a kind that a later version has. */
-function splitAddress(text: string): [Multiaddr, PeerId] | [] {
-  try {
-    const whole = multiaddr(text)
-    const peer = whole.getComponents().findLast(({ name }) => name === 'p2p')?.value
-    return peer === undefined ? [] : [whole.decapsulate(`/p2p/${peer}`), peer]
-  } catch {
-    return []
-  }
+/** Reads the addresses of a peer; those of a kind that a later version has are left out. */
+export function readAddresses(texts: readonly string[]): Multiaddr[] {
+  return texts.flatMap((text) => {
+    try {
+      return [multiaddr(text)]
+    } catch {
+      return []
+    }
+  })
 }

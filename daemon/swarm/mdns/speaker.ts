@@ -110,6 +110,8 @@ export class Speaker {
     }
     socket.on('error', (err) => log.debug({ err, family }, 'multicast DNS'))
     this.#socket = socket
+    if (this.#reason !== undefined) log.info({ family: `IPv${family}` }, 'multicast DNS can be spoken now')
+    this.#reason = undefined
   }
 
   /** The membership of an interface that is gone ends with it. */

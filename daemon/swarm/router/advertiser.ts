@@ -3,8 +3,8 @@ import type { Logger } from 'pino'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import type { PeerPublisher } from '../announce/peer-publisher.ts'
 import type { PeerId } from '../ports.ts'
+import type { RoutedPublisher } from '../routing/publisher.ts'
 import { LONGEST_PAUSE_MS, MAX_QUEUED, MAX_WRITTEN, REFRESH_MS, WITHDRAW_MS } from './constants.ts'
-import type { DhtPublisher } from './dht-publisher.ts'
 import { Pauses } from './pauses.ts'
 import { AdvertiseQueue, type Job } from './queue.ts'
 import type { ProviderRecords } from './records.ts'
@@ -17,17 +17,16 @@ interface AdvertiserOptions {
     PeerPublisher,
     'start' | 'stop' | 'connected' | 'disconnected' | 'place' | 'withdraw' | 'refresh' | 'queued'
   >
-  readonly dht: Pick<DhtPublisher, 'start' | 'stop' | 'add' | 'round' | 'cancel' | 'queued'>
+  /** Announces where the swarm is larger than what this node sees of it, and does nothing elsewhere. */
+  readonly routed: Pick<RoutedPublisher, 'start' | 'stop' | 'add' | 'withdraw' | 'queued'>
   /** Complete blobs that may be shared, newest first. */
   readonly held: () => AsyncIterable<Digest>
-  /** Whether the swarm is larger than what this node sees of it, so that lookups go by the DHT. */
-  readonly isLarge: () => boolean
   readonly log: Logger
 }
 
 /**
  * Lets the swarm know which blobs this node has: by records of its own, which answer whoever asks it, by telling the connected
- * peers nearest to each blob's key, and in a large swarm on the DHT as well. All that is held is announced after a start and
+ * peers nearest to each blob's key, and in a large swarm those that are nearest of all. All that is held is announced after a start and
  * every twelve hours; what is fresh, at once.
  */
 export class Advertiser {
@@ -41,7 +40,6 @@ export class Advertiser {
   #writing: readonly Digest[] = []
   #written: Promise<void> = Promise.resolve()
   #writer: Promise<void> = Promise.resolve()
-  #lastOnDht = Number.NEGATIVE_INFINITY
 
   constructor(options: AdvertiserOptions) {
     this.#options = options
@@ -54,14 +52,14 @@ export class Advertiser {
 
   /** How many are still to be told to the peer that is furthest behind, or are queued otherwise. */
   get queued(): number {
-    const { peers, dht } = this.#options
-    return Math.max(this.#queue.size + this.#writing.length, peers.queued) + dht.queued
+    const { peers, routed } = this.#options
+    return Math.max(this.#queue.size + this.#writing.length, peers.queued) + routed.queued
   }
 
   start(): void {
-    const { peers, dht } = this.#options
+    const { peers, routed } = this.#options
     peers.start()
-    dht.start()
+    routed.start()
     this.#writer = this.#dropStaleRecords()
       .then(() => this.#round())
       .then(() => this.#write())
@@ -72,20 +70,16 @@ export class Advertiser {
   }
 
   async stop(): Promise<void> {
-    const { peers, dht } = this.#options
+    const { peers, routed } = this.#options
     clearInterval(this.#refresh)
     this.#pauses.stop()
     this.#queue.endRound()
-    await Promise.all([peers.stop(), dht.stop(), this.#writer])
+    await Promise.all([peers.stop(), routed.stop(), this.#writer])
   }
 
   /** To be called when requests can be sent to a peer. */
   connected(peer: PeerId): void {
-    const { peers, dht, held, isLarge } = this.#options
-    peers.connected(peer)
-    if (!isLarge() || performance.now() - this.#lastOnDht < REFRESH_MS) return
-    this.#lastOnDht = performance.now()
-    dht.round(held())
+    this.#options.peers.connected(peer)
   }
 
   disconnected(peer: PeerId): void {
@@ -93,25 +87,26 @@ export class Advertiser {
   }
 
   advertise(digest: Digest, fresh: boolean): void {
-    const { peers, dht, isLarge, shared } = this.#options
+    const { peers, routed, shared } = this.#options
     if (this.#pauses.stopped.aborted) return
     shared.add(digest)
     this.#queue.add(digest, fresh)
     this.#pauses.wake()
     peers.place(digest)
-    if (isLarge()) dht.add(digest, fresh)
+    routed.add(digest, fresh)
   }
 
   /** Takes a blob back: this node's record, and those of connected peers. Does not wait for peers. */
   async withdraw(digest: Digest): Promise<void> {
-    const { peers, dht, records, shared, log } = this.#options
+    const { peers, routed, records, shared, log } = this.#options
     this.#queue.delete(digest)
     this.#provided.delete(digest)
     shared.delete(digest)
     peers.withdraw(digest)
+    routed.withdraw(digest)
     // the record is removed after an announcement that would write it again
     const writing = this.#writing.includes(digest) ? this.#written : undefined
-    await within(WITHDRAW_MS, Promise.all([dht.cancel(digest), writing]))
+    await within(WITHDRAW_MS, Promise.resolve(writing))
     try {
       await within(WITHDRAW_MS, records.remove(digest))
     } catch (error) {
@@ -120,7 +115,7 @@ export class Advertiser {
   }
 
   async #round(): Promise<void> {
-    const { dht, held, isLarge, shared, log } = this.#options
+    const { held, shared, log } = this.#options
     if (this.#pauses.stopped.aborted) return
     try {
       for await (const digest of held()) shared.add(digest)
@@ -129,9 +124,6 @@ export class Advertiser {
     }
     this.#queue.round(held())
     this.#pauses.wake()
-    if (!isLarge()) return
-    this.#lastOnDht = performance.now()
-    dht.round(held())
   }
 
   /** Records of an earlier run whose blobs are gone would be told to peers, and renewed by kad-dht. */

@@ -1,6 +1,4 @@
 import { createHash } from 'node:crypto'
-import { CID } from 'multiformats/cid'
-import * as raw from 'multiformats/codecs/raw'
 import { create } from 'multiformats/hashes/digest'
 import { sha256 } from 'multiformats/hashes/sha2'
 import { algorithmOf, type Digest, hexOf } from '../../../proxy/oci/digest.ts'
@@ -18,9 +16,4 @@ export function hashOf(digest: Digest): Uint8Array {
 /** The multihash of such a hash. */
 export function multihashOf(hash: Uint8Array): Uint8Array {
   return create(sha256.code, hash).bytes
-}
-
-/** The DHT key of a blob. */
-export function keyOf(digest: Digest): CID {
-  return CID.createV1(raw.code, create(sha256.code, hashOf(digest)))
 }

@@ -4,27 +4,17 @@ export const MAX_QUEUED = 65_536
 /** Own records written together; everything else waits for about 6 ms meanwhile. */
 export const MAX_WRITTEN = 512
 
-/** Announcing one blob on the DHT asks all near peers twice; a peer that does not answer holds it up for up to 2 x 3 s. */
-export const PROVIDE_DEADLINE_MS = 10_000
-
-/** Fresh blobs announced at the same time, so that one dead peer does not hold up all layers of an image. */
-export const PARALLEL_FRESH = 4
-
 /** Background announcing takes one part of the time in this many: a tenth of a core at most. */
 export const BACKGROUND_SHARE = 10
 
 /** Longest pause of background announcing, for when a dead peer made one slow without costing CPU. */
 export const LONGEST_PAUSE_MS = 1000
 
-/** The routing table fills a moment after the first connection; an announcement that reached nobody is repeated. */
-export const FIRST_RETRY_MS = 100
-export const MAX_ATTEMPTS = 6
-
 /** Records live for 48 h; each is announced four times in that time. */
 export const REFRESH_MS = 12 * 3600_000
 
-/** A lookup ends by itself after this, whatever the caller's signal does. */
-export const LOOKUP_DEADLINE_MS = 10_000
+/** The answer of a node that is not connected is waited for this long, in ms. */
+export const ROUTED_MS = 3_000
 
 /** A peer that does not have a blob which it announced is not named again for it for this long: records may outlive blobs. */
 export const ABSENT_MS = 30_000

@@ -1,22 +1,22 @@
-import { setMaxListeners } from 'node:events'
 import type { Logger } from 'pino'
 import type { Digest } from '../../../proxy/oci/digest.ts'
-import { MESH_CONNECTIONS } from '../discovery/constants.ts'
 import type { FindClient } from '../find/client.ts'
 import { ANSWER_TIMEOUT_MS, MAX_PROVIDERS, PEERS_TO_ASK } from '../find/constants.ts'
 import { nearestPeers } from '../find/nearest.ts'
 import type { KnownPeers } from '../known-peers.ts'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
+import type { Routing } from '../routing/routing.ts'
 import { asTheyArrive } from './arrivals.ts'
-import { keyOf } from './cid.ts'
-import { LOOKUP_DEADLINE_MS } from './constants.ts'
+import { hashOf, multihashOf } from './cid.ts'
+import { ROUTED_MS } from './constants.ts'
 import type { ProviderRecords } from './records.ts'
 import type { Reputation } from './reputation.ts'
 
 interface LookupOptions {
-  readonly node: Node
+  readonly node: Pick<Node, 'getPeers'>
   readonly records: ProviderRecords
+  readonly routing: { readonly isLarge: boolean; readonly router: Pick<Routing['router'], 'find'> }
   readonly known: KnownPeers
   readonly find: FindClient
   readonly reputation: Reputation
@@ -26,7 +26,7 @@ interface LookupOptions {
 
 /**
  * Peers that announced a blob: those in the local records first, then as peers answer. A peer that failed a moment ago or is
- * not connected comes last. A node without connections finds nobody, at once.
+ * not connected comes last. In a large swarm the node nearest to the blob's key is asked, wherever it is. A node without connections finds nobody, at once.
  */
 export async function* findProviders(
   options: LookupOptions,
@@ -51,29 +51,20 @@ export async function* findProviders(
 }
 
 async function* announced(
-  { node, records, known, find }: LookupOptions,
+  { node, records, known, find, routing }: LookupOptions,
   digest: Digest,
   signal: AbortSignal,
 ): AsyncGenerator<PeerId, void> {
-  const connected = node.getPeers().length
-  if (signal.aborted || connected === 0) return
-  const { multihash } = keyOf(digest)
-  yield* await records.local(multihash.digest, MAX_PROVIDERS)
+  if (signal.aborted || node.getPeers().length === 0) return
+  const key = hashOf(digest)
+  yield* await records.local(key, MAX_PROVIDERS)
 
-  const peers = known.list().map(({ peerId }) => peerId)
-  const answers = nearestPeers(peers, multihash.bytes, PEERS_TO_ASK).map((peer) => find.ask(peer, multihash.digest))
-  for await (const answer of asTheyArrive(answers, ANSWER_TIMEOUT_MS, signal)) yield* answer
-
-  // everybody near the key was asked, unless the swarm is larger than what we see of it
-  if (!signal.aborted && (connected >= MESH_CONNECTIONS || peers.length === 0)) yield* fromDht(node, digest, signal)
-}
-
-async function* fromDht(node: Node, digest: Digest, signal: AbortSignal): AsyncGenerator<PeerId, void> {
-  const either = AbortSignal.any([signal, AbortSignal.timeout(LOOKUP_DEADLINE_MS)])
-  // each request of the query listens to it
-  setMaxListeners(0, either)
-  for await (const event of node.services.dht.findProviders(keyOf(digest), { signal: either })) {
-    if (event.name !== 'PROVIDER') continue
-    for (const { id } of event.providers) yield id.toString()
+  // Those near the key are not all connected where the swarm is larger than what we see of it.
+  if (routing.isLarge) {
+    for await (const answer of asTheyArrive([routing.router.find(key)], ROUTED_MS, signal)) yield* answer
+    return
   }
+  const peers = known.list().map(({ peerId }) => peerId)
+  const answers = nearestPeers(peers, multihashOf(key), PEERS_TO_ASK).map((peer) => find.ask(peer, key))
+  for await (const answer of asTheyArrive(answers, ANSWER_TIMEOUT_MS, signal)) yield* answer
 }

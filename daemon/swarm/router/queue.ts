@@ -35,6 +35,13 @@ export class AdvertiseQueue {
     this.#other.delete(digest)
   }
 
+  /** Forgets all that is queued, and ends the round. */
+  clear(): void {
+    this.#fresh.clear()
+    this.#other.clear()
+    this.endRound()
+  }
+
   /** Starts a round over all that is held; a round that is under way starts again. */
   round(held: AsyncIterable<Digest>): void {
     this.endRound()

@@ -1,29 +1,17 @@
-import { setMaxListeners } from 'node:events'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import type { Node } from '../node.ts'
 import type { PeerId } from '../ports.ts'
-import { hashOf, keyOf } from './cid.ts'
+import { hashOf } from './cid.ts'
 import type { RecordStore } from './record-store.ts'
 
 /** This node's provider records, at peers and in its own datastore. */
 export class ProviderRecords {
-  readonly #node: Node
+  readonly #node: Pick<Node, 'peerId' | 'getPeers'>
   readonly #store: RecordStore
 
-  constructor(node: Node, store: RecordStore) {
+  constructor(node: Pick<Node, 'peerId' | 'getPeers'>, store: RecordStore) {
     this.#node = node
     this.#store = store
-  }
-
-  /** Announces a blob on the DHT: looks for the peers nearest to its key, and tells them. Gives how many took it. */
-  async provide(digest: Digest, signal: AbortSignal): Promise<number> {
-    // each request of the query listens to it
-    setMaxListeners(0, signal)
-    let reached = 0
-    for await (const event of this.#node.services.dht.provide(keyOf(digest), { signal })) {
-      if (event.name === 'PEER_RESPONSE' && event.messageName === 'ADD_PROVIDER') reached++
-    }
-    return reached
   }
 
   /**

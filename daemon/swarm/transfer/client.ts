@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { SecureContext } from 'node:tls'
 import type { Pool } from 'undici'
 import type { Digest } from '../../../proxy/oci/digest.ts'
+import { parseMediaType } from '../../../proxy/oci/media-type.ts'
 import { parseContentRange } from '../../../proxy/oci/range.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import {
@@ -34,6 +35,10 @@ interface TransferClientOptions {
   readonly deadlines: TransferDeadlines
   /** Told when a peer fails after it began to answer. */
   readonly onBroken: (peer: PeerId) => void
+  /** Told when a connected peer can't be reached, or says nothing any more: something may be wrong between it and this node. */
+  readonly onUnreached: (peer: PeerId) => void
+  /** Told when something has come from a peer. */
+  readonly onHeard: (peer: PeerId) => void
 }
 
 interface Asked {
@@ -137,12 +142,14 @@ export class TransferClient {
     try {
       const peer = this.#options.known(peerId) ?? (await this.#locate(peerId, signal))
       const answer = await this.#exchange(this.#poolFor(peer), asked, signal, true)
+      this.#options.onHeard(peerId)
       if (answer.status === 200 || answer.status === 206) return answer
       // our own servers send no body with an error, and nothing else is worth reading
       const error = refuse(answer, peerId, `answered ${answer.status}`)
       throw statusError(peerId, answer.status) ?? error
     } catch (cause) {
       if (cause instanceof PeerError) throw cause
+      if (!signal.aborted) this.#options.onUnreached(peerId)
       throw failure(peerId, signal, cause)
     }
   }
@@ -194,13 +201,17 @@ export class TransferClient {
       while (await exchange.more(this.#options.deadlines.idle)) {
         for (let chunk = exchange.take(); chunk !== undefined; chunk = exchange.take()) {
           received += chunk.length
+          this.#options.onHeard(peer)
           if (received > length) throw new Error(`sent more than the ${length} bytes asked for`)
           yield chunk
         }
       }
       if (received < length) throw new Error(`sent ${received} of ${length} bytes`)
     } catch (cause) {
-      if (!signal.aborted) this.#options.onBroken(peer)
+      if (!signal.aborted) {
+        this.#options.onBroken(peer)
+        this.#options.onUnreached(peer)
+      }
       throw failure(peer, signal, cause)
     } finally {
       release()
@@ -268,10 +279,7 @@ function accessOf(headers: IncomingHttpHeaders): Access {
   return headers[ACCESS_HEADER] === 'public' ? 'public' : 'private'
 }
 
-const mediaTypePattern = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(?:\s*;[\x20-\x7e]{0,127})?$/
-
 function mediaTypeOf(headers: IncomingHttpHeaders): string | undefined {
-  const text = single(headers['content-type'])
-  if (text === undefined || text === 'application/octet-stream' || !mediaTypePattern.test(text)) return undefined
-  return text
+  const type = parseMediaType(single(headers['content-type']))
+  return type === 'application/octet-stream' ? undefined : type
 }

@@ -28,10 +28,31 @@ export const MAX_SOCKETS_PER_PEER = 32
 export const CLIENT_KEEP_ALIVE_MS = 15_000
 export const SERVER_KEEP_ALIVE_MS = 30_000
 
-/** Connections of all peers together; beyond it the server accepts no more. */
-export const MAX_CONNECTIONS = 4096
+/** Connections of all peers together. Beyond it, the peer that has most loses one for each that another peer opens. */
+export const MAX_CONNECTIONS = 1_024
 
-/** A tag answer has about 150 bytes. */
+/** Connections of one peer: {@link MAX_SOCKETS_PER_PEER} for requests, those of a link, and as many that are about to end. */
+export const MAX_CONNECTIONS_OF_PEER = 72
+
+/** Connections that have not shown their certificate yet, of all addresses. */
+export const MAX_HANDSHAKES = 512
+
+/** A TLS handshake that takes longer, in ms, gives way to another one. */
+export const HANDSHAKE_PATIENCE_MS = 1_000
+
+/** Connections from one network at once. A node looks whether a port is open, and opens up to two for a link. */
+export const ARRIVALS = 4_096
+
+/** And each second. */
+export const ARRIVALS_PER_SECOND = 128
+
+/** A connection that shows no certificate of a peer counts as this many. */
+export const STRANGER = 4
+
+/** Requests of one connection at a time. Peers wait for an answer before they send the next; what it took may not be put away yet. */
+export const MAX_PIPELINED = 4
+
+/** A tag answer has about 400 bytes, and 800 with the longest digest and media type. */
 export const MAX_TAG_BYTES = 1024
 
 /** Peers that are asked for one tag. */
@@ -56,11 +77,10 @@ export const COMING_MS = 1_000
 export const PEER_SHARE = 4
 
 /**
- * A piece that a peer takes more slowly than this, in bytes a second, or this much later, in ms, costs it the upload where
- * others wait for one. That is a tenth of a slow uplink's share, and far below what a peer takes that wants the blob.
+ * An upload to a peer that has taken nothing for this long, in ms, gives its place to one that waits. A slow line may be silent for
+ * longer, and keeps its place while nobody waits.
  */
-export const MIN_UPLOAD_RATE = 32 * 1024
-export const UPLOAD_GRACE_MS = 3_000
+export const TAKING_PATIENCE_MS = 1_000
 
-/** Connections of one address that have not shown their certificate yet: those of all containers of a host that start at once. */
-export const MAX_HANDSHAKES_OF_ADDRESS = 256
+/** A piece that a peer is given to take at a time: how often it is seen that it takes something. */
+export const PIECE_BYTES = 2 ** 16

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { type Digest, isDigest, parseDigest } from '../../../proxy/oci/digest.ts'
+import { parseMediaType } from '../../../proxy/oci/media-type.ts'
 import { isRegistryName, isTag, parseRepositoryName } from '../../../proxy/oci/name.ts'
 import type { TagConfirmation } from '../ports.ts'
 import { MAX_URL_BYTES } from './constants.ts'
@@ -41,19 +42,44 @@ function parseTagReference(text: string): string {
   throw new Error('not registry/repository:tag')
 }
 
-const confirmationSchema = z.object({ digest: z.string(), ageMs: z.number().int().nonnegative() })
+/** Bytes of an Ed25519 signature, in base64. */
+const signatureText = z.string().regex(/^[A-Za-z0-9+/]{86}==$/)
 
-/** Tells how old a confirmation is rather than when it was: the clocks of two nodes are not the same. */
-export function encodeConfirmation({ digest, confirmedAt }: TagConfirmation, now: number): string {
-  return JSON.stringify({ digest, ageMs: Math.max(0, now - confirmedAt) })
+/** Longest text of a PeerId that is read; those of Ed25519 keys have 52 characters. */
+const maxPeerIdCharacters = 128
+
+const confirmationSchema = z.object({
+  digest: z.string(),
+  mediaType: z.string().optional(),
+  at: z.number().int().nonnegative(),
+  ageMs: z.number().int().nonnegative(),
+  signer: z.string().max(maxPeerIdCharacters),
+  signature: signatureText,
+})
+
+/**
+ * What a node answers who is asked for a tag. Beside the time that was signed it tells how long ago that was: the clocks of two
+ * nodes are not the same.
+ */
+export function encodeConfirmation(confirmation: TagConfirmation, now: number): string {
+  const { digest, mediaType, at, confirmedAt, signer, signature } = confirmation
+  const ageMs = Math.max(0, now - confirmedAt)
+  return JSON.stringify({ digest, mediaType, at, ageMs, signer, signature: Buffer.from(signature).toString('base64') })
 }
 
 /**
- * Reads a tag answer of a peer.
+ * Reads a tag answer of a peer. The signature is not looked at.
  * @param askedAt when it was asked for, by this node's clock: a slow answer makes a confirmation older, never younger
  * @throws {Error} where it is malformed
  */
 export function decodeConfirmation(text: string, askedAt: number): TagConfirmation {
-  const { digest, ageMs } = confirmationSchema.parse(JSON.parse(text))
-  return { digest: parseDigest(digest), confirmedAt: Math.max(0, askedAt - ageMs) }
+  const { digest, mediaType, ageMs, signature, ...signed } = confirmationSchema.parse(JSON.parse(text))
+  return {
+    ...signed,
+    digest: parseDigest(digest),
+    // It is signed as it was told: one that is changed by reading it fits no signature.
+    mediaType: parseMediaType(mediaType),
+    confirmedAt: Math.max(0, askedAt - ageMs),
+    signature: Buffer.from(signature, 'base64'),
+  }
 }

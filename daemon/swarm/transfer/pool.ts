@@ -2,6 +2,7 @@ import type { OnReadOpts } from 'node:net'
 import { type ConnectionOptions, connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { type buildConnector, Pool } from 'undici'
 import type { KnownPeer } from '../known-peers.ts'
+import { afterReads } from '../turns.ts'
 import { fingerprintOf, type TransferCertificate } from './certificate.ts'
 import { CLIENT_KEEP_ALIVE_MS, MAX_HEADER_BYTES, MAX_SOCKETS_PER_PEER } from './constants.ts'
 
@@ -37,6 +38,41 @@ function pinnedConnector(peer: KnownPeer, context: SecureContext, connectMs: num
   }
 }
 
+/** No connection came about in time: the other end is silent, or this node was busy. */
+export class ConnectTimeoutError extends Error {
+  constructor(connectMs: number) {
+    super(`no connection within ${connectMs} ms`)
+    this.name = 'ConnectTimeoutError'
+  }
+}
+
+/** What listens there is not the peer's transfer server. */
+export class OtherServerError extends Error {
+  constructor(why = 'the server has another certificate than the peer told', options?: ErrorOptions) {
+    super(why, options)
+    this.name = 'OtherServerError'
+  }
+}
+
+/** Codes of errors where the other end sends something else than TLS. */
+const noTls = /^(?:EPROTO$|ERR_SSL_)/
+
+/**
+ * Calls back once, when the time is over and no connection has come about. Gives the function that ends the waiting.
+ * @param connectMs in ms
+ */
+export function connectDeadline(connectMs: number, onLate: (error: ConnectTimeoutError) => void): () => void {
+  let isOver = false
+  const timer = setTimeout(async () => {
+    await afterReads()
+    if (!isOver) onLate(new ConnectTimeoutError(connectMs))
+  }, connectMs)
+  return () => {
+    isOver = true
+    clearTimeout(timer)
+  }
+}
+
 /**
  * Connects to a peer's transfer server. The callback is called once: without an error when the server has shown the certificate
  * that the peer told. Whoever destroys the socket before that gives up.
@@ -54,18 +90,20 @@ export function connectPinned(
   const options: ConnectionOptions & { onread?: OnReadOpts } = { host, port, secureContext, rejectUnauthorized: false }
   if (onread !== undefined) options.onread = onread
   const socket = connect(options)
+  const onError = (error: NodeJS.ErrnoException) =>
+    settle(noTls.test(error.code ?? '') ? new OtherServerError('it speaks no TLS', { cause: error }) : error)
   const settle = (error: Error | undefined) => {
-    clearTimeout(timer)
-    socket.off('secureConnect', onSecure).off('error', settle).off('close', onClose)
+    endDeadline()
+    socket.off('secureConnect', onSecure).off('error', onError).off('close', onClose)
     if (error !== undefined) socket.on('error', () => {}).destroy()
     callback(error)
   }
   const onSecure = () => {
     const shown = socket.getPeerX509Certificate()
     const right = shown !== undefined && fingerprintOf(shown.raw) === fingerprint
-    settle(right ? undefined : new Error('the server has another certificate than the peer told'))
+    settle(right ? undefined : new OtherServerError())
   }
   const onClose = () => settle(new Error('the connection was closed during the TLS handshake'))
-  const timer = setTimeout(() => settle(new Error(`no connection within ${connectMs} ms`)), connectMs)
-  return socket.once('secureConnect', onSecure).once('error', settle).once('close', onClose)
+  const endDeadline = connectDeadline(connectMs, settle)
+  return socket.once('secureConnect', onSecure).once('error', onError).once('close', onClose)
 }

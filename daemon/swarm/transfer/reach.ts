@@ -2,10 +2,11 @@ import { connect } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import { formatAddress } from '../../../config/units.ts'
+import type { Finding } from '../hello/finding.ts'
 import type { KnownPeer } from '../known-peers.ts'
 import type { PeerId } from '../peer-id.ts'
 import type { Place } from './places.ts'
-import { connectPinned } from './pool.ts'
+import { ConnectTimeoutError, connectDeadline, connectPinned, OtherServerError } from './pool.ts'
 
 interface ReachOptions {
   readonly context: SecureContext
@@ -25,7 +26,7 @@ interface Entry {
   /** Attempts that failed in a row; 0 while the port counts as open. */
   failures: number
   /** Why the last one failed. */
-  reason: string
+  reason: Error | undefined
   isLogged: boolean
   /** Ends the attempt under way. */
   probe: AbortController | undefined
@@ -69,12 +70,20 @@ export class Reach {
     return entry === undefined || entry.failures === 0 ? undefined : problemOf(entry)
   }
 
+  /** What was found out of a peer's transfer port; undefined where it was not looked at. */
+  findingOf(peer: PeerId): Finding | undefined {
+    const entry = this.#peers.get(peer)
+    if (entry === undefined) return undefined
+    const isOpen = entry.failures === 0
+    return { isOpen, address: formatAddress(entry.peer), reason: isOpen ? undefined : entry.reason?.message }
+  }
+
   /** A peer has told where its transfer server is. What was found before holds until it is found open. */
   met(peer: KnownPeer): void {
     if (this.#isStopped) return
     const before = this.#peers.get(peer.peerId)
     this.#end(before)
-    const { failures = 0, reason = '', isLogged = false } = before ?? {}
+    const { failures = 0, reason, isLogged = false } = before ?? {}
     const entry: Entry = { peer, failures, reason, isLogged, probe: undefined, timer: undefined }
     this.#peers.delete(peer.peerId)
     this.#peers.set(peer.peerId, entry)
@@ -82,7 +91,7 @@ export class Reach {
     this.#look(entry, failures === 0 ? connectTcp : this.#connectTls)
   }
 
-  /** A connection to a peer's transfer server could not be made: another one says whether that was chance. */
+  /** Something with a peer's transfer server has failed: a connection to it says whether that was chance. */
   suspect(peer: PeerId): void {
     const entry = this.#peers.get(peer)
     if (this.#isStopped || entry === undefined || entry.failures > 0 || entry.probe !== undefined) return
@@ -125,7 +134,8 @@ export class Reach {
     entry.timer = undefined
   }
 
-  #look(entry: Entry, connectTo: Connect): void {
+  /** @param isSecond the attempt follows one that took too long, which may be because this node was busy itself */
+  #look(entry: Entry, connectTo: Connect, isSecond = false): void {
     const probe = new AbortController()
     entry.probe = probe
     entry.timer = undefined
@@ -133,6 +143,8 @@ export class Reach {
       if (entry.probe !== probe) return
       entry.probe = undefined
       if (error === undefined) this.#open(entry)
+      else if (entry.failures === 0 && !isSecond && error instanceof ConnectTimeoutError)
+        this.#look(entry, this.#connectTls, true)
       else this.#closed(entry, error)
     })
   }
@@ -168,13 +180,13 @@ export class Reach {
   #closed(entry: Entry, error: Error): void {
     const { peerId } = entry.peer
     entry.failures++
-    entry.reason = error.message
+    entry.reason = error
     const pause = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (entry.failures - 1)) * (0.75 + Math.random() / 2)
     entry.timer = setTimeout(() => void this.#again(entry), pause).unref()
     if (entry.failures >= LOGGED_FAILURES && !entry.isLogged) {
       entry.isLogged = true
       this.#options.log.warn(
-        { peer: peerId, address: formatAddress(entry.peer), reason: entry.reason },
+        { peer: peerId, address: formatAddress(entry.peer), reason: error.message },
         problemOf(entry),
       )
     }
@@ -192,16 +204,27 @@ type Connect = (
 const connectTcp: Connect = ({ host, port }, connectMs, signal, callback) => {
   const socket = connect({ host, port })
   const settle = (error: Error | undefined) => {
-    clearTimeout(timer)
+    endDeadline()
     socket.destroy()
     callback(error)
   }
-  const timer = setTimeout(() => settle(new Error(`no connection within ${connectMs} ms`)), connectMs)
+  const endDeadline = connectDeadline(connectMs, settle)
   // An error after the end would have nobody to hear it.
   socket.once('connect', () => settle(undefined)).on('error', settle)
   signal.addEventListener('abort', () => settle(signal.reason), { once: true })
 }
 
+/** Errors of connecting that say nothing of the peer's port, as nothing was sent there. */
+const noWay: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'EADDRNOTAVAIL'])
+
 function problemOf({ peer, reason }: Entry): string {
-  return `nothing can be fetched from the peer: its transfer port can't be reached (${reason}); open TCP port ${peer.port} of ${peer.host} in its firewall (swarm.transferListen)`
+  const why = reason?.message ?? ''
+  if (reason instanceof OtherServerError) {
+    return `nothing can be fetched from the peer: something else than its transfer server answers at ${formatAddress(peer)} (${why}); name the right address in its configuration (swarm.transferAnnounce), such as that of a port map, or end what listens there`
+  }
+  const { code = '' } = (reason ?? {}) as NodeJS.ErrnoException
+  if (noWay.has(code)) {
+    return `nothing can be fetched from the peer: there is no way to ${formatAddress(peer)} (${why}); look at the addresses and routes of this machine, and whether the peer is in the network`
+  }
+  return `nothing can be fetched from the peer: its transfer port can't be reached (${why}); open TCP port ${peer.port} of ${peer.host} in its firewall (swarm.transferListen), or, behind a port map, name the address that is reached (swarm.transferAnnounce)`
 }

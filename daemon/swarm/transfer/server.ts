@@ -2,20 +2,21 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { Logger } from 'pino'
 import type { ListenAddress } from '../../../config/schema.ts'
 import type { Digest } from '../../../proxy/oci/digest.ts'
 import { OciError } from '../../../proxy/oci/errors.ts'
 import { type ByteRange, parseRange, resolveRange } from '../../../proxy/oci/range.ts'
+import { FAULT_COST, REQUEST_COST } from '../limits/costs.ts'
 import type { PeerId, SharedBlob, SharedContent } from '../ports.ts'
-import { fingerprintOf, type TransferCertificate } from './certificate.ts'
+import type { TransferCertificate } from './certificate.ts'
+import { Connections, type ConnectionsOptions } from './connections.ts'
 import {
   ACCESS_HEADER,
   COMING_MS,
-  MAX_CONNECTIONS,
-  MAX_HANDSHAKES_OF_ADDRESS,
   MAX_HEADER_BYTES,
+  MAX_PIPELINED,
   MAX_REPOSITORIES,
+  PIECE_BYTES,
   REPOSITORIES_HEADER,
   RETRY_AFTER_SECONDS,
   SERVER_KEEP_ALIVE_MS,
@@ -26,26 +27,15 @@ import { encodeConfirmation, parsePath } from './messages.ts'
 import { acceptUpgrade, refuseUpgrade, type Upgraded, type UpgradeKind, upgradeAsked } from './upgrade.ts'
 import { type UploadPlace, Uploads } from './uploads.ts'
 
-interface TransferServerOptions {
+interface TransferServerOptions extends ConnectionsOptions {
   readonly certificate: TransferCertificate
   readonly content: SharedContent
-  /** The known peer that told this certificate, if it is not banned; the address is that of its socket. */
-  readonly identify: (fingerprint: string, address: string | undefined) => PeerId | undefined
   /** A peer's connection is not used for HTTP any more. */
   readonly onUpgrade: (peer: PeerId, kind: UpgradeKind, upgraded: Upgraded) => void
   /** Blob bodies sent at the same time. */
   readonly uploads: number
   readonly deadlines: TransferDeadlines
   readonly onServed: (bytes: number) => void
-  readonly log: Logger
-}
-
-/** A connection whose peer has shown its certificate. */
-interface Connection {
-  readonly socket: TLSSocket
-  readonly fingerprint: string
-  /** Requests that are not answered to the end. */
-  requests: number
 }
 
 /**
@@ -56,15 +46,12 @@ export class TransferServer {
   readonly #options: TransferServerOptions
   readonly #server: Server
   readonly #listeners: Listeners
-  readonly #connections = new Map<object, Connection>()
-  /** All TCP connections, those within their TLS handshake too, which `closeAllConnections` does not know. */
-  readonly #sockets = new Set<Socket>()
-  /** Ports of connections that have not been authenticated yet, by address. */
-  readonly #handshakes = new Map<string, Set<number>>()
+  readonly #connections: Connections
   readonly #uploads: Uploads
 
   constructor(options: TransferServerOptions) {
     this.#options = options
+    this.#connections = new Connections(options)
     this.#uploads = new Uploads(options.uploads)
     const { key, cert } = options.certificate
     this.#server = createServer(
@@ -89,8 +76,8 @@ export class TransferServer {
     this.#listeners = new Listeners(this.#server)
     // Also where a connection can't be accepted (too many files, no memory): the others go on.
     this.#server.on('error', (err) => options.log.debug({ err }, 'transfer server'))
-    this.#server.on('connection', (socket: Socket) => this.#accept(socket))
-    this.#server.on('secureConnection', (socket) => this.#authenticate(socket))
+    this.#server.on('connection', (socket: Socket) => this.#connections.accept(socket))
+    this.#server.on('secureConnection', (socket) => this.#connections.authenticate(socket))
     this.#server.on('upgrade', (request, _, head) => this.#upgrade(request, head))
   }
 
@@ -102,78 +89,41 @@ export class TransferServer {
   /** Cuts running transfers: peers go on elsewhere. */
   async stop(): Promise<void> {
     const closed = this.#listeners.stop()
-    for (const socket of this.#sockets) socket.destroy()
+    this.#connections.cutAll()
     await closed
   }
 
   /** Cuts the connections of a peer. */
   cut(fingerprint: string): void {
-    for (const { socket, fingerprint: shown } of this.#connections.values()) if (shown === fingerprint) socket.destroy()
-  }
-
-  /** Strangers must not take all connections: who has not shown a certificate yet has few. */
-  #accept(socket: Socket): void {
-    const { remoteAddress: address = '', remotePort: port = 0 } = socket
-    const ports = this.#handshakes.get(address) ?? new Set()
-    if (ports.size >= MAX_HANDSHAKES_OF_ADDRESS || this.#sockets.size >= MAX_CONNECTIONS) {
-      socket.destroy()
-      return
-    }
-    this.#handshakes.set(address, ports.add(port))
-    this.#sockets.add(socket)
-    socket.once('close', () => {
-      this.#sockets.delete(socket)
-      this.#handshakeEnded(address, port)
-    })
-  }
-
-  #handshakeEnded(address: string, port: number): void {
-    const ports = this.#handshakes.get(address)
-    ports?.delete(port)
-    if (ports?.size === 0) this.#handshakes.delete(address)
-  }
-
-  #authenticate(socket: TLSSocket): void {
-    this.#handshakeEnded(socket.remoteAddress ?? '', socket.remotePort ?? 0)
-    const certificate = socket.getPeerX509Certificate()
-    const fingerprint = certificate === undefined ? undefined : fingerprintOf(certificate.raw)
-    if (fingerprint === undefined || this.#options.identify(fingerprint, socket.remoteAddress) === undefined) {
-      this.#options.log.debug({ address: socket.remoteAddress }, 'a stranger came to the transfer server')
-      socket.destroy()
-      return
-    }
-    this.#connections.set(socket, { socket, fingerprint, requests: 0 })
-    socket.once('close', () => this.#connections.delete(socket))
+    this.#connections.cut(fingerprint)
   }
 
   #upgrade(request: IncomingMessage, head: Buffer): void {
     const socket = request.socket as TLSSocket
     socket.on('error', (err) => this.#options.log.debug({ err }, 'an upgraded connection'))
     // Node forgets the answers under way on a connection that is upgraded, and they would never end.
-    if ((this.#connections.get(socket)?.requests ?? 0) > 0) {
+    if ((this.#connections.of(socket)?.requests ?? 0) > 0) {
       socket.destroy()
       return
     }
-    const peer = this.#peerOf(request)?.peer
+    const peer = this.#connections.peerOf(request.socket)?.peer
     const kind = upgradeAsked(request)
     if (peer === undefined) refuseUpgrade(socket, 403)
     else if (kind === undefined) refuseUpgrade(socket, 404)
     else this.#options.onUpgrade(peer, kind, acceptUpgrade(socket, head))
   }
 
-  /** Who sends a request, as far as it is admitted now. */
-  #peerOf({ socket }: IncomingMessage): { readonly peer: PeerId; readonly fingerprint: string } | undefined {
-    const fingerprint = this.#connections.get(socket)?.fingerprint
-    if (fingerprint === undefined) return undefined
-    const peer = this.#options.identify(fingerprint, socket.remoteAddress)
-    return peer === undefined ? undefined : { peer, fingerprint }
-  }
-
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // no handler: Node then destroys the socket; it counts only time in which nothing was sent
     response.setTimeout(this.#options.deadlines.taking)
-    const connection = this.#connections.get(request.socket)
+    const connection = this.#connections.of(request.socket)
     if (connection !== undefined) connection.requests++
+    if ((connection?.requests ?? 0) > MAX_PIPELINED) {
+      const peer = this.#connections.peerOf(request.socket)?.peer
+      if (peer !== undefined) this.#options.limits.spend(peer, FAULT_COST, 'requests at a time')
+      request.socket.destroy()
+      return
+    }
     try {
       await this.#answer(request, response)
     } catch (error) {
@@ -186,9 +136,11 @@ export class TransferServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const asker = this.#peerOf(request)
+    const asker = this.#connections.peerOf(request.socket)
     if (asker === undefined) return finish(response, 403, { Connection: 'close' })
-    const { fingerprint } = asker
+    const { peer, fingerprint } = asker
+    if (!this.#options.limits.spend(peer, REQUEST_COST, 'requests'))
+      return finish(response, 503, { 'Retry-After': String(RETRY_AFTER_SECONDS) })
     if (request.method !== 'GET' && request.method !== 'HEAD') return finish(response, 405, { Allow: 'GET, HEAD' })
     const asked = parsePath(request.url ?? '')
     if (asked === undefined) return finish(response, 404)
@@ -244,7 +196,7 @@ export class TransferServer {
     }
   }
 
-  /** One chunk at a time: the blob uses a chunk's memory again as soon as the next one is asked for. */
+  /** One piece at a time: the blob uses a chunk's memory again as soon as the next one is asked for. */
   async #send(
     blob: SharedBlob,
     { start, end }: ByteRange,
@@ -265,13 +217,16 @@ export class TransferServer {
     written.promise.catch(() => {})
     try {
       for await (const chunk of blob.read(start, end, gone.signal)) {
-        gone.signal.throwIfAborted()
-        written = Promise.withResolvers()
-        place.writing(chunk.byteLength)
-        response.write(chunk, (error) => (error ? written.reject(error) : written.resolve()))
-        await written.promise
-        place.written()
-        this.#options.onServed(chunk.byteLength)
+        for (let at = 0; at < chunk.byteLength; at += PIECE_BYTES) {
+          gone.signal.throwIfAborted()
+          const piece = chunk.subarray(at, at + PIECE_BYTES)
+          written = Promise.withResolvers()
+          place.writing()
+          response.write(piece, (error) => (error ? written.reject(error) : written.resolve()))
+          await written.promise
+          place.written()
+          this.#options.onServed(piece.byteLength)
+        }
       }
     } finally {
       socket.off('close', onClose)

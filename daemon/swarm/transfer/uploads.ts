@@ -1,17 +1,10 @@
-import { MIN_UPLOAD_RATE, PEER_SHARE, UPLOAD_GRACE_MS } from './constants.ts'
-
-/** One blob body that is being sent. */
-interface Upload {
-  readonly fingerprint: string
-  readonly cut: () => void
-  /** When the piece that is being written should be taken at the latest; never while none is. */
-  due: number
-}
+import { Places } from '../limits/places.ts'
+import { PEER_SHARE, TAKING_PATIENCE_MS } from './constants.ts'
 
 /** What a request does with its place among the uploads. */
 export interface UploadPlace {
   /** A piece is given to the peer to take. */
-  writing(bytes: number): void
+  writing(): void
   /** It has taken it. */
   written(): void
   /** Gives the place back. */
@@ -19,50 +12,29 @@ export interface UploadPlace {
 }
 
 /**
- * The blob bodies being sent: how many at the same time, how many to one peer, and that none is sent for ever. A slow peer
- * may be slow for as long as nobody else waits for its place.
+ * The blob bodies being sent: how many at the same time, and how many to one peer. Where others wait for a place, whoever takes
+ * nothing loses its one, and whoever has more than others. A slow peer may be slow for as long as nobody else waits.
  */
 export class Uploads {
-  readonly #limit: number
-  readonly #now: () => number
-  readonly #running = new Set<Upload>()
+  readonly #places: Places
+  readonly #ofPeer: number
 
   /** @param limit bodies at the same time */
-  constructor(limit: number, now: () => number = () => performance.now()) {
-    this.#limit = limit
-    this.#now = now
+  constructor(limit: number, now?: () => number) {
+    this.#places = new Places({ limit, patienceMs: TAKING_PATIENCE_MS, gives: 'first', now })
+    // No peer may take all uploads.
+    this.#ofPeer = Math.max(1, Math.ceil(limit / PEER_SHARE))
   }
 
   /**
-   * A place for a peer; undefined where it has to come again. Where all are taken, the peer that takes least for what it was
-   * given loses its one.
-   * @param cut ends the upload
+   * A place for a peer; undefined where it has to come again.
+   * @param cut ends the upload, for one that waits
    */
   begin(fingerprint: string, cut: () => void): UploadPlace | undefined {
-    const own = [...this.#running].filter((upload) => upload.fingerprint === fingerprint).length
-    // No peer may take all uploads.
-    if (own >= Math.max(1, Math.ceil(this.#limit / PEER_SHARE))) return undefined
-    if (this.#running.size >= this.#limit) {
-      this.#cutSlowest()
-      return undefined
-    }
-    const upload: Upload = { fingerprint, cut, due: Number.POSITIVE_INFINITY }
-    this.#running.add(upload)
-    return {
-      writing: (bytes) => {
-        upload.due = this.#now() + UPLOAD_GRACE_MS + (bytes / MIN_UPLOAD_RATE) * 1000
-      },
-      written: () => {
-        upload.due = Number.POSITIVE_INFINITY
-      },
-      end: () => this.#running.delete(upload),
-    }
-  }
-
-  #cutSlowest(): void {
-    const [first, ...others] = this.#running
-    if (first === undefined) return
-    const slowest = others.reduce((one, other) => (other.due < one.due ? other : one), first)
-    if (slowest.due < this.#now()) slowest.cut()
+    if (this.#places.countOf(fingerprint, 0) >= this.#ofPeer) return undefined
+    const place = this.#places.take([fingerprint], cut)
+    // Until it is given something, it waits for this node.
+    place?.rests()
+    return place && { writing: () => place.moved(), written: () => place.rests(), end: () => place.leave() }
   }
 }

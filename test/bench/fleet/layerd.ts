@@ -93,6 +93,8 @@ class LayerdNode implements AsyncDisposable {
         LAYERD_SWARM_SITE: `site-${siteOf(fleetCase, lan.nodes.indexOf(host))}`,
       }),
       LAYERD_UPSTREAM_DOCKER_CONFIG: '/nonexistent/config.json',
+      // The registry of the bench is nobody's secret.
+      LAYERD_REPOSITORIES_PUBLIC: '**',
       // Its compiled modules are shared with the other nodes, and with nobody else.
       XDG_CACHE_HOME: join(folder, '..'),
     })

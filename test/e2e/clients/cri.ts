@@ -7,7 +7,7 @@ import { waitFor } from '../exec.ts'
 import type { ClientEnvironment } from './client.ts'
 
 const CALL_DEADLINE_MS = 90_000
-const EXIT_DEADLINE_MS = 10_000
+const EXIT_DEADLINE_MS = 60_000
 
 type Reply = (error: Error | null, answer: Record<string, unknown>) => void
 type Stub = Record<string, (request: object, options: { deadline: number }, reply: Reply) => void> & { close(): void }

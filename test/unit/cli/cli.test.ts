@@ -135,6 +135,30 @@ test('status says how the disk is doing', async () => {
   })
 })
 
+test('status says which seeds answer, and where peers are reached', async () => {
+  const seeds = [
+    { seed: 'a:1', reached: true, isSelf: false },
+    { seed: 'b:1', reached: false, isSelf: false, problem: 'refused' },
+    { seed: 'c:1', reached: false, isSelf: true },
+    { seed: 'd:1', reached: false, isSelf: false },
+  ]
+  const peers = [{ ...status.peers[0], transferAddress: '203.0.113.7:14051' }]
+  const answer = { ...status, seeds, peers, transferAnnounce: ['203.0.113.9:14051'] }
+  const listener: RequestListener = (_, response) => response.end(JSON.stringify(answer))
+  await admin(listener, async (address) => {
+    const { stdout } = await layerd(['status', '--admin', address])
+    expect(stdout.split('\n').slice(3, 9)).toEqual([
+      'transfer   0.0.0.0:4051',
+      'announced  203.0.113.9:14051',
+      'seed       a:1, answers',
+      'seed       b:1, is not reached: refused',
+      'seed       c:1, is this node itself',
+      'seed       d:1, is not reached yet',
+    ])
+    expect(stdout).toContain('/ip4/10.0.0.2/tcp/4050, 0.4 ms, transfer at 203.0.113.7:14051\n')
+  })
+})
+
 const answers: RequestListener = (request, response) => {
   response.statusCode = request.url === '/api/v1/status' ? 200 : 404
   response.end(JSON.stringify(status))

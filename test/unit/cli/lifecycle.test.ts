@@ -33,7 +33,7 @@ test('a second signal ends the process at once', async () => {
     logger,
     process,
   )
-  await vi.waitFor(() => expect(started.stop).toHaveBeenCalled())
+  await vi.waitFor(() => expect(started.stop).toHaveBeenCalled(), 30_000)
   process.emit('SIGINT', 'SIGINT')
   expect(process.exit).toHaveBeenCalledWith(1)
   stopping.resolve()

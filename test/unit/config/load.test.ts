@@ -198,11 +198,13 @@ describe('rules', () => {
     expect(repositories).toEqual({
       neverCache: ['docker.io/library/*'],
       neverShare: ['a.example:5000/**', '!a.example:5000/open/**'],
+      public: [],
       alwaysAsk: [],
     })
     expect(tags).toMatchObject({ freshness: ['latest=0s', 'a.example/**:v*=1h'], immutable: ['v*.*.*'] })
     const env = {
       LAYERD_REPOSITORIES_NEVER_SHARE: 'ghcr.io/**, !ghcr.io/open/**',
+      LAYERD_REPOSITORIES_PUBLIC: 'a.example/open/**',
       LAYERD_REPOSITORIES_ALWAYS_ASK: '**',
       LAYERD_TAGS_FRESHNESS: 'nightly-*=1m',
       LAYERD_TAGS_IMMUTABLE: 'v*,!v*-rc*',
@@ -211,6 +213,7 @@ describe('rules', () => {
     expect(fromVariables.repositories).toEqual({
       neverCache: ['docker.io/library/*'],
       neverShare: ['ghcr.io/**', '!ghcr.io/open/**'],
+      public: ['a.example/open/**'],
       alwaysAsk: ['**'],
     })
     expect(fromVariables.tags).toMatchObject({ freshness: ['nightly-*=1m'], immutable: ['v*', '!v*-rc*'] })

@@ -7,6 +7,7 @@ import {
   tagPatternMistake,
   tagValues,
 } from '../../../config/patterns.ts'
+import { cpuTime } from '../../fixtures/cpu.ts'
 
 const matches = (list: readonly string[], repository: string) => repositoryMatcher(list)(repository)
 
@@ -201,10 +202,11 @@ test('a hostile name takes no longer than a harmless one of its length', () => {
   ]
   const tags = tagMatcher([`${'*a'.repeat(60)}*b`, `${'*'.repeat(120)}b`])
   const isListed = repositoryMatcher(list)
-  const started = performance.now()
-  for (let time = 0; time < 20; time++) {
-    expect([isListed(`r.io/${long}`), isListed(deep), tags('r.io/x', 'a'.repeat(128))]).toEqual([false, false, false])
-  }
+  const took = cpuTime(() => {
+    for (let time = 0; time < 20; time++) {
+      expect([isListed(`r.io/${long}`), isListed(deep), tags('r.io/x', 'a'.repeat(128))]).toEqual([false, false, false])
+    }
+  })
   // Some 60,000 comparisons each; a pattern that goes back to every wildcard takes longer than the universe has had.
-  expect(performance.now() - started).toBeLessThan(5_000)
+  expect(took).toBeLessThan(5_000)
 })

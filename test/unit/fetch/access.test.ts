@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { AccessControl } from '../../../daemon/fetch/access.ts'
+import { configSchema } from '../../../config/schema.ts'
+import { AccessControl, foundIn } from '../../../daemon/fetch/access.ts'
+import { Publicity } from '../../../daemon/fetch/publicity.ts'
+import { createRules } from '../../../daemon/rules.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
-import { UpstreamError, type UpstreamErrorCode } from '../../../proxy/upstream/types.ts'
+import { type Upstream, UpstreamError, type UpstreamErrorCode } from '../../../proxy/upstream/types.ts'
 
 const digest = digestOf(Buffer.from('layer'))
 const signal = new AbortController().signal
@@ -13,30 +16,32 @@ function setUp() {
   let probes = 0
   let isPublic = false
   const grants = new Map<string, number>()
+  const metadata = {
+    grant: async (key: string) => grants.get(key),
+    putGrant: async (key: string, at: number) => void grants.set(key, at),
+    deleteGrant: async (key: string) => void grants.delete(key),
+  }
+  const upstream: Pick<Upstream, 'stat' | 'isSilent' | 'isKnownTo'> = {
+    isSilent: () => false,
+    isKnownTo: async () => false,
+    stat: async ({ anonymous = false }) => {
+      if (anonymous) {
+        probes++
+        if (!isPublic) throw new UpstreamError('unauthorized', 'no')
+        return { digest, mediaType: undefined, size: 1, access: 'public' as const }
+      }
+      asked++
+      if (answer !== 'yes') throw new UpstreamError(answer, 'no')
+      return { digest, mediaType: undefined, size: 1, access: 'private' as const }
+    },
+  }
+  const rules = createRules(configSchema.parse({}))
+  const options = { metadata, upstream, patience: 50, offlineFor: 10_000, now: () => now }
   const access = new AccessControl({
-    metadata: {
-      grant: async (key) => grants.get(key),
-      putGrant: async (key, at) => void grants.set(key, at),
-      deleteGrant: async (key) => void grants.delete(key),
-    },
-    upstream: {
-      isSilent: () => false,
-      stat: async ({ anonymous = false }) => {
-        if (anonymous) {
-          probes++
-          if (!isPublic) throw new UpstreamError('unauthorized', 'no')
-          return { digest, mediaType: undefined, size: 1, access: 'public' as const }
-        }
-        asked++
-        if (answer !== 'yes') throw new UpstreamError(answer, 'no')
-        return { digest, mediaType: undefined, size: 1, access: 'private' as const }
-      },
-    },
+    ...options,
+    publicity: new Publicity({ ...options, rules, isClosed: false }),
     identityKey: 'key',
     freshFor: 1000,
-    offlineFor: 10_000,
-    patience: 50,
-    now: () => now,
   })
   const request = (authorization?: string, name = 'me/app') =>
     ({ kind: 'blob', repository: { registry: 'docker.io', name }, digest, authorization, signal }) as const
@@ -59,9 +64,9 @@ describe('access to private content', () => {
     const { access, request, asked, pass } = setUp()
     await access.accepted(request('Basic a'), 'private')
     pass(999)
-    expect(await access.check(request('Basic a'), true)).toBe('private')
+    expect(await access.check(request('Basic a'), 'repository')).toBe('private')
     expect(asked()).toBe(0)
-    expect(await access.check(request('Basic a'), false)).toBe('private')
+    expect(await access.check(request('Basic a'), 'registry')).toBe('private')
     expect(asked()).toBe(1)
   })
 
@@ -69,11 +74,11 @@ describe('access to private content', () => {
     const { access, request, asked, pass, upstreamSays } = setUp()
     await access.accepted(request('Basic a'), 'private')
     upstreamSays('unauthorized')
-    expect(await access.check(request('Basic b'), true)).toBeUndefined()
-    expect(await access.check(request(), true)).toBeUndefined()
-    expect(await access.check(request('Basic a', 'me/other'), true)).toBeUndefined()
+    expect(await access.check(request('Basic b'), 'repository')).toBeUndefined()
+    expect(await access.check(request(), 'repository')).toBeUndefined()
+    expect(await access.check(request('Basic a', 'me/other'), 'repository')).toBeUndefined()
     pass(1001)
-    expect(await access.check(request('Basic a'), true)).toBeUndefined()
+    expect(await access.check(request('Basic a'), 'repository')).toBeUndefined()
     expect(asked()).toBe(4)
   })
 
@@ -82,14 +87,14 @@ describe('access to private content', () => {
     await access.accepted(request('Basic a'), 'private')
     pass(9999)
     upstreamSays('unreachable')
-    expect(await access.check(request('Basic a'), true)).toBe('private')
-    expect(await access.check(request('Basic a'), false)).toBeUndefined()
+    expect(await access.check(request('Basic a'), 'repository')).toBe('private')
+    expect(await access.check(request('Basic a'), 'registry')).toBeUndefined()
     upstreamSays('denied')
-    expect(await access.check(request('Basic a'), true)).toBeUndefined()
+    expect(await access.check(request('Basic a'), 'repository')).toBeUndefined()
     upstreamSays('unreachable')
     pass(2)
-    expect(await access.check(request('Basic a'), true)).toBeUndefined()
-    expect(await access.check(request('Basic b'), true)).toBeUndefined()
+    expect(await access.check(request('Basic a'), 'repository')).toBeUndefined()
+    expect(await access.check(request('Basic b'), 'repository')).toBeUndefined()
   })
 
   it('ends a grant with a refusal, so that going offline does not bring it back', async () => {
@@ -97,9 +102,9 @@ describe('access to private content', () => {
     await access.accepted(request('Basic a'), 'private')
     pass(2000)
     upstreamSays('unauthorized')
-    expect(await access.check(request('Basic a'), true)).toBeUndefined()
+    expect(await access.check(request('Basic a'), 'repository')).toBeUndefined()
     upstreamSays('unreachable')
-    expect(await access.check(request('Basic a'), true)).toBeUndefined()
+    expect(await access.check(request('Basic a'), 'repository')).toBeUndefined()
   })
 
   it('finds out once in a while that credentials were not needed', async () => {
@@ -114,10 +119,29 @@ describe('access to private content', () => {
     expect(probes()).toBe(2)
   })
 
+  it('is not opened by a registry that has never given the content, whatever that answers', async () => {
+    const { access, request, asked, probes, makePublic } = setUp()
+    makePublic()
+    await access.accepted(request('Basic a'), 'private')
+    const before = [asked(), probes()]
+    for (const by of ['Basic a', 'Basic b', undefined])
+      expect(await access.check(request(by), 'elsewhere')).toBeUndefined()
+    expect([asked(), probes()]).toEqual(before)
+  })
+
+  it('was found in the repository that is asked, in another one of its registry, or elsewhere', () => {
+    const { request } = setUp()
+    expect(foundIn(request(), ['quay.io/me/app', 'docker.io/me/app'])).toBe('repository')
+    expect(foundIn(request(), ['quay.io/me/app', 'docker.io/you/app'])).toBe('registry')
+    expect(foundIn(request(), ['quay.io/me/app', 'docker.io.evil.example/me/app'])).toBe('elsewhere')
+    expect(foundIn(request(), [])).toBe('elsewhere')
+  })
+
   it('keeps no secret', async () => {
     const { access, request, grants } = setUp()
     await access.accepted(request('Basic c2VjcmV0'), 'private')
-    expect([...grants.keys()]).toEqual([expect.stringMatching(/^docker\.io\/me\/app client:[0-9a-f]{64}$/)])
+    const client = expect.stringMatching(/^docker\.io\/me\/app client:[0-9a-f]{64}$/)
+    expect([...grants.keys()]).toEqual(['docker.io/me/app somebody', client])
   })
 
   it('is confirmed by upstream alone where that is asked for: by no grant, and not while upstream can not be asked', async () => {
@@ -127,9 +151,9 @@ describe('access to private content', () => {
     expect(asked()).toBe(1)
     upstreamSays('unreachable')
     await expect(access.confirm(request('Basic a'))).rejects.toMatchObject({ code: 'unreachable' })
-    expect(grants.size).toBe(1)
+    expect(grants.size).toBe(2)
     upstreamSays('denied')
     await expect(access.confirm(request('Basic a'))).rejects.toMatchObject({ code: 'denied' })
-    expect(grants.size).toBe(0)
+    expect([...grants.keys()]).toEqual(['docker.io/me/app somebody'])
   })
 })

@@ -20,6 +20,8 @@ const digest = digestOf(bytes)
 /** A fetcher of which the peers only note what they are asked. */
 async function setUp(config: object) {
   const asked: string[] = []
+  const given: string[] = []
+  const wanted: string[] = []
   const swarm = {
     self: 'self',
     async *providers() {
@@ -71,10 +73,23 @@ async function setUp(config: object) {
   onTestFinished(() => engine.close())
   const rules = createRules(configSchema.parse(config))
   const told = sharingPolicy(rules, false)
+  const mayTell = async ({ repository: { registry, name } }: Pick<ContentRequest, 'repository'>) =>
+    rules.mayShare(`${registry}/${name}`)
+  const publicity: ConstructorParameters<typeof Fetcher>[0]['publicity'] = {
+    given: async ({ repository }, to) => void given.push(`${repository.name} ${to}`),
+    knows: mayTell,
+    mayTell: async (request) => {
+      wanted.push(request.repository.name)
+      return await mayTell(request)
+    },
+    mayTellUnasked: mayTell,
+  }
   const fetcher = new Fetcher({
     store,
     swarm: swarm as never,
     sharing,
+    lonely: sharing,
+    publicity,
     signer,
     upstream: upstream as never,
     access: access as never,
@@ -108,7 +123,7 @@ async function setUp(config: object) {
   const goDown = () => {
     isDown = true
   }
-  return { asked, store, fetcher, request, pull, goDown }
+  return { asked, given, wanted, store, fetcher, request, pull, goDown }
 }
 
 describe.each([
@@ -164,5 +179,24 @@ describe('a private blob on disk', () => {
     await staging.blob.close()
     expect(bytes.equals(await pull('secret'))).toBe(true)
     expect(store.record(digest)?.repositories).toEqual(repositories)
+  })
+})
+
+describe('whether peers may hear of it', () => {
+  it('is known once upstream has answered HEAD for anybody', async () => {
+    const { fetcher, request, given } = await setUp({})
+    await fetcher.stat(request('open'))
+    expect(given).toEqual(['open anybody'])
+  })
+
+  it('is not asked by those who join a fetch that is under way', async () => {
+    const { fetcher, request, wanted } = await setUp({})
+    const first = await fetcher.open(request('open'))
+    const second = await fetcher.open(request('open'))
+    expect(wanted).toEqual(['open'])
+    for (const content of [first, second]) {
+      expect(bytes.equals(await collect(content.read(0, undefined, new AbortController().signal)))).toBe(true)
+      await content.close()
+    }
   })
 })

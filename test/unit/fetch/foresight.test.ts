@@ -20,8 +20,18 @@ interface Known {
   readonly fetched?: boolean
 }
 
+/** Whether peers may hear of repositories. */
+const hearable = new Map([
+  ['app', true],
+  ['secret', false],
+])
+
 /** What is foreseen when a client of a repository gets the manifest. */
-function foreseen({ isClosed = false, stored, fetched }: Known, name = 'app', bytes: Uint8Array = manifest): Digest[] {
+async function foreseen(
+  { isClosed = false, stored, fetched }: Known,
+  name = 'app',
+  bytes: Uint8Array = manifest,
+): Promise<Digest[]> {
   const seen: Digest[] = []
   const foresight = new Foresight({
     store: {
@@ -29,12 +39,12 @@ function foreseen({ isClosed = false, stored, fetched }: Known, name = 'app', by
       record: () => (stored === undefined ? undefined : ({ public: stored } as never)),
     },
     sharing: { foresee: (digests) => void seen.push(...digests) },
-    rules: { mayShare: (repository) => repository !== 'a.b/secret' },
+    publicity: { knows: async ({ repository }) => hearable.get(repository.name) },
     isClosed,
     isPublic: () => fetched,
   })
   const { signal } = new AbortController()
-  foresight.passes({ kind: 'manifest', repository: { registry: 'a.b', name }, digest, signal }, bytes)
+  await foresight.passes({ kind: 'manifest', repository: { registry: 'a.b', name }, digest, signal }, bytes)
   return seen
 }
 
@@ -44,8 +54,8 @@ describe('when a manifest passes', () => {
     ['is public, as those say who have it', { fetched: true }],
     ['is private, in a closed swarm', { isClosed: true, stored: false }],
     ['may be private, in a closed swarm', { isClosed: true }],
-  ])('its blobs that are lacking are looked for, where it %s', (_where, known) => {
-    expect(foreseen(known)).toEqual([config, layer])
+  ])('its blobs that are lacking are looked for, where it %s', async (_where, known) => {
+    expect(await foreseen(known)).toEqual([config, layer])
   })
 
   it.each<[string, Known, string?]>([
@@ -53,11 +63,14 @@ describe('when a manifest passes', () => {
     ['it was private before, in an open swarm', { stored: false, fetched: true }],
     ['nobody has said that anybody may have it', {}],
     ['its repository is never shared', { isClosed: true, stored: true }, 'secret'],
-  ])('no peer hears of its blobs where %s', (_where, known, name) => {
-    expect(foreseen(known, name)).toEqual([])
+    ['nothing is known of its repository', { stored: true }, 'unknown'],
+  ])('no peer hears of its blobs where %s', async (_where, known, name) => {
+    expect(await foreseen(known, name)).toEqual([])
   })
 
-  it('that names nothing that is lacking, nothing is looked for', () => {
-    expect(foreseen({ stored: true }, 'app', Buffer.from(JSON.stringify({ layers: [{ digest: held }] })))).toEqual([])
+  it('that names nothing that is lacking, nothing is looked for', async () => {
+    expect(
+      await foreseen({ stored: true }, 'app', Buffer.from(JSON.stringify({ layers: [{ digest: held }] }))),
+    ).toEqual([])
   })
 })

@@ -5,7 +5,7 @@ import { digestOf } from '../../../proxy/oci/digest.ts'
 import type { Content } from '../../../proxy/ports.ts'
 
 const never = new AbortController().signal
-const json = (padding: number) => Buffer.from(JSON.stringify({ schemaVersion: 2, a: ' '.repeat(padding) }))
+const json = (padding: number) => Buffer.from(JSON.stringify({ schemaVersion: 2, layers: [], a: ' '.repeat(padding) }))
 const short = json(10)
 const long = json(longManifestBytes)
 

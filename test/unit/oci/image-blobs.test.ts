@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
-import { imageBlobs, MAX_IMAGE_BLOBS } from '../../../proxy/oci/image-blobs.ts'
+import { describedSizes, imageBlobs, MAX_IMAGE_BLOBS } from '../../../proxy/oci/image-blobs.ts'
 
 const blob = (name: string) => digestOf(Buffer.from(name))
 const of = (manifest: unknown) => imageBlobs(Buffer.from(JSON.stringify(manifest)))
@@ -33,4 +33,24 @@ it('names nothing of what is no JSON, or longer than the manifest of any image',
 it('names so many of a manifest as images have, and no more', () => {
   const layers = Array.from({ length: MAX_IMAGE_BLOBS + 1 }, (_, index) => ({ digest: blob(`${index}`) }))
   expect(of({ layers })).toEqual(layers.slice(0, MAX_IMAGE_BLOBS).map(({ digest }) => digest))
+})
+
+it('what a manifest says of sizes is read, of an index as well, and nothing else', () => {
+  const digest = (name: string) => digestOf(Buffer.from(name))
+  const sizesOf = (manifest: unknown) => [...describedSizes(Buffer.from(JSON.stringify(manifest)))]
+  const config = { digest: digest('config'), size: 7 }
+  const layers = [
+    { digest: digest('layer'), size: 2 ** 40 },
+    { digest: digest('none') },
+    { digest: 'odd', size: 1 },
+    null,
+  ]
+  expect(sizesOf({ config, layers })).toEqual([
+    [config.digest, 7],
+    [digest('layer'), 2 ** 40],
+  ])
+  expect(
+    sizesOf({ manifests: [config, { digest: digest('a'), size: -1 }, { digest: digest('b'), size: 1.5 }] }),
+  ).toEqual([[config.digest, 7]])
+  expect([sizesOf([]), sizesOf({ layers: {} }), [...describedSizes(Buffer.from('{'))]]).toEqual([[], [], []])
 })

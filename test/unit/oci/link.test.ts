@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { nextLink } from '../../../proxy/oci/link.ts'
+import { cpuTime } from '../../fixtures/cpu.ts'
 
 test.each([
   ['</v2/a/tags/list?last=b>; rel="next"', '/v2/a/tags/list?last=b'],
@@ -31,8 +32,9 @@ test('reads anything in little time', () => {
       (text) => void nextLink(text),
     ),
   )
-  const began = performance.now()
-  nextLink(`<${'<'.repeat(50_000)}`)
-  nextLink(`</a>${'; a="'.repeat(10_000)}`)
-  expect(performance.now() - began).toBeLessThan(1_000)
+  const took = cpuTime(() => {
+    nextLink(`<${'<'.repeat(50_000)}`)
+    nextLink(`</a>${'; a="'.repeat(10_000)}`)
+  })
+  expect(took).toBeLessThan(1_000)
 })

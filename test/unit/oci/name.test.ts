@@ -7,6 +7,7 @@ import {
   parseRepositoryName,
   parseTag,
 } from '../../../proxy/oci/name.ts'
+import { cpuTime } from '../../fixtures/cpu.ts'
 
 describe('repository name', () => {
   it.each(['a', 'library/alpine', 'a/b/c/d', 'foo__bar', 'foo---bar', 'a.b_c-d/0', '0'])('takes %s', (name) => {
@@ -22,9 +23,8 @@ describe('repository name', () => {
 
   it('refuses a long name by its length, and quickly', () => {
     expect(() => parseRepositoryName('a'.repeat(256))).toThrow(/256 characters/)
-    const started = performance.now()
-    expect(() => parseRepositoryName(`${'a-'.repeat(127)}!`)).toThrow()
-    expect(performance.now() - started).toBeLessThan(100)
+    const took = cpuTime(() => expect(() => parseRepositoryName(`${'a-'.repeat(127)}!`)).toThrow())
+    expect(took).toBeLessThan(1_000)
   })
 
   it('never takes what could leave a folder', () => {
@@ -103,9 +103,10 @@ describe('registry name', () => {
   })
 
   it('is found quickly, however long the text is', () => {
-    const started = performance.now()
-    for (const text of ['.'.repeat(100_000), `${'a.'.repeat(50_000)}:4430`]) canonicalRegistry(text)
-    expect(performance.now() - started).toBeLessThan(200)
+    const took = cpuTime(() => {
+      for (const text of ['.'.repeat(100_000), `${'a.'.repeat(50_000)}:4430`]) canonicalRegistry(text)
+    })
+    expect(took).toBeLessThan(1_000)
   })
 
   it('has one name for Docker Hub', () => {

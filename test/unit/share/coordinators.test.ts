@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Want } from '../../../daemon/share/plan/messages.ts'
 import { Sharing } from '../../../daemon/share/sharing.ts'
 import { quarterBytes } from '../../../daemon/verify/quarter.ts'
-import { digestOf } from '../../../proxy/oci/digest.ts'
+import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../../fixtures/bytes.ts'
 import { fakeNode, upstreamWith } from '../../fixtures/downloads.ts'
 import { MemorySwarm } from '../../fixtures/memory-swarm.ts'
@@ -10,8 +10,11 @@ import { ScriptedPeer } from '../../fixtures/scripted-peer.ts'
 import { MemoryContent, until } from '../../fixtures/swarm.ts'
 
 const key = digestOf(Buffer.from('tag docker.io/app:latest'))
+/** A key whose coordinators are not found. */
+const lost = digestOf(Buffer.from('tag docker.io/app:lost'))
+const never = new Promise<never>(() => {})
 const mute = { bytes: Buffer.alloc(0), states: new Uint8Array(0) }
-const soon = () => AbortSignal.timeout(5_000)
+const soon = () => AbortSignal.timeout(20_000)
 
 /** Nodes of which the given ones coordinate all, and peers that do as a test wants. */
 function setUp(names: readonly string[], coordinators: readonly string[], scripted: readonly string[] = []) {
@@ -72,14 +75,11 @@ describe('a turn', () => {
 describe('a coordinator', () => {
   it('that does not answer is passed over, and not asked again for a while', async () => {
     const { nodes, peers } = setUp(['a', 'b'], ['silent', 'b'], ['silent'])
-    const since = performance.now()
     expect(await nodes[0]?.turn(key, 'part', soon())).toMatchObject({ role: 'head' })
-    expect(performance.now() - since).toBeLessThan(2_000)
     expect(wishesOf(peers[0])).toEqual(['part'])
     const second = digestOf(Buffer.from('tag docker.io/app:second'))
-    const again = performance.now()
     expect(await nodes[0]?.turn(second, 'part', soon())).toMatchObject({ role: 'head' })
-    expect([performance.now() - again < 400, wishesOf(peers[0])]).toEqual([true, ['part']])
+    expect(wishesOf(peers[0])).toEqual(['part'])
   })
 
   it('that leaves, or can not be told, is followed by the next one at once', async () => {
@@ -88,6 +88,32 @@ describe('a coordinator', () => {
     await until(() => wishesOf(peers[0]).length >= 1)
     swarm.kill('silent')
     expect(await turn).toMatchObject({ role: 'head' })
+  })
+
+  it('that is hard to find delays nobody who asks another one', async () => {
+    const swarm = new MemorySwarm()
+    swarm.coordinators = () => ['b']
+    const [a, b] = ['a', 'b'].map((name) => {
+      const member = swarm.join(name)
+      const { coordination } = member
+      const slow = {
+        ...coordination,
+        coordinators: async (digest: Digest) => await (digest === lost ? never : coordination.coordinators(digest)),
+      }
+      const withSlow = new Proxy(member, {
+        get: (of, field) => (field === 'coordination' && name === 'a' ? slow : Reflect.get(of, field)),
+      })
+      const sharing = new Sharing({ swarm: withSlow, content: new MemoryContent(), onMoved: () => {} })
+      member.listen(sharing)
+      onTestFinished(() => sharing.stop())
+      return sharing
+    })
+    const ended = new AbortController()
+    const lostTurn = a?.turn(lost, 'part', ended.signal)
+    expect(await a?.turn(key, 'part', soon())).toMatchObject({ role: 'head' })
+    expect(b).toBeDefined()
+    ended.abort()
+    expect(await lostTurn).toBeUndefined()
   })
 
   it('that sends what is no claim is cut off, and changes nothing', async () => {

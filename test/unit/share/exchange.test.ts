@@ -105,9 +105,9 @@ describe('nodes that fetch the same blob', () => {
     slow.member.bytesPerSecond = 200_000
     const since = performance.now()
     await fetchAll(nodes)
-    expect(performance.now() - since).toBeLessThan(20_000)
+    expect(performance.now() - since).toBeLessThan(50_000)
     expect(fromUpstream()).toBeLessThan(3 * bytes.length)
-  }, 30_000)
+  })
 })
 
 describe('a client of a node', () => {

@@ -86,9 +86,9 @@ describe('a blob of the store', () => {
   })
 
   it('stays as long as peers speak of it', async () => {
-    const { you, meet, sharing } = setUp(1_000)
+    const { you, meet, sharing } = setUp(2_000)
     await meet()
-    for (let id = 1; id <= 8; id++) {
+    for (let id = 1; id <= 10; id++) {
       you.say('me', ask(id))
       await until(() => you.parts.some((part) => part.id === id))
       const end = performance.now() + 250

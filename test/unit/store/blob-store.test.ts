@@ -142,6 +142,18 @@ describe('BlobStore', () => {
     await staging.abort()
   })
 
+  it('is served again where an earlier version kept something as its media type that is none', async () => {
+    const dataDir = await tempDir()
+    const before = await openStore(dataDir)
+    const digest = await put(before.store, Buffer.from('a blob'))
+    const record = before.store.record(digest)
+    if (record === undefined) throw new Error('not kept')
+    await before.metadata.putBlob(digest, { ...record, mediaType: `a/b\n${'c'.repeat(251)}` })
+    await before.close()
+    const { store } = await openStore(dataDir)
+    expect(store.record(digest)).toEqual({ ...record, mediaType: undefined })
+  })
+
   it('is found again after a restart', async () => {
     const dataDir = await tempDir()
     const bytes = pseudoRandomBytes(100_000)

@@ -65,6 +65,7 @@ async function openStore(left: number) {
   const measureDisk = async (): Promise<DiskSpace> => ({ totalBytes: 10 * GiB, freeBytes: GiB + disk.left })
   const metadata = await Metadata.open(join(dataDir, 'meta'), () => {})
   const lost: (string | undefined)[] = []
+  const stuck: string[] = []
   const store = await BlobStore.open({
     dataDir,
     metadata,
@@ -72,13 +73,14 @@ async function openStore(left: number) {
     minFree: { bytes: GiB },
     measureDisk,
     onFoldersLost: (_, problem) => void lost.push(problem),
+    onStuck: ({ message }) => void stuck.push(message),
     events: { stored: () => {}, removing: async (digest) => void removed.push(digest) },
   })
   onTestFinished(async () => {
     await store.close()
     await metadata.close()
   })
-  return { store, metadata, disk, removed, lost, dataDir }
+  return { store, metadata, disk, removed, lost, stuck, dataDir }
 }
 
 async function put(store: BlobStore, name: string, size = 1000): Promise<Digest> {
@@ -105,6 +107,8 @@ describe('a disk that others fill', () => {
     disk.left = -1
     await store.makeRoom()
     expect([store.partials.idle, removed]).toEqual([0, []])
+    disk.left = quarterBytes
+    await store.makeRoom()
     disk.left = -1500
     await store.makeRoom()
     expect(removed).toEqual([b, c])
@@ -125,15 +129,34 @@ describe('a disk that others fill', () => {
     expect([store.has(a), store.usage.isShort]).toEqual([true, false])
   })
 
+  it('keeps a blob that can not be deleted, and takes another one the next time', async () => {
+    const { store, disk, dataDir, stuck } = await openStore(GiB)
+    const [a, b] = [await put(store, 'a'), await put(store, 'b')]
+    // What is not a file is not unlinked.
+    const path = join(dataDir, 'blobs/sha256', hexOf(a))
+    await rm(path)
+    await mkdir(path)
+    disk.left = -500
+    await store.makeRoom()
+    expect([store.has(a), store.has(b), store.usage.evictedBlobs, store.usage.bytes]).toEqual([true, true, 0, 2000])
+    expect(stuck).toEqual([expect.stringContaining(path)])
+    await store.makeRoom()
+    expect([store.has(a), store.has(b), store.usage.evictedBlobs, store.usage.bytes]).toEqual([true, false, 1, 1000])
+  })
+
   it('evicts for what is fetched, and nothing for what does not fit in any case', async () => {
-    const { store, removed } = await openStore(3000)
+    const { store, removed, disk } = await openStore(3000)
     const [a] = [await put(store, 'a'), await put(store, 'b')]
+    disk.left = 1000
     await expect(store.stage(digestNamed('x'), 3001, () => {})).rejects.toMatchObject({
       code: 'no-space',
       message: /store\.minFree/,
     })
     expect(removed).toEqual([])
     const staging = await store.stage(digestNamed('x'), 1500, () => {})
+    expect(removed).toEqual([])
+    await staging.blob.write(new Uint8Array(1500))
+    await staging.blob.finish().catch(() => {})
     expect(removed).toEqual([a])
     await staging.abort()
     await staging.blob.close()
@@ -170,7 +193,7 @@ describe('a data directory that is removed under a running store', () => {
     const [a] = [await put(store, 'a')]
     await rm(dataDir, { recursive: true })
     await store.makeRoom()
-    await vi.waitFor(() => expect(removed).toHaveLength(1), 10_000)
+    await vi.waitFor(() => expect(removed).toHaveLength(1), 50_000)
     expect([removed, lost, store.usage.problem, store.usage.blobs]).toEqual([[a], [undefined], undefined, 0])
     const b = await put(store, 'b')
     await metadata.putTag('a.b/c:d', { digest: b, public: true, identity: 'node', confirmedAt: 1 })
@@ -193,7 +216,7 @@ describe('a data directory that is removed under a running store', () => {
       const records: [Digest, boolean][] = []
       for await (const [digest, record] of metadata.blobs()) records.push([digest, record.public])
       expect(records).toEqual([[a, true]])
-    }, 10_000)
+    }, 50_000)
     expect([removed, store.has(a)]).toEqual([[], true])
   })
 

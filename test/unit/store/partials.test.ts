@@ -238,9 +238,72 @@ describe('a partial blob', () => {
     await next.promise
     expect([store.has(digestOf(old)), store.has(digest)]).toEqual([true, true])
     // All that was reserved is free again.
-    const all = await store.partials.open(digestOf(third), maxBytes)
-    await all.discard()
-    await all.close()
+    const rest = await store.partials.open(digestOf(third), third.length)
+    await rest.write(third, 0)
+    expect(store.has(digestOf(old))).toBe(true)
+    await rest.discard()
+    await rest.close()
+  })
+
+  it('takes the room of others as its bytes come, and never that of most of them', async () => {
+    const { open } = await reopenable(16 * quarterBytes)
+    const store = await open()
+    const put = async (name: string) => {
+      const content = pseudoRandomBytes(quarterBytes, name)
+      const staging = await store.stage(digestOf(content), content.length, () => {})
+      await staging.blob.write(content)
+      await staging.blob.finish()
+      await staging.commit(facts)
+      await staging.blob.close()
+      return digestOf(content)
+    }
+    const held: Digest[] = []
+    for (let index = 0; index < 16; index++) held.push(await put(`held ${index}`))
+    const left = () => held.filter((one) => store.has(one)).length
+    // Three quarters of all may be taken.
+    await expect(store.partials.open(digest, 13 * quarterBytes)).rejects.toMatchObject({ code: 'quota' })
+    const stranger = digestOf(Buffer.from('stranger'))
+    const long = await store.partials.open(stranger, 2 ** 32, () => false)
+    expect(left()).toBe(16)
+    await long.write(new Uint8Array(10), 0)
+    expect(left()).toBeGreaterThanOrEqual(4)
+    await expect(long.write(new Uint8Array(10), 20 * quarterBytes)).resolves.toBe(undefined)
+    await long.discard()
+    await long.close()
+  })
+
+  it('waits for a word on its size that counts, where a stranger’s makes no more room', async () => {
+    const MiB = 2 ** 20
+    const { open } = await reopenable(32 * MiB)
+    const store = await open()
+    for (let index = 0; index < 8; index++) {
+      const content = Buffer.alloc(4 * MiB, index)
+      const staging = await store.stage(digestOf(content), content.length, () => {})
+      await staging.blob.write(content)
+      await staging.blob.finish()
+      await staging.commit(facts)
+      await staging.blob.close()
+    }
+    const asked: string[] = []
+    // More than a stranger's word makes room for, and less than three quarters of all.
+    const fetch = async (answer: 'none' | 'sure') => {
+      const isSure = () => answer === 'sure' && asked.includes(answer)
+      const learn = async () => void asked.push(answer)
+      const partial = await store.partials.open(digestOf(Buffer.from(answer)), 20 * MiB, isSure, learn)
+      try {
+        for (let at = 0; at < 20 * MiB; at += quarterBytes) await partial.write(new Uint8Array(10), at)
+      } finally {
+        await partial.discard()
+        await partial.close()
+      }
+    }
+    await fetch('sure')
+    // What it has made room for is in use again.
+    const other = await store.partials.open(digestOf(Buffer.from('other')), 20 * MiB)
+    await expect(fetch('none')).rejects.toMatchObject({ code: 'quota' })
+    expect(asked).toEqual(['sure', 'none'])
+    await other.discard()
+    await other.close()
   })
 
   it('that can not be opened leaves no file', async () => {
@@ -264,7 +327,7 @@ describe('a partial blob', () => {
     onTestFinished(() => write.mockRestore())
     write.mockRejectedValueOnce(Object.assign(new Error('full'), { code: 'ENOSPC' }))
     partial.saveState(1, state(1))
-    await expect.poll(() => write.mock.calls.length).toBeGreaterThan(0)
+    await expect.poll(() => write.mock.calls.length, { timeout: 30_000 }).toBeGreaterThan(0)
     await partial.keep()
     await partial.close()
     const next = await (await open()).partials.open(digest, bytes.length)

@@ -79,7 +79,7 @@ describe('known peers', () => {
     const [a, place] = [peer('a', 'ff'), { host: '10.0.0.1', port: 2 }]
     known.add(a)
     const moved = known.move(a, place)
-    expect(moved).toEqual({ ...a, ...place })
+    expect(moved).toEqual({ ...a, ...place, source: { host: a.host, port: a.port } })
     expect(known.move(a, place)).toBeUndefined()
     if (moved !== undefined) known.ready(moved)
     expect(known.get('a')).toBe(moved)

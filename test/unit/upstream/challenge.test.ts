@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseChallenges } from '../../../proxy/upstream/challenge.ts'
+import { cpuTime } from '../../fixtures/cpu.ts'
 
 const plain = (header: string | undefined) =>
   parseChallenges(header).map(({ scheme, params }) => ({ scheme, ...Object.fromEntries(params) }))
@@ -84,8 +85,9 @@ test('what RFC 9110 allows to be written is read back', () => {
 
 test('any text is read without failing, and in time that grows with its length only', () => {
   fc.assert(fc.property(fc.string({ maxLength: 300 }), (text) => parseChallenges(text).length <= text.length))
-  const began = performance.now()
-  for (const piece of ['"', '\\', 'a=', 'a ', 'a="', ',', '=', 'a=b '])
-    parseChallenges(`Bearer ${piece.repeat(16_000)}`)
-  expect(performance.now() - began).toBeLessThan(2_000)
+  const took = cpuTime(() => {
+    for (const piece of ['"', '\\', 'a=', 'a ', 'a="', ',', '=', 'a=b '])
+      parseChallenges(`Bearer ${piece.repeat(16_000)}`)
+  })
+  expect(took).toBeLessThan(2_000)
 })

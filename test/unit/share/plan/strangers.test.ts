@@ -109,6 +109,44 @@ describe('a neighbour', () => {
   })
 })
 
+describe('a node that is behind in an open swarm', () => {
+  /** It waits for two blobs that a neighbour says to have, until it reads. */
+  function setUp() {
+    const scene = new Scene([], {}, { b: 64, c: 64 }, undefined, true)
+    scene.meet('liar', all)
+    for (let now = 0; scene.reads.length === 0 && now < 10_000; now += 50) scene.at(now)
+    return scene
+  }
+
+  it('races for one chunk at a time, whatever the coordinator says', () => {
+    const scene = setUp()
+    expect(scene.reads).toEqual([0])
+    for (const brought of [0, 1, 2]) {
+      scene.now += 50
+      expect(scene.turn('none', brought).filter(({ kind }) => kind === 'read' || kind === 'unread')).toEqual([])
+    }
+  })
+
+  it('takes the chunk from a neighbour that is faster, and counts that as what upstream takes at least', () => {
+    const scene = setUp()
+    scene.now += 20_000
+    scene.meet('honest', [0])
+    const [question] = scene.sent('ask', 'honest')
+    const effects = scene.bring('honest', question?.id ?? 0, 0)
+    const next = effects.flatMap((effect) =>
+      effect.kind === 'send' && effect.to === 'honest' && effect.message.kind === 'ask' ? [effect.message.id] : [],
+    )
+    expect(effects.filter(({ kind }) => kind === 'unread')).toHaveLength(1)
+    scene.meet('honest', [1])
+    const asked = [...next, ...scene.sent('ask', 'honest').map(({ id }) => id)].at(-1)
+    scene.bring('honest', asked ?? 0, 1)
+    expect(scene.plan.partsOf('b', 1)).toBe(NUMBERS.quarters)
+    // One such chunk is worth more than all arrears.
+    for (const end = scene.now + NUMBERS.arrearsMs - 50; scene.now < end; ) scene.at(scene.now + 50)
+    expect(scene.plan.isBehind).toBe(false)
+  })
+})
+
 describe('those that trickle', () => {
   it('do not keep this node from asking others', () => {
     const scene = new Scene(all.slice(0, 8))

@@ -176,10 +176,19 @@ describe('messages that are too long for the bounds', () => {
     expect(tell({ size: 2 ** 36 + 1 })).toBeUndefined()
     expect(tell({ mediaType: 'ä/b' })).toEqual({ ...facts, mediaType: undefined })
     expect(tell({ mediaType: 'a'.repeat(256) })).toEqual({ ...facts, mediaType: undefined })
+    expect(tell({ mediaType: `a/b\n${'c'.repeat(251)}` })).toEqual({ ...facts, mediaType: undefined })
     const repositories = upTo(9).map((index) => `r/${index}`)
     expect(tell({ repositories })).toEqual({ ...facts, repositories: repositories.slice(1) })
     expect(tell({ repositories: ['r/a', 'x'.repeat(513)] })).toEqual({ ...facts, repositories: ['r/a'] })
     expect(tell({ access: 'public', repositories })).toEqual({ ...facts, access: 'public' })
+  })
+
+  it('take no media type that is none', () => {
+    const facts = { size: 5, mediaType: 'a/b', access: 'public', repositories: [] } as const
+    const frame = Buffer.from(encode({ kind: 'intro', number: 1, digest: blob, facts }))
+    frame.write('a b', frame.indexOf('a/b'))
+    const [read] = decode(frame)
+    expect(read).toMatchObject({ kind: 'intro', facts: { ...facts, mediaType: undefined } })
   })
 
   it('free places beyond a byte are told as what a byte can say', () => {

@@ -29,6 +29,7 @@ function start(shared: ReadonlySet<Digest>): Set<string> {
       throw new Error('no')
     },
     shared,
+    isLarge: () => false,
     log: pino({ level: 'silent' }),
   })
   publisher.start()

@@ -17,18 +17,22 @@ const digests = Array.from({ length: 50 }, (_, index) => digestOf(Buffer.from(`b
 
 interface Setting {
   readonly connected: readonly string[]
-  /** Peers that the DHT names, each time it is asked; none where it is left out, as in a small swarm. */
+  /** Peers that a lookup names, each time it is made; none where it is left out, as in a small swarm. */
   readonly named?: readonly (readonly string[])[]
   /** What this node has recorded, and what others have; one without an answer does not answer. */
   readonly recorded?: readonly string[]
   readonly others?: Readonly<Record<string, readonly string[]>>
+  /** Peers that are not reached by way of others. */
+  readonly gone?: readonly string[]
 }
 
-function coordination({ connected, named, recorded, others: answers = {} }: Setting) {
+function coordination({ connected, named, recorded, others: answers = {}, gone = [] }: Setting) {
   const looked: string[] = []
   let asked = 0
   const opened: string[] = []
   const sent: Uint8Array[] = []
+  const routed: { peer: string; message: object }[] = []
+  const lost: string[] = []
   const stream = (peer: string) => {
     opened.push(peer)
     const events = new EventEmitter()
@@ -51,13 +55,25 @@ function coordination({ connected, named, recorded, others: answers = {} }: Sett
         return answers[peer] ?? (await new Promise(() => {}))
       },
     },
-    closest: { near: async () => named?.[Math.min(asked++, named.length - 1)] ?? [] },
-    isLarge: () => named !== undefined,
+    routing: {
+      isLarge: named !== undefined,
+      isConnected: (peer) => connected.includes(peer),
+      closest: {
+        near: async () => named?.[Math.min(asked++, named.length - 1)] ?? [],
+        lost: (peer) => void lost.push(peer),
+      },
+      router: {
+        tell: async (peer, message) => {
+          if (gone.includes(peer)) throw new Error('unreachable')
+          routed.push({ peer, message })
+        },
+      },
+    },
     admits: (peer) => peer !== others[1],
     openStream: async (peer) => stream(peer),
   })
   for (const peer of connected) one.joined(peer)
-  return { one, opened, sent, stream, looked, asked: () => asked }
+  return { one, opened, sent, stream, looked, routed, lost, asked: () => asked }
 }
 
 const nearest = (peers: readonly string[], index: number) =>
@@ -78,11 +94,44 @@ test('a node that is alone coordinates all', async () => {
   expect(await one.coordinators(digests[0] ?? digestOf(Buffer.alloc(0)))).toEqual([self])
 })
 
-test('in a large swarm they may be peers that are not connected; the DHT is asked again only where it named nobody', async () => {
+test('in a large swarm they may be peers that are not connected; they are looked up again only where nobody was named', async () => {
   const { one, asked } = coordination({ connected: others.slice(0, 20), named: [[], others.slice(20)] })
   const [digest = digestOf(Buffer.alloc(0))] = digests
   expect(await one.coordinators(digest)).toEqual(nearest([self, ...others.slice(0, 20)], 0))
-  for (let round = 0; round < 3; round++) expect(await one.coordinators(digest)).toEqual(nearest(ids, 0))
+  const [first = '', second = '', third = ''] = nearest(ids, 0)
+  const connected = nearest([self, ...others.slice(0, 20)], 0)
+  const isNear = [first, second, third].some((peer) => connected.includes(peer))
+  // Names may be made up: one of those who are asked is connected.
+  const last = isNear ? third : connected[0]
+  for (let round = 0; round < 3; round++) expect(await one.coordinators(digest)).toEqual([first, second, last])
+  expect(asked()).toBe(2)
+})
+
+test('one of them is connected, however near those are that a node on the way has named', async () => {
+  const connected = others.slice(0, 4)
+  for (const [index, digest] of digests.entries()) {
+    const { one } = coordination({ connected, named: [nearest(others.slice(4), index)] })
+    const [best] = nearest([self, ...connected], index)
+    const found = await one.coordinators(digest)
+    expect(found).toHaveLength(COORDINATORS)
+    expect(found).toContain(best)
+  }
+})
+
+test('a coordinator that is not connected is told by way of others, and looked up anew where it is not reached', async () => {
+  const [digest = digestOf(Buffer.alloc(0))] = digests
+  const far = others.slice(20)
+  const [nearest0 = ''] = nearest(far, 0)
+  const { one, routed, lost, sent, asked } = coordination({ connected: [], named: [far], gone: [nearest0] })
+  const [first = '', second = ''] = (await one.coordinators(digest)).filter((peer) => peer !== self)
+  expect(first).toBe(nearest0)
+  await one.tell(second, { n: 1 })
+  expect([routed, sent]).toEqual([[{ peer: second, message: { n: 1 } }], []])
+  await one.coordinators(digest)
+  expect(asked()).toBe(1)
+  await expect(one.tell(first, { n: 2 })).rejects.toThrow('unreachable')
+  expect(lost).toEqual([first])
+  await one.coordinators(digest)
   expect(asked()).toBe(2)
 })
 

@@ -21,14 +21,24 @@ describe('a hello', () => {
   })
 
   test('may announce places, and those that can not be read are left out', () => {
-    const transfer = ['203.0.113.7:14051', '[fd00::1]:14051', 'node.example:1', 'node.example', '/later/form']
-    const line = encodeHello({ port: 1, fingerprint, transfer: transfer.slice(0, 4) })
+    const transfer = ['203.0.113.7:14051', '[fd00::1]:14051', 'node.example:1', 'node.example']
+    const line = encodeHello({ port: 1, fingerprint, transfer })
     expect(announcedPlaces(decodeHello(line))).toEqual([
       { host: '203.0.113.7', port: 14051 },
       { host: 'fd00::1', port: 14051 },
       { host: 'node.example', port: 1 },
     ])
-    expect(() => decodeHello(encodeHello({ port: 1, fingerprint, transfer }))).toThrow()
+  })
+
+  test('that announces too many places, or some in a form of later versions, counts as far as it is understood', () => {
+    const transfer = [...Array.from({ length: maxAnnounced }, (_, index) => `203.0.113.${index}:1`)]
+    const line = text({
+      version: 2,
+      port: 1,
+      fingerprint,
+      transfer: [{ later: 'form' }, ...transfer, '203.0.113.9:1', 7],
+    })
+    expect(decodeHello(line)).toMatchObject({ port: 1, transfer })
   })
 
   test('has room for all that a node may tell', () => {

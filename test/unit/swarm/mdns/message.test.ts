@@ -2,7 +2,13 @@ import { encode } from 'dns-packet'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { MAX_MESSAGE_BYTES, SERVICE } from '../../../../daemon/swarm/mdns/constants.ts'
-import { decodeMessage, encodeAnswer, encodeQuery, type Message } from '../../../../daemon/swarm/mdns/message.ts'
+import {
+  decodeMessage,
+  encodeAnswer,
+  encodeQuery,
+  type Message,
+  readAddresses,
+} from '../../../../daemon/swarm/mdns/message.ts'
 
 const peer = '12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5'
 const other = '12D3KooWJRSrypvnpHgc6ZAgyCni4KcSmbV7uGRaMw5LgMKT18fq'
@@ -11,7 +17,7 @@ const other = '12D3KooWJRSrypvnpHgc6ZAgyCni4KcSmbV7uGRaMw5LgMKT18fq'
 function read(bytes: Uint8Array): Record<string, string[]> | undefined {
   const message = decodeMessage(Buffer.from(bytes)) as Extract<Message, { kind: 'answer' }> | undefined
   if (message === undefined) return undefined
-  return Object.fromEntries([...message.peers].map(([id, addresses]) => [id, addresses.map(String)]))
+  return Object.fromEntries([...message.peers].map(([id, addresses]) => [id, readAddresses(addresses).map(String)]))
 }
 
 describe('messages of multicast DNS', () => {
@@ -40,6 +46,8 @@ describe('messages of multicast DNS', () => {
       `dnsaddr=/ip4/10.0.0.2/tcp/4050/p2p/${other}`,
       'dnsaddr=/ip4/10.0.0.3/tcp/4050',
       'dnsaddr=/later/10.0.0.4',
+      `dnsaddr=/later/10.0.0.4/p2p/${peer}`,
+      `dnsaddr=/p2p/${peer}`,
       'something=else',
     ]
     const answers = [
@@ -76,7 +84,11 @@ describe('messages of multicast DNS', () => {
         (bytes) => {
           try {
             const message = decodeMessage(bytes)
-            return message === undefined || message.kind === 'query' || message.peers instanceof Map
+            return (
+              message === undefined ||
+              message.kind === 'query' ||
+              [...message.peers.values()].every((texts) => Array.isArray(readAddresses(texts)))
+            )
           } catch (error) {
             return error instanceof Error
           }

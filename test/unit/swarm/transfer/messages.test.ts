@@ -1,7 +1,9 @@
 import { X509Certificate } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { isSignedTag } from '../../../../daemon/share/signed-tag.ts'
 import { createCertificate, fingerprintOf } from '../../../../daemon/swarm/transfer/certificate.ts'
+import { MAX_TAG_BYTES } from '../../../../daemon/swarm/transfer/constants.ts'
 import {
   blobPath,
   decodeConfirmation,
@@ -10,6 +12,7 @@ import {
   tagPath,
 } from '../../../../daemon/swarm/transfer/messages.ts'
 import { digestOf } from '../../../../proxy/oci/digest.ts'
+import { signedTag } from '../../../fixtures/tags.ts'
 
 const digest = digestOf(Buffer.from('x'))
 
@@ -47,25 +50,53 @@ describe('a path', () => {
 })
 
 describe('a tag answer', () => {
+  const reference = 'docker.io/library/alpine:3.20'
+  const mediaType = 'application/vnd.oci.image.index.v1+json'
+  const said = signedTag(reference, { digest, mediaType, confirmedAt: 1_000_000, at: 5_000 })
+
   test('is as old for who reads it as for who wrote it, whatever their clocks say', () => {
-    const text = encodeConfirmation({ digest, confirmedAt: 1_000_000 }, 1_000_700)
-    expect(decodeConfirmation(text, 2_000_000)).toEqual({ digest, confirmedAt: 1_999_300 })
-    expect(decodeConfirmation(text, 500_000)).toEqual({ digest, confirmedAt: 499_300 })
+    const text = encodeConfirmation(said, 1_000_700)
+    expect(decodeConfirmation(text, 2_000_000)).toEqual({ ...said, confirmedAt: 1_999_300 })
+    expect(decodeConfirmation(text, 500_000)).toEqual({ ...said, confirmedAt: 499_300 })
   })
 
   test('from the future of who wrote it is from now', () => {
-    const text = encodeConfirmation({ digest, confirmedAt: 1_000_000 }, 900_000)
-    expect(decodeConfirmation(text, 2_000_000)).toEqual({ digest, confirmedAt: 2_000_000 })
+    const text = encodeConfirmation(said, 900_000)
+    expect(decodeConfirmation(text, 2_000_000)).toEqual({ ...said, confirmedAt: 2_000_000 })
   })
 
-  test.each([
+  test('is signed still when it was read, with the longest media type, or none', () => {
+    for (const type of [`${'a'.repeat(127)}/${'b'.repeat(127)}`, undefined]) {
+      const confirmedAt = Date.now()
+      const long = digestOf(Buffer.from('x'), 'sha512')
+      const one = signedTag(reference, { digest: long, confirmedAt, ...(type && { mediaType: type }) })
+      const text = encodeConfirmation(one, Date.now())
+      expect(text.length).toBeLessThan(MAX_TAG_BYTES)
+      expect(isSignedTag(reference, decodeConfirmation(text, Date.now()))).toBe(true)
+    }
+  })
+
+  const right = { digest, at: 1, ageMs: 1, signer: said.signer, signature: 'A'.repeat(86).concat('==') }
+  expect(() => decodeConfirmation(JSON.stringify(right), Date.now())).not.toThrow()
+  test.each<readonly [string, string]>([
     ['no JSON', 'x'],
     ['null', 'null'],
-    ['no digest', JSON.stringify({ ageMs: 1 })],
-    ['a malformed digest', JSON.stringify({ digest: 'sha256:x', ageMs: 1 })],
-    ['an age that is text', JSON.stringify({ digest, ageMs: '1' })],
-    ['an age before it was confirmed', JSON.stringify({ digest, ageMs: -1 })],
-    ['half a millisecond', JSON.stringify({ digest, ageMs: 1.5 })],
+    ...(
+      [
+        ['no digest', { digest: undefined }],
+        ['a malformed digest', { digest: 'sha256:x' }],
+        ['an age that is text', { ageMs: '1' }],
+        ['an age before it was confirmed', { ageMs: -1 }],
+        ['half a millisecond', { ageMs: 1.5 }],
+        ['no time', { at: undefined }],
+        ['a time before the epoch', { at: -1 }],
+        ['nobody who says so', { signer: undefined }],
+        ['a signer that is long', { signer: 'x'.repeat(129) }],
+        ['no signature', { signature: undefined }],
+        ['a short signature', { signature: 'AAAA' }],
+        ['a number as its media type', { mediaType: 1 }],
+      ] as const
+    ).map(([what, change]) => [what, JSON.stringify({ ...right, ...change })] as const),
   ])('with %s is refused', (_, text) => {
     expect(() => decodeConfirmation(text, Date.now())).toThrow()
   })
