@@ -9,8 +9,11 @@ import { Story } from './story.ts'
 
 // Worse than an upstream that is off is one that takes connections and then says nothing.
 
-/** Less than a single wait for upstream's headers (`upstream.responseTimeout`), the start of the client included. */
-const PATIENCE_MS = 55_000
+/**
+ * One wait for upstream's headers (`upstream.responseTimeout`, 60 s) and a little: containerd asks for the manifest of a platform that nobody
+ * has pulled, and only upstream could say more of it.
+ */
+const PATIENCE_MS = 80_000
 const here = jail()
 let story: Story | undefined
 let b: LayerdNode | undefined

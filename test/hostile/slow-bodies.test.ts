@@ -13,7 +13,7 @@ const digest = digestOf(layer)
 /** How often the slow ones send a byte, in ms. */
 const dripInterval = 500
 
-describe.concurrent('a byte each half second', () => {
+describe('a byte each half second', () => {
   it('from upstream is given up, and the rest asked for anew', async () => {
     const ranges: (string | undefined)[] = []
     const server = createServer((request, response) => {

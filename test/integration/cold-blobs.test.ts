@@ -7,7 +7,7 @@ import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
-import { startTestNode, type TestNode, until, untilConnected } from '../fixtures/node.ts'
+import { startTestNode, swarmKeyFile, type TestNode, until, untilConnected } from '../fixtures/node.ts'
 import { type NodeProcess, spawnNode } from '../fixtures/process.ts'
 import { ShareRecorder } from '../fixtures/share-listener.ts'
 import { delayFirstTurns } from '../fixtures/slow-messages.ts'
@@ -150,7 +150,7 @@ it('a peer that announced a blob, and takes all messages and answers none, holds
   onTestFinished(() => swarm.close())
   const listener = new ShareRecorder()
   const seeds = [...(await node.status()).multiaddrs, ...(await other.status()).multiaddrs]
-  const silent = await swarm.node({ config: { seeds }, listener })
+  const silent = await swarm.node({ config: { seeds, swarmKey: await swarmKeyFile() }, listener })
   for (const one of [node, other])
     await until(async () => (await one.status()).peers.filter(({ transfer }) => transfer).length === 2)
   // One of these has it as a coordinator.

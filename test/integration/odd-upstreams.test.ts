@@ -328,7 +328,7 @@ async function newScene(): Promise<Scene> {
   return { upstream, image: { ...image, manifest } }
 }
 
-const impatient = { connectTimeout: '2s', responseTimeout: '2s', idleTimeout: '2s' }
+const impatient = { connectTimeout: '2s', responseTimeout: '1s', idleTimeout: '1s' }
 
 function startNode(
   { upstream }: Scene,
