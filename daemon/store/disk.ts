@@ -1,6 +1,16 @@
 import { stat, statfs } from 'node:fs/promises'
 import type { Room } from '../../config/scalars.ts'
 
+/** The room on a disk, in bytes. */
+export interface DiskUsage {
+  /** When it was last measured; undefined where the file system does not say. */
+  readonly freeBytes: number | undefined
+  /** Of those, what stays free. */
+  readonly minFreeBytes: number
+  /** Whether less is free, and nothing is left to evict. */
+  readonly isShort: boolean
+}
+
 /** The space of a file system, in bytes. */
 export interface DiskSpace {
   readonly totalBytes: number

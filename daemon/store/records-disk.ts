@@ -1,5 +1,4 @@
-import { Disk, type DiskSpace, onSameDisk } from './disk.ts'
-import type { DiskUsage } from './usage.ts'
+import { Disk, type DiskSpace, type DiskUsage, onSameDisk } from './disk.ts'
 
 interface RecordsDiskOptions {
   readonly dataDir: string

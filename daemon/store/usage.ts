@@ -1,17 +1,7 @@
 import type { BlobIndex } from './blob-index.ts'
-import type { Disk } from './disk.ts'
+import type { Disk, DiskUsage } from './disk.ts'
 import type { Quota } from './quota.ts'
 import type { RecordsDisk } from './records-disk.ts'
-
-/** The room on a disk, in bytes. */
-export interface DiskUsage {
-  /** When it was last measured; undefined where the file system does not say. */
-  readonly freeBytes: number | undefined
-  /** Of those, what stays free. */
-  readonly minFreeBytes: number
-  /** Whether less is free, and nothing is left to evict. */
-  readonly isShort: boolean
-}
 
 /** What the store holds, and how much room there is on the disk of the blobs; in bytes. */
 export interface StoreUsage extends DiskUsage {

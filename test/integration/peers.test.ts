@@ -128,7 +128,8 @@ describe('a node without upstream', () => {
     await ask(a.url, `/v2/app/blobs/${blob}`)
     await untilAnnounced(a, 2)
     await upstream.close()
-    const head = () => ask(b.url, `/v2/app/blobs/${blob}`, { method: 'HEAD' })
+    // By its whole name: a bare one could be that of a local image.
+    const head = () => ask(b.url, `/v2/library/app/blobs/${blob}`, { method: 'HEAD' })
     expect(await head()).toMatchObject({ status: 503 })
     // A manifest is short: what HEAD says of it is proven.
     const ofManifest = await ask(b.url, `/v2/app/manifests/${manifest}`, { method: 'HEAD' })
