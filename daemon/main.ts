@@ -165,6 +165,11 @@ export async function startNode(config: Config, logger: Logger, version: string)
       isClosed,
       lookupTimeout: config.swarm.lookupTimeout,
       patience,
+      completion: {
+        rate: config.store.completeRate,
+        limit: config.store.completeLimit,
+        rightsLast: config.access.freshFor,
+      },
       onFetched: (origin, bytes) => metrics.fetched(origin, bytes),
       onVerified: (bytes) => metrics.verified(bytes),
       onWasted: (reason, bytes) => metrics.wasted(reason, bytes),

@@ -13,6 +13,8 @@ interface ClientRequest {
   readonly authorization?: string | undefined
   /** Whether nothing of the node's own, neither credentials nor client certificates, may be used for this client. */
   readonly isGuest?: boolean | undefined
+  /** Whether the client is a container engine: a program that fetches an image to run it, not to look at it. */
+  readonly isEngine?: boolean | undefined
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
   /** Whether the name could as well be one of this node's own registry, which has nothing of it: a bare name that is new here. */

@@ -97,6 +97,7 @@ async function setUp(config: object) {
     rules,
     isShared: (record) => told(record) !== undefined,
     isClosed: false,
+    completion: { rate: 0, limit: 0, rightsLast: 0 },
     lookupTimeout: 10,
     patience: 1_000,
     onFetched: () => {},
