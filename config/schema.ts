@@ -177,7 +177,9 @@ export const configSchema = z.strictObject({
         .describe(
           "User-Agent of requests, for registries that refuse those that they don't know; layerd/VERSION by default.",
         ),
-      offlineFor: duration(5_000).describe('How long a registry that could not be reached is not asked again.'),
+      offlineFor: duration(5_000).describe(
+        'How long a registry that could not be reached is left alone. Then it is asked in the background, with pauses that double up to a minute, and at once when the network of this machine changes. Until it answers, nobody waits for it.',
+      ),
       proxy: z
         .strictObject({
           http: proxy.optional().describe('Proxy for http:// URLs; without it what HTTP_PROXY or http_proxy says.'),

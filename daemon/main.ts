@@ -33,6 +33,7 @@ import { ListSigner } from './share/signed-list.ts'
 import { sharedContent } from './shared-content.ts'
 import { announcements, sharingPolicy } from './sharing.ts'
 import { Signer } from './signature.ts'
+import { watchInterfaces } from './swarm/discovery/interfaces.ts'
 import { keepIdentity, loadIdentity, peerIdOf } from './swarm/identity.ts'
 import type { Swarm } from './swarm/ports.ts'
 import { createSwarm } from './swarm/swarm.ts'
@@ -141,6 +142,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const ownPorts = new OwnPorts()
     const upstream = createUpstream({ registries: known, settings, dockerConfig, version, logger, ownPorts })
     lifecycle.onStop(() => upstream.close())
+    lifecycle.onStop(watchInterfaces(() => upstream.networkChanged()))
     const { patience } = config.tags
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
     const { offlineFor } = config.access
