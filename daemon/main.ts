@@ -16,7 +16,7 @@ import { openDataFolder } from './data-folder.ts'
 import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
 import { manifestKeeper } from './fetch/keep-manifest.ts'
-import { upstreamLists } from './fetch/lists.ts'
+import { Lists, withReferrers } from './fetch/lists.ts'
 import { PeerTags, tagTrust } from './fetch/peer-tags.ts'
 import { Publicity } from './fetch/publicity.ts'
 import { Tags } from './fetch/tags.ts'
@@ -154,6 +154,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const onUncached = uncached.note.bind(uncached)
     const content = new Fetcher({
       store,
+      metadata,
       swarm,
       sharing,
       lonely,
@@ -179,6 +180,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       logger,
     })
     fetcher = content
+    const keep = manifestKeeper(store, onUncached)
     const tags = new Tags({
       metadata,
       peers: new PeerTags({ swarm, signers, logger, now: Date.now }),
@@ -190,17 +192,17 @@ export async function startNode(config: Config, logger: Logger, version: string)
       patience,
       trust: tagTrust(config.tags.trustPeers, isClosed),
       logger,
-      keep: manifestKeeper(store, onUncached),
+      keep,
     })
 
-    const lists = upstreamLists(upstream)
+    const lists = new Lists({ upstream, content, tags, metadata, store, access, rules, keep, patience })
     const localName = canonicalRegistry(config.registry.localName)
     const { prune, ...registries } = await openLocalRegistry({
       registry: localName,
       store,
       metadata,
       engine,
-      upstream: { content, tags, lists },
+      upstream: { content, tags: withReferrers(tags), lists },
     })
 
     await swarm.start()

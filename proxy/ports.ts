@@ -89,6 +89,8 @@ export interface PassedOnResponse {
   readonly body: Uint8Array
   /** Where it came from; upstream if undefined. */
   readonly origin?: ContentOrigin | undefined
+  /** Set where upstream could not be asked, and this is what is known; as in {@link ResolvedTag}. */
+  readonly confirmedAt?: number | undefined
 }
 
 export interface ListRequest extends ClientRequest {

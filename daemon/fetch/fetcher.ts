@@ -1,12 +1,13 @@
 import { algorithmOf, type Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
+import { subjectOf } from '../../proxy/oci/known-lists.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { Content, ContentInfo, ContentRequest, ContentSource } from '../../proxy/ports.ts'
 import type { Access, Upstream } from '../../proxy/upstream/types.ts'
 import type { Rules } from '../rules.ts'
 import type { Sharing } from '../share/sharing.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import type { BlobRecord } from '../store/metadata.ts'
+import type { BlobRecord, Metadata } from '../store/metadata.ts'
 import type { Swarm } from '../swarm/ports.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
@@ -30,6 +31,7 @@ import { waitFor } from './wait.ts'
 
 interface FetcherOptions {
   readonly store: BlobStore
+  readonly metadata: Pick<Metadata, 'putReferrer'>
   readonly swarm: Pick<Swarm, 'self' | 'providers' | 'open' | 'stat' | 'ban'>
   readonly sharing: Pick<Sharing, 'fetch' | 'foresee'>
   /** For what no peer may hear of. */
@@ -220,6 +222,8 @@ export class Fetcher implements ContentSource {
       this.#sizes.passes(manifest)
       this.#foresight.passes(request, manifest).catch(() => {})
       this.#completion.passes(request, manifest)
+      const subject = subjectOf(manifest)
+      if (subject !== undefined) this.#options.metadata.putReferrer(subject, request.digest, Date.now()).catch(() => {})
     }
     return await manifestContent(content, request.digest, request.signal, this.#longManifests, onRead)
   }

@@ -13,6 +13,8 @@ export interface RequestFacts {
   source?: ContentOrigin
   /** Bytes of the body given to the client. */
   bytes: number
+  /** Set where upstream could not be asked: of which time the answer is, in ms since the epoch. */
+  confirmedAt?: number
   /** Why the request could not be answered as asked, or not to the end. */
   error?: string
 }

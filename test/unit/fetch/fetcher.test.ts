@@ -86,6 +86,7 @@ async function setUp(config: object) {
   }
   const fetcher = new Fetcher({
     store,
+    metadata: { putReferrer: async () => {} },
     swarm: swarm as never,
     sharing,
     lonely: sharing,
