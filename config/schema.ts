@@ -136,6 +136,10 @@ export const configSchema = z.strictObject({
       scrubRate: size(8 * 2 ** 20).describe(
         'Bytes a second that the background check of blobs on disk may read; 0 turns it off.',
       ),
+      completeRate: size(16 * 2 ** 20).describe(
+        'Bytes a second, on average, for what a client did not fetch of an image that it has pulled, as it had it already: so that others get the image whole from this node, without its registry. It is fetched in the background, from peers first, and never in the place of a blob that was used within a day. 0 turns it off.',
+      ),
+      completeLimit: size(4 * 2 ** 30).describe('An image that lacks more than this is left as it is.'),
     })
     .prefault({})
     .describe('Blobs on disk.'),
@@ -173,7 +177,9 @@ export const configSchema = z.strictObject({
         .describe(
           "User-Agent of requests, for registries that refuse those that they don't know; layerd/VERSION by default.",
         ),
-      offlineFor: duration(5_000).describe('How long a registry that could not be reached is not asked again.'),
+      offlineFor: duration(5_000).describe(
+        'How long a registry that could not be reached is left alone. Then it is asked in the background, with pauses that double up to a minute, and at once when the network of this machine changes. Until it answers, nobody waits for it.',
+      ),
       proxy: z
         .strictObject({
           http: proxy.optional().describe('Proxy for http:// URLs; without it what HTTP_PROXY or http_proxy says.'),

@@ -16,7 +16,7 @@ import { openDataFolder } from './data-folder.ts'
 import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
 import { manifestKeeper } from './fetch/keep-manifest.ts'
-import { upstreamLists } from './fetch/lists.ts'
+import { Lists, withReferrers } from './fetch/lists.ts'
 import { PeerTags, tagTrust } from './fetch/peer-tags.ts'
 import { Publicity } from './fetch/publicity.ts'
 import { Tags } from './fetch/tags.ts'
@@ -33,6 +33,7 @@ import { ListSigner } from './share/signed-list.ts'
 import { sharedContent } from './shared-content.ts'
 import { announcements, sharingPolicy } from './sharing.ts'
 import { Signer } from './signature.ts'
+import { watchInterfaces } from './swarm/discovery/interfaces.ts'
 import { keepIdentity, loadIdentity, peerIdOf } from './swarm/identity.ts'
 import type { Swarm } from './swarm/ports.ts'
 import { createSwarm } from './swarm/swarm.ts'
@@ -141,6 +142,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const ownPorts = new OwnPorts()
     const upstream = createUpstream({ registries: known, settings, dockerConfig, version, logger, ownPorts })
     lifecycle.onStop(() => upstream.close())
+    lifecycle.onStop(watchInterfaces(() => upstream.networkChanged()))
     const { patience } = config.tags
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
     const { offlineFor } = config.access
@@ -152,6 +154,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const onUncached = uncached.note.bind(uncached)
     const content = new Fetcher({
       store,
+      metadata,
       swarm,
       sharing,
       lonely,
@@ -165,6 +168,11 @@ export async function startNode(config: Config, logger: Logger, version: string)
       isClosed,
       lookupTimeout: config.swarm.lookupTimeout,
       patience,
+      completion: {
+        rate: config.store.completeRate,
+        limit: config.store.completeLimit,
+        rightsLast: config.access.freshFor,
+      },
       onFetched: (origin, bytes) => metrics.fetched(origin, bytes),
       onVerified: (bytes) => metrics.verified(bytes),
       onWasted: (reason, bytes) => metrics.wasted(reason, bytes),
@@ -172,6 +180,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       logger,
     })
     fetcher = content
+    const keep = manifestKeeper(store, onUncached)
     const tags = new Tags({
       metadata,
       peers: new PeerTags({ swarm, signers, logger, now: Date.now }),
@@ -183,17 +192,17 @@ export async function startNode(config: Config, logger: Logger, version: string)
       patience,
       trust: tagTrust(config.tags.trustPeers, isClosed),
       logger,
-      keep: manifestKeeper(store, onUncached),
+      keep,
     })
 
-    const lists = upstreamLists(upstream)
+    const lists = new Lists({ upstream, content, tags, metadata, store, access, rules, keep, patience })
     const localName = canonicalRegistry(config.registry.localName)
     const { prune, ...registries } = await openLocalRegistry({
       registry: localName,
       store,
       metadata,
       engine,
-      upstream: { content, tags, lists },
+      upstream: { content, tags: withReferrers(tags), lists },
     })
 
     await swarm.start()

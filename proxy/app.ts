@@ -34,6 +34,8 @@ interface RequestOutcome {
   /** Otherwise. */
   readonly path?: string
   readonly source?: ContentOrigin | undefined
+  /** When upstream last said this, as ISO 8601; left out where it could be asked. */
+  readonly confirmedAt?: string
   /** Bytes of the body that the client was given. */
   readonly bytes: number
   readonly ms: number
@@ -142,11 +144,12 @@ function reportRequests({ onRequest, lendCredentials, readers }: RegistryOptions
     ctx.res.once('close', () => {
       const complete = ctx.res.writableFinished
       if (!complete) gone.abort(new Error('the client closed the connection'))
-      const { repository, reference, source, bytes, error } = facts
+      const { repository, reference, source, bytes, confirmedAt, error } = facts
       onRequest({
         method: ctx.method,
         ...(repository === undefined ? { path: ctx.path } : { repository: repositoryText(repository), reference }),
         source,
+        ...(confirmedAt === undefined ? {} : { confirmedAt: new Date(confirmedAt).toISOString() }),
         bytes,
         ms: Math.round((performance.now() - started) * 10) / 10,
         status: ctx.res.headersSent ? ctx.res.statusCode : clientGone,

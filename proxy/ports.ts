@@ -13,6 +13,8 @@ interface ClientRequest {
   readonly authorization?: string | undefined
   /** Whether nothing of the node's own, neither credentials nor client certificates, may be used for this client. */
   readonly isGuest?: boolean | undefined
+  /** Whether the client is a container engine: a program that fetches an image to run it, not to look at it. */
+  readonly isEngine?: boolean | undefined
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
   /** Whether the name could as well be one of this node's own registry, which has nothing of it: a bare name that is new here. */
@@ -87,6 +89,8 @@ export interface PassedOnResponse {
   readonly body: Uint8Array
   /** Where it came from; upstream if undefined. */
   readonly origin?: ContentOrigin | undefined
+  /** Set where upstream could not be asked, and this is what is known; as in {@link ResolvedTag}. */
+  readonly confirmedAt?: number | undefined
 }
 
 export interface ListRequest extends ClientRequest {

@@ -74,13 +74,18 @@ export class AccessControl {
     const isPublic = access === 'public' || (await publicity.isGiven(request))
     await publicity.given(request, isPublic ? 'anybody' : 'somebody')
     if (isPublic) return 'public'
-    const key = this.#keyOf(request)
+    await this.granted(request)
+    return 'private'
+  }
+
+  /** Notes that upstream let the asker read in a repository. */
+  async granted(asker: Asker): Promise<void> {
+    const key = this.#keyOf(asker)
     const now = this.#now()
     const before = await this.#options.metadata.grant(key)
     if (before === undefined || now - before > this.#options.freshFor * rewriteAfterShare) {
       await this.#options.metadata.putGrant(key, now)
     }
-    return 'private'
   }
 
   /**

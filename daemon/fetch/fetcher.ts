@@ -1,21 +1,23 @@
 import { algorithmOf, type Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
+import { subjectOf } from '../../proxy/oci/known-lists.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { Content, ContentInfo, ContentRequest, ContentSource } from '../../proxy/ports.ts'
 import type { Access, Upstream } from '../../proxy/upstream/types.ts'
 import type { Rules } from '../rules.ts'
 import type { Sharing } from '../share/sharing.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import type { BlobRecord } from '../store/metadata.ts'
-import type { PeerId, Swarm } from '../swarm/ports.ts'
+import type { BlobRecord, Metadata } from '../store/metadata.ts'
+import type { Swarm } from '../swarm/ports.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
 import { type AccessControl, foundIn } from './access.ts'
+import { Completion } from './completion.ts'
 import { explainedContent, manifestContent, storedContent } from './content.ts'
 import { type DownloadTools, NotByChunks, NotForAsker, type WasteReason } from './download/context.ts'
 import { Downloads } from './download/downloads.ts'
 import { messageOf, nobodyElseIsAsked, noPeerHasIt, toOciError } from './errors.ts'
-import { Flight } from './flight.ts'
+import { Flights } from './flights.ts'
 import { Foresight } from './foresight.ts'
 import { LongManifests } from './long-manifests.ts'
 import { passedContent, passThrough } from './pass-through.ts'
@@ -25,9 +27,11 @@ import { Sightings } from './sightings.ts'
 import { type BlobSource, ForeignContent } from './source.ts'
 import { statElsewhere } from './stat.ts'
 import { ToldSizes } from './told-sizes.ts'
+import { waitFor } from './wait.ts'
 
 interface FetcherOptions {
   readonly store: BlobStore
+  readonly metadata: Pick<Metadata, 'putReferrer'>
   readonly swarm: Pick<Swarm, 'self' | 'providers' | 'open' | 'stat' | 'ban'>
   readonly sharing: Pick<Sharing, 'fetch' | 'foresee'>
   /** For what no peer may hear of. */
@@ -46,6 +50,8 @@ interface FetcherOptions {
   readonly lookupTimeout: number
   /** How long upstream may take to answer a HEAD before it counts as one that can't be asked, in ms. */
   readonly patience: number
+  /** What clients had already of images is fetched, too: bytes a second and bytes of an image, as in {@link Completion}. */
+  readonly completion: { readonly rate: number; readonly limit: number; readonly rightsLast: number }
   readonly onFetched: (origin: BlobSource['origin'], bytes: number) => void
   /** A blob was proven by its digest, of so many bytes. */
   readonly onVerified: (bytes: number) => void
@@ -55,8 +61,8 @@ interface FetcherOptions {
   readonly logger: DownloadTools['logger']
 }
 
-/** Flights that nobody waits for any more and that still go on, so that a client's second try finds the blob. */
-const maxOrphans = 16
+/** How long a fetch that nobody reads is waited for, in ms: it has shorter deadlines of its own for whatever stands still. */
+const longestFetch = 3_600_000
 
 /** The miss path: store, then peers, then upstream; one fetch for each digest, by chunks wherever that is possible. */
 export class Fetcher implements ContentSource {
@@ -66,16 +72,18 @@ export class Fetcher implements ContentSource {
   readonly #longManifests = new LongManifests()
   readonly #sizes = new ToldSizes()
   readonly #sequences: Sequences
-  readonly #flights = new Map<string, Flight>()
-  readonly #landings = new Set<Promise<void>>()
+  readonly #flights: Flights
   readonly #sightings: Sightings
   readonly #foresight: Foresight
+  readonly #completion: Completion
 
   constructor(options: FetcherOptions) {
     this.#options = options
     this.#sequences = new Sequences(options, this.#sizes)
+    this.#flights = new Flights({ ...options, sequences: this.#sequences })
     this.#foresight = new Foresight({ ...options, isPublic: (digest) => this.downloads.isPublic(digest) })
     this.#sightings = new Sightings(options)
+    this.#completion = new Completion({ ...options, ...options.completion, hold: (request) => this.#hold(request) })
     this.downloads = new Downloads({
       lonely: options.lonely,
       tools: { ...options, sizes: this.#sizes, self: () => options.swarm.self },
@@ -93,12 +101,20 @@ export class Fetcher implements ContentSource {
   }
 
   async open(request: ContentRequest): Promise<Content> {
+    const ends = [this.#completion.asked(request)]
+    const end = () => {
+      for (const one of ends.splice(0)) one()
+    }
     try {
-      const { rules, access } = this.#options
-      const isAsked = rules.mustAsk(repositoryText(request.repository))
-      const confirmed = isAsked ? await access.confirm(request) : undefined
-      return (await this.#held(request, confirmed)) ?? (await this.#fetch(request))
+      let content = await this.#here(request)
+      if (content === undefined) {
+        ends.push(this.#completion.fetches(request))
+        content = await this.#fetch(request)
+      }
+      const { close } = content
+      return { ...content, close: () => close().finally(end) }
     } catch (error) {
+      end()
       throw this.#explain(error, request)
     }
   }
@@ -127,8 +143,30 @@ export class Fetcher implements ContentSource {
 
   /** Ends all flights, and waits until they have let go of the store. */
   async close(): Promise<void> {
-    for (const flight of this.#flights.values()) flight.abort(new Error('the node is stopping'))
-    await Promise.all([...this.#landings, this.downloads.close(), this.#sightings.close()])
+    const parts = [this.#flights, this.downloads, this.#sightings, this.#completion]
+    await Promise.all(parts.map((part) => part.close()))
+  }
+
+  /** What is on disk, where upstream does not have to be asked first or says that it may be given. */
+  async #here(request: ContentRequest): Promise<Content | undefined> {
+    const { rules, access } = this.#options
+    const isAsked = rules.mustAsk(repositoryText(request.repository))
+    return await this.#held(request, isAsked ? await access.confirm(request) : undefined)
+  }
+
+  /** Fetches content for nobody to read. @throws why it can't be had, or be kept; the signal's reason */
+  async #hold(request: ContentRequest): Promise<void> {
+    const { digest, signal } = request
+    let content: Content | undefined
+    try {
+      content = (await this.#here(request)) ?? (await this.#fetch(request))
+      const landing = this.downloads.landing(digest) ?? this.#flights.landing(request)
+      if (landing !== undefined) await waitFor(landing, longestFetch, signal)
+    } finally {
+      await content?.close()
+      if (signal.aborted) this.downloads.abandon(digest, signal.reason)
+    }
+    if (!this.#options.store.has(digest)) throw new Error(`${digest} could not be kept`)
   }
 
   /** From the store, if the asker may have it. @param confirmed what upstream said to this very request */
@@ -183,6 +221,9 @@ export class Fetcher implements ContentSource {
     const onRead = (manifest: Uint8Array) => {
       this.#sizes.passes(manifest)
       this.#foresight.passes(request, manifest).catch(() => {})
+      this.#completion.passes(request, manifest)
+      const subject = subjectOf(manifest)
+      if (subject !== undefined) this.#options.metadata.putReferrer(subject, request.digest, Date.now()).catch(() => {})
     }
     return await manifestContent(content, request.digest, request.signal, this.#longManifests, onRead)
   }
@@ -194,7 +235,7 @@ export class Fetcher implements ContentSource {
       return await this.downloads.open(request, () => this.#options.publicity.mayTell(request))
     } catch (error) {
       if (request.signal.aborted || !(error instanceof NotByChunks || error instanceof NotForAsker)) throw error
-      return await this.#fly(request).open(request.signal)
+      return await this.#flights.open(request)
     }
   }
 
@@ -205,7 +246,7 @@ export class Fetcher implements ContentSource {
     })
     if (joined !== undefined) return joined
     const mayCache = this.#options.rules.mayCache(repositoryText(request.repository))
-    if (mayCache) return await this.#fly(request).open(request.signal)
+    if (mayCache) return await this.#flights.open(request)
     return await this.#passed(request)
   }
 
@@ -213,50 +254,6 @@ export class Fetcher implements ContentSource {
   async #passed(request: ContentRequest): Promise<Content> {
     const newSequence = (onFacts: (facts: ContentInfo) => void) => this.#sequences.of(request, new Set(), onFacts, true)
     return await passedContent(newSequence, request.digest, request.signal)
-  }
-
-  /** The flight of an asker for a digest in a repository, which is started if there is none. */
-  #fly(request: ContentRequest): Flight {
-    const { kind, digest, repository } = request
-    const key = `${kind} ${digest} ${this.#options.access.identityOf(request)} ${repositoryText(repository)}`
-    const running = this.#flights.get(key)
-    if (running !== undefined) return running
-    const flight = this.#newFlight(request, () => this.#flights.delete(key))
-    this.#flights.set(key, flight)
-    const landing = flight.run().finally(() => this.#landings.delete(landing))
-    this.#landings.add(landing)
-    return flight
-  }
-
-  #newFlight(request: ContentRequest, onLanded: () => void): Flight {
-    const { store, swarm, onVerified, onUncached, logger } = this.#options
-    const { digest } = request
-    const liars = new Set<PeerId>()
-    return new Flight({
-      digest,
-      repository: repositoryText(request.repository),
-      stage: (size, onProgress) => store.stage(digest, size, onProgress),
-      sequence: (onFacts) => this.#sequences.of(request, liars, onFacts),
-      onVerified,
-      onUncached: (error) => onUncached(digest, error),
-      onOrphaned: () => this.#limitOrphans(),
-      onLanded,
-      onWrong: ({ opened, used }, error) => {
-        const names = [...opened].map(({ name }) => name)
-        logger.warn({ digest, sources: names, reason: error.message }, 'received wrong content')
-        // With several sources it is not known which one lied: none of them is used again for this blob, only one alone is banned.
-        const peers = [...opened].filter(({ origin }) => origin === 'peer').map(({ name }) => name)
-        for (const peer of peers) liars.add(peer)
-        const [only] = peers
-        if (only !== undefined && opened.size === 1 && used.size === 1)
-          swarm.ban(only, `sent wrong bytes for ${digest}`)
-      },
-    })
-  }
-
-  #limitOrphans(): void {
-    const orphans = [...this.#flights.values()].filter(({ clients }) => clients === 0)
-    for (const flight of orphans.slice(0, -maxOrphans)) flight.abort(new Error('too many transfers without a client'))
   }
 
   #explain(error: unknown, request: ContentRequest): unknown {

@@ -1,19 +1,249 @@
-import { repositoryText } from '../../proxy/oci/name.ts'
-import type { ListRequest, ListSource, PassedOnResponse } from '../../proxy/ports.ts'
-import type { Upstream } from '../../proxy/upstream/types.ts'
-import { toOciError } from './errors.ts'
+import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
+import { OciError } from '../../proxy/oci/errors.ts'
+import { type Referrer, referrerOf, referrersIn, tagsIn } from '../../proxy/oci/known-lists.ts'
+import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
+import { isListName, listReference, repositoryText } from '../../proxy/oci/name.ts'
+import { pageOf } from '../../proxy/oci/page.ts'
+import type {
+  ContentKind,
+  ContentSource,
+  ListRequest,
+  ListSource,
+  PassedOnResponse,
+  TagResolver,
+} from '../../proxy/ports.ts'
+import type { Access, Upstream } from '../../proxy/upstream/types.ts'
+import type { Rules } from '../rules.ts'
+import type { BlobStore } from '../store/blob-store.ts'
+import type { Metadata } from '../store/metadata.ts'
+import type { AccessControl } from './access.ts'
+import { isAway, isOffline, toOciError } from './errors.ts'
+import type { KeepManifest } from './keep-manifest.ts'
+import type { Tags } from './tags.ts'
+import { patienceWith, waitFor } from './wait.ts'
 
-/** Tag lists and referrers are upstream's to give; they are passed on. */
-export function upstreamLists(upstream: Pick<Upstream, 'list'>): ListSource {
+interface ListsOptions {
+  readonly upstream: Pick<Upstream, 'list' | 'isSilent'>
+  readonly content: ContentSource
+  readonly tags: Pick<Tags, 'resolve' | 'lastList' | 'keepList'>
+  readonly metadata: Pick<Metadata, 'tagsOf' | 'referrersOf'>
+  readonly store: Pick<BlobStore, 'record'>
+  readonly access: Pick<AccessControl, 'identityOf' | 'granted'>
+  readonly rules: Pick<Rules, 'mustAsk' | 'mayCache'>
+  readonly keep: KeepManifest
+  /** How long upstream may take where something is known, in ms. */
+  readonly patience: number
+}
+
+/** Bytes of a list that is kept; a longer one is passed on only. */
+const maxKeptBytes = 4 * 1024 * 1024
+
+const indexType = 'application/vnd.oci.image.index.v1+json'
+
+/** What is known of a list while upstream can't be asked. */
+interface Known<T> {
+  readonly entries: readonly T[]
+  /** The newest time at which upstream has said any of it, in ms since the epoch; undefined where nothing is known. */
+  readonly confirmedAt: number | undefined
+}
+
+/**
+ * Tag lists and referrers are upstream's to give, and are passed on. What was given is kept under a name, as a manifest under its tag:
+ * so peers find it in the same way, and whoever may have it is found out in the same way. While upstream can't be asked, the answer is
+ * all that is known: such a list, and tags and referrers that were seen one by one.
+ */
+export class Lists implements ListSource {
+  readonly #options: ListsOptions
+
+  constructor(options: ListsOptions) {
+    this.#options = options
+  }
+
+  async list(request: ListRequest): Promise<PassedOnResponse> {
+    const { upstream, patience, rules } = this.#options
+    const { repository, resource, signal } = request
+    const mayAnswer = !rules.mustAsk(repositoryText(repository))
+    const asking = upstream.list(request)
+    try {
+      const limit = patienceWith(upstream, repository.registry, patience)
+      const early = mayAnswer ? await waitFor(asking, limit, signal) : await asking
+      const known = early === undefined ? await this.#known(request, false) : undefined
+      if (known !== undefined) return known
+      const given = early ?? (await asking)
+      await this.#remember(request, given)
+      return given
+    } catch (error) {
+      if (signal.aborted) throw error
+      const known = mayAnswer && isOffline(error) ? await this.#known(request, isAway(error)) : undefined
+      if (known !== undefined) return known
+      throw toOciError(error, 'repository', `${resource} of ${repositoryText(repository)}`)
+    }
+  }
+
+  /** Keeps what upstream has given. A part of a list is added to what is kept. */
+  async #remember(request: ListRequest, answer: PassedOnResponse & { readonly access: Access }): Promise<void> {
+    const { tags, access: control, rules, keep } = this.#options
+    const { repository, resource, query } = request
+    const { status, access, body, headers } = answer
+    const name = repositoryText(repository)
+    if (status !== 200 || access === 'foreign' || !rules.mayCache(name)) return
+    const isWhole = headers.link === undefined && !/(?:^|&)(?:n|last|artifactType)=/i.test(query)
+    const before = isWhole ? undefined : await this.#kept(request, undefined)
+    const list = resource === 'tags/list' ? tagList(repository.name, body, before?.body) : index(body, before?.body)
+    if (list === undefined || list.bytes.length > maxKeptBytes) return
+    const { bytes, mediaType } = list
+    const digest = digestOf(bytes)
+    const isPublic = access === 'public'
+    if (!isPublic) await control.granted(request)
+    await keep(digest, bytes, { mediaType, public: isPublic, repository: name })
+    await tags.keepList(request, listReference(repository, resource), { digest, mediaType }, isPublic)
+  }
+
+  /** @returns undefined where nothing is known */
+  async #known(request: ListRequest, isUpstreamAway: boolean): Promise<PassedOnResponse | undefined> {
+    const { repository, resource, query } = request
+    if (resource === 'tags/list') {
+      const { entries, confirmedAt } = await this.#knownTags(request, isUpstreamAway)
+      if (confirmedAt === undefined) return undefined
+      const page = pageOf(entries, query)
+      const link = page.next === undefined ? {} : { link: `<?${page.next}>; rel="next"` }
+      return answer('application/json', link, { name: repository.name, tags: page.entries }, confirmedAt)
+    }
+    const { entries, confirmedAt } = await this.#knownReferrers(request, isUpstreamAway)
+    if (confirmedAt === undefined) return undefined
+    const type = new URLSearchParams(query).get('artifactType') ?? ''
+    const manifests = type === '' ? entries : entries.filter(({ artifactType }) => artifactType === type)
+    const headers: Record<string, string> = type === '' ? {} : { 'oci-filters-applied': 'artifactType' }
+    return answer(indexType, headers, { schemaVersion: 2, mediaType: indexType, manifests }, confirmedAt)
+  }
+
+  async #knownTags(request: ListRequest, isUpstreamAway: boolean): Promise<Known<string>> {
+    const { metadata, access } = this.#options
+    const kept = await this.#kept(request, isUpstreamAway)
+    const identity = access.identityOf(request)
+    const all = await metadata.tagsOf(repositoryText(request.repository))
+    const mine = all.filter(([tag, record]) => !tag.includes(' ') && (record.public || record.identity === identity))
+    const listed = (kept && tagsIn(kept.body)) ?? []
+    const entries = [...new Set([...listed, ...mine.map(([tag]) => tag)])].sort()
+    return { entries, confirmedAt: newest(kept?.confirmedAt, ...mine.map(([, { confirmedAt }]) => confirmedAt)) }
+  }
+
+  /** Of the list that upstream gave, of the tag that stands for it where a registry gives none, and of manifests that are here. */
+  async #knownReferrers(request: ListRequest, isUpstreamAway: boolean): Promise<Known<Referrer>> {
+    const subject = request.resource.slice('referrers/'.length) as Digest
+    const [kept, tagged, held] = await Promise.all([
+      this.#kept(request, isUpstreamAway),
+      this.#tagged(request, subject.replace(':', '-')),
+      this.#held(request, subject),
+    ])
+    const lists = [kept, tagged].map((list) => (list && referrersIn(list.body)) ?? [])
+    const found = new Map([...lists.flat(), ...held.entries].map((one) => [one.digest, one]))
+    const confirmedAt = newest(kept?.confirmedAt, tagged?.confirmedAt, held.confirmedAt)
+    return { entries: [...found.values()], confirmedAt }
+  }
+
+  /** The list as upstream gave it last. @param isUpstreamAway undefined for what this node knows itself */
+  async #kept(request: ListRequest, isUpstreamAway: boolean | undefined) {
+    const { tags } = this.#options
+    const { repository, resource } = request
+    const last = await tags.lastList(request, listReference(repository, resource), isUpstreamAway)
+    return last && (await this.#read(request, 'blob', last.digest, last.confirmedAt))
+  }
+
+  async #tagged(request: ListRequest, tag: string) {
+    const resolved = await this.#options.tags.resolve({ ...request, tag }).catch(() => undefined)
+    return resolved && (await this.#read(request, 'manifest', resolved.digest, resolved.confirmedAt))
+  }
+
+  /** Manifests that are here and that the asker may have; they are as old as they came here. */
+  async #held(request: ListRequest, subject: Digest): Promise<Known<Referrer>> {
+    const { metadata, store, content } = this.#options
+    const name = repositoryText(request.repository)
+    const entries: Referrer[] = []
+    const times: number[] = []
+    for (const digest of await metadata.referrersOf(subject)) {
+      const record = store.record(digest)
+      if (record?.repositories.includes(name) !== true) continue
+      const info = await content.held({ ...request, kind: 'manifest', digest }).catch(() => undefined)
+      const read = info && (await this.#read(request, 'manifest', digest, record.createdAt))
+      if (read === undefined) continue
+      entries.push(referrerOf(digest, read.body, info?.mediaType))
+      times.push(record.createdAt)
+    }
+    return { entries, confirmedAt: newest(...times) }
+  }
+
+  /** @returns undefined where nobody has it, or the asker may not have it */
+  async #read(request: ListRequest, kind: ContentKind, digest: Digest, confirmedAt = Date.now()) {
+    const { repository, authorization, isGuest, signal } = request
+    const opened = await this.#options.content
+      .open({ kind, digest, repository, authorization, isGuest, signal })
+      .catch(() => undefined)
+    if (opened === undefined) return undefined
+    try {
+      if (opened.size === undefined || opened.size > maxManifestBytes) return undefined
+      const pieces: Uint8Array[] = []
+      for await (const piece of opened.read(0, undefined, signal)) pieces.push(Uint8Array.from(piece))
+      return { body: Buffer.concat(pieces), confirmedAt }
+    } catch {
+      return undefined
+    } finally {
+      await opened.close()
+    }
+  }
+}
+
+/**
+ * Tags, of which one may stand for a list of referrers (distribution-spec 1.1, "Referrers Tag Schema"): while upstream can't be asked for
+ * it, that is the list which upstream gave by its API.
+ */
+export function withReferrers(tags: Pick<Tags, 'resolve' | 'lastList'>): TagResolver {
   return {
-    list: async (request: ListRequest): Promise<PassedOnResponse> => {
+    resolve: async (request) => {
       try {
-        return await upstream.list(request)
+        return await tags.resolve(request)
       } catch (error) {
-        if (request.signal.aborted) throw error
-        const repository = repositoryText(request.repository)
-        throw toOciError(error, 'repository', `${request.resource} of ${repository}`)
+        const resource = `referrers/${request.tag.replace('-', ':')}`
+        const isOfSubject = isListName(resource.replace(':', '-'))
+        if (!isOfSubject || !(error instanceof OciError) || !isOffline(error.cause)) throw error
+        const reference = listReference(request.repository, resource)
+        const last = await tags.lastList(request, reference, isAway(error.cause))
+        if (last === undefined) throw error
+        return last
       }
     },
   }
+}
+
+function tagList(name: string, body: Uint8Array, before: Uint8Array | undefined) {
+  const tags = tagsIn(body)
+  if (tags === undefined) return undefined
+  const all = [...new Set([...((before && tagsIn(before)) ?? []), ...tags])].sort()
+  return { bytes: Buffer.from(JSON.stringify({ name, tags: all })), mediaType: 'application/json' }
+}
+
+function index(body: Uint8Array, before: Uint8Array | undefined) {
+  const referrers = referrersIn(body)
+  if (referrers === undefined) return undefined
+  const all = new Map([...((before && referrersIn(before)) ?? []), ...referrers].map((one) => [one.digest, one]))
+  const manifests = [...all.values()]
+  return {
+    bytes: Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests })),
+    mediaType: indexType,
+  }
+}
+
+function newest(...times: readonly (number | undefined)[]): number | undefined {
+  const known = times.filter((time) => time !== undefined)
+  return known.length === 0 ? undefined : Math.max(...known)
+}
+
+function answer(
+  type: string,
+  headers: Readonly<Record<string, string>>,
+  body: object,
+  confirmedAt: number,
+): PassedOnResponse {
+  const bytes = Buffer.from(JSON.stringify(body))
+  return { status: 200, headers: { 'content-type': type, ...headers }, body: bytes, origin: 'store', confirmedAt }
 }

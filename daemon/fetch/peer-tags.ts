@@ -1,6 +1,8 @@
 import type { Config } from '../../config/schema.ts'
 import { isSignedTag } from '../share/signed-tag.ts'
+import type { TagRecord } from '../store/metadata.ts'
 import type { PeerId, Swarm, ToldTag } from '../swarm/ports.ts'
+import type { Identity } from './access.ts'
 
 /** Whose word on tags counts. */
 export interface TagTrust {
@@ -67,4 +69,14 @@ export class PeerTags {
     if (signers.length > 0 && !signers.includes(told.signer)) return 'its signer is not in swarm.allowedPeers'
     return isSignedTag(reference, told) ? undefined : 'its signature is wrong'
   }
+}
+
+/**
+ * What a peer has said, as it is kept. It is known for its asker only: who may have the content is found out when it is asked for.
+ * @param identity of the asker
+ */
+export function heardRecord(told: ToldTag, identity: Identity): TagRecord {
+  const { digest, mediaType, confirmedAt, signer, at, signature } = told
+  const heard = { signer, at, signature: Buffer.from(signature).toString('base64') }
+  return { digest, mediaType, public: false, identity, confirmedAt, heard }
 }

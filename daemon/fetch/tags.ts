@@ -9,7 +9,7 @@ import type { AccessControl, Identity } from './access.ts'
 import { isAway, isOffline, nobodyElseIsAsked, noPeerHasIt, tagsAreNotAsked, toOciError } from './errors.ts'
 import { FleetTags } from './fleet-tags.ts'
 import type { KeepManifest } from './keep-manifest.ts'
-import type { PeerTags, TagTrust } from './peer-tags.ts'
+import { heardRecord, type PeerTags, type TagTrust } from './peer-tags.ts'
 import type { Publicity } from './publicity.ts'
 import { patienceWith, waitFor } from './wait.ts'
 
@@ -29,6 +29,9 @@ interface TagsOptions {
   readonly logger: { info(facts: object, message: string): void }
   readonly now?: () => number
 }
+
+/** Who asks for something of a repository. */
+type ListAsker = Omit<TagRequest, 'tag' | 'doubted'>
 
 /** A tag that is asked for, and what the rules say of it. */
 interface Question {
@@ -102,6 +105,34 @@ export class Tags implements TagResolver {
     }
   }
 
+  /**
+   * What was last confirmed of a list of a repository, which is known as a tag is.
+   * @param reference its `listReference`
+   * @param isUpstreamAway whether upstream can't be reached at all; undefined where no peer is to be asked
+   */
+  async lastList(
+    request: ListAsker,
+    reference: string,
+    isUpstreamAway: boolean | undefined,
+  ): Promise<ResolvedTag | undefined> {
+    const question = this.#questionOf(request, reference)
+    const mine = await this.#mine(question)
+    if (question.mustAsk || isUpstreamAway === undefined) return mine
+    return await this.#lastConfirmed(request, question, mine, isUpstreamAway)
+  }
+
+  /** Keeps what upstream has said now of a list. @param isPublic whether without credentials */
+  async keepList(
+    request: ListAsker,
+    reference: string,
+    list: Pick<TagRecord, 'digest' | 'mediaType'>,
+    isPublic: boolean,
+  ): Promise<void> {
+    const question = this.#questionOf(request, reference)
+    const { identity } = question
+    await this.#keep({ ...list, public: isPublic, identity, confirmedAt: this.#now() }, question)
+  }
+
   async #settleDoubt(
     asking: Promise<TagRecord>,
     { reference }: Question,
@@ -117,17 +148,18 @@ export class Tags implements TagResolver {
     }
   }
 
-  #questionOf(request: TagRequest): Question {
+  #questionOf(request: ListAsker & Partial<TagRequest>, list?: string): Question {
     const { rules, access } = this.#options
     const repository = repositoryText(request.repository)
+    const { tag = '', doubted } = request
     return {
-      reference: `${repository}:${request.tag}`,
+      reference: list ?? `${repository}:${tag}`,
       identity: access.identityOf(request),
-      doubted: request.doubted,
+      doubted,
       mustAsk: rules.mustAsk(repository),
       mayCache: rules.mayCache(repository),
       mayShare: rules.mayShare(repository),
-      freshFor: rules.freshFor(repository, request.tag),
+      freshFor: list === undefined ? rules.freshFor(repository, tag) : 0,
     }
   }
 
@@ -168,7 +200,7 @@ export class Tags implements TagResolver {
 
   /** One node of a fleet asks upstream, where the others believe it. */
   async #askFleet(request: TagRequest, question: Question): Promise<TagRecord> {
-    const { reference, identity, doubted, freshFor } = question
+    const { reference, doubted, freshFor } = question
     if (doubted !== undefined) return this.#askUpstream(request, question)
     // Where nothing is fresh, what another node has heard is of no use.
     const isAsked = freshFor > 0 && (await this.#options.publicity.knows(request)) === true
@@ -176,10 +208,7 @@ export class Tags implements TagResolver {
     const told = await fleet?.freshFromPeers(reference, freshFor, AbortSignal.timeout(resolveLimit))
     if (told !== undefined) {
       this.#log(reference, told)
-      const { digest, mediaType, confirmedAt, signer, at } = told
-      const heard = { signer, at, signature: Buffer.from(told.signature).toString('base64') }
-      // It is known for this asker only: who may have the content is found out when it is asked for.
-      const record = { digest, mediaType, public: false, identity, confirmedAt, heard }
+      const record = heardRecord(told, question.identity)
       await this.#keep(record, question)
       return record
     }
@@ -219,11 +248,12 @@ export class Tags implements TagResolver {
 
   /** @param isUpstreamAway whether upstream can't be reached at all */
   async #lastConfirmed(
-    request: TagRequest,
-    { reference }: Question,
+    request: ListAsker,
+    question: Question,
     own: TagRecord | undefined,
     isUpstreamAway: boolean,
   ): Promise<ResolvedTag | undefined> {
+    const { reference } = question
     const { peers, trust, publicity } = this.#options
     const isTrusted =
       trust.otherwise === 'strangers' ? isUpstreamAway && own === undefined : trust.otherwise === 'members'
@@ -233,6 +263,8 @@ export class Tags implements TagResolver {
     if (told === undefined || (own !== undefined && !this.#isOlder(own, told)))
       return own && { digest: own.digest, confirmedAt: own.confirmedAt }
     this.#log(reference, told)
+    // The member may be gone when somebody asks this node.
+    if (trust.otherwise === 'members') await this.#keep(heardRecord(told, question.identity), question)
     return { digest: told.digest, confirmedAt: told.confirmedAt, confirmedBy: told.signer }
   }
 

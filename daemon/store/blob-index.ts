@@ -106,10 +106,15 @@ export class BlobIndex {
     return undefined
   }
 
-  /** Bytes that evicting all that is not in use would free. */
-  evictableBytes(): number {
+  /**
+   * Bytes that evicting all that is not in use would free.
+   * @param usedBefore only of blobs that were last used before this time, in ms since the epoch
+   */
+  evictableBytes(usedBefore = Number.POSITIVE_INFINITY): number {
     let bytes = 0
-    for (const entry of this.#entries.values()) if (isEvictable(entry)) bytes += entry.record.size
+    for (const entry of this.#entries.values()) {
+      if (isEvictable(entry) && entry.record.lastAccess < usedBefore) bytes += entry.record.size
+    }
     return bytes
   }
 

@@ -140,6 +140,11 @@ export class BlobStore {
     await this.#quota.trim()
   }
 
+  /** Whether a blob fits without the room of one that was used since a time, in ms since the epoch. */
+  async fits(bytes: number, since: number): Promise<boolean> {
+    return await this.#quota.fits(bytes, since)
+  }
+
   has(digest: Digest): boolean {
     return this.#index.get(digest) !== undefined
   }

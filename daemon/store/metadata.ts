@@ -2,44 +2,13 @@ import { stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Level } from 'level'
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { isListName } from '../../proxy/oci/name.ts'
 import { measureDisk } from './disk.ts'
 import { StoreError } from './errors.ts'
 import { isMissing } from './folders.ts'
+import type { BlobRecord, TagRecord } from './record.ts'
 
-/** What is known of a blob on disk. */
-export interface BlobRecord {
-  /** Bytes. */
-  readonly size: number
-  /** What its sender called it; not covered by the digest. */
-  readonly mediaType?: string | undefined
-  /** Whether anybody may have it, because an upstream gave it without credentials. */
-  readonly public: boolean
-  /** `registry/repository` that it was found in, most recent last. */
-  readonly repositories: readonly string[]
-  /** Those of which it is known that anybody may have it there; undefined in records of earlier versions. */
-  readonly publicIn?: readonly string[] | undefined
-  /** Whether it was pushed to this node: it is removed when its user deletes it, never for its room. */
-  readonly kept?: boolean | undefined
-  /** ms since the epoch. */
-  readonly createdAt: number
-  readonly lastAccess: number
-}
-
-/** What is known of a blob besides its bytes. */
-export type BlobFacts = Pick<BlobRecord, 'mediaType' | 'public'> & { readonly repository: string }
-
-export interface TagRecord {
-  readonly digest: Digest
-  readonly mediaType?: string | undefined
-  readonly size?: number | undefined
-  readonly public: boolean
-  /** Who asked upstream: an identity of `daemon/fetch/access.ts`. */
-  readonly identity: string
-  /** When upstream last gave this digest for the tag, in ms since the epoch. */
-  readonly confirmedAt: number
-  /** Where another node has asked upstream: which one, when by its clock, and its signature in base64. */
-  readonly heard?: { readonly signer: string; readonly at: number; readonly signature: string } | undefined
-}
+export type { BlobFacts, BlobRecord, TagRecord } from './record.ts'
 
 /** A change of the local registry's entries; without a value, the entry is deleted. */
 export interface LocalChange {
@@ -49,6 +18,12 @@ export interface LocalChange {
 
 /** The local registry's entries as they are to be. */
 type LocalCopy = () => Iterable<readonly [key: string, value: unknown]>
+
+/** Tags of one repository that are listed. */
+const maxTagsOf = 10_000
+
+/** Referrers of one manifest that are looked at, each of which has to be read. */
+const maxReferrersOf = 256
 
 type Db = Level<string, string>
 
@@ -63,6 +38,10 @@ export class Metadata {
   readonly #db: Db
   readonly #blobs
   readonly #tags
+  /** Lists of repositories, which are known as tags are. */
+  readonly #lists
+  /** Manifests that refer to others, by the digest of those. */
+  readonly #referrers
   readonly #grants
   readonly #values
   readonly #checkpoints
@@ -84,6 +63,8 @@ export class Metadata {
     }
     this.#blobs = db.sublevel<string, BlobRecord>('blobs', { valueEncoding: 'json' })
     this.#tags = db.sublevel<string, TagRecord>('tags', { valueEncoding: 'json' })
+    this.#lists = db.sublevel<string, TagRecord>('lists', { valueEncoding: 'json' })
+    this.#referrers = db.sublevel<string, number>('referrers', { valueEncoding: 'json' })
     this.#grants = db.sublevel<string, number>('grants', { valueEncoding: 'json' })
     this.#checkpoints = db.sublevel<string, Uint8Array>('checkpoints', { valueEncoding: 'view' })
     this.#values = db.sublevel<string, string>('values', { valueEncoding: 'utf8' })
@@ -150,17 +131,39 @@ export class Metadata {
     await this.#write(() => this.#checkpoints.put(digest, states))
   }
 
+  /** A tag, or a list of a repository by its `listReference`. */
   async tag(reference: string): Promise<TagRecord | undefined> {
-    return await this.#read(() => this.#tags.get(reference))
+    return await this.#read(() => this.#namesLike(reference).get(reference))
   }
 
   async putTag(reference: string, record: TagRecord): Promise<void> {
-    await this.#write(() => this.#tags.put(reference, record))
+    await this.#write(() => this.#namesLike(reference).put(reference, record))
+  }
+
+  /** The tags of a `registry/repository` that are known, {@link maxTagsOf} at most. */
+  async tagsOf(repository: string): Promise<readonly (readonly [tag: string, record: TagRecord])[]> {
+    const range = { gt: `${repository}:`, lt: `${repository};`, limit: maxTagsOf }
+    const found = (await this.#read(() => this.#tags.iterator(range).all())) ?? []
+    return found.map(([reference, record]) => [reference.slice(repository.length + 1), record])
   }
 
   /** Deletes tags by their `registry/repository:tag`. */
   async dropTags(isDropped: (reference: string) => boolean): Promise<void> {
-    for await (const reference of this.#tags.keys()) if (isDropped(reference)) await this.#tags.del(reference)
+    for (const names of [this.#tags, this.#lists]) {
+      for await (const reference of names.keys()) if (isDropped(reference)) await names.del(reference)
+    }
+  }
+
+  /** Notes that a manifest refers to another one. @param at ms since the epoch */
+  async putReferrer(subject: Digest, referrer: Digest, at: number): Promise<void> {
+    await this.#write(() => this.#referrers.put(`${subject} ${referrer}`, at))
+  }
+
+  /** Manifests that were seen and refer to this one, {@link maxReferrersOf} at most. */
+  async referrersOf(subject: Digest): Promise<readonly Digest[]> {
+    const range = { gt: `${subject} `, lt: `${subject}!`, limit: maxReferrersOf }
+    const found = (await this.#read(() => this.#referrers.keys(range).all())) ?? []
+    return found.map((key) => key.slice(subject.length + 1) as Digest)
   }
 
   /** When upstream last accepted an identity for a repository, in ms since the epoch. */
@@ -179,7 +182,10 @@ export class Metadata {
   /** Deletes grants and tags from before the given times (ms since the epoch), so that neither grows for ever. */
   async prune(grantsBefore: number, tagsBefore: number): Promise<void> {
     for await (const [key, at] of this.#grants.iterator()) if (at < grantsBefore) await this.#grants.del(key)
-    for await (const [key, tag] of this.#tags.iterator()) if (tag.confirmedAt < tagsBefore) await this.#tags.del(key)
+    for (const names of [this.#tags, this.#lists]) {
+      for await (const [key, tag] of names.iterator()) if (tag.confirmedAt < tagsBefore) await names.del(key)
+    }
+    for await (const [key, at] of this.#referrers.iterator()) if (at < tagsBefore) await this.#referrers.del(key)
   }
 
   /**
@@ -244,7 +250,16 @@ export class Metadata {
     const wasLost = await this.isLost()
     await this.#db.close()
     await this.#db.open()
-    const parts = [this.#blobs, this.#tags, this.#grants, this.#checkpoints, this.#values, this.#local]
+    const parts = [
+      this.#blobs,
+      this.#tags,
+      this.#lists,
+      this.#referrers,
+      this.#grants,
+      this.#checkpoints,
+      this.#values,
+      this.#local,
+    ]
     for (const part of parts) await part.open()
     this.#isDamaged = false
     // What others have, too, is asked for again; nobody else has these.
@@ -256,6 +271,10 @@ export class Metadata {
   async #read<T>(get: () => Promise<T | undefined>): Promise<T | undefined> {
     await this.#reopening?.catch(() => {})
     return this.#db.status === 'open' ? await get() : undefined
+  }
+
+  #namesLike(reference: string) {
+    return isListName(reference.slice(reference.lastIndexOf(':') + 1)) ? this.#lists : this.#tags
   }
 
   async #noted(write: Promise<void>): Promise<void> {

@@ -99,6 +99,17 @@ export class Quota {
     if (!this.#reservations.has(reservation)) this.#giveBack(bytes, bytes)
   }
 
+  /**
+   * Whether a blob fits beside all that is held and being fetched, but for blobs that nobody has used since a time.
+   * @param since ms since the epoch
+   */
+  async fits(bytes: number, since: number): Promise<boolean> {
+    const { index, disk } = this.#options
+    await disk.refresh(() => this.#unwritten())
+    const all = bytes + this.#promised()
+    return bytes <= index.capacity && this.#missing(all, all) <= index.evictableBytes(since)
+  }
+
   /** Gives back what was not written. */
   shrink(reservation: Reservation): void {
     const spare = unwrittenOf(reservation)
@@ -158,11 +169,16 @@ export class Quota {
   /** As {@link #check}, of all that a blob still takes: those that were let in before, but for `itself`, get theirs first. */
   async #admit(bytes: number, diskBytes: number, mayEvict: boolean, itself?: Reservation): Promise<void> {
     await this.#check(bytes, diskBytes, mayEvict)
-    const others = [...this.#reservations].filter((one) => one !== itself && one.isSizeSure())
-    const promised = others.reduce((sum, { size, bytes: reserved }) => sum + Math.max(0, size - reserved), 0)
+    const promised = this.#promised(itself)
     if (bytes === 0 || promised === 0) return
     const evictable = this.#options.index.evictableBytes() + this.#options.partialBytes()
     if (this.#missing(bytes + promised, diskBytes + promised) > evictable) throw this.#whyNoRoom(bytes + promised, true)
+  }
+
+  /** Bytes that blobs which are being written still lack, but for one of them. */
+  #promised(but?: Reservation): number {
+    const others = [...this.#reservations].filter((one) => one !== but && one.isSizeSure())
+    return others.reduce((sum, { size, bytes: reserved }) => sum + Math.max(0, size - reserved), 0)
   }
 
   /** @param bytes of the quota @param diskBytes of the disk @throws {StoreError} where no eviction would be enough */

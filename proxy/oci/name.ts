@@ -83,3 +83,16 @@ export function repositoryText(repository: Repository): string {
 export function registryOf(repository: string): string {
   return repository.slice(0, repository.indexOf('/'))
 }
+
+/**
+ * What a kept list is called: as a tag is, but that no tag has a slash.
+ * @param resource `tags/list` or `referrers/<digest>`
+ */
+export function listReference(repository: Repository, resource: string): string {
+  return `${repositoryText(repository)}:${resource.replace(':', '-')}`
+}
+
+/** Whether what stands in the place of a tag is the name of a list. */
+export function isListName(text: string): boolean {
+  return /^(?:tags\/list|referrers\/sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128}))$/.test(text)
+}

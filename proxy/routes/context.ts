@@ -4,6 +4,7 @@ import type { Repository } from '../oci/name.ts'
 import type { ContentOrigin, PushRequest } from '../ports.ts'
 import type { Readers } from '../readers.ts'
 import { type Address, type Names, parsePushName, parseRepository } from './addressing.ts'
+import { isContainerEngine } from './engines.ts'
 
 /** What the log line of a request says beyond method, status and time. */
 export interface RequestFacts {
@@ -12,6 +13,8 @@ export interface RequestFacts {
   source?: ContentOrigin
   /** Bytes of the body given to the client. */
   bytes: number
+  /** Set where upstream could not be asked: of which time the answer is, in ms since the epoch. */
+  confirmedAt?: number
   /** Why the request could not be answered as asked, or not to the end. */
   error?: string
 }
@@ -38,6 +41,8 @@ export interface Target {
   readonly signal: AbortSignal
   /** As in {@link ContentRequest}. */
   readonly mayBeLocal: boolean
+  /** As in {@link ContentRequest}. */
+  readonly isEngine: boolean
 }
 
 /** Credentials of clients are passed on, not read; a header larger than this is none. */
@@ -51,7 +56,8 @@ export function parseTarget(ctx: RegistryContext, names: Names): Target {
   noteFacts(ctx, repository, reference)
   if (address.namespace !== undefined) ctx.set('OCI-Namespace', repository.registry)
   const { signal, isGuest } = ctx.state
-  return { repository, reference, authorization: authorizationOf(ctx), isGuest, signal, mayBeLocal }
+  const isEngine = isContainerEngine(ctx.get('user-agent'))
+  return { repository, reference, authorization: authorizationOf(ctx), isGuest, signal, mayBeLocal, isEngine }
 }
 
 /** What a push, or a deletion, begins with. */

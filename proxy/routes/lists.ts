@@ -45,8 +45,13 @@ function decodedName(part: string): string {
 }
 
 async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequest): Promise<void> {
-  const { status, headers, body, origin = 'upstream' } = await lists.list(request)
+  const { status, headers, body, origin = 'upstream', confirmedAt } = await lists.list(request)
   ctx.state.facts.source = origin
+  if (confirmedAt !== undefined) {
+    const what = `this list is of ${new Date(confirmedAt).toISOString()}, and may lack some`
+    ctx.set('Warning', `299 - "${request.repository.registry} can't be asked; ${what}"`)
+    ctx.state.facts.confirmedAt = confirmedAt
+  }
   ctx.state.facts.bytes = body.length
   ctx.status = status
   ctx.body = Buffer.from(body.buffer, body.byteOffset, body.byteLength)

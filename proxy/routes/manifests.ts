@@ -19,7 +19,10 @@ export function manifestRoute({ content, tags, names, onServed }: ManifestRouteO
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, names)
     const resolved = await resolve(tags, target)
-    if (resolved.confirmedAt !== undefined) ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
+    if (resolved.confirmedAt !== undefined) {
+      ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
+      ctx.state.facts.confirmedAt = resolved.confirmedAt
+    }
     if (ctx.method === 'HEAD') {
       const info = await inform(content, target, resolved).catch(ofTag(target, resolved.digest))
       if (info !== undefined) {

@@ -1,52 +1,51 @@
+import type { Comeback } from './comeback.ts'
+
 /** How long a registry that lets a request wait counts as one that hangs, in ms, unless it answers another one. */
 const silenceLasts = 30_000
 
 /**
- * Remembers that a registry could not be reached, so that being offline is not waiting for time-outs: for some time
- * requests are refused at once, then one may try, and the others follow it.
+ * Remembers that a registry could not be reached, so that being offline is not waiting for time-outs: requests are refused at once until
+ * it has answered, for which it is asked in the background.
  *
  * A registry that accepts connections is not away, however long it lets one request wait: it is asked for whatever nobody
  * else has. That it answers nothing at all is remembered for those who have another answer at hand.
  */
 export class Breaker {
-  readonly #offlineFor: number
   readonly #now: () => number
-  #openUntil: number | undefined
-  #probing = false
+  readonly #comeback: Pick<Comeback, 'begin' | 'wanted' | 'end'>
+  #isAway = false
   #silentUntil = Number.NEGATIVE_INFINITY
   #answeredAt = Number.NEGATIVE_INFINITY
 
-  /** @param offlineFor ms */
-  constructor(offlineFor: number, now: () => number) {
-    this.#offlineFor = offlineFor
+  /** @param comeback asks the registry while it is away */
+  constructor(now: () => number, comeback: Pick<Comeback, 'begin' | 'wanted' | 'end'>) {
     this.#now = now
+    this.#comeback = comeback
   }
 
-  /** Asks to send a request: `probe` means a single attempt and a call of {@link endProbe} when it is over. */
-  admit(): 'pass' | 'probe' | 'refused' {
-    if (this.#openUntil === undefined) return 'pass'
-    if (this.#probing || this.#now() < this.#openUntil) return 'refused'
-    this.#probing = true
-    return 'probe'
-  }
-
-  endProbe(): void {
-    this.#probing = false
+  /** Whether a request may be sent. */
+  admit(): boolean {
+    if (this.#isAway) this.#comeback.wanted()
+    return !this.#isAway
   }
 
   /** Any response, of whatever status. */
   answered(): void {
     this.#answeredAt = this.#now()
-    this.#openUntil = undefined
     this.#silentUntil = Number.NEGATIVE_INFINITY
+    this.#isBack()
   }
 
   /**
    * A request could not be sent, or was cut off. One that failed while others were answered says nothing of the registry.
    * @param began when it was first tried, in ms
+   * @returns whether the registry counts as away from now on, and has not before
    */
-  failed(began: number): void {
-    if (this.#answeredAt < began) this.#openUntil = this.#now() + this.#offlineFor
+  failed(began: number): boolean {
+    if (this.#answeredAt >= began || this.#isAway) return false
+    this.#isAway = true
+    this.#comeback.begin()
+    return true
   }
 
   /**
@@ -55,9 +54,14 @@ export class Breaker {
    * @param hasTaken whether the registry has taken the request, so that it is there
    */
   hung(began: number, hasTaken: boolean): void {
-    if (hasTaken) this.#openUntil = undefined
+    if (hasTaken) this.#isBack()
     // Those who wait less for it now don't make it more silent.
     if (this.#answeredAt < began && !this.isSilent) this.#silentUntil = this.#now() + silenceLasts
+  }
+
+  #isBack(): void {
+    this.#isAway = false
+    this.#comeback.end()
   }
 
   /** Whether the registry takes requests and answers none. */

@@ -108,6 +108,10 @@ class RegistryClient implements Upstream {
     return this.#registries.known(registry)?.breaker.isSilent === true
   }
 
+  networkChanged(): void {
+    this.#registries.wayMayBeOpen()
+  }
+
   async isKnownTo(name: string): Promise<boolean> {
     const registry = this.#registries.get(name)
     return registry.isPrivate || (await this.#credentials.find(registry, false)) !== undefined

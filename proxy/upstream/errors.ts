@@ -130,6 +130,11 @@ export function noAnswerError(error: unknown, who: string): UpstreamError {
     : new TransientError('unreachable', message, { cause: error, silence: silences[code ?? ''] })
 }
 
+/** Whether no connection could be made in its time, which is long. */
+export function isConnectTimeout(error: UpstreamError): boolean {
+  return ['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT'].includes(codeOf(error.cause) ?? '')
+}
+
 function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined
   if ('code' in error && typeof error.code === 'string') return error.code

@@ -86,6 +86,11 @@ export class Registries {
     void oldest[1].close()
   }
 
+  /** The machine's network has changed: those that are away may be back. */
+  wayMayBeOpen(): void {
+    for (const { comeback } of [...this.#listed.values(), ...this.#onDemand.values()]) comeback.wayMayBeOpen()
+  }
+
   /** Ends running requests. */
   async close(): Promise<void> {
     await Promise.all([...this.#listed.values(), ...this.#onDemand.values()].map((registry) => registry.destroy()))

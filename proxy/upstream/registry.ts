@@ -4,11 +4,16 @@ import { getCACertificates } from 'node:tls'
 import type { Dispatcher } from 'undici'
 import type { Config, RegistryConfig } from '../../config/schema.ts'
 import { Breaker } from './breaker.ts'
+import { Comeback } from './comeback.ts'
 import { Dispatchers } from './dispatchers.ts'
 import type { Credentials } from './docker-config.ts'
+import { exchange } from './exchange.ts'
 import { Bounds, OwnPorts } from './guard.ts'
 import { Habits } from './habits.ts'
 import { chooseProxy } from './proxy.ts'
+
+/** How long a registry that is asked in the background may take to answer, in ms. */
+const pingTimeout = 10_000
 
 /** The part of a pino logger that the registry client uses. */
 export interface UpstreamLogger {
@@ -48,6 +53,8 @@ export interface Registry {
   /** The configured ones. */
   readonly credentials: Credentials | undefined
   readonly breaker: Breaker
+  /** Asks it in the background while it is away. */
+  readonly comeback: Comeback
   readonly habits: Habits
   /** Gives connections back when running requests have ended. */
   close(): Promise<void>
@@ -114,24 +121,43 @@ export function createRegistry(
     publicOnly,
     lookup,
   })
+  const pingUrl = new URL(`${version}/`)
+  const idleTimeout = config.idleTimeout ?? settings.idleTimeout
+  const comeback: Comeback = new Comeback({
+    pause: settings.offlineFor,
+    ask: async (signal) => {
+      const question = { method: 'GET', url: pingUrl, headers: { accept: '*/*' }, idleTimeout, signal } as const
+      const { body } = await exchange(dispatchers.for(pingUrl, false), { ...question, responseTimeout: pingTimeout })
+      body.cancel()
+      breaker.answered()
+    },
+  })
+  const breaker = new Breaker(now, comeback)
   return {
     name,
     endpoint,
-    pingUrl: new URL(`${version}/`),
+    pingUrl,
     urlOf: (repository, path) => new URL(`${root}/${repository}/${path}`),
     repositoryAt: (repository) => (prefix === undefined ? repository : `${prefix}/${repository}`),
     dispatcherFor: (url, elsewhere = false) => dispatchers.for(url, elsewhere),
     responseTimeout: config.responseTimeout ?? settings.responseTimeout,
-    idleTimeout: config.idleTimeout ?? settings.idleTimeout,
+    idleTimeout,
     authRealms: config.authRealms,
     insecureRedirects: config.insecureRedirects,
     isPrivate: files.clientCertificate !== undefined,
     isInsecure: config.insecure,
     isPublicOnly: publicOnly,
     credentials: username === undefined ? undefined : { kind: 'password', username, password: password ?? '' },
-    breaker: new Breaker(settings.offlineFor, now),
+    breaker,
+    comeback,
     habits: new Habits(now),
-    close: () => dispatchers.close(),
-    destroy: () => dispatchers.destroy(),
+    close: () => {
+      comeback.close()
+      return dispatchers.close()
+    },
+    destroy: () => {
+      comeback.close()
+      return dispatchers.destroy()
+    },
   }
 }

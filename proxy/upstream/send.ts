@@ -1,7 +1,15 @@
 import { contentType, isTransient, statusError } from './answers.ts'
 import { trustSystemAuthorities } from './authorities.ts'
 import { type Authorizer, notLent } from './authorization.ts'
-import { abortedError, isCertificateError, isWithoutWay, noAnswerError, reasonOf, TransientError } from './errors.ts'
+import {
+  abortedError,
+  isCertificateError,
+  isConnectTimeout,
+  isWithoutWay,
+  noAnswerError,
+  reasonOf,
+  TransientError,
+} from './errors.ts'
 import { discard, exchange, type HttpResponse } from './exchange.ts'
 import { type Host, hostAt } from './host.ts'
 import { Login } from './login.ts'
@@ -64,26 +72,27 @@ export class Sender {
       const message = `${registry.name} limits the rate of requests and wants to be left alone for ${Math.ceil(pause / 1000)} s`
       throw new UpstreamError('rate-limited', message)
     }
-    const admission = breaker.admit()
-    if (admission === 'refused') {
-      const message = `${registry.name} could not be reached a moment ago and is left alone for some seconds`
+    if (!breaker.admit()) {
+      const message = `${registry.name} could not be reached a moment ago; it is asked again in the background`
       throw new UpstreamError('unreachable', message)
     }
     const timing = this.#timing
     const began = timing.now()
     const attempts = (error: TransientError) => {
-      if (admission === 'probe') return 1
+      // Nobody waits for the same time-out twice.
+      if (isConnectTimeout(error)) return 1
       return isTentative && !isAway(error) ? Math.min(tentativeAttempts, this.#attempts) : this.#attempts
     }
     try {
       return await retry({ attempts, timing, signal }, () => this.#attempt(request))
     } catch (error) {
       if (error instanceof UpstreamError && isSilence(error)) breaker.hung(began, error instanceof TransientError)
-      else if (
-        error instanceof UpstreamError &&
-        (isAway(error) || (isUnreachable(error) && (!isTentative || admission === 'probe')))
-      ) {
-        breaker.failed(began)
+      else if (error instanceof UpstreamError && (isAway(error) || (isUnreachable(error) && !isTentative))) {
+        if (breaker.failed(began)) {
+          const text =
+            'a registry can not be reached: what is known is answered, and it is asked again in the background'
+          this.#logger.warn({ registry: registry.name, reason: error.message }, text)
+        }
       }
       const isLimited = error instanceof TransientError && error.code === 'rate-limited'
       // For a range only, maybe: the request for the whole shows that.
@@ -92,8 +101,6 @@ export class Sender {
         this.#pauses.begin(limited, error.retryAfter)
       }
       throw error
-    } finally {
-      if (admission === 'probe') breaker.endProbe()
     }
   }
 

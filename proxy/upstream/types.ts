@@ -73,6 +73,8 @@ export interface Upstream {
   ): Promise<PassedOnResponse & { readonly access: Access }>
   /** Whether a registry takes requests and answers none at present: whoever has another answer need not wait for it long. */
   isSilent(registry: string): boolean
+  /** The machine's network has changed: registries that could not be reached are asked again. */
+  networkChanged(): void
   /** Whether the node has anything to prove to a registry who it is: what it asks for there may be for it alone. */
   isKnownTo(registry: string): Promise<boolean>
   close(): Promise<void>

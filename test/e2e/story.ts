@@ -48,6 +48,19 @@ export class Story<Images = Fixtures> {
     return new Story(jail, upstream, image)
   }
 
+  /** Starts a registry that holds the images which are built in a folder. */
+  static async beginWith<Images>(
+    jail: Jail,
+    build: (folder: string, busybox: Buffer) => Images,
+  ): Promise<Story<Images>> {
+    const upstream = await Upstream.start(jail)
+    const layout = join(jail.work, 'images')
+    const images = build(layout, await readFile(join(jail.tools.bookworm, 'bin/busybox')))
+    await pushLayout(layout, upstream.url)
+    await rm(layout, { recursive: true })
+    return new Story(jail, upstream, images)
+  }
+
   /** Starts a node; with a seed, waits until both have met. */
   async node(
     name: string,

@@ -19,6 +19,8 @@ interface Running {
   readonly repository: string
   /** Whether peers hear of it. */
   readonly isTold: boolean
+  /** Ends with it. */
+  readonly landing: Promise<void>
 }
 
 /** Downloads that nobody waits for any more and that still go on, so that a client's second try finds the blob. */
@@ -74,6 +76,17 @@ export class Downloads {
     return running && (await this.#open(request, running))
   }
 
+  /** Ends with the download of a digest; undefined where none is under way. */
+  landing(digest: Digest): Promise<void> | undefined {
+    return this.#running.get(digest)?.landing
+  }
+
+  /** Ends a download that nobody waits for. What has come of it is gone on with later. */
+  abandon(digest: Digest, reason: Error): void {
+    const download = this.#running.get(digest)?.download
+    if (download?.clients === 0) download.abort(reason)
+  }
+
   /** Whether anybody may have what is being fetched, as far as its sources have said; undefined where it is not, or none has. */
   isPublic(digest: Digest): boolean | undefined {
     return this.#running.get(digest)?.download.facts?.public
@@ -111,10 +124,10 @@ export class Downloads {
       onOrphaned: () => this.#limitOrphans(),
       onLanded: () => this.#running.delete(request.digest),
     })
-    const entry = { download, repository: repositoryText(request.repository), isTold }
-    this.#running.set(request.digest, entry)
     const landing = download.run().finally(() => this.#landings.delete(landing))
     this.#landings.add(landing)
+    const entry = { download, repository: repositoryText(request.repository), isTold, landing }
+    this.#running.set(request.digest, entry)
     return entry
   }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { type Digest, isDigest, parseDigest } from '../../../proxy/oci/digest.ts'
 import { parseMediaType } from '../../../proxy/oci/media-type.ts'
-import { isRegistryName, isTag, parseRepositoryName } from '../../../proxy/oci/name.ts'
+import { isListName, isRegistryName, isTag, type listReference, parseRepositoryName } from '../../../proxy/oci/name.ts'
 import type { TagConfirmation } from '../ports.ts'
 import { MAX_URL_BYTES } from './constants.ts'
 
@@ -32,13 +32,14 @@ export function parsePath(url: string): TransferRequest | undefined {
   }
 }
 
-/** `registry/repository:tag`. */
+/** `registry/repository:tag`, or in the place of the tag what {@link listReference} names. */
 function parseTagReference(text: string): string {
   const slash = text.indexOf('/')
   const colon = text.lastIndexOf(':')
   if (slash === -1) throw new Error('no registry')
   parseRepositoryName(text.slice(slash + 1, colon))
-  if (isRegistryName(text.slice(0, slash)) && isTag(text.slice(colon + 1))) return text
+  const tag = text.slice(colon + 1)
+  if (isRegistryName(text.slice(0, slash)) && (isTag(tag) || isListName(tag))) return text
   throw new Error('not registry/repository:tag')
 }
 

@@ -86,6 +86,7 @@ async function setUp(config: object) {
   }
   const fetcher = new Fetcher({
     store,
+    metadata: { putReferrer: async () => {} },
     swarm: swarm as never,
     sharing,
     lonely: sharing,
@@ -97,6 +98,7 @@ async function setUp(config: object) {
     rules,
     isShared: (record) => told(record) !== undefined,
     isClosed: false,
+    completion: { rate: 0, limit: 0, rightsLast: 0 },
     lookupTimeout: 10,
     patience: 1_000,
     onFetched: () => {},

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
-import { describedSizes, imageBlobs, MAX_IMAGE_BLOBS } from '../../../proxy/oci/image-blobs.ts'
+import { describedSizes, imageBlobs, MAX_IMAGE_BLOBS, manifestContents } from '../../../proxy/oci/image-blobs.ts'
 
 const blob = (name: string) => digestOf(Buffer.from(name))
 const of = (manifest: unknown) => imageBlobs(Buffer.from(JSON.stringify(manifest)))
@@ -53,4 +53,19 @@ it('what a manifest says of sizes is read, of an index as well, and nothing else
     sizesOf({ manifests: [config, { digest: digest('a'), size: -1 }, { digest: digest('b'), size: 1.5 }] }),
   ).toEqual([[config.digest, 7]])
   expect([sizesOf([]), sizesOf({ layers: {} }), [...describedSizes(Buffer.from('{'))]]).toEqual([[], [], []])
+})
+
+it('what a manifest consists of is told by its kind, without what is to be had elsewhere or has no size', () => {
+  const part = (name: string) => ({ digest: blob(name), size: name.length })
+  const contentsOf = (manifest: unknown) => manifestContents(Buffer.from(JSON.stringify(manifest)))
+  const elsewhere = { ...part('foreign'), urls: ['https://a.b/c'] }
+  const layers = [part('a'), elsewhere, part('b'), part('a'), { digest: blob('c') }, { ...part('d'), size: -1 }, null]
+  const image = { config: part('config'), layers }
+  expect(contentsOf(image)).toEqual({ config: [part('config')], layers: [part('a'), part('b')], manifests: [] })
+  expect(contentsOf({ blobs: [part('file')] })).toEqual({ config: [], layers: [part('file')], manifests: [] })
+  expect(contentsOf({ manifests: [part('m')] })).toEqual({ config: [], layers: [], manifests: [part('m')] })
+  for (const none of [null, [], 'x', { layers: 'x', config: [] }]) {
+    expect(contentsOf(none)).toEqual({ config: [], layers: [], manifests: [] })
+  }
+  expect(manifestContents(Buffer.from('{'))).toEqual({ config: [], layers: [], manifests: [] })
 })

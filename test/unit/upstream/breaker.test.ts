@@ -1,79 +1,67 @@
 import { expect, test } from 'vitest'
 import { Breaker } from '../../../proxy/upstream/breaker.ts'
 
-function brokenSince(offlineFor: number) {
+function setUp() {
   const clock = { now: 1_000 }
-  const breaker = new Breaker(offlineFor, () => clock.now)
-  breaker.failed(clock.now)
-  return { clock, breaker }
+  const told: string[] = []
+  const comeback = {
+    begin: () => void told.push('begin'),
+    wanted: () => void told.push('wanted'),
+    end: () => void told.push('end'),
+  }
+  return { clock, told, breaker: new Breaker(() => clock.now, comeback) }
+}
+
+function broken() {
+  const scene = setUp()
+  scene.breaker.failed(scene.clock.now)
+  return scene
 }
 
 test('a registry that was not asked yet is asked', () => {
-  expect(new Breaker(100, Date.now).admit()).toBe('pass')
+  expect(setUp().breaker.admit()).toBe(true)
 })
 
-test('a registry that was not reached is left alone for the time', () => {
-  const { clock, breaker } = brokenSince(100)
-  expect(breaker.admit()).toBe('refused')
-  clock.now += 99
-  expect(breaker.admit()).toBe('refused')
-})
-
-test('then one request may try, and the others wait for its result', () => {
-  const { clock, breaker } = brokenSince(100)
-  clock.now += 100
-  expect(breaker.admit()).toBe('probe')
-  expect(breaker.admit()).toBe('refused')
+test('a registry that was not reached is left alone until it answers, however long that takes', () => {
+  const { clock, breaker, told } = broken()
+  expect(breaker.admit()).toBe(false)
+  clock.now += 3_600_000
+  expect(breaker.admit()).toBe(false)
   breaker.answered()
-  breaker.endProbe()
-  expect(breaker.admit()).toBe('pass')
+  expect(breaker.admit()).toBe(true)
+  expect(told).toEqual(['begin', 'wanted', 'wanted', 'end'])
 })
 
-test('a try that fails starts the time again', () => {
-  const { clock, breaker } = brokenSince(100)
-  clock.now += 100
-  breaker.admit()
-  breaker.failed(clock.now)
-  breaker.endProbe()
-  expect(breaker.admit()).toBe('refused')
-  clock.now += 100
-  expect(breaker.admit()).toBe('probe')
-})
-
-test('a try that was given up leaves the next one to another', () => {
-  const { clock, breaker } = brokenSince(100)
-  clock.now += 100
-  breaker.admit()
-  breaker.endProbe()
-  expect(breaker.admit()).toBe('probe')
+test('it is told once that a registry is away', () => {
+  const { clock, breaker } = setUp()
+  expect([breaker.failed(clock.now), breaker.failed(clock.now)]).toEqual([true, false])
+  breaker.answered()
+  clock.now++
+  expect(breaker.failed(clock.now)).toBe(true)
 })
 
 test('one request that hangs while others are answered proves nothing', () => {
-  const clock = { now: 1_000 }
-  const breaker = new Breaker(100, () => clock.now)
+  const { clock, breaker } = setUp()
   const began = clock.now
   clock.now += 50
   breaker.answered()
   clock.now += 50
   breaker.failed(began)
-  expect(breaker.admit()).toBe('pass')
+  expect(breaker.admit()).toBe(true)
 })
 
 test('a registry that lets a request wait is not away, and is known to be silent until it answers another one', () => {
-  const { clock, breaker } = brokenSince(100)
+  const { clock, breaker } = broken()
   clock.now += 100
-  expect(breaker.admit()).toBe('probe')
   breaker.hung(clock.now, true)
-  breaker.endProbe()
-  expect(breaker.admit()).toBe('pass')
+  expect(breaker.admit()).toBe(true)
   expect(breaker.isSilent).toBe(true)
   breaker.answered()
   expect(breaker.isSilent).toBe(false)
 })
 
 test('a request that waited while others were answered says nothing, and silence is forgotten', () => {
-  const clock = { now: 1_000 }
-  const breaker = new Breaker(100, () => clock.now)
+  const { clock, breaker } = setUp()
   breaker.answered()
   breaker.hung(clock.now - 1, true)
   expect(breaker.isSilent).toBe(false)
@@ -85,15 +73,14 @@ test('a request that waited while others were answered says nothing, and silence
 })
 
 test('a request that was given up before it was taken does not bring back a registry that is away', () => {
-  const { clock, breaker } = brokenSince(100)
+  const { clock, breaker } = broken()
   clock.now += 1
   breaker.hung(clock.now, false)
-  expect(breaker.admit()).toBe('refused')
+  expect(breaker.admit()).toBe(false)
 })
 
 test('impatience does not prolong a silence', () => {
-  const clock = { now: 1_000 }
-  const breaker = new Breaker(100, () => clock.now)
+  const { clock, breaker } = setUp()
   breaker.hung(clock.now, true)
   for (let second = 0; second < 29; second++) {
     clock.now += 1_000

@@ -1,0 +1,151 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { ManifestContents, NamedContent } from '../../proxy/oci/image-blobs.ts'
+import { repositoryText } from '../../proxy/oci/name.ts'
+import type { ContentRequest } from '../../proxy/ports.ts'
+import type { Identity } from './access.ts'
+
+/** Visits that are followed; the one that was touched longest ago is forgotten. */
+const MAX_VISITS = 64
+
+/** Images of one index that are followed in one visit. Indexes have some twenty. */
+const MAX_IMAGES = 64
+
+/** Manifests whose index is remembered; the one that was seen longest ago is forgotten. */
+const MAX_INDEXED = 4_096
+
+/**
+ * What one client gets in one go: an image, or images of one index.
+ *
+ * That it is pulled, rather than looked at, shows in a request for one of its layers. A client that has all layers already asks for
+ * none: then it has to be a container engine, and to get one image only of the index.
+ */
+export class Visit {
+  /** `registry/repository`. */
+  readonly repository: string
+  /** The client's last request: in its name the rest is fetched. */
+  request: ContentRequest
+  /** Nothing is fetched before this time, in ms. */
+  restsUntil = 0
+  failures = 0
+  /** Bytes that were fetched beside those that the client has asked for. */
+  fetchedBytes = 0
+  #touchedAt: number
+  /** Contents that the client is being given. */
+  #open = 0
+  #hasAskedForLayer = false
+  readonly #images = new Map<Digest, readonly NamedContent[]>()
+  readonly #parts = new Set<Digest>()
+  readonly #layers = new Set<Digest>()
+
+  constructor(request: ContentRequest, now: number) {
+    this.request = request
+    this.repository = repositoryText(request.repository)
+    this.#touchedAt = now
+  }
+
+  get isPulled(): boolean {
+    return this.#hasAskedForLayer || (this.request.isEngine === true && this.#images.size === 1)
+  }
+
+  /** Digests of the manifests. */
+  get images(): readonly Digest[] {
+    return [...this.#images.keys()]
+  }
+
+  /** How long the client has asked for nothing, in ms; 0 while it is given something. */
+  idleFor(now: number): number {
+    return this.#open > 0 ? 0 : now - this.#touchedAt
+  }
+
+  /** The client gets a manifest of these contents. */
+  add(manifest: Digest, { config, layers }: ManifestContents): void {
+    if (this.#images.size >= MAX_IMAGES) return
+    const parts = [...config, ...layers]
+    this.#images.set(manifest, parts)
+    for (const { digest } of parts) this.#parts.add(digest)
+    for (const { digest } of layers) this.#layers.add(digest)
+  }
+
+  has(digest: Digest): boolean {
+    return this.#parts.has(digest)
+  }
+
+  /** The client is given content. @param now in ms @returns to be called with the time when that is over */
+  opens(request: ContentRequest, now: number): (now: number) => void {
+    this.request = request
+    this.#hasAskedForLayer ||= request.kind === 'blob' && this.#layers.has(request.digest)
+    this.#touchedAt = now
+    this.#open++
+    return (later) => {
+      this.#open--
+      this.#touchedAt = later
+    }
+  }
+
+  /** What of all its images is not held, each once. */
+  missing(isHeld: (digest: Digest) => boolean): readonly NamedContent[] {
+    const missing = new Map<Digest, NamedContent>()
+    for (const parts of this.#images.values()) {
+      for (const part of parts) if (!isHeld(part.digest)) missing.set(part.digest, part)
+    }
+    return [...missing.values()]
+  }
+}
+
+/** Visits of clients, by who they are, the repository, and the index or the image that they begin with. */
+export class Visits {
+  readonly #identityOf: (request: ContentRequest) => Identity
+  readonly #visits = new Map<string, Visit>()
+  /** The index that names a manifest. */
+  readonly #indexes = new Map<Digest, Digest>()
+
+  constructor(identityOf: (request: ContentRequest) => Identity) {
+    this.#identityOf = identityOf
+  }
+
+  get size(): number {
+    return this.#visits.size
+  }
+
+  all(): readonly Visit[] {
+    return [...this.#visits.values()]
+  }
+
+  /** A client gets a manifest. @param now in ms */
+  passes(request: ContentRequest, contents: ManifestContents, now: number): void {
+    const { digest } = request
+    for (const manifest of contents.manifests) this.#noteIndex(manifest.digest, digest)
+    if (contents.config.length + contents.layers.length === 0) return
+    const key = `${this.#asker(request)} ${this.#indexes.get(digest) ?? digest}`
+    const visit = this.#visits.get(key) ?? new Visit(request, now)
+    visit.add(digest, contents)
+    visit.opens(request, now)(now)
+    this.#visits.delete(key)
+    this.#visits.set(key, visit)
+    const [oldest] = this.#visits.keys()
+    if (this.#visits.size > MAX_VISITS && oldest !== undefined) this.#visits.delete(oldest)
+  }
+
+  /** The visits that a client's request for content belongs to. */
+  of(request: ContentRequest): readonly Visit[] {
+    if (this.#visits.size === 0) return []
+    const asker = `${this.#asker(request)} `
+    const mine = [...this.#visits].filter(([key, visit]) => visit.has(request.digest) && key.startsWith(asker))
+    return mine.map(([, visit]) => visit)
+  }
+
+  end(visit: Visit): void {
+    for (const [key, one] of this.#visits) if (one === visit) this.#visits.delete(key)
+  }
+
+  #asker(request: ContentRequest): string {
+    return `${this.#identityOf(request)} ${repositoryText(request.repository)}`
+  }
+
+  #noteIndex(manifest: Digest, index: Digest): void {
+    this.#indexes.delete(manifest)
+    this.#indexes.set(manifest, index)
+    const [oldest] = this.#indexes.keys()
+    if (this.#indexes.size > MAX_INDEXED && oldest !== undefined) this.#indexes.delete(oldest)
+  }
+}
