@@ -1,4 +1,9 @@
-/** How long a registry that lets a request wait counts as one that hangs, in ms, unless it answers another one. */
+import { Pulse } from './pulse.ts'
+
+/**
+ * How long a registry that lets a request wait counts as one that hangs, in ms, unless it answers another one; and for as long as not
+ * even the root of its API answers.
+ */
 const silenceLasts = 30_000
 
 /**
@@ -6,7 +11,8 @@ const silenceLasts = 30_000
  * requests are refused at once, then one may try, and the others follow it.
  *
  * A registry that accepts connections is not away, however long it lets one request wait: it is asked for whatever nobody
- * else has. That it answers nothing at all is remembered for those who have another answer at hand.
+ * else has. That it answers nothing is remembered for those who have another answer at hand; and where not even the root of its API
+ * answers, nobody waits for a time-out again.
  */
 export class Breaker {
   readonly #offlineFor: number
@@ -15,11 +21,13 @@ export class Breaker {
   #probing = false
   #silentUntil = Number.NEGATIVE_INFINITY
   #answeredAt = Number.NEGATIVE_INFINITY
+  readonly pulse: Pulse
 
   /** @param offlineFor ms */
   constructor(offlineFor: number, now: () => number) {
     this.#offlineFor = offlineFor
     this.#now = now
+    this.pulse = new Pulse(now)
   }
 
   /** Asks to send a request: `probe` means a single attempt and a call of {@link endProbe} when it is over. */
@@ -39,6 +47,7 @@ export class Breaker {
     this.#answeredAt = this.#now()
     this.#openUntil = undefined
     this.#silentUntil = Number.NEGATIVE_INFINITY
+    this.pulse.felt()
   }
 
   /**
@@ -62,6 +71,12 @@ export class Breaker {
 
   /** Whether the registry takes requests and answers none. */
   get isSilent(): boolean {
-    return this.#now() < this.#silentUntil
+    const hasHung = this.#silentUntil !== Number.NEGATIVE_INFINITY
+    return hasHung && (this.#now() < this.#silentUntil || this.pulse.hasStopped)
+  }
+
+  /** Whether it is silent, and not even the root of its API answers. */
+  get isDumb(): boolean {
+    return this.isSilent && this.pulse.hasStopped
   }
 }

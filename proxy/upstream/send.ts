@@ -10,6 +10,7 @@ import type { Registry, UpstreamLogger } from './registry.ts'
 import type { RegistryRequest, RegistryResponse } from './request.ts'
 import { retry, type Timing } from './retry.ts'
 import { type Access, PatienceExceeded, UpstreamError } from './types.ts'
+import { Vigil } from './vigil.ts'
 
 /** As many as Go's HTTP client follows, which most container clients are built on. */
 const maxRedirects = 10
@@ -75,9 +76,12 @@ export class Sender {
       if (admission === 'probe') return 1
       return isTentative && !isAway(error) ? Math.min(tentativeAttempts, this.#attempts) : this.#attempts
     }
+    const vigil = new Vigil(request, timing.now)
+    const bounded = { ...request, signal: AbortSignal.any([signal, vigil.signal]) }
     try {
-      return await retry({ attempts, timing, signal }, () => this.#attempt(request))
-    } catch (error) {
+      return await retry({ attempts, timing, signal: bounded.signal }, () => this.#attempt(bounded))
+    } catch (failure) {
+      const error = vigil.signal.aborted && !signal.aborted ? vigil.error : failure
       if (error instanceof UpstreamError && isSilence(error)) breaker.hung(began, error instanceof TransientError)
       else if (
         error instanceof UpstreamError &&
@@ -93,6 +97,7 @@ export class Sender {
       }
       throw error
     } finally {
+      vigil.end()
       if (admission === 'probe') breaker.endProbe()
     }
   }
