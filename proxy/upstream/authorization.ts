@@ -7,7 +7,7 @@ import type { Host } from './host.ts'
 import { Recent } from './recent.ts'
 import type { UpstreamLogger } from './registry.ts'
 import { RootChallenges } from './root-challenges.ts'
-import { basicAuthorization, requestToken } from './token.ts'
+import { basicAuthorization, TokenServices } from './token.ts'
 import { UpstreamError, type UpstreamRequest } from './types.ts'
 
 /** On whose behalf a registry is asked. What one was granted is never used for another: the key tells them apart. */
@@ -61,6 +61,7 @@ export class Authorizer {
   readonly #grants = new Map<string, Grant>()
   readonly #flights = new Map<string, Promise<Grant>>()
   readonly #inVain: Recent
+  readonly #services: TokenServices
   readonly #roots: RootChallenges
 
   /**
@@ -80,6 +81,7 @@ export class Authorizer {
     this.#logger = logger
     this.#signal = signal
     this.#inVain = new Recent(inVainLifetime, maxGrants, now)
+    this.#services = new TokenServices(now)
     this.#roots = new RootChallenges(headers, now)
   }
 
@@ -200,7 +202,7 @@ export class Authorizer {
     credentials: Credentials | undefined,
   ): Promise<Grant> {
     const token = async (shown: Credentials | undefined): Promise<Grant> => {
-      const { value, expiresAt } = await requestToken(request.host, {
+      const { value, expiresAt } = await this.#services.request(request.host, {
         challenge,
         scope: `repository:${request.host.repository}:pull`,
         credentials: shown,

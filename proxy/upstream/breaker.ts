@@ -1,6 +1,10 @@
 import type { Comeback } from './comeback.ts'
+import { Pulse } from './pulse.ts'
 
-/** How long a registry that lets a request wait counts as one that hangs, in ms, unless it answers another one. */
+/**
+ * How long a registry that lets a request wait counts as one that hangs, in ms, unless it answers another one; and for as long as not
+ * even the root of its API answers.
+ */
 const silenceLasts = 30_000
 
 /**
@@ -8,7 +12,8 @@ const silenceLasts = 30_000
  * it has answered, for which it is asked in the background.
  *
  * A registry that accepts connections is not away, however long it lets one request wait: it is asked for whatever nobody
- * else has. That it answers nothing at all is remembered for those who have another answer at hand.
+ * else has. That it answers nothing is remembered for those who have another answer at hand; and where not even the root of its API
+ * answers, nobody waits for a time-out again.
  */
 export class Breaker {
   readonly #now: () => number
@@ -16,11 +21,13 @@ export class Breaker {
   #isAway = false
   #silentUntil = Number.NEGATIVE_INFINITY
   #answeredAt = Number.NEGATIVE_INFINITY
+  readonly pulse: Pulse
 
   /** @param comeback asks the registry while it is away */
   constructor(now: () => number, comeback: Pick<Comeback, 'begin' | 'wanted' | 'end'>) {
     this.#now = now
     this.#comeback = comeback
+    this.pulse = new Pulse(now)
   }
 
   /** Whether a request may be sent. */
@@ -34,6 +41,7 @@ export class Breaker {
     this.#answeredAt = this.#now()
     this.#silentUntil = Number.NEGATIVE_INFINITY
     this.#isBack()
+    this.pulse.felt()
   }
 
   /**
@@ -66,6 +74,12 @@ export class Breaker {
 
   /** Whether the registry takes requests and answers none. */
   get isSilent(): boolean {
-    return this.#now() < this.#silentUntil
+    const hasHung = this.#silentUntil !== Number.NEGATIVE_INFINITY
+    return hasHung && (this.#now() < this.#silentUntil || this.pulse.hasStopped)
+  }
+
+  /** Whether it is silent, and not even the root of its API answers. */
+  get isDumb(): boolean {
+    return this.isSilent && this.pulse.hasStopped
   }
 }

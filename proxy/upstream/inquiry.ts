@@ -39,7 +39,7 @@ export class Inquiry {
     return this.#ask(
       content,
       (head) => manifestIn(head, content),
-      () => this.#readManifest(content),
+      (asked) => this.#readManifest(asked),
     )
   }
 
@@ -49,8 +49,8 @@ export class Inquiry {
       const size = sizeIn(headers, content)
       return size === undefined ? undefined : { digest, mediaType: contentType(headers), size, access }
     }
-    return this.#ask(content, byHead, async () => {
-      const { response, size } = await openContent(this.#context, content, 0)
+    return this.#ask(content, byHead, async (asked) => {
+      const { response, size } = await openContent(this.#context, asked, 0)
       response.body.cancel()
       return { digest, mediaType: contentType(response.headers), size, access: response.access }
     })
@@ -63,10 +63,11 @@ export class Inquiry {
   async #ask(
     content: ContentRequest,
     byHead: (head: RegistryResponse) => UpstreamDescriptor | undefined,
-    byGet: () => Promise<UpstreamDescriptor>,
+    byGet: (content: ContentRequest) => Promise<UpstreamDescriptor>,
   ): Promise<UpstreamDescriptor> {
     const { registry, repository, requestor } = content
-    if (registry.habits.has('wrong-heads')) return byGet()
+    if (registry.habits.has('wrong-heads')) return byGet(content)
+    const wasSilent = registry.breaker.isSilent
     const key = `${registry.name} ${repository.name} ${requestor.key}`
     let no: UpstreamError | undefined
     const head = await this.#head(content).catch((error: unknown) => {
@@ -77,7 +78,8 @@ export class Inquiry {
     const told = head === undefined ? undefined : byHead(head)
     if (told !== undefined) return told
     try {
-      const found = await byGet()
+      // The silence that HEAD has met may be its own.
+      const found = await byGet({ ...content, insists: !wasSilent })
       if (no !== undefined && isNewsOf(no, registry.habits)) {
         const reason = no.message
         this.#context.logger.warn(

@@ -26,6 +26,8 @@ export interface RegistryRequest {
   readonly examine?: ((response: RegistryResponse) => Promise<RegistryResponse | string>) | undefined
   /** There is another way to ask, which follows: a failure says little of the registry, and is not tried for long. */
   readonly isTentative?: boolean
+  /** The same question was left without an answer in another way; it waits for as long as it may, even where nothing is answered. */
+  readonly insists?: boolean
   readonly signal: AbortSignal
 }
 

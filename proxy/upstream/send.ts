@@ -18,6 +18,7 @@ import type { Registry, UpstreamLogger } from './registry.ts'
 import type { RegistryRequest, RegistryResponse } from './request.ts'
 import { retry, type Timing } from './retry.ts'
 import { type Access, PatienceExceeded, UpstreamError } from './types.ts'
+import { Vigil } from './vigil.ts'
 
 /** As many as Go's HTTP client follows, which most container clients are built on. */
 const maxRedirects = 10
@@ -83,9 +84,12 @@ export class Sender {
       if (isConnectTimeout(error)) return 1
       return isTentative && !isAway(error) ? Math.min(tentativeAttempts, this.#attempts) : this.#attempts
     }
+    const vigil = new Vigil(request, timing.now)
+    const bounded = { ...request, signal: AbortSignal.any([signal, vigil.signal]) }
     try {
-      return await retry({ attempts, timing, signal }, () => this.#attempt(request))
-    } catch (error) {
+      return await retry({ attempts, timing, signal: bounded.signal }, () => this.#attempt(bounded))
+    } catch (failure) {
+      const error = vigil.signal.aborted && !signal.aborted ? vigil.error : failure
       if (error instanceof UpstreamError && isSilence(error)) breaker.hung(began, error instanceof TransientError)
       else if (error instanceof UpstreamError && (isAway(error) || (isUnreachable(error) && !isTentative))) {
         if (breaker.failed(began)) {
@@ -101,6 +105,8 @@ export class Sender {
         this.#pauses.begin(limited, error.retryAfter)
       }
       throw error
+    } finally {
+      vigil.end()
     }
   }
 

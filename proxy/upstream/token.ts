@@ -2,10 +2,11 @@ import { statusError } from './answers.ts'
 import type { Challenge } from './challenge.ts'
 import type { Credentials } from './docker-config.ts'
 import { codingsOf, decoded } from './encoding.ts'
-import { noAnswerError } from './errors.ts'
+import { noAnswerError, TransientError } from './errors.ts'
 import { discard, exchange, type HttpRequest, type HttpResponse, readAll } from './exchange.ts'
 import type { Host } from './host.ts'
 import { checkRealm } from './realm.ts'
+import { Recent } from './recent.ts'
 import { UpstreamError } from './types.ts'
 
 export interface Token {
@@ -22,6 +23,8 @@ interface TokenRequest {
   readonly credentials: Credentials | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly now: () => number
+  /** Longest wait for an answer, in ms. */
+  readonly patience: number
   readonly signal: AbortSignal
 }
 
@@ -42,20 +45,50 @@ const clientId = 'layerd'
 /** Token services move, and clients follow them. */
 const maxRedirects = 10
 
+/** How long it is remembered that a token service left a question without an answer, in ms. */
+const silenceLasts = 30_000
+
+/** How long such a service is waited for meanwhile, in ms. */
+const silentPatience = 5_000
+
+/** Token services of which that is remembered; the oldest are forgotten. */
+const maxServices = 1_000
+
+/** The token services that challenges name. One that hangs is waited for as long as a registry is once, and less for a while after that. */
+export class TokenServices {
+  readonly #silent: Recent
+
+  constructor(now: () => number) {
+    this.#silent = new Recent(silenceLasts, maxServices, now)
+  }
+
+  /** As {@link requestToken}. @throws {UpstreamError} */
+  async request(host: Host, request: Omit<TokenRequest, 'patience'>): Promise<Token> {
+    const service = request.challenge.params.get('realm') ?? host.name
+    const patience = this.#silent.has(service) ? silentPatience : host.via.responseTimeout
+    try {
+      return await requestToken(host, { ...request, patience: Math.min(patience, host.via.responseTimeout) })
+    } catch (error) {
+      if (error instanceof TransientError && error.silence === 'slow') this.#silent.set(service, true)
+      throw error
+    }
+  }
+}
+
 /**
  * Gets a token from the token service that a challenge names (distribution, "Token Authentication" and "OAuth2 Token
  * Authentication"). A redirect is followed only to where the challenge could have sent us as well: it carries credentials.
  * @throws {UpstreamError}
  */
-export async function requestToken(host: Host, request: TokenRequest): Promise<Token> {
-  const { challenge, now, signal } = request
+async function requestToken(host: Host, request: TokenRequest): Promise<Token> {
+  const { challenge, now, patience: responseTimeout, signal } = request
   const allowed = (realm: string | undefined) => checkRealm(realm, host.name, host.endpoint, host.authRealms)
   // Some challenges name a placeholder, or nothing of what was asked for: clients always add their own.
   const named = challenge.params.get('scope')?.split(/ +/) ?? []
   const scope = [...new Set([...named, request.scope])].filter((one) => one !== '').join(' ')
   const who = `the token service of ${host.name}`
   const requestedAt = now()
-  const { responseTimeout, idleTimeout } = host.via
+  const { idleTimeout } = host.via
   let message = tokenMessage(allowed(challenge.params.get('realm')), scope, request)
   let { url } = message
   for (let redirects = 0; redirects <= maxRedirects; redirects++) {

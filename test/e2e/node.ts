@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Daemon, freePort } from './exec.ts'
 import type { Jail } from './jail.ts'
@@ -58,8 +58,8 @@ export async function startNode({
   args = [],
   settings = {},
 }: NodeOptions): Promise<LayerdNode> {
-  const folder = join(jail.work, name)
-  await mkdir(folder, { recursive: true })
+  // Other stories of the jail have nodes of the same name, and what those hold is not to be found here.
+  const folder = await mkdtemp(join(jail.work, `${name}-`))
   const [registry, admin, p2p, transfer] = [await freePort(), await freePort(), await freePort(), await freePort()]
   const host = mdns ? '0.0.0.0' : '127.0.0.1'
   const flags = [

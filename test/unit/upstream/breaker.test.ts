@@ -1,3 +1,4 @@
+import type { Dispatcher } from 'undici'
 import { expect, test } from 'vitest'
 import { Breaker } from '../../../proxy/upstream/breaker.ts'
 
@@ -89,4 +90,34 @@ test('impatience does not prolong a silence', () => {
   }
   clock.now += 1_000
   expect(breaker.isSilent).toBe(false)
+})
+
+/** A registry whose root says nothing. */
+const mute = {
+  pingUrl: new URL('http://127.0.0.1/v2/'),
+  idleTimeout: 1_000,
+  dispatcherFor: () => ({ dispatch: () => true }) as unknown as Dispatcher,
+}
+
+test('a registry whose root does not answer either is silent until it answers', () => {
+  const { clock, breaker } = setUp()
+  breaker.pulse.doubt(mute, {}, clock.now)
+  clock.now += 10_000
+  // Nobody has waited in vain yet.
+  expect(breaker.isDumb).toBe(false)
+  breaker.hung(clock.now - 1, true)
+  expect(breaker.isDumb).toBe(true)
+  clock.now += 60_000
+  expect([breaker.isSilent, breaker.isDumb]).toEqual([true, true])
+  breaker.answered()
+  expect([breaker.isSilent, breaker.isDumb]).toEqual([false, false])
+})
+
+test('a registry whose root answers is silent, and not dumb', () => {
+  const { clock, breaker } = setUp()
+  breaker.hung(clock.now, true)
+  breaker.pulse.doubt(mute, {}, clock.now)
+  clock.now += 10_000
+  breaker.pulse.felt()
+  expect([breaker.isSilent, breaker.isDumb]).toEqual([true, false])
 })
