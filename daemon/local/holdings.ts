@@ -1,7 +1,7 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { Turns } from '../store/turns.ts'
 import type { LocalRecords, RecordChange } from './records.ts'
-import { Turns } from './turns.ts'
 
 /**
  * Content of local repositories and the store together: what a repository has is kept, and what none has any more is let go. All

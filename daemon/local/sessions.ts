@@ -4,12 +4,12 @@ import type { Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 import type { PushRequest, UploadChunk, UploadSessions, UploadState } from '../../proxy/ports.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { Turns } from '../store/turns.ts'
 import type { Upload } from '../store/uploads.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
 import { pushing } from './errors.ts'
 import type { Holdings } from './holdings.ts'
 import type { LocalRecords, RecordChange } from './records.ts'
-import { Turns } from './turns.ts'
 
 /** Uploads that may be under way. Beyond them, one that has nothing and is not new gives way, or none is begun. */
 const maxUploads = 1_000

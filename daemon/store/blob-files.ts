@@ -14,7 +14,11 @@ export function isMarkedAsKept(mode: number): boolean {
   return (mode & 0o222) === 0
 }
 
-const tooManyFilesCodes: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE'])
+/** Whether this process has too many files open, which says nothing of the one that it wanted to open. */
+export function isTooManyFiles(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'EMFILE' || code === 'ENFILE'
+}
 
 /** The files of blobs: `<algorithm>/<hex>` for what is proven, `staging/` for what is not. */
 export class BlobFiles {
@@ -37,8 +41,8 @@ export class BlobFiles {
   }
 
   /**
-   * Opens a blob; undefined where its file is gone, damaged or of another length.
-   * @throws where this process has too many files open, which says nothing of the blob
+   * Opens a blob; undefined where its file is gone, or has another length.
+   * @throws where it can't be opened for another reason, which may pass
    */
   async open(digest: Digest, size: number): Promise<FileHandle | undefined> {
     let file: FileHandle | undefined
@@ -46,9 +50,11 @@ export class BlobFiles {
       file = await open(this.#pathOf(digest), 'r')
       if ((await file.stat()).size === size) return file
     } catch (error) {
-      if (tooManyFilesCodes.has((error as NodeJS.ErrnoException).code)) throw error
+      await file?.close()
+      if (isMissing(error)) return undefined
+      throw error
     }
-    await file?.close()
+    await file.close()
     return undefined
   }
 

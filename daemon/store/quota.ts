@@ -7,8 +7,12 @@ import { StoreError } from './errors.ts'
 interface QuotaOptions {
   readonly index: BlobIndex
   readonly disk: Disk
-  /** Removes a blob. @throws where its file can't be deleted */
-  readonly remove: (digest: Digest) => Promise<void>
+  /**
+   * Removes a blob.
+   * @returns false where it may not be evicted any more
+   * @throws where its file can't be deleted
+   */
+  readonly remove: (digest: Digest) => Promise<boolean>
   /**
    * Removes the part of a blob that nobody has fetched on for the longest time.
    * @returns its bytes; undefined where there was none
@@ -207,7 +211,7 @@ export class Quota {
     return Math.max(bytes - index.freeBytes, diskBytes - disk.availableBytes)
   }
 
-  /** @returns whether something was evicted */
+  /** @returns whether to look again: something was evicted, or what was to go has come into use */
   async #evictOne(mayEvict: boolean): Promise<boolean> {
     const { index, disk, remove, dropPartial, onStuck } = this.#options
     try {
@@ -219,7 +223,7 @@ export class Quota {
       const digest = mayEvict ? index.oldestEvictable() : undefined
       const size = digest === undefined ? undefined : index.get(digest)?.size
       if (digest === undefined || size === undefined) return false
-      await remove(digest)
+      if (!(await remove(digest))) return true
       disk.delete(size)
       this.#evicted = { blobs: this.#evicted.blobs + 1, bytes: this.#evicted.bytes + size }
       return true
