@@ -97,8 +97,9 @@ export class BlobStore {
       index: this.#index,
       disk: this.#disk,
       remove: (digest) => this.#changes.evict(digest),
-      dropPartial: () => this.partials.dropOldest(),
-      partialBytes: () => this.partials.idleBytes,
+      dropPartial: async () => (await this.partials.dropOldest()) ?? (await this.uploads.dropIdle()),
+      partialBytes: () => this.partials.idleBytes + this.uploads.idleBytes,
+      uploadBytes: () => this.uploads.bytes,
       onStuck,
     })
     this.partials = new Partials({
@@ -107,7 +108,7 @@ export class BlobStore {
       place: (placement) => this.#changes.place(placement),
       now: this.#now,
     })
-    this.uploads = new Uploads({ folder: this.#folders.uploads, quota: this.#quota })
+    this.uploads = new Uploads({ folder: this.#folders.uploads, quota: this.#quota, now: this.#now })
     this.#accessTimes = new AccessTimes(this.#index, options.metadata)
   }
 
@@ -132,7 +133,8 @@ export class BlobStore {
   }
 
   get usage(): StoreUsage {
-    return usageOf(this.#index, this.#disk, this.#recordsDisk, this.#quota, this.#restoration.problem)
+    const parts = { index: this.#index, disk: this.#disk, records: this.#recordsDisk, quota: this.#quota }
+    return usageOf({ ...parts, uploads: this.uploads, problem: this.#restoration.problem })
   }
 
   /** Measures the disks, and evicts what others have written on that of the blobs leaves no room for. */
@@ -218,13 +220,20 @@ export class BlobStore {
   }
 
   /**
-   * Makes a pushed blob one that is held and kept. The upload is over then; its file is not to be written any more.
+   * Makes what was uploaded a blob that is held and kept. The upload keeps its file until it is removed, so nothing is lost where the
+   * blob can't be named after that; see {@link Upload.reclaim}.
    * @throws {StoreError} no-space, io
    */
   async putUpload(upload: Upload, digest: Digest, checkpoints: Uint8Array | undefined): Promise<void> {
     const facts = { mediaType: undefined, public: false, repository: undefined, kept: true }
-    const { path, length: size } = upload
-    await this.#changes.place({ digest, path, size, facts, checkpoints, onPlaced: () => upload.placed() })
+    const path = await this.#files.link(upload.path)
+    try {
+      const { length: size } = upload
+      await this.#changes.place({ digest, path, size, facts, checkpoints, onPlaced: () => upload.release() })
+    } finally {
+      // It is still there also where the blob's file is the same one from an earlier try: a rename does nothing then.
+      if (path !== upload.path) await this.#files.unlinkStaged(path)
+    }
   }
 
   /** As {@link BlobChanges.setKept}. */

@@ -14,13 +14,15 @@ interface QuotaOptions {
    */
   readonly remove: (digest: Digest) => Promise<boolean>
   /**
-   * Removes the part of a blob that nobody has fetched on for the longest time.
+   * Removes the part of a blob that nobody has gone on with for the longest time.
    * @returns its bytes; undefined where there was none
    * @throws where its file can't be deleted
    */
   readonly dropPartial: () => Promise<number | undefined>
   /** Bytes that `dropPartial` can free. */
   readonly partialBytes: () => number
+  /** Bytes of blobs that are being pushed. */
+  readonly uploadBytes?: () => number
   /** Told why something can't be evicted. */
   readonly onStuck: (error: Error) => void
 }
@@ -29,7 +31,7 @@ interface QuotaOptions {
 export interface Reservation {
   bytes: number
   /** What the blob takes in the end. */
-  readonly size: number
+  size: number
   /** How many of them are on the disk already, where they don't count as free any more. */
   written: () => number
   /** Whether somebody has told its size whose word counts. */
@@ -257,8 +259,11 @@ export class Quota {
       return new StoreError('no-space', `${text}; ${held}`)
     }
     const kept = index.keptBytes
-    if (kept > 0) {
-      const text = `of the quota of ${formatSize(index.capacity)}, ${formatSize(kept)} are images that were pushed here`
+    const uploads = this.#options.uploadBytes?.() ?? 0
+    if (kept + uploads > 0) {
+      const parts = [`${formatSize(kept)} are images that were pushed here`]
+      if (uploads > 0) parts.unshift(`${formatSize(uploads)} are pushes under way`)
+      const text = `of the quota of ${formatSize(index.capacity)}, ${parts.join(' and ')}`
       return new StoreError('quota', `${text}: delete some of them, or raise store.maxSize`)
     }
     return new StoreError(
