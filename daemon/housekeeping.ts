@@ -5,7 +5,7 @@ import type { Digest } from '../proxy/oci/digest.ts'
 import type { Metrics } from './admin/metrics.ts'
 import type { Rules } from './rules.ts'
 import type { BlobStore } from './store/blob-store.ts'
-import type { Metadata } from './store/metadata.ts'
+import type { BlobRecord, Metadata } from './store/metadata.ts'
 import { scrub } from './store/scrub.ts'
 import { keepBallast } from './store/start-room.ts'
 
@@ -41,13 +41,18 @@ export async function keepHouse(house: House, signal: AbortSignal): Promise<void
 async function checkBlobs({ config, store, metrics, logger }: House, signal: AbortSignal): Promise<void> {
   const rate = config.store.scrubRate
   if (rate === 0) return
-  const onDamaged = (digest: Digest) => {
+  const onDamaged = (digest: Digest, { kept }: BlobRecord) => {
     metrics.damaged()
-    const isPushed = store.record(digest)?.kept === true
-    const text = isPushed ? 'it was pushed to this node: push it again' : 'it is dropped and will be fetched again'
+    const text = kept === true ? 'it was pushed to this node: push it again' : 'it is dropped and will be fetched again'
     logger.error({ digest }, `a blob on disk was damaged; ${text}`)
   }
-  await scrub({ store, rate, onDamaged }, signal)
+  const onUnreadable = (digest: Digest, err: unknown) => {
+    logger.error(
+      { digest, err },
+      'a blob on disk can not be read at present, and stays: look at the disk if this goes on',
+    )
+  }
+  await scrub({ store, rate, onDamaged, onUnreadable }, signal)
 }
 
 async function watchDisk({ config, store, logger, onLook }: House, signal: AbortSignal): Promise<void> {

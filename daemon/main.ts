@@ -203,6 +203,11 @@ export async function startNode(config: Config, logger: Logger, version: string)
       metadata,
       engine,
       upstream: { content, tags: withReferrers(tags), lists },
+      onNameless: (lost) =>
+        logger.error(
+          lost,
+          'blobs were pushed to this node, and the records that name them are gone: stop the node and put back meta/ of its data directory, or push the images again; what has no name then goes at the next start',
+        ),
     })
 
     await swarm.start()

@@ -38,6 +38,7 @@ export const statusSchema = z.object({
     blobs: z.number(),
     // A node of an earlier version does not say these.
     keptBytes: z.number().default(0),
+    uploadBytes: z.number().default(0),
     freeBytes: z.number().optional(),
     minFreeBytes: z.number().optional(),
     evictedBlobs: z.number().optional(),
@@ -131,6 +132,7 @@ export function statusText(status: Status): string {
   const { store, counters } = status
   const share = store.maxBytes > 0 ? ` (${Math.round((100 * store.bytes) / store.maxBytes)} %)` : ''
   const kept = store.keptBytes === 0 ? '' : `, ${roundSize(store.keptBytes)} of it pushed here and kept`
+  const uploads = store.uploadBytes === 0 ? '' : `, ${roundSize(store.uploadBytes)} more of pushes under way`
   const far = counters.fetchedBytes.far === 0 ? '' : `, ${roundSize(counters.fetchedBytes.far)} from other sites`
   const until = (time: string | number) => new Date(time).toISOString()
   return `${[
@@ -142,7 +144,7 @@ export function statusText(status: Status): string {
     `transfer   ${status.transfer}`,
     ...status.transferAnnounce.map((place) => `announced  ${place}`),
     ...status.seeds.map((seed) => `seed       ${seed.seed}, ${seedText(seed)}`),
-    `store      ${status.store.blobs} blobs, ${roundSize(store.bytes)} of ${formatSize(store.maxBytes)}${share}${kept}`,
+    `store      ${status.store.blobs} blobs, ${roundSize(store.bytes)} of ${formatSize(store.maxBytes)}${share}${kept}${uploads}`,
     ...diskLines(store),
     `fetched    ${roundSize(counters.fetchedBytes.upstream)} from upstream, ${roundSize(counters.fetchedBytes.peer)} from peers${far}`,
     `served     ${roundSize(counters.servedBytes.client)} to clients, ${roundSize(counters.servedBytes.peer)} to peers`,

@@ -188,8 +188,9 @@ export class Fetcher implements ContentSource {
     const blob = await store.openBlob(digest)
     if (blob === undefined) return undefined
     const drop = async (error: unknown) => {
-      logger.warn({ digest, reason: messageOf(error) }, 'a blob on disk can not be read; it is dropped')
-      await store.remove(digest)
+      const isDropped = await store.drop(digest, blob.record, error)
+      const text = isDropped ? 'it is dropped' : 'it was pushed here, and stays'
+      logger.warn({ digest, reason: messageOf(error) }, `a blob on disk can not be read; ${text}`)
     }
     const content = storedContent(blob, drop)
     if (kind === 'blob') return content

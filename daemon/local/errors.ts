@@ -14,6 +14,8 @@ function pushError(error: unknown): unknown {
     const text = `there is no room for it on this node: ${(error as Error).message}`
     return new OciError('DENIED', text, { cause: error })
   }
+  if (error instanceof StoreError && error.code === 'truncated')
+    return new OciError('BLOB_UPLOAD_UNKNOWN', error.message, { cause: error })
   if (error instanceof StoreError) return new OciError('UNAVAILABLE', error.message, { cause: error })
   return error
 }

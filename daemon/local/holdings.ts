@@ -1,7 +1,7 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { Turns } from '../store/turns.ts'
 import type { LocalRecords, RecordChange } from './records.ts'
-import { Turns } from './turns.ts'
 
 /**
  * Content of local repositories and the store together: what a repository has is kept, and what none has any more is let go. All
@@ -17,11 +17,25 @@ export class Holdings {
     this.#records = records
   }
 
-  /** Lets go of what a process that was killed has kept for nobody. */
-  async reconcile(): Promise<void> {
+  /**
+   * Keeps what repositories have, and lets go of what a process that was killed has kept for nobody. Where there is no name at all, the
+   * records were lost rather: then all stays.
+   * @returns what stays without a name
+   */
+  async reconcile(): Promise<{ readonly blobs: number; readonly bytes: number }> {
+    const isLost = this.#records.names().length === 0
+    const nameless = { blobs: 0, bytes: 0 }
     for (const digest of this.#store.digests()) {
-      if (this.#store.record(digest)?.kept === true && !this.#records.isUsed(digest)) await this.#letGo(digest)
+      const { kept = false, size = 0 } = this.#store.record(digest) ?? {}
+      const isUsed = this.#records.isUsed(digest)
+      if (isUsed && !kept) await this.#store.setKept(digest, true).catch(() => {})
+      if (isUsed || !kept) continue
+      if (isLost) {
+        nameless.blobs++
+        nameless.bytes += size
+      } else await this.#letGo(digest)
     }
+    return nameless
   }
 
   /** Works while nothing else changes. */

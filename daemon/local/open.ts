@@ -15,15 +15,18 @@ interface LocalOptions {
   readonly store: BlobStore
   readonly metadata: Metadata
   readonly engine: Sha256Engine
+  /** Told of blobs that were pushed here, where the records that name them are lost. */
+  readonly onNameless?: (lost: { readonly blobs: number; readonly bytes: number }) => void
   /** Registries that this node is a mirror of. */
   readonly upstream: { readonly content: ContentSource; readonly tags: TagResolver; readonly lists: ListSource }
 }
 
 /** The registry of this node itself, and what it and the upstream ones are together; sets right what a crash has left. */
-export async function openLocalRegistry({ registry, store, metadata, engine, upstream }: LocalOptions) {
+export async function openLocalRegistry({ registry, store, metadata, engine, upstream, onNameless }: LocalOptions) {
   const records = await LocalRecords.open(metadata)
   const holdings = new Holdings(store, records)
-  await holdings.reconcile()
+  const nameless = await holdings.reconcile()
+  if (nameless.blobs > 0) onNameless?.(nameless)
   const local = new OwnRegistry({ registry, store, records, holdings, upstream: upstream.content })
   const newRepository = (name: string) => local.newRepository(name)
   const uploads = new Sessions({ store, records, holdings, engine, newRepository })

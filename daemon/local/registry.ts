@@ -119,8 +119,8 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
   /** Forgets repositories that have nothing, so that their names are free again. */
   async prune(): Promise<void> {
     const { records, holdings } = this.#options
-    const inUse = new Set(records.uploads().values())
     await holdings.inTurn(async () => {
+      const inUse = new Set(records.uploads().values())
       const old = records.names().filter((name) => {
         const repository = records.get(name)
         const age = this.#now() - (repository?.createdAt ?? 0)

@@ -4,21 +4,18 @@ import type { Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 import type { PushRequest, UploadChunk, UploadSessions, UploadState } from '../../proxy/ports.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import type { Upload } from '../store/uploads.ts'
+import { Turns } from '../store/turns.ts'
+import { type Upload, uploadLifetime } from '../store/uploads.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
 import { pushing } from './errors.ts'
 import type { Holdings } from './holdings.ts'
 import type { LocalRecords, RecordChange } from './records.ts'
-import { Turns } from './turns.ts'
 
-/** Uploads that may be under way. Beyond them, one that has nothing and is not new gives way, or none is begun. */
+/** Uploads that may be under way. Beyond them, those that their clients have left give way, or none is begun. */
 const maxUploads = 1_000
 
-/** An upload that has nothing for so long, in ms, was left by its client. */
-const emptyLifetime = 600_000
-
-/** An upload to which nothing has come for so long, in ms, is over: a day, as for parts of blobs that are fetched. */
-const lifetime = 24 * 3_600_000
+/** After this time without a request, in ms, an upload may give way to others: those that have nothing first. */
+const idleAfter = 600_000
 
 /**
  * How long a request waits for the body of another one to the same upload, in ms, before that is cut: its client has begun anew,
@@ -39,6 +36,13 @@ interface SessionsOptions {
   readonly now?: () => number
   /** For tests. */
   readonly maxUploads?: number
+}
+
+interface Placing {
+  readonly name: string
+  readonly id: string
+  readonly digest: Digest
+  readonly signal: AbortSignal
 }
 
 /**
@@ -62,7 +66,7 @@ export class Sessions implements UploadSessions {
   async reconcile(): Promise<void> {
     const { store, records } = this.#options
     for (const id of store.uploads.ids) if (!records.uploads().has(id)) await store.uploads.remove(id)
-    for (const id of records.uploads().keys()) if (store.uploads.get(id) === undefined) await store.uploads.start(id)
+    for (const id of records.uploads().keys()) if (store.uploads.get(id) === undefined) store.uploads.start(id)
   }
 
   async begin({ name }: PushRequest): Promise<UploadState> {
@@ -70,7 +74,7 @@ export class Sessions implements UploadSessions {
     return await pushing(async () => {
       await this.#makeRoom()
       const id = randomUUID()
-      await store.uploads.start(id)
+      store.uploads.start(id)
       try {
         const upload = { kind: 'upload', name, id, value: true } as const
         await holdings.inTurn(() => records.change([...newRepository(name), upload]))
@@ -95,7 +99,8 @@ export class Sessions implements UploadSessions {
       const leave = await this.#writers.enter(signal)
       this.#cuts.set(id, chunk.cut)
       try {
-        await pushing(() => upload.append(this.#options.engine, chunk.body, chunk.length))
+        const { engine } = this.#options
+        await this.#orEnd(name, id, () => upload.append(engine, chunk.body, chunk.length, signal))
       } finally {
         this.#cuts.delete(id)
         leave()
@@ -104,17 +109,11 @@ export class Sessions implements UploadSessions {
     })
   }
 
-  async finish({ name }: PushRequest, id: string, digest: Digest): Promise<void> {
+  async finish({ name, signal }: PushRequest, id: string, digest: Digest): Promise<void> {
     this.#find(name, id)
     await this.#inTurn(id, async () => {
       const upload = this.#find(name, id)
-      try {
-        await pushing(() => this.#place(upload, { name, id, digest }))
-      } catch (error) {
-        // Its bytes will never have that digest.
-        if (error instanceof OciError && error.code === 'DIGEST_INVALID') await this.#end(name, id)
-        throw error
-      }
+      await this.#orEnd(name, id, () => this.#place(upload, { name, id, digest, signal }))
     })
   }
 
@@ -125,7 +124,7 @@ export class Sessions implements UploadSessions {
 
   /** Ends uploads that their clients have left. */
   async prune(): Promise<void> {
-    await this.#endIdle(lifetime, () => true)
+    await this.#endIdle(uploadLifetime, () => true)
   }
 
   async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
@@ -140,27 +139,38 @@ export class Sessions implements UploadSessions {
     }
   }
 
-  async #place(upload: Upload, { name, id, digest }: { name: string; id: string; digest: Digest }): Promise<void> {
-    const { store, holdings, engine } = this.#options
-    const checkpoints = await upload.prove(engine, digest)
-    const blob = { kind: 'blob', name, id: digest, value: true } as const
-    let isPlaced = false
-    const put = async () => {
-      await store.putUpload(upload, digest, checkpoints?.length === 0 ? undefined : checkpoints)
-      isPlaced = true
-    }
+  /** Works with an upload. It is over where its bytes will never have the digest, or the disk has lost them. */
+  async #orEnd<T>(name: string, id: string, work: () => Promise<T>): Promise<T> {
     try {
-      await holdings.inTurn(() => holdings.add(digest, put, [blob, { kind: 'upload', name, id }]))
-    } finally {
-      // Its file is a blob's now, or was one.
-      if (isPlaced) await store.uploads.remove(id)
+      return await pushing(work)
+    } catch (error) {
+      const isOver = error instanceof OciError && ['DIGEST_INVALID', 'BLOB_UPLOAD_UNKNOWN'].includes(error.code)
+      if (isOver) await this.#end(name, id)
+      throw error
     }
   }
 
+  async #place(upload: Upload, { name, id, digest, signal }: Placing): Promise<void> {
+    const { store, holdings, engine, newRepository } = this.#options
+    const checkpoints = await upload.prove(engine, digest, signal)
+    const put = () => store.putUpload(upload, digest, checkpoints?.length === 0 ? undefined : checkpoints)
+    const blob = { kind: 'blob', name, id: digest, value: true } as const
+    const over = { kind: 'upload', name, id } as const
+    try {
+      await holdings.inTurn(() => holdings.add(digest, put, [...newRepository(name), blob, over]))
+    } catch (error) {
+      upload.reclaim()
+      throw error
+    }
+    await store.uploads.remove(id)
+  }
+
+  /** The file goes first, which gives its room back also where nothing can be written: a record alone is an upload that has nothing. */
   async #end(name: string, id: string): Promise<void> {
     const { store, records, holdings } = this.#options
-    await pushing(() => holdings.inTurn(() => records.change([{ kind: 'upload', name, id }])))
     await store.uploads.remove(id)
+    // What is left of it is taken away with those that are idle.
+    await holdings.inTurn(() => records.change([{ kind: 'upload', name, id }])).catch(() => {})
   }
 
   /** @throws {OciError} BLOB_UPLOAD_UNKNOWN */
@@ -177,16 +187,18 @@ export class Sessions implements UploadSessions {
   async #makeRoom(): Promise<void> {
     const limit = this.#options.maxUploads ?? maxUploads
     const isFull = () => this.#options.records.uploads().size >= limit
-    if (isFull()) await this.#endIdle(emptyLifetime, ({ length }) => length === 0)
+    if (isFull()) await this.#endIdle(idleAfter, ({ length }) => length === 0)
+    if (isFull()) await this.#endIdle(idleAfter, isFull)
     if (isFull()) {
       throw new OciError('DENIED', `${limit} uploads are under way at this node: finish or cancel some of them`)
     }
   }
 
+  /** Ends those without a request for some time, in ms, which was longest ago first; and records of those that are gone. */
   async #endIdle(idle: number, isEnded: (upload: Upload) => boolean): Promise<void> {
     const { store, records } = this.#options
-    for (const [id, name] of [...records.uploads()]) {
-      const upload = store.uploads.get(id)
+    const all = [...records.uploads()].map(([id, name]) => ({ id, name, upload: store.uploads.get(id) }))
+    for (const { id, name, upload } of all.sort((a, b) => (a.upload?.usedAt ?? 0) - (b.upload?.usedAt ?? 0))) {
       const isIdle = upload === undefined || (this.#now() - upload.usedAt > idle && isEnded(upload))
       if (isIdle && !this.#turns.isTaken(id)) await this.#turns.take(id, () => this.#end(name, id))
     }

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { chmod, constants, type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { chmod, constants, type FileHandle, link, open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { algorithmOf, type Digest, digestFrom, hexOf, isDigest } from '../../proxy/oci/digest.ts'
 import { writeError } from './errors.ts'
-import { algorithms, isMissing, type StoreFolders } from './folders.ts'
+import { algorithms, isMissing, type StoreFolders, syncFolder } from './folders.ts'
 
 /** A blob that nobody may write is one that was pushed; the mode stays with the file also when a data directory is copied. */
 const keptMode = 0o444
@@ -14,7 +14,14 @@ export function isMarkedAsKept(mode: number): boolean {
   return (mode & 0o222) === 0
 }
 
-const tooManyFilesCodes: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE'])
+/** Of file systems that give a file one name only, such as FAT. */
+const noLinks: ReadonlySet<unknown> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'])
+
+/** Whether this process has too many files open, which says nothing of the one that it wanted to open. */
+export function isTooManyFiles(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'EMFILE' || code === 'ENFILE'
+}
 
 /** The files of blobs: `<algorithm>/<hex>` for what is proven, `staging/` for what is not. */
 export class BlobFiles {
@@ -37,8 +44,8 @@ export class BlobFiles {
   }
 
   /**
-   * Opens a blob; undefined where its file is gone, damaged or of another length.
-   * @throws where this process has too many files open, which says nothing of the blob
+   * Opens a blob; undefined where its file is gone, or has another length.
+   * @throws where it can't be opened for another reason, which may pass
    */
   async open(digest: Digest, size: number): Promise<FileHandle | undefined> {
     let file: FileHandle | undefined
@@ -46,9 +53,11 @@ export class BlobFiles {
       file = await open(this.#pathOf(digest), 'r')
       if ((await file.stat()).size === size) return file
     } catch (error) {
-      if (tooManyFilesCodes.has((error as NodeJS.ErrnoException).code)) throw error
+      await file?.close()
+      if (isMissing(error)) return undefined
+      throw error
     }
-    await file?.close()
+    await file.close()
     return undefined
   }
 
@@ -87,11 +96,22 @@ export class BlobFiles {
   async place(path: string, digest: Digest): Promise<void> {
     await rename(path, this.#pathOf(digest))
     // A rename is durable only when its folder is.
-    const folder = await open(this.#folders.blobsOf(algorithmOf(digest)), 'r')
+    await syncFolder(this.#folders.blobsOf(algorithmOf(digest)))
+  }
+
+  /**
+   * Gives a file a second name in `staging/`, so that it can become a blob and keep its own.
+   * @returns that name; its own where the file system has no links
+   * @throws {StoreError} no-space, io
+   */
+  async link(path: string): Promise<string> {
+    const second = join(this.#folders.staging, randomUUID())
     try {
-      await folder.sync()
-    } finally {
-      await folder.close()
+      await link(path, second)
+      return second
+    } catch (error) {
+      if (noLinks.has((error as NodeJS.ErrnoException).code)) return path
+      throw writeError(error)
     }
   }
 

@@ -100,6 +100,12 @@ export class BlobIndex {
     this.#entries.delete(digest)
   }
 
+  /** Whether a blob is held that may be evicted. */
+  isEvictable(digest: Digest): boolean {
+    const entry = this.#entries.get(digest)
+    return entry !== undefined && isEvictable(entry)
+  }
+
   /** The blob to evict next: the least recently used of those that may be. */
   oldestEvictable(): Digest | undefined {
     for (const [digest, entry] of this.#entries) if (isEvictable(entry)) return digest

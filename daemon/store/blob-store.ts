@@ -1,31 +1,27 @@
+import type { FileHandle } from 'node:fs/promises'
 import type { Room } from '../../config/scalars.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { DigestMismatch } from '../verify/mismatch.ts'
 import { AccessTimes } from './access-times.ts'
-import { BlobFiles } from './blob-files.ts'
+import { BlobFiles, isTooManyFiles } from './blob-files.ts'
 import { BlobIndex } from './blob-index.ts'
+import { BlobChanges, type BlobStoreEvents } from './changes.ts'
 import { Disk, type DiskSpace, measureDisk } from './disk.ts'
+import { StoreError } from './errors.ts'
 import { StoreFolders } from './folders.ts'
 import type { BlobFacts, BlobRecord, Metadata } from './metadata.ts'
 import { Partials, type Placement } from './partials.ts'
 import { Quota } from './quota.ts'
 import { readBytes, type StoredBlob } from './read.ts'
 import { readStore, writeDifferences } from './reconcile.ts'
-import { placesAfter } from './record.ts'
 import { RecordsDisk } from './records-disk.ts'
-import { Removals } from './removals.ts'
 import { type OnFoldersLost, Restoration } from './restoration.ts'
 import { type Staging, stageBlob } from './staging.ts'
 import { type Upload, Uploads } from './uploads.ts'
 import { type StoreUsage, usageOf } from './usage.ts'
 
+export type { BlobStoreEvents } from './changes.ts'
 export type { StoredBlob } from './read.ts'
-
-export interface BlobStoreEvents {
-  /** A blob was completed; or more is known of one, of which `before` was known. */
-  stored(digest: Digest, record: BlobRecord, before?: BlobRecord): void
-  /** A blob is about to be deleted; deletion waits for the promise. */
-  removing(digest: Digest, record: BlobRecord): Promise<void>
-}
 
 interface BlobStoreOptions {
   readonly dataDir: string
@@ -52,14 +48,13 @@ export class BlobStore {
   readonly #files: BlobFiles
   readonly #metadata: Metadata
   readonly #index: BlobIndex
-  readonly #events: BlobStoreEvents
   readonly #now: () => number
   /** Blobs of which any quarters are held. */
   readonly partials: Partials
   /** Blobs that are being pushed. */
   readonly uploads: Uploads
   readonly #accessTimes: AccessTimes
-  readonly #removals: Removals
+  readonly #changes: BlobChanges
   readonly #restoration: Restoration
   readonly #disk: Disk
   readonly #recordsDisk: RecordsDisk
@@ -70,17 +65,23 @@ export class BlobStore {
     this.#files = new BlobFiles(this.#folders)
     this.#metadata = options.metadata
     this.#index = new BlobIndex(options.maxBytes)
-    this.#events = options.events
     this.#now = options.now ?? Date.now
     const { metadata, events, onStuck = () => {} } = options
-    this.#removals = new Removals({ files: this.#files, metadata, index: this.#index, events, onStuck })
+    this.#changes = new BlobChanges({
+      files: this.#files,
+      metadata,
+      index: this.#index,
+      events,
+      onStuck,
+      now: this.#now,
+    })
     this.#restoration = new Restoration({
       folders: this.#folders,
       files: this.#files,
       metadata: options.metadata,
       index: this.#index,
       partials: () => this.partials,
-      remove: (digest) => this.remove(digest),
+      remove: (digest, seen) => this.remove(digest, seen),
       onFoldersLost: options.onFoldersLost ?? (() => {}),
     })
     const measure = options.measureDisk ?? measureDisk
@@ -95,18 +96,19 @@ export class BlobStore {
     this.#quota = new Quota({
       index: this.#index,
       disk: this.#disk,
-      remove: (digest) => this.#removals.evict(digest),
-      dropPartial: () => this.partials.dropOldest(),
-      partialBytes: () => this.partials.idleBytes,
+      remove: (digest) => this.#changes.evict(digest),
+      dropPartial: async () => (await this.partials.dropOldest()) ?? (await this.uploads.dropIdle()),
+      partialBytes: () => this.partials.idleBytes + this.uploads.idleBytes,
+      uploadBytes: () => this.uploads.bytes,
       onStuck,
     })
     this.partials = new Partials({
       folder: this.#folders.partial,
       quota: this.#quota,
-      place: (placement) => this.#putInPlace(placement),
+      place: (placement) => this.#changes.place(placement),
       now: this.#now,
     })
-    this.uploads = new Uploads({ folder: this.#folders.uploads, quota: this.#quota })
+    this.uploads = new Uploads({ folder: this.#folders.uploads, quota: this.#quota, now: this.#now })
     this.#accessTimes = new AccessTimes(this.#index, options.metadata)
   }
 
@@ -131,7 +133,8 @@ export class BlobStore {
   }
 
   get usage(): StoreUsage {
-    return usageOf(this.#index, this.#disk, this.#recordsDisk, this.#quota, this.#restoration.problem)
+    const parts = { index: this.#index, disk: this.#disk, records: this.#recordsDisk, quota: this.#quota }
+    return usageOf({ ...parts, uploads: this.uploads, problem: this.#restoration.problem })
   }
 
   /** Measures the disks, and evicts what others have written on that of the blobs leaves no room for. */
@@ -188,19 +191,22 @@ export class BlobStore {
     }
   }
 
-  /** As `openBlob`, without counting as a use. A blob whose file is gone or has another length is dropped. */
+  /**
+   * As `openBlob`, without counting as a use. A blob whose file is gone or has another length is dropped, and one that can't be read
+   * where it can be fetched again.
+   * @throws {StoreError} io, where one that was pushed can't be read
+   */
   async openUntouched(digest: Digest): Promise<StoredBlob | undefined> {
-    const record = this.#index.get(digest)
-    if (record === undefined) return undefined
-    const file = await this.#files.open(digest, record.size)
-    if (file === undefined) {
-      await this.remove(digest)
-      return undefined
-    }
-    return {
-      record,
-      read: (start, end, signal) => readBytes(file, start, end, signal),
-      close: () => file.close(),
+    for (;;) {
+      const record = this.#index.get(digest)
+      if (record === undefined) return undefined
+      const file = await this.#open(digest, record)
+      if (file !== undefined) {
+        const read = (start: number, end: number, signal: AbortSignal) => readBytes(file, start, end, signal)
+        return { record, read, close: () => file.close() }
+      }
+      // Another file may have come in its place meanwhile: then that one is opened.
+      await this.remove(digest, record)
     }
   }
 
@@ -209,52 +215,57 @@ export class BlobStore {
    * @throws {StoreError} quota, no-space, io
    */
   async stage(digest: Digest, size: number | undefined, onProgress: () => void): Promise<Staging> {
-    const place = (placement: Placement) => this.#putInPlace(placement)
+    const place = (placement: Placement) => this.#changes.place(placement)
     return await stageBlob({ digest, size, onProgress, files: this.#files, quota: this.#quota, place })
   }
 
   /** Adds to what is known of a blob that is held: that it is public, or in one more repository. */
   async addFacts(digest: Digest, facts: BlobFacts): Promise<void> {
-    const before = this.#index.get(digest)
-    if (before === undefined) return
-    const after = placesAfter(before, facts)
-    const isSame = after.public === before.public && after.repositories === before.repositories
-    if (isSame && after.publicIn === before.publicIn) return
-    const record = { ...before, ...after }
-    this.#index.update(digest, record)
-    await this.#metadata.putFacts(digest, record)
-    this.#events.stored(digest, record, before)
+    await this.#changes.addFacts(digest, facts)
   }
 
   /**
-   * Makes a pushed blob one that is held and kept. The upload is over then; its file is not to be written any more.
+   * Makes what was uploaded a blob that is held and kept. The upload keeps its file until it is removed, so nothing is lost where the
+   * blob can't be named after that; see {@link Upload.reclaim}.
    * @throws {StoreError} no-space, io
    */
   async putUpload(upload: Upload, digest: Digest, checkpoints: Uint8Array | undefined): Promise<void> {
     const facts = { mediaType: undefined, public: false, repository: undefined, kept: true }
-    const { path, length: size } = upload
-    await this.#putInPlace({ digest, path, size, facts, checkpoints, onPlaced: () => upload.placed() })
+    const path = await this.#files.link(upload.path)
+    try {
+      const { length: size } = upload
+      await this.#changes.place({ digest, path, size, facts, checkpoints, onPlaced: () => upload.release() })
+    } finally {
+      // It is still there also where the blob's file is the same one from an earlier try: a rename does nothing then.
+      if (path !== upload.path) await this.#files.unlinkStaged(path)
+    }
+  }
+
+  /** As {@link BlobChanges.setKept}. */
+  async setKept(digest: Digest, isKept: boolean): Promise<boolean> {
+    return await this.#changes.setKept(digest, isKept)
   }
 
   /**
-   * Keeps a blob that is held, or lets it be evicted again. Durable when it returns.
-   * @returns false where it is not held
+   * Drops a blob; readers that have it open keep their file.
+   * @param seen the record of the file that is to go, where another one may have come in its place
    */
-  async setKept(digest: Digest, isKept: boolean): Promise<boolean> {
-    await this.#removals.settled(digest)
-    const before = this.#index.get(digest)
-    if (before === undefined || (before.kept ?? false) === isKept) return before !== undefined
-    const record = { ...before, kept: isKept }
-    // At once: it must not be evicted while that is written.
-    this.#index.update(digest, record)
-    await this.#files.mark(digest, isKept)
-    await this.#metadata.putBlob(digest, record)
-    return true
+  async remove(digest: Digest, seen?: BlobRecord): Promise<void> {
+    await this.#changes.remove(digest, seen)
   }
 
-  /** Drops a blob; readers that have it open keep their file. */
-  async remove(digest: Digest): Promise<void> {
-    await this.#removals.remove(digest)
+  /**
+   * Drops a blob that could not be read, unless it was pushed: that is nowhere else, and its disk may answer again. It goes where it is
+   * proven to be wrong.
+   * @param seen the record that it had when it was opened
+   * @param error why it could not be read
+   * @returns whether it may not be read again
+   */
+  async drop(digest: Digest, seen: BlobRecord, error: unknown): Promise<boolean> {
+    const isWrong = error instanceof DigestMismatch || (error instanceof StoreError && error.code === 'truncated')
+    if (!isWrong && this.#index.get(digest)?.kept === true) return false
+    await this.remove(digest, seen)
+    return true
   }
 
   async close(): Promise<void> {
@@ -263,35 +274,16 @@ export class BlobStore {
     await this.#accessTimes.flush()
   }
 
-  async #putInPlace({ digest, path, size, facts, checkpoints, onPlaced }: Placement): Promise<void> {
-    await this.#removals.settled(digest)
-    if (checkpoints !== undefined) await this.#metadata.putCheckpoints(digest, checkpoints)
+  async #open(digest: Digest, record: BlobRecord): Promise<FileHandle | undefined> {
     try {
-      await this.#files.mark(path, facts.kept ?? this.#index.get(digest)?.kept ?? false)
-      await this.#files.place(path, digest)
-      await this.#record(digest, size, facts, onPlaced)
+      return await this.#files.open(digest, record.size)
     } catch (error) {
-      // Also where it has its name already, but the folder can't be made durable.
-      if (!this.has(digest)) await this.#files.unlink(digest)
-      throw error
+      if (isTooManyFiles(error)) throw error
+      // What others have, too, is fetched again.
+      if (record.kept !== true) return undefined
+      throw new StoreError('io', `${digest} was pushed here and can't be read: ${(error as Error).message}`, {
+        cause: error,
+      })
     }
-  }
-
-  async #record(digest: Digest, size: number, facts: Placement['facts'], onPlaced: () => void): Promise<void> {
-    const now = this.#now()
-    const before = this.#index.get(digest)
-    const record: BlobRecord = {
-      size,
-      mediaType: facts.mediaType ?? before?.mediaType,
-      ...placesAfter(before, facts),
-      kept: facts.kept ?? before?.kept,
-      createdAt: now,
-      lastAccess: now,
-    }
-    await this.#metadata.putBlob(digest, record)
-    // Otherwise it would count twice for a moment, and others be evicted for it.
-    onPlaced()
-    this.#index.add(digest, record)
-    this.#events.stored(digest, record)
   }
 }

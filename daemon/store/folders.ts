@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** Of digests that blobs have. */
@@ -66,6 +66,16 @@ export class StoreFolders {
     const before = join(this.#dataDir, 'partial')
     await mkdir(this.blobs, { recursive: true })
     await rename(before, this.partial).catch(() => rm(before, { recursive: true, force: true }))
+  }
+}
+
+/** Makes the names in a folder durable. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
   }
 }
 

@@ -46,8 +46,10 @@ export class Metadata {
   readonly #values
   readonly #checkpoints
   readonly #local
-  /** Who knows the local registry's entries by heart. */
-  #localCopy: LocalCopy = () => []
+  /** Gives the local registry's entries by heart, once they were read. */
+  #localCopy: LocalCopy | undefined
+  /** What the database has of them may be something else: none, or a change that failed and that its log has all the same. */
+  #isLocalStale = false
 
   readonly #onLostWrite: (error: unknown) => void
   /** Reads and writes wait for it. */
@@ -190,7 +192,7 @@ export class Metadata {
 
   /**
    * All entries of the local registry.
-   * @param copy gives them again where the database was removed under the running node
+   * @param copy gives them again where the database was removed under the running node, or a change of them has failed
    */
   async local(copy: LocalCopy): Promise<[key: string, value: unknown][]> {
     const entries = await this.#local.iterator().all()
@@ -201,7 +203,7 @@ export class Metadata {
   /** Changes entries of the local registry, all or none of them; durable when it returns. @throws where that can't be */
   async changeLocal(changes: readonly LocalChange[]): Promise<void> {
     await this.#reopening?.catch(() => {})
-    if (this.#isDamaged) await this.reopen()
+    if (this.#isDamaged || this.#isLocalStale) await this.reopen()
     const batch = changes.map(({ key, value }) =>
       value === undefined ? ({ type: 'del', key } as const) : ({ type: 'put', key, value } as const),
     )
@@ -247,7 +249,7 @@ export class Metadata {
     const { freeBytes, totalBytes } = await measureDisk(dirname(this.folder))
     if (totalBytes > 0 && freeBytes < reopenRoom)
       throw new StoreError('no-space', 'the disk of the data directory is full')
-    const wasLost = await this.isLost()
+    this.#isLocalStale = true
     await this.#db.close()
     await this.#db.open()
     const parts = [
@@ -262,9 +264,19 @@ export class Metadata {
     ]
     for (const part of parts) await part.open()
     this.#isDamaged = false
-    // What others have, too, is asked for again; nobody else has these.
-    const copy = wasLost ? [...this.#localCopy()].map(([key, value]) => ({ type: 'put' as const, key, value })) : []
-    if (copy.length > 0) await this.#noted(this.#local.batch(copy, durable))
+    await this.#writeLocalCopy()
+  }
+
+  /** What others have, too, is asked for again; nobody else has these entries. What fails is tried again before they are changed. */
+  async #writeLocalCopy(): Promise<void> {
+    if (this.#localCopy !== undefined) {
+      const copy = new Map(this.#localCopy())
+      const puts = [...copy].map(([key, value]) => ({ type: 'put' as const, key, value }))
+      const others = (await this.#local.keys().all()).filter((key) => !copy.has(key))
+      const deletions = others.map((key) => ({ type: 'del' as const, key }))
+      if (puts.length + deletions.length > 0) await this.#noted(this.#local.batch([...puts, ...deletions], durable))
+    }
+    this.#isLocalStale = false
   }
 
   /** Undefined where the database could not be opened anew: upstream is asked then. */

@@ -7,16 +7,22 @@ import { StoreError } from './errors.ts'
 interface QuotaOptions {
   readonly index: BlobIndex
   readonly disk: Disk
-  /** Removes a blob. @throws where its file can't be deleted */
-  readonly remove: (digest: Digest) => Promise<void>
   /**
-   * Removes the part of a blob that nobody has fetched on for the longest time.
+   * Removes a blob.
+   * @returns false where it may not be evicted any more
+   * @throws where its file can't be deleted
+   */
+  readonly remove: (digest: Digest) => Promise<boolean>
+  /**
+   * Removes the part of a blob that nobody has gone on with for the longest time.
    * @returns its bytes; undefined where there was none
    * @throws where its file can't be deleted
    */
   readonly dropPartial: () => Promise<number | undefined>
   /** Bytes that `dropPartial` can free. */
   readonly partialBytes: () => number
+  /** Bytes of blobs that are being pushed. */
+  readonly uploadBytes?: () => number
   /** Told why something can't be evicted. */
   readonly onStuck: (error: Error) => void
 }
@@ -25,7 +31,7 @@ interface QuotaOptions {
 export interface Reservation {
   bytes: number
   /** What the blob takes in the end. */
-  readonly size: number
+  size: number
   /** How many of them are on the disk already, where they don't count as free any more. */
   written: () => number
   /** Whether somebody has told its size whose word counts. */
@@ -223,7 +229,7 @@ export class Quota {
     return Math.max(bytes - index.freeBytes, diskBytes - disk.availableBytes)
   }
 
-  /** @returns whether something was evicted */
+  /** @returns whether to look again: something was evicted, or what was to go has come into use */
   async #evictOne(mayEvict: boolean): Promise<boolean> {
     const { index, disk, remove, dropPartial, onStuck } = this.#options
     try {
@@ -235,7 +241,7 @@ export class Quota {
       const digest = mayEvict ? index.oldestEvictable() : undefined
       const size = digest === undefined ? undefined : index.get(digest)?.size
       if (digest === undefined || size === undefined) return false
-      await remove(digest)
+      if (!(await remove(digest))) return true
       disk.delete(size)
       this.#evicted = { blobs: this.#evicted.blobs + 1, bytes: this.#evicted.bytes + size }
       return true
@@ -269,8 +275,11 @@ export class Quota {
       return new StoreError('no-space', `${text}; ${held}`)
     }
     const kept = index.keptBytes
-    if (kept > 0) {
-      const text = `of the quota of ${formatSize(index.capacity)}, ${formatSize(kept)} are images that were pushed here`
+    const uploads = this.#options.uploadBytes?.() ?? 0
+    if (kept + uploads > 0) {
+      const parts = [`${formatSize(kept)} are images that were pushed here`]
+      if (uploads > 0) parts.unshift(`${formatSize(uploads)} are pushes under way`)
+      const text = `of the quota of ${formatSize(index.capacity)}, ${parts.join(' and ')}`
       return new StoreError('quota', `${text}: delete some of them, or raise store.maxSize`)
     }
     return new StoreError(

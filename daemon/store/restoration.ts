@@ -14,8 +14,8 @@ interface RestorationOptions {
   readonly metadata: Metadata
   readonly index: BlobIndex
   readonly partials: () => Partials
-  /** Removes a blob. */
-  readonly remove: (digest: Digest) => Promise<void>
+  /** Removes a blob, unless another file than that of the record has come in its place. */
+  readonly remove: (digest: Digest, seen: BlobRecord) => Promise<void>
   readonly onFoldersLost: OnFoldersLost
 }
 
@@ -69,8 +69,9 @@ export class Restoration {
     const kept = new Map<Digest, BlobRecord>()
     for (const digest of index.newestFirst()) {
       const record = index.get(digest)
-      if (!(await files.has(digest))) await remove(digest)
-      else if (record !== undefined) kept.set(digest, record)
+      if (record === undefined) continue
+      if (await files.has(digest)) kept.set(digest, record)
+      else await remove(digest, record)
     }
     if (isMetadataLost) await metadata.putBlobs(kept)
   }

@@ -4,6 +4,7 @@ import { formatSize } from '../../config/units.ts'
 import { digestFrom } from '../../proxy/oci/digest.ts'
 import { isMarkedAsKept } from './blob-files.ts'
 import { measureDisk } from './disk.ts'
+import { uploadLifetime } from './uploads.ts'
 
 /** What a database writes when it opens, in bytes: its log as a table, a new log and a few small files. */
 const openRoom = 4 * 2 ** 20
@@ -37,6 +38,11 @@ interface Removable {
   readonly bytes: number
 }
 
+interface UsedFile extends Removable {
+  /** When it was last read or written, in ms since the epoch. */
+  readonly usedAt: number
+}
+
 /** A disk that a start writes to. */
 interface StartDisk {
   /** A folder on it, for measuring and for a person. */
@@ -48,7 +54,7 @@ interface StartDisk {
  * Opens what needs room on the disks of the records and of the blobs, and makes that room where there is none: by the ballast, by
  * what a start removes in any case, then by parts of blobs, then by the blobs that were used or written longest ago, as files have
  * it: nothing else can be read yet.
- * What was pushed stays. The first try is made with no blob removed, as another process may be running on this folder.
+ * What was pushed stays, and so do pushes under way. The first try is made with no blob removed, as another process may be running on this folder.
  * @param onRemoved told how many bytes were removed
  * @throws what `open` throws; an Error for a person where a disk is full and nothing is left to remove on it
  */
@@ -143,15 +149,17 @@ async function removeOn(
 /** What can be removed on a disk, in this order. */
 async function* removables(dataDir: string, dev: number): AsyncGenerator<Removable> {
   for (const folder of ['staging', 'partial']) yield* await filesIn(join(dataDir, 'blobs', folder), dev)
+  const left = Date.now() - uploadLifetime
+  for (const file of await filesIn(join(dataDir, 'blobs', 'uploads'), dev)) if (file.usedAt < left) yield file
   // Other names there are not ours.
   for (const algorithm of ['sha512', 'sha256'] as const)
     yield* await filesIn(join(dataDir, 'blobs', algorithm), dev, (name) => digestFrom(algorithm, name) !== undefined)
 }
 
 /** Files that take room on a device, those that were used or written longest ago first. */
-async function filesIn(folder: string, dev: number, isOurs = (_: string) => true): Promise<Removable[]> {
+async function filesIn(folder: string, dev: number, isOurs = (_: string) => true): Promise<UsedFile[]> {
   const names = (await readdir(folder).catch(() => [])).filter(isOurs)
-  const files: (Removable & { readonly usedAt: number })[] = []
+  const files: UsedFile[] = []
   for (const name of names) {
     const path = join(folder, name)
     const found = await stat(path).catch(() => undefined)

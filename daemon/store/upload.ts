@@ -1,10 +1,12 @@
 import { createReadStream } from 'node:fs'
-import { constants, type FileHandle, open } from 'node:fs/promises'
+import { chmod, constants, type FileHandle, open, stat, truncate } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { algorithmOf, createDigestHash, type Digest, finishDigest } from '../../proxy/oci/digest.ts'
 import { BlobHasher } from '../verify/checkpoints.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import { type FilePlace, type Sha256Engine, WriteFailure } from '../verify/state.ts'
-import { writeError } from './errors.ts'
+import { StoreError, writeError } from './errors.ts'
+import { isMissing, syncFolder } from './folders.ts'
 import type { Quota, Reservation } from './quota.ts'
 import { writeAll } from './write.ts'
 
@@ -18,10 +20,9 @@ interface UploadOptions {
   readonly path: string
   /** Bytes that are there already. */
   readonly length: number
-  /** When something was last written, in ms since the epoch. */
+  /** When it was last used, in ms since the epoch. */
   readonly usedAt: number
-  /** Of `length` bytes. */
-  readonly reservation: Reservation
+  readonly now: () => number
   readonly quota: Quota
 }
 
@@ -32,19 +33,22 @@ interface UploadOptions {
 export class Upload {
   readonly path: string
   readonly #quota: Quota
-  readonly #reservation: Reservation
+  readonly #now: () => number
+  /** Undefined while its bytes count as those of a blob. */
+  #reservation: Reservation | undefined
+  #isBusy = false
   #length: number
   #usedAt: number
   /** Of the bytes so far; undefined where they have to be read again for it. */
   #hasher: BlobHasher | undefined
 
-  constructor({ path, length, usedAt, reservation, quota }: UploadOptions) {
+  constructor({ path, length, usedAt, now, quota }: UploadOptions) {
     this.path = path
+    this.#now = now
     this.#quota = quota
-    this.#reservation = reservation
     this.#length = length
     this.#usedAt = usedAt
-    reservation.written = () => this.#length
+    this.reclaim()
   }
 
   /** Bytes that are in the file. */
@@ -56,88 +60,136 @@ export class Upload {
     return this.#usedAt
   }
 
-  /**
-   * Appends bytes. Those that were written stay when it fails; all of them are durable when it returns.
-   * @param expected how many come, where that is known: room for them is made before the first one is read
-   * @throws {StoreError} quota, no-space, io; what `body` throws
-   */
-  async append(engine: Sha256Engine, body: AsyncIterable<Uint8Array>, expected: number | undefined): Promise<void> {
-    if (expected === 0) return
-    await this.#reserve(this.#length + (expected ?? 0))
-    const file = await this.#open()
-    try {
-      const hasher = await this.#resume(engine, file)
-      await this.#write(file, hasher, body, Math.min(expected ?? gatherBytes, gatherBytes) || 1)
-      await file.datasync().catch((error: unknown) => {
-        throw writeError(error)
-      })
-    } finally {
-      this.#usedAt = Date.now()
-      this.#quota.shrink(this.#reservation)
-      await file.close()
-    }
+  /** Whether something is being done with it. */
+  get isBusy(): boolean {
+    return this.#isBusy
   }
 
   /**
-   * Checks that the bytes have a digest.
-   * @returns their checkpoints; none for another digest than sha256
-   * @throws {DigestMismatch}, {StoreError} io
+   * Appends bytes. Those that were written stay when it fails, and are durable in any case.
+   * @param expected how many come, where that is known: nothing is read where they would not fit. Room is made as they come
+   * @throws {StoreError} quota, no-space, io; truncated, where the disk has lost what was there; what `body` throws
    */
-  async prove(engine: Sha256Engine, digest: Digest): Promise<Uint8Array | undefined> {
-    const file = await this.#open()
-    try {
+  async append(
+    engine: Sha256Engine,
+    body: AsyncIterable<Uint8Array>,
+    expected: number | undefined,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    if (expected === 0) return
+    await this.#use(true, async (file) => {
+      const reservation = this.#reservation
+      try {
+        if (reservation !== undefined && expected !== undefined) {
+          reservation.size = this.#length + expected
+          await this.#quota.check(reservation)
+        }
+        const hasher = await this.#resume(engine, signal)
+        const isNew = this.#length === 0
+        try {
+          await this.#write(file, hasher, body, Math.min(expected ?? gatherBytes, gatherBytes) || 1)
+        } finally {
+          await durably(isNew ? [file.datasync(), syncFolder(dirname(this.path))] : [file.datasync()])
+        }
+      } finally {
+        if (reservation !== undefined) {
+          this.#quota.shrink(reservation)
+          reservation.size = reservation.bytes
+        }
+      }
+    })
+  }
+
+  /**
+   * Checks that the bytes have a digest; they are durable when it returns.
+   * @returns their checkpoints; none for another digest than sha256
+   * @throws {DigestMismatch}; {StoreError} io; truncated, where the disk has lost what was there
+   */
+  async prove(engine: Sha256Engine, digest: Digest, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    return await this.#use(false, async (file) => {
       const algorithm = algorithmOf(digest)
+      // Also what came from a process that was killed.
+      await durably([file.datasync()])
       if (algorithm === 'sha256') {
-        const proven = await (await this.#resume(engine, file)).prove(digest)
+        const proven = await (await this.#resume(engine, signal)).prove(digest)
         return proven.encode()
       }
       const hash = createDigestHash(algorithm)
-      for await (const bytes of this.#read()) hash.update(bytes)
+      for await (const bytes of this.#read(signal)) hash.update(bytes)
       const actual = finishDigest(algorithm, hash)
       if (actual !== digest) throw new DigestMismatch(digest, actual)
       return undefined
+    })
+  }
+
+  /** Gives back what it takes of the quota: its bytes are gone, or count as those of a blob. */
+  release(): void {
+    if (this.#reservation !== undefined) this.#quota.end(this.#reservation)
+    this.#reservation = undefined
+  }
+
+  /** Its bytes count as its own again. */
+  reclaim(): void {
+    if (this.#reservation !== undefined) return
+    this.#reservation = this.#quota.adopt(this.#length)
+    this.#reservation.written = () => this.#length
+  }
+
+  async #use<T>(isWritten: boolean, work: (file: FileHandle) => Promise<T>): Promise<T> {
+    this.#isBusy = true
+    this.#usedAt = this.#now()
+    try {
+      const file = await this.#open(isWritten)
+      try {
+        return await work(file)
+      } finally {
+        await file.close()
+      }
     } finally {
-      await file.close()
+      this.#isBusy = false
+      this.#usedAt = this.#now()
     }
   }
 
-  /** It has become a blob of the store, which counts it from now on. */
-  placed(): void {
-    this.#quota.end(this.#reservation)
-  }
-
-  /** What it took of the quota is given back. */
-  end(): void {
-    this.#quota.end(this.#reservation)
-  }
-
-  async #open(): Promise<FileHandle> {
+  async #open(isWritten: boolean): Promise<FileHandle> {
     try {
-      return await open(this.path, constants.O_RDWR | constants.O_CREAT, 0o600)
+      const found = await stat(this.path).catch((error: unknown) => {
+        if (isMissing(error)) return { size: 0, nlink: 1, mode: 0o600 }
+        throw error
+      })
+      // A hole would come in its place.
+      if (found.size < this.#length)
+        throw new StoreError('truncated', 'the disk has lost what was sent of this upload: begin it anew')
+      if (isWritten && found.nlink > 1)
+        throw new StoreError('io', 'what was sent of this upload is a blob already: end it, or begin another one')
+      // Of a blob that it was for a moment.
+      if (isWritten && (found.mode & 0o200) === 0) await chmod(this.path, 0o600)
+      // Bytes of a write that failed.
+      if (found.size > this.#length) await truncate(this.path, this.#length)
+      return await open(this.path, (isWritten ? constants.O_RDWR : constants.O_RDONLY) | constants.O_CREAT, 0o600)
     } catch (error) {
-      throw writeError(error)
+      throw error instanceof StoreError ? error : writeError(error)
     }
   }
 
   async #reserve(length: number): Promise<void> {
+    if (this.#reservation === undefined) throw new Error('it has ended')
     const missing = length - this.#reservation.bytes
     if (missing > 0) await this.#quota.grow(this.#reservation, missing)
   }
 
   /** The hash of what is there; where it is not known, all of that is read again. */
-  async #resume(engine: Sha256Engine, file: FileHandle): Promise<BlobHasher> {
+  async #resume(engine: Sha256Engine, signal: AbortSignal | undefined): Promise<BlobHasher> {
     if (this.#hasher !== undefined) return this.#hasher
-    // Behind that there may be bytes of a write that failed.
-    await file.truncate(this.#length)
     const hasher = new BlobHasher(engine)
-    if (this.#length > 0) for await (const bytes of this.#read()) await hasher.push(bytes)
+    for await (const bytes of this.#read(signal)) await hasher.push(bytes)
     this.#hasher = hasher
     return hasher
   }
 
-  #read(): AsyncIterable<Buffer> {
+  #read(signal: AbortSignal | undefined): AsyncIterable<Buffer> {
     if (this.#length === 0) return (async function* () {})()
-    return createReadStream(this.path, { end: this.#length - 1, highWaterMark: readBytes })
+    return createReadStream(this.path, { end: this.#length - 1, highWaterMark: readBytes, signal })
   }
 
   async #write(file: FileHandle, hasher: BlobHasher, body: AsyncIterable<Uint8Array>, bytes: number): Promise<void> {
@@ -183,6 +235,13 @@ export class Upload {
       throw error
     }
   }
+}
+
+/** @throws {StoreError} no-space, io */
+async function durably(syncs: readonly Promise<void>[]): Promise<void> {
+  await Promise.all(syncs).catch((error: unknown) => {
+    throw writeError(error)
+  })
 }
 
 function placeIn(file: FileHandle, position: number): FilePlace {

@@ -30,6 +30,7 @@ function setUp({ left, frees = 0, capacity = GiB }: { left: number; frees?: numb
       index.remove(digest)
       scene.removed.push(digest)
       scene.left += 1_000 * frees
+      return true
     },
     dropPartial: async () => undefined,
     partialBytes: () => 0,
