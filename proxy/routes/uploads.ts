@@ -22,7 +22,7 @@ export function beginUploadRoute({ names, uploads, local, push }: UploadRouteOpt
     const target = parsePushTarget(ctx, names)
     assertMayPush(ctx, push)
     const mount = singleParameter(ctx, 'mount')
-    if (mount !== undefined && isDigest(mount) && (await local.mount(target, mount, sourceOf(ctx, names)))) {
+    if (mount !== undefined && isDigest(mount) && (await local.mount(target, mount, sourceOf(ctx, mount, names)))) {
       return created(ctx, target, mount)
     }
     const digest = digestParameter(ctx)
@@ -113,12 +113,12 @@ async function* exactly(body: AsyncIterable<Uint8Array>, length: number): AsyncG
 }
 
 /** Where a blob is to be mounted from; a name without a registry means what it means where it is pulled. */
-function sourceOf(ctx: RegistryContext, names: Names) {
+function sourceOf(ctx: RegistryContext, reference: Digest, names: Names) {
   const from = singleParameter(ctx, 'from')
   if (from === undefined) return undefined
   const { localPort: port } = ctx.req.socket
   try {
-    return parseRepository({ path: from, host: ctx.get('host'), port }, names).repository
+    return parseRepository({ path: from, host: ctx.get('host'), port, reference }, names).repository
   } catch {
     // Nothing can be mounted from there: the blob is pushed.
     return { registry: names.local.registry, name: '' }
