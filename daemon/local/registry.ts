@@ -154,13 +154,14 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
   }
 
   /** @throws {OciError} MANIFEST_BLOB_UNKNOWN, with all that is missing; MANIFEST_INVALID where a size is wrong */
-  #assertComplete(name: string, { blobs, manifests }: PushedManifest): void {
+  #assertComplete(name: string, { blobs, manifests, others }: PushedManifest): void {
     const { records, store } = this.#options
     const repository = records.get(name)
     const lacks = (isNamed: boolean | undefined, { digest }: Descriptor) => isNamed !== true || !store.has(digest)
     const missing = [
       ...blobs.filter((one) => lacks(repository?.blobs.has(one.digest), one)),
       ...manifests.filter((one) => lacks(repository?.manifests.has(one.digest), one)),
+      ...others.filter((one) => lacks(repository?.manifests.has(one.digest) || repository?.blobs.has(one.digest), one)),
     ]
     if (missing.length > 0) {
       const digests = missing.map(({ digest }) => digest)
@@ -170,7 +171,7 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
         detail: digests.slice(0, 100).map((digest) => ({ digest })),
       })
     }
-    for (const { digest, size } of [...blobs, ...manifests]) {
+    for (const { digest, size } of [...blobs, ...manifests, ...others]) {
       const actual = store.record(digest)?.size
       if (actual === size) continue
       throw new OciError('MANIFEST_INVALID', `the manifest says that ${digest} has ${size} bytes; it has ${actual}`)

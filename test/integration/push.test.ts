@@ -247,8 +247,76 @@ it('takes nothing where that is set', async () => {
     ['PATCH', 'blobs/uploads/x'],
   ] as const) {
     const refused = await client.send(method, path)
-    expect([refused.status, codeOf(refused)], method).toEqual([403, 'DENIED'])
+    // distribution-spec 1.1, "Content Management": where deletion is disabled, the answer is 400 or 405.
+    const expected = method === 'DELETE' ? [405, 'UNSUPPORTED', 'GET, HEAD'] : [403, 'DENIED', undefined]
+    expect([refused.status, codeOf(refused), refused.headers.allow], method).toEqual(expected)
   }
+})
+
+it('takes nothing from somebody for whom a proxy of this machine asks', async () => {
+  const { node } = await setUp()
+  const client = new RegistryClient(node.url, 'app')
+  const refused = await client.send('POST', 'blobs/uploads/', undefined, { 'x-forwarded-for': '192.0.2.1' })
+  expect([refused.status, codeOf(refused)]).toEqual([403, 'DENIED'])
+})
+
+it('has nothing of its own where it asks for a login: any password would do', async () => {
+  const { node } = await setUp({ registry: { loginListen: '127.0.0.1:0' } })
+  await new RegistryClient(node.url, 'team/app').push(image, '1')
+  const login = `http://${node.addresses.login}`
+  const { port } = new URL(login)
+  const get = (path: string, host = '127.0.0.1') =>
+    ask(login, path, { headers: { ...basic('any:body'), host: `${host}:${port}` } })
+  for (const host of ['127.0.0.1', 'localhost']) {
+    for (const name of ['team/app', 'localhost/team/app', `localhost:${port}/team/app`]) {
+      for (const reference of ['1', image.digest])
+        expect((await get(`/v2/${name}/manifests/${reference}`, host)).status, name).toBe(404)
+      expect((await get(`/v2/${name}/blobs/${digestsOf(image)[1]}`, host)).status).toBe(404)
+      expect((await get(`/v2/${name}/tags/list`, host)).body.toString()).not.toContain('"tags"')
+    }
+    expect((await get('/v2/team/app/manifests/1?ns=localhost', host)).status).toBe(404)
+    expect((await get('/v2/_catalog', host)).status).toBe(404)
+  }
+})
+
+it.each([
+  ['/v2/app/manifests/1', 'DELETE, GET, HEAD, PUT'],
+  [`/v2/app/blobs/${image.digest}`, 'DELETE, GET, HEAD'],
+  ['/v2/app/blobs/uploads/', 'POST'],
+  ['/v2/app/blobs/uploads/x', 'DELETE, GET, HEAD, PATCH, PUT'],
+  ['/v2/app/tags/list', 'GET, HEAD'],
+])('says which methods %s has', async (path, allowed) => {
+  const { node } = await setUp()
+  const refused = await ask(node.url, path, { method: 'OPTIONS' })
+  expect([refused.status, codeOf(refused), refused.headers.allow]).toEqual([405, 'UNSUPPORTED', allowed])
+})
+
+it('asks for a body with 100 Continue only where it takes it', async () => {
+  const { node } = await setUp()
+  const { hostname, port } = new URL(node.url)
+  const put = async (path: string) => {
+    const headers = { ...localhost(node.url), expect: '100-continue', 'content-length': image.manifest.length }
+    const outgoing = request({ hostname, port, path, method: 'PUT', headers, agent: false })
+    const answer = Promise.withResolvers<{ status: number | undefined; connection: string | undefined }>()
+    let isInvited = false
+    outgoing.on('continue', () => {
+      isInvited = true
+      outgoing.end(image.manifest)
+    })
+    outgoing.on('response', (incoming) => {
+      incoming.resume()
+      answer.resolve({ status: incoming.statusCode, connection: incoming.headers.connection })
+    })
+    outgoing.on('error', answer.reject)
+    outgoing.flushHeaders()
+    const { status, connection } = await answer.promise
+    outgoing.destroy()
+    return { status, connection, isInvited }
+  }
+  const client = new RegistryClient(node.url, 'app')
+  for (const blob of image.blobs) await client.pushBlob(blob)
+  expect(await put('/v2/library/app/manifests/1')).toEqual({ status: 403, connection: 'close', isInvited: false })
+  expect(await put('/v2/app/manifests/1')).toMatchObject({ status: 201, isInvited: true })
 })
 
 describe('a restart', () => {
@@ -448,6 +516,29 @@ describe('what is of an upstream registry as well', () => {
     expect((await client.send('GET', `blobs/${secret}`)).status).toBe(404)
     expect(await mount(`${secret}&from=docker.io/me/secret`, basic('me:right'))).toBe(201)
     expect((await client.send('GET', `blobs/${secret}`)).status).toBe(200)
+  })
+
+  it('is mounted with the credentials of the node for those alone whom they are lent', async () => {
+    const upstream = await FakeUpstream.start()
+    onTestFinished(() => upstream.close())
+    upstream.requireBasic('node', 'own')
+    const secret = upstream.addBlob(pseudoRandomBytes(1_000, 'secret'))
+    const auths = { [new URL(upstream.url).host]: { auth: Buffer.from('node:own').toString('base64') } }
+    const dockerConfig = join(await tempDir(), 'config.json')
+    await writeFile(dockerConfig, JSON.stringify({ auths }))
+    const registries = { 'private.example': upstream.url }
+    const node = await startTestNode({
+      registries,
+      config: { registry: { push: 'always' }, upstream: { dockerConfig } },
+    })
+    expect((await ask(node.url, `/v2/private.example/me/app/blobs/${secret}`)).complete).toBe(true)
+    await untilHeld(node, 1)
+    const client = new RegistryClient(node.url, 'app')
+    const mount = (headers: Record<string, string>) =>
+      client.send('POST', `blobs/uploads/?mount=${secret}&from=private.example/me/app`, undefined, headers)
+    expect((await mount({ 'x-forwarded-for': '192.0.2.1' })).status).toBe(202)
+    expect((await client.send('GET', `blobs/${secret}`)).status).toBe(404)
+    expect((await mount({})).status).toBe(201)
   })
 })
 
