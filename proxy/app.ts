@@ -77,12 +77,12 @@ const maxUrlLength = 16 * 1024
 
 /** The registry API (distribution-spec 1.1). */
 export function createRegistryApp(settings: RegistryOptions): Koa<RegistryState> {
-  const options = { ...settings, names: { registries: settings.registries, local: settings.local } }
+  // Credentials for upstream registries say nothing of who may have, or push, what is this node's own.
+  const isMirrorOnly = settings.asksForLogin === true
+  const options = { ...settings, names: { registries: settings.registries, local: settings.local, isMirrorOnly } }
   const router = new Router<RegistryState>()
   router.get(/^\/v2\/?$/, ping)
-  router.get(/^\/v2\/_catalog$/, catalogRoute(options))
-  // Credentials for upstream registries say nothing of who may push here.
-  if (options.asksForLogin !== true) addPushRoutes(router, options)
+  if (!isMirrorOnly) addLocalRoutes(router, options)
   router.get(/^\/v2\/(.+)\/manifests\/([^/]+)$/, manifestRoute(options))
   router.get(/^\/v2\/(.+)\/blobs\/([^/]+)$/, blobRoute(options))
   router.get(/^\/v2\/(.+)\/tags\/list$/, tagListRoute(options))
@@ -96,11 +96,12 @@ export function createRegistryApp(settings: RegistryOptions): Koa<RegistryState>
   app.use(refusePages(options.serverNames))
   if (options.asksForLogin === true) app.use(askForLogin)
   app.use(router.routes())
-  app.use(refuseTheRest)
+  app.use(refuseTheRest(router))
   return app
 }
 
-function addPushRoutes(router: Router<RegistryState>, options: RegistryOptions & { readonly names: Names }): void {
+function addLocalRoutes(router: Router<RegistryState>, options: RegistryOptions & { readonly names: Names }): void {
+  router.get(/^\/v2\/_catalog$/, catalogRoute(options))
   router.put(/^\/v2\/(.+)\/manifests\/([^/]+)$/, putManifestRoute(options))
   router.delete(/^\/v2\/(.+)\/manifests\/([^/]+)$/, deleteManifestRoute(options))
   router.delete(/^\/v2\/(.+)\/blobs\/([^/]+)$/, deleteBlobRoute(options))
@@ -209,13 +210,17 @@ function answerErrors(onError: RegistryOptions['onError']) {
 }
 
 /** Whatever is no route: a method that a resource does not have, or a path that is not in the API. */
-function refuseTheRest(ctx: RegistryContext): void {
-  if (ctx.path.startsWith('/v2/') && ctx.method !== 'GET' && ctx.method !== 'HEAD') {
-    throw new OciError('UNSUPPORTED', `${ctx.method} is not a method of this resource`, {
-      headers: { Allow: 'GET, HEAD' },
+function refuseTheRest(router: Router<RegistryState>) {
+  return (ctx: RegistryContext): void => {
+    if (ctx.path.startsWith('/v2/') && ctx.method !== 'GET' && ctx.method !== 'HEAD') {
+      const methods = router.match(ctx.path, ctx.method).path.flatMap((route) => route.methods)
+      const allowed = methods.length === 0 ? ['GET', 'HEAD'] : [...new Set(methods)].sort()
+      throw new OciError('UNSUPPORTED', `${ctx.method} is not a method of this resource`, {
+        headers: { Allow: allowed.join(', ') },
+      })
+    }
+    throw new OciError('UNSUPPORTED', 'no such resource in the registry API; images are found below /v2/', {
+      status: 404,
     })
   }
-  throw new OciError('UNSUPPORTED', 'no such resource in the registry API; images are found below /v2/', {
-    status: 404,
-  })
 }

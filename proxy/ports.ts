@@ -17,7 +17,7 @@ interface ClientRequest {
   readonly isEngine?: boolean | undefined
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
-  /** Whether the name could as well be one of this node's own registry, which has nothing of it: a bare name that is new here. */
+  /** Whether the name could as well be one of this node's own registry, which has nothing of it: a bare name that is not pushed yet. */
   readonly mayBeLocal?: boolean
 }
 
@@ -109,8 +109,15 @@ export interface ListSource {
 export interface LocalNames {
   /** What stands for it in {@link Repository.registry}. */
   readonly registry: string
-  /** Whether a bare name, without any registry, means a local repository. */
-  has(name: string): boolean
+  /**
+   * Whether a bare name, without any registry, means a local repository: one that has a manifest, or this very blob.
+   * @param reference a digest, or anything else
+   */
+  has(name: string, reference?: string): boolean
+  /** Whether a push to it has begun. */
+  isBegun(name: string): boolean
+  /** Whether it is local, but not by its bare name. */
+  isHidden(name: string): boolean
   /** Whether this node holds content of an upstream's repository. */
   isHeld(repository: Repository): boolean
 }
@@ -120,6 +127,8 @@ export interface PushRequest {
   /** Of the local registry. */
   readonly name: string
   readonly authorization?: string | undefined
+  /** As for what is read. */
+  readonly isGuest?: boolean | undefined
   readonly signal: AbortSignal
 }
 

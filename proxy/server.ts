@@ -50,7 +50,10 @@ export async function listen(handler: RequestListener, { host, port, option }: L
     handler(request, response)
   })
   limitConnections(server, (socket) => turns.isAnswering(socket))
-  server.on('request', (request, response) => turns.take(request, response))
+  for (const event of ['request', 'checkContinue'] as const) {
+    // Whoever waits for a 100 Continue is told to go on when its body is wanted.
+    server.on(event, (request, response) => turns.take(request, response))
+  }
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // Nothing else may be written where a response is being written.
     if (turns.isAnswering(socket)) socket.destroy()

@@ -1,10 +1,10 @@
 import { algorithmOf, type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
-import { manifestMediaType, manifestTooLong, maxManifestBytes } from '../../proxy/oci/manifest.ts'
+import { longManifestBytes, manifestMediaType, manifestTooLong, maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import type { Content, ContentOrigin } from '../../proxy/ports.ts'
 import type { StoredBlob } from '../store/blob-store.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
-import { type LongManifests, longManifestBytes } from './long-manifests.ts'
+import type { LongManifests } from './long-manifests.ts'
 
 /**
  * A blob on disk as content for a client.

@@ -1,9 +1,6 @@
 import { Gate } from '../../proxy/gate.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 
-/** A manifest of more bytes than this is long: nearly all have a few KiB, and what the spec asks registries to take is 4 MiB. */
-export const longManifestBytes = 1024 * 1024
-
 /** Long manifests that are in memory at the same time: 128 MiB, if all of them have as many bytes as they may. */
 const maxAtOnce = 8
 

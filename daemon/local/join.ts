@@ -28,10 +28,7 @@ export function joined(registry: string, local: Sources, upstream: Sources): Sou
         const content = of(request).content.open(request)
         return request.kind === 'blob' ? await orUnknown(request, 'BLOB_UNKNOWN', content) : await content
       },
-      stat: async (request) => {
-        const info = of(request).content.stat(request)
-        return request.kind === 'blob' ? await orUnknown(request, 'BLOB_UNKNOWN', info, isRefused) : await info
-      },
+      stat: (request) => of(request).content.stat(request),
       held: (request) => of(request).content.held(request),
     },
     tags: { resolve: (request) => of(request).tags.resolve(request) },
@@ -51,28 +48,17 @@ export function joined(registry: string, local: Sources, upstream: Sources): Sou
 
 /**
  * A bare name that is new here may be a local one to which nothing was pushed yet: blobs and lists that nobody can be asked for are
- * unknown then, as a push begins with the question whether its blobs are there. A pull begins with the manifest, and is told what is
- * the matter with the registry.
+ * unknown then. A pull begins with the manifest, and is told what is the matter with the registry.
  */
-async function orUnknown<T>(
-  { mayBeLocal, repository }: Asked,
-  code: OciErrorCode,
-  answer: Promise<T>,
-  isUnknown = (_: unknown) => false,
-): Promise<T> {
+async function orUnknown<T>({ mayBeLocal, repository }: Asked, code: OciErrorCode, answer: Promise<T>): Promise<T> {
   try {
     return await answer
   } catch (error) {
-    if (mayBeLocal !== true || !(isAway(error) || isUnknown(error))) throw error
+    if (mayBeLocal !== true || !isAway(error)) throw error
     const name = repositoryText(repository)
     const text = `there is no local repository of that name, and what ${name} has is not known: ${(error as Error).message}`
     throw new OciError(code, text, { cause: (error as Error).cause })
   }
-}
-
-/** Docker Hub refuses what it does not have. Whoever pulls begins with the manifest, and asks for no blob by HEAD. */
-function isRefused(error: unknown): boolean {
-  return error instanceof OciError && (error.status === 401 || error.status === 403)
 }
 
 /** Whether a registry is away; one that lets its clients wait, or cuts them off, is there. */

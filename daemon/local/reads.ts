@@ -36,7 +36,7 @@ export class LocalReads implements ContentSource, TagResolver, ListSource {
     const blob = await this.#store.openBlob(request.digest)
     if (info === undefined || blob === undefined) {
       await blob?.close()
-      throw missing(request)
+      throw this.#missing(request)
     }
     return {
       ...info,
@@ -47,7 +47,7 @@ export class LocalReads implements ContentSource, TagResolver, ListSource {
 
   async stat(request: ContentRequest): Promise<ContentInfo> {
     const info = this.#infoOf(request)
-    if (info === undefined) throw missing(request)
+    if (info === undefined) throw this.#missing(request)
     return info
   }
 
@@ -59,7 +59,7 @@ export class LocalReads implements ContentSource, TagResolver, ListSource {
     const repository = this.#records.get(name)
     const digest = repository?.tags.get(tag)
     const manifest = digest === undefined ? undefined : repository?.manifests.get(digest)
-    if (digest === undefined || manifest === undefined) throw unknown('MANIFEST_UNKNOWN', name, tag)
+    if (digest === undefined || manifest === undefined) throw this.#unknownManifest(name, tag)
     const { mediaType, size } = manifest
     return { digest, mediaType, size }
   }
@@ -120,6 +120,17 @@ export class LocalReads implements ContentSource, TagResolver, ListSource {
     }
   }
 
+  #missing({ kind, digest, repository: { name } }: ContentRequest): OciError {
+    return kind === 'blob' ? unknown('BLOB_UNKNOWN', name, digest) : this.#unknownManifest(name, digest)
+  }
+
+  /** Docker Engine shows the text to whoever has given it `localhost` as a mirror. */
+  #unknownManifest(name: string, reference: string): OciError {
+    if (this.#records.get(name) !== undefined) return unknown('MANIFEST_UNKNOWN', name, reference)
+    const text = `nothing was pushed to this node as ${name}; as a mirror of docker.io it is called 127.0.0.1, not localhost`
+    return new OciError('MANIFEST_UNKNOWN', text)
+  }
+
   /** Undefined also where the disk has lost it, so that its client pushes it again. */
   #infoOf({ repository: { name }, kind, digest }: ContentRequest): ContentInfo | undefined {
     const repository = this.#records.get(name)
@@ -136,8 +147,4 @@ const indexType = 'application/vnd.oci.image.index.v1+json'
 function answer(type: string, headers: Readonly<Record<string, string>>, body: object): PassedOnResponse {
   const bytes = Buffer.from(JSON.stringify(body))
   return { status: 200, headers: { 'content-type': type, ...headers }, body: bytes, origin: 'store' }
-}
-
-function missing({ kind, digest, repository: { name } }: ContentRequest): OciError {
-  return unknown(kind === 'manifest' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN', name, digest)
 }

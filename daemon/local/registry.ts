@@ -3,6 +3,7 @@ import { OciError } from '../../proxy/oci/errors.ts'
 import { type Repository, repositoryText } from '../../proxy/oci/name.ts'
 import { type Descriptor, type PushedManifest, readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type { ContentSource, LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
+import { beginsWithRegistry, isGuarded } from '../../proxy/routes/addressing.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { pushing } from './errors.ts'
 import type { Holdings } from './holdings.ts'
@@ -34,8 +35,19 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
     this.#now = options.now ?? Date.now
   }
 
-  has(name: string): boolean {
+  /** A push that was given up takes no name. */
+  has(name: string, reference?: string): boolean {
+    const repository = this.#options.records.get(name)
+    if (repository === undefined || repository.isHidden) return false
+    return repository.manifests.size > 0 || repository.blobs.has(reference as Digest)
+  }
+
+  isBegun(name: string): boolean {
     return this.#options.records.get(name)?.isHidden === false
+  }
+
+  isHidden(name: string): boolean {
+    return this.#options.records.get(name)?.isHidden === true
   }
 
   isHeld(repository: Repository): boolean {
@@ -45,16 +57,16 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
   names(): readonly string[] {
     const { records } = this.#options
     const shown = records.names().filter((name) => !isEmpty(records.get(name)))
-    return shown.map((name) => (this.has(name) ? name : `${this.registry}/${name}`)).sort()
+    return shown.map((name) => (this.isHidden(name) ? `${this.registry}/${name}` : name)).sort()
   }
 
   /**
-   * The record of a repository that is pushed to for the first time. Where docker.io has, or may have, one of that name, mirrors ask
-   * for it by its bare name, and this one is found by its whole name only.
+   * The record of a repository that is pushed to for the first time. Where mirrors ask docker.io for its bare name, or that would
+   * name another registry, this one is found by its whole name only.
    */
   newRepository(name: string): readonly RecordChange[] {
     if (this.#options.records.get(name) !== undefined) return []
-    const isHidden = name.startsWith('library/') || (name.includes('/') && this.isHeld({ registry: 'docker.io', name }))
+    const isHidden = beginsWithRegistry(name) || isGuarded(name, this)
     return [{ kind: 'repository', name, id: '', value: { createdAt: this.#now(), isHidden } }]
   }
 
@@ -136,19 +148,20 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
     if (from?.registry === this.registry) return records.get(from.name)?.blobs.has(digest) === true
     if (from === undefined && records.names().some((name) => records.get(name)?.blobs.has(digest) === true)) return true
     if (from === undefined) return store.record(digest)?.public === true
-    const { authorization, signal } = request
-    const held = await upstream.held({ kind: 'blob', digest, repository: from, authorization, signal })
+    const { authorization, isGuest, signal } = request
+    const held = await upstream.held({ kind: 'blob', digest, repository: from, authorization, isGuest, signal })
     return held !== undefined
   }
 
   /** @throws {OciError} MANIFEST_BLOB_UNKNOWN, with all that is missing; MANIFEST_INVALID where a size is wrong */
-  #assertComplete(name: string, { blobs, manifests }: PushedManifest): void {
+  #assertComplete(name: string, { blobs, manifests, others }: PushedManifest): void {
     const { records, store } = this.#options
     const repository = records.get(name)
     const lacks = (isNamed: boolean | undefined, { digest }: Descriptor) => isNamed !== true || !store.has(digest)
     const missing = [
       ...blobs.filter((one) => lacks(repository?.blobs.has(one.digest), one)),
       ...manifests.filter((one) => lacks(repository?.manifests.has(one.digest), one)),
+      ...others.filter((one) => lacks(repository?.manifests.has(one.digest) || repository?.blobs.has(one.digest), one)),
     ]
     if (missing.length > 0) {
       const digests = missing.map(({ digest }) => digest)
@@ -158,7 +171,7 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
         detail: digests.slice(0, 100).map((digest) => ({ digest })),
       })
     }
-    for (const { digest, size } of [...blobs, ...manifests]) {
+    for (const { digest, size } of [...blobs, ...manifests, ...others]) {
       const actual = store.record(digest)?.size
       if (actual === size) continue
       throw new OciError('MANIFEST_INVALID', `the manifest says that ${digest} has ${size} bytes; it has ${actual}`)

@@ -8,6 +8,12 @@ import { parseMediaType } from './media-type.ts'
  */
 export const maxManifestBytes = 16 * 1024 * 1024
 
+/**
+ * A manifest of more bytes than this is long, and waits for its turn to be in memory: nearly all have a few KiB, and what the spec
+ * asks registries to take is 4 MiB.
+ */
+export const longManifestBytes = 1024 * 1024
+
 /** What a person is told of a manifest that is too long. @param size its bytes, where they are known */
 export function tooLongText(size: number | undefined): string {
   const length = size === undefined ? 'has more bytes than that' : `has ${size} bytes`

@@ -1,6 +1,6 @@
 import { type Digest, isDigest } from './digest.ts'
 import { OciError } from './errors.ts'
-import { isManifestMediaType, manifestMediaType } from './manifest.ts'
+import { isManifestMediaType, manifestMediaType, manifestMediaTypes } from './manifest.ts'
 
 /** Content that a manifest names (image-spec 1.1, "Content Descriptors"). */
 export interface Descriptor {
@@ -16,6 +16,8 @@ export interface PushedManifest {
   readonly blobs: readonly Descriptor[]
   /** Manifests that an index names. */
   readonly manifests: readonly Descriptor[]
+  /** What an index names and calls no manifest, which may be a blob: BuildKit's cache has an index of its layers. */
+  readonly others: readonly Descriptor[]
   /** The manifest that this one refers to, which need not be there. */
   readonly subject: Digest | undefined
   /** What it is listed as among the referrers of its subject (distribution-spec 1.1, "Listing Referrers"). */
@@ -35,7 +37,10 @@ export function readPushedManifest(bytes: Uint8Array, contentType: string | unde
   const mediaType = manifestMediaType(bytes, claimed) ?? ''
   if (isManifestMediaType(claimed) && claimed !== mediaType)
     throw invalid(`its Content-Type is ${claimed}, but it says that it is ${mediaType}`)
-  if (!isManifestMediaType(mediaType)) throw invalid(`${mediaType} is not the media type of a manifest`)
+  if (!isManifestMediaType(mediaType)) {
+    const shown = mediaType || claimed
+    throw invalid(shown ? `${shown} is not the media type of a manifest` : 'nothing says its media type')
+  }
   if (fields.schemaVersion === 1) throw invalid("Docker's schema 1 is not taken: push it as an OCI image or schema 2")
   const isIndex = /\.(?:index|list)\./.test(mediaType) || mediaType.endsWith('.index')
   const isImage = !isIndex && /\.manifest\.v[12]\+json$/.test(mediaType) && !mediaType.includes('.artifact.')
@@ -47,11 +52,13 @@ export function readPushedManifest(bytes: Uint8Array, contentType: string | unde
   if ((isImage && isGiven(fields.manifests)) || (isIndex && (isGiven(fields.layers) || isGiven(fields.config))))
     throw invalid(`its fields are not those of ${mediaType}`)
   const config = isGiven(fields.config) ? [fields.config] : []
+  const entries = list(fields.manifests, 'manifests')
   const named = [...config, ...list(fields.layers, 'layers'), ...list(fields.blobs, 'blobs')]
   return {
     mediaType,
     blobs: named.filter((one) => !isElsewhere(one)).map(readDescriptor),
-    manifests: list(fields.manifests, 'manifests').map(readDescriptor),
+    manifests: entries.filter(isCalledManifest).map(readDescriptor),
+    others: entries.filter((one) => !isCalledManifest(one)).map(readDescriptor),
     subject: isGiven(fields.subject) ? readDescriptor(fields.subject).digest : undefined,
     artifactType: artifactTypeOf(fields, isImage),
   }
@@ -76,6 +83,12 @@ function isElsewhere(descriptor: unknown): boolean {
   const { urls, mediaType } = isObject(descriptor) ? descriptor : {}
   if (Array.isArray(urls) && urls.length > 0) return true
   return typeof mediaType === 'string' && /\.(?:nondistributable|foreign)\b/.test(mediaType)
+}
+
+/** Whether clients will ask for it as a manifest: also where nothing is said of it, as an index is a list of manifests. */
+function isCalledManifest(descriptor: unknown): boolean {
+  const { mediaType } = isObject(descriptor) ? descriptor : {}
+  return typeof mediaType !== 'string' || manifestMediaTypes.includes(mediaType)
 }
 
 function readDescriptor(value: unknown): Descriptor {

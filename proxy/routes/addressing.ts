@@ -1,3 +1,4 @@
+import { isLocalhost } from '../addresses.ts'
 import type { KnownRegistries } from '../known-registries.ts'
 import { OciError } from '../oci/errors.ts'
 import {
@@ -25,6 +26,10 @@ export interface Address {
   readonly host?: string | undefined
   /** The port that the request came to. */
   readonly port?: number | undefined
+  /** The tag or digest, where the resource has one. */
+  readonly reference?: string | undefined
+  /** Whether it is a HEAD, which moves nothing. */
+  readonly isHead?: boolean | undefined
 }
 
 /** The names that there are. */
@@ -33,13 +38,15 @@ export interface Names {
   readonly registries: KnownRegistries
   /** This node's own registry. */
   readonly local: LocalNames
+  /** Whether it is left out where the request came to, so that nothing is there but upstream registries. */
+  readonly isMirrorOnly?: boolean | undefined
 }
 
 export interface ParsedRepository {
   readonly repository: Repository
   /** Whether it is of this node's own registry. */
   readonly isLocal: boolean
-  /** Whether it could be, though nothing of it is here: a bare name that is neither a local one nor known to be docker.io's. */
+  /** Whether it could be, though nothing of it is here: a bare name that a push would make a local one. */
   readonly mayBeLocal: boolean
 }
 
@@ -56,19 +63,23 @@ interface NamedRegistry {
  * "Registry Proxying"), `/v2/<registry>/<name>/…`, and the bare name. With the first, the path is the repository; where it begins
  * with the very registry that `ns` names, that is left out, as containerd with `override_path` sends both.
  *
- * A bare name is first a local one, if there is such a repository. Otherwise it is one of docker.io, as Docker Engine asks its
- * mirrors; but at the host `localhost`, names that are not known to be docker.io's are local, so that nobody else is asked whether
- * `localhost:5050/app` exists.
+ * A bare name is read where a push of it would go. Names that mirrors ask for are docker.io's ({@link isGuarded}). All others are
+ * local at the host `localhost`, or at the name that was given to this node's own registry, and at each address where such a
+ * repository is here. Where it is not, Docker Engine may ask its mirror, so that docker.io is read. But HEAD by digest is answered
+ * from what is here: a push begins with the question which content it can leave out, and a pull does not. A push that has begun
+ * is told of its tags in the same way.
  * @throws {OciError} NAME_INVALID, NAME_UNKNOWN
  */
 export function parseRepository(address: Address, names: Names): ParsedRepository {
   const { registry, name } = namedRegistry(address, names)
   if (registry === names.local.registry) return local(name, names)
   if (registry !== undefined) return upstream(registry, name, false)
-  if (names.local.has(name)) return local(name, names)
-  const isKnown = isOfDefault(name, names)
-  if (!isKnown && isLocalhost(address.host)) return local(name, names)
-  return upstream(defaultRegistry, name, !isKnown)
+  if (names.isMirrorOnly === true) return upstream(defaultRegistry, name, false)
+  const { reference = '', isHead = false } = address
+  if (names.local.has(name, reference)) return local(name, names)
+  if (isGuarded(name, names.local)) return upstream(defaultRegistry, name, false)
+  const isOfPush = isHead && (reference.includes(':') || names.local.isBegun(name))
+  return isOfPush || isOwnHost(address.host, names) ? local(name, names) : upstream(defaultRegistry, name, true)
 }
 
 /**
@@ -86,17 +97,30 @@ export function parsePushName(address: Address, names: Names): string {
       headers: { Allow: 'GET, HEAD' },
     })
   }
-  // One-part names are no mirror's: what they ask for has a "library/".
-  const isGuarded = name.includes('/') && isOfDefault(name, names)
-  if (names.local.has(name) || !isGuarded) return localName
-  const place = `${address.host ?? 'localhost:5050'}/${names.local.registry}/${name}`
+  if (names.local.has(name, address.reference) || !isGuarded(name, names.local)) return localName
   throw new OciError(
     'DENIED',
-    `${name} is a name of ${defaultRegistry}, for which this node is a mirror: push to ${place}, or choose another name`,
+    `${name} is a name of ${defaultRegistry}, for which this node is a mirror: push to ${placeOf(name, address, names)}, or choose another name`,
   )
 }
 
-function namedRegistry({ path, namespace, host, port }: Address, names: Names): NamedRegistry {
+/**
+ * Whether a bare name can't be taken by a push: one that mirrors ask docker.io for, or that is local by its whole name only. What
+ * mirrors ask for has two parts, as Docker writes `library/` before names of one.
+ */
+export function isGuarded(name: string, local: LocalNames): boolean {
+  if (name.startsWith(officialImages) || local.isHidden(name)) return true
+  return name.includes('/') && local.isHeld({ registry: defaultRegistry, name })
+}
+
+/** Whether a name begins like one with a registry, so that it is local only with the local registry's name before it. */
+export function beginsWithRegistry(name: string): boolean {
+  const slash = name.indexOf('/')
+  return slash !== -1 && isRegistryName(canonicalRegistry(name.slice(0, slash)))
+}
+
+function namedRegistry(address: Address, names: Names): NamedRegistry {
+  const { path, namespace, host, port } = address
   if (path.includes('%')) {
     throw new OciError(
       'NAME_INVALID',
@@ -108,14 +132,30 @@ function namedRegistry({ path, namespace, host, port }: Address, names: Names): 
   const own = (name: string) => (isOwn(name, { host, port }, names) ? names.local.registry : name)
   const first = isRegistryName(beginning) ? own(beginning) : undefined
   const registry = namespace === undefined ? first : own(canonicalRegistry(namespace))
-  if (registry !== undefined && registry !== names.local.registry && !names.registries.has(registry)) {
+  if (registry === names.local.registry) {
+    if (names.isMirrorOnly !== true) return withoutRegistry(path, first, registry)
+    throw new OciError('NAME_UNKNOWN', 'images that were pushed to this node are not given where it asks for a login')
+  }
+  if (registry !== undefined && !names.registries.has(registry)) {
     const shown = isRegistryName(registry) ? `the registry ${registry}` : 'the registry named by ns'
+    const own =
+      namespace === undefined ? `, or name ${placeOf(path, address, names)} where it is an image of this node` : ''
     throw new OciError(
       'NAME_UNKNOWN',
-      `${shown} is not in this node's list: add it to "registries" in its configuration`,
+      `${shown} is not in this node's list: add it to "registries" in its configuration${own}`,
     )
   }
-  return { registry, name: first !== undefined && first === registry ? path.slice(slash + 1) : path }
+  return withoutRegistry(path, first, registry)
+}
+
+/** @param first the registry that the path begins with, if any */
+function withoutRegistry(path: string, first: string | undefined, registry: string | undefined): NamedRegistry {
+  return { registry, name: first !== undefined && first === registry ? path.slice(path.indexOf('/') + 1) : path }
+}
+
+/** Where a local repository is found whatever its name begins with. */
+function placeOf(name: string, { host = 'localhost:5050' }: Address, { local }: Names): string {
+  return `${host}/${local.registry}/${name}`
 }
 
 /**
@@ -126,17 +166,21 @@ function isOwn(name: string, { host, port }: Pick<Address, 'host' | 'port'>, { r
   if (name === local.registry) return true
   if (registries.has(name)) return false
   if (host !== undefined && name === canonicalRegistry(host)) return true
-  return port !== undefined && /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]):\d+$/.test(name) && name.endsWith(`:${port}`)
+  const bare = hostOf(name)
+  const isHere = bare === hostOf(local.registry) || /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(bare)
+  return port !== undefined && isHere && name === `${bare}:${port}`
 }
 
-/** Whether a bare name is known to be one of docker.io. */
-function isOfDefault(name: string, { local }: Names): boolean {
-  if (name.startsWith(officialImages)) return true
-  return local.isHeld({ registry: defaultRegistry, name: canonicalRepository(defaultRegistry, name) })
+/** Whether this node is called as people call it for their own images. */
+function isOwnHost(host: string | undefined, { local }: Names): boolean {
+  if (host === undefined) return false
+  const bare = hostOf(canonicalRegistry(host))
+  return isLocalhost(bare) || bare === hostOf(local.registry)
 }
 
-function isLocalhost(host: string | undefined): boolean {
-  return host !== undefined && /^localhost(?::\d+)?$/i.test(host)
+/** A registry's name without its port. */
+function hostOf(name: string): string {
+  return name.replace(/:\d+$/, '')
 }
 
 function local(name: string, { local: { registry } }: Names): ParsedRepository {

@@ -51,7 +51,7 @@ const maxAuthorizationLength = 16 * 1024
 /** Reads the target from a route's captures: the repository path, and the reference where there is one. */
 export function parseTarget(ctx: RegistryContext, names: Names): Target {
   const address = addressOf(ctx)
-  const reference = decodedReference(ctx.captures?.[1] ?? '')
+  const { reference } = address
   const { repository, mayBeLocal } = parseRepository(address, names)
   noteFacts(ctx, repository, reference)
   if (address.namespace !== undefined) ctx.set('OCI-Namespace', repository.registry)
@@ -70,19 +70,25 @@ export interface PushTarget extends PushRequest {
 /** As `parseTarget`, for what changes a local repository. @throws {OciError} where the name is none of those */
 export function parsePushTarget(ctx: RegistryContext, names: Names): PushTarget {
   const address = addressOf(ctx)
-  const reference = decodedReference(ctx.captures?.[1] ?? '')
+  const { reference } = address
   const name = parsePushName(address, names)
   noteFacts(ctx, { registry: names.local.registry, name }, reference)
   if (address.namespace !== undefined) ctx.set('OCI-Namespace', names.local.registry)
-  const { signal } = ctx.state
-  return { name, reference, base: `/v2/${address.path}`, authorization: authorizationOf(ctx), signal }
+  const { signal, isGuest } = ctx.state
+  return { name, reference, base: `/v2/${address.path}`, authorization: authorizationOf(ctx), isGuest, signal }
 }
 
-function addressOf(ctx: RegistryContext): Address {
-  const [path = ''] = ctx.captures ?? []
+function addressOf(ctx: RegistryContext): Address & { readonly reference: string } {
+  const [path = '', reference = ''] = ctx.captures ?? []
   const host = ctx.get('host')
-  const { localPort: port } = ctx.req.socket
-  return { path, namespace: singleParameter(ctx, 'ns'), host: host === '' ? undefined : host, port }
+  return {
+    path,
+    namespace: singleParameter(ctx, 'ns'),
+    host: host === '' ? undefined : host,
+    port: ctx.req.socket.localPort,
+    reference: decodedReference(reference),
+    isHead: ctx.method === 'HEAD',
+  }
 }
 
 function noteFacts({ state: { facts } }: RegistryContext, repository: Repository, reference: string): void {

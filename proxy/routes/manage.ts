@@ -1,6 +1,7 @@
+import { Gate } from '../gate.ts'
 import { isDigest, parseDigest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
-import { maxManifestBytes, tooLongText } from '../oci/manifest.ts'
+import { longManifestBytes, maxManifestBytes, tooLongText } from '../oci/manifest.ts'
 import { isTag, parseTag } from '../oci/name.ts'
 import { pageOf } from '../oci/page.ts'
 import type { LocalRegistry } from '../ports.ts'
@@ -18,18 +19,26 @@ interface ManageRouteOptions {
 /** Tags of one push of a manifest. */
 const maxTags = 100
 
+/** Long manifests that are taken at the same time: 128 MiB, if all of them have as many bytes as they may. */
+const maxLongManifests = 8
+
 /** `PUT /v2/<name>/manifests/<reference>` (distribution-spec 1.1, end-7). */
 export function putManifestRoute({ names, local, push }: ManageRouteOptions) {
+  const gate = new Gate(maxLongManifests)
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parsePushTarget(ctx, names)
     assertMayPush(ctx, push)
     const { reference } = target
     const given = isDigest(reference) || reference.includes(':') ? parseDigest(reference) : undefined
     const tags = given === undefined ? [parsePushedTag(reference)] : tagParameters(ctx)
-    const bytes = await collect(ctx)
-    const contentType = ctx.get('content-type')
-    const pushed = { bytes, contentType: contentType === '' ? undefined : contentType, digest: given, tags }
-    const { digest, subject } = await local.putManifest(target, pushed)
+    const type = ctx.get('content-type')
+    const put = async () => {
+      const bytes = await collect(ctx)
+      return await local.putManifest(target, { bytes, contentType: type || undefined, digest: given, tags })
+    }
+    const isLong = (lengthOf(ctx) ?? maxManifestBytes) > longManifestBytes
+    const leave = isLong ? await gate.enter(target.signal) : () => {}
+    const { digest, subject } = await put().finally(leave)
     const location = `${target.base}/manifests/${given ?? reference}${namespaceOf(ctx)}`
     ctx.set({ Location: location, 'Docker-Content-Digest': digest })
     if (subject !== undefined) ctx.set('OCI-Subject', subject)

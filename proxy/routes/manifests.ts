@@ -1,7 +1,7 @@
 import { type Digest, isDigest, parseDigest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
 import { isManifestMediaType } from '../oci/manifest.ts'
-import { parseTag } from '../oci/name.ts'
+import { parseTag, repositoryText } from '../oci/name.ts'
 import type { ContentRequest, ContentSource, ResolvedTag, TagResolver } from '../ports.ts'
 import type { Names } from './addressing.ts'
 import { parseTarget, type RegistryContext, type Target } from './context.ts'
@@ -18,7 +18,7 @@ interface ManifestRouteOptions {
 export function manifestRoute({ content, tags, names, onServed }: ManifestRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, names)
-    const resolved = await resolve(tags, target)
+    const resolved = await resolve(tags, target).catch(ofNewName(ctx, target))
     if (resolved.confirmedAt !== undefined) {
       ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
       ctx.state.facts.confirmedAt = resolved.confirmedAt
@@ -74,6 +74,21 @@ async function open(
       throw error
     })
     return { opened: await content.open(contentRequest(target, again.digest)), digest: again.digest }
+  }
+}
+
+/** Statuses with which nobody says whether there is such a tag; Docker Hub refuses what it does not have. */
+const untold: ReadonlySet<number> = new Set([401, 403, 503])
+
+/**
+ * A push may begin with HEAD of its tag, and is given up where the answer is another one than 200 or 404. So a name that may be
+ * local, and of which nobody tells anything, is unknown. GET says what is the matter.
+ */
+function ofNewName({ method }: RegistryContext, { mayBeLocal, repository, reference }: Target) {
+  return (error: unknown): never => {
+    if (method !== 'HEAD' || !mayBeLocal || !(error instanceof OciError) || !untold.has(error.status)) throw error
+    const text = `no ${reference} was pushed here, and what ${repositoryText(repository)} has is not known: ${error.message}`
+    throw new OciError('MANIFEST_UNKNOWN', text, { cause: error.cause })
   }
 }
 

@@ -22,7 +22,7 @@ export function beginUploadRoute({ names, uploads, local, push }: UploadRouteOpt
     const target = parsePushTarget(ctx, names)
     assertMayPush(ctx, push)
     const mount = singleParameter(ctx, 'mount')
-    if (mount !== undefined && isDigest(mount) && (await local.mount(target, mount, sourceOf(ctx, names)))) {
+    if (mount !== undefined && isDigest(mount) && (await local.mount(target, mount, sourceOf(ctx, mount, names)))) {
       return created(ctx, target, mount)
     }
     const digest = digestParameter(ctx)
@@ -30,12 +30,13 @@ export function beginUploadRoute({ names, uploads, local, push }: UploadRouteOpt
     // Without a body it is the beginning of an upload all the same.
     if (digest === undefined || lengthOf(ctx) === 0) return accepted(ctx, target, state)
     try {
-      await uploads.append(target, state.id, chunkOf(ctx))
+      if ((await uploads.append(target, state.id, chunkOf(ctx))) === undefined) throw outOfOrder()
+      await uploads.finish(target, state.id, digest)
     } catch (error) {
-      await uploads.cancel(target, state.id)
+      // Its client knows no address at which it could go on. With a wrong digest it is over already.
+      await uploads.cancel(target, state.id).catch(() => {})
       throw error
     }
-    await uploads.finish(target, state.id, digest)
     created(ctx, target, digest)
   }
 }
@@ -49,18 +50,11 @@ export function uploadRoutes({ names, uploads, push }: UploadRouteOptions) {
       await handle(ctx, target, target.reference)
     }
   }
-  /** @returns whether the bytes of the request, if there are any, were taken */
-  const append = async (ctx: RegistryContext, target: PushTarget, id: string): Promise<boolean> => {
+  /** Takes the bytes of the request, if there are any. @throws {OciError} RANGE_INVALID, and says where to go on */
+  const append = async (ctx: RegistryContext, target: PushTarget, id: string): Promise<void> => {
     const state = await uploads.append(target, id, chunkOf(ctx))
-    if (state === undefined) {
-      describe(ctx, target, uploads.state(target, id))
-      ctx.status = 416
-      ctx.body = new OciError('RANGE_INVALID', 'the chunk does not begin where the upload ends').body()
-      ctx.type = 'application/json'
-      return false
-    }
-    describe(ctx, target, state)
-    return true
+    describe(ctx, target, state ?? uploads.state(target, id))
+    if (state === undefined) throw outOfOrder()
   }
   return {
     status: route(async (ctx, target, id) => {
@@ -68,12 +62,13 @@ export function uploadRoutes({ names, uploads, push }: UploadRouteOptions) {
       ctx.status = 204
     }),
     append: route(async (ctx, target, id) => {
-      if (await append(ctx, target, id)) ctx.status = 202
+      await append(ctx, target, id)
+      ctx.status = 202
     }),
     finish: route(async (ctx, target, id) => {
       const digest = digestParameter(ctx)
       if (digest === undefined) throw new OciError('DIGEST_INVALID', 'the parameter digest is missing')
-      if (!(await append(ctx, target, id))) return
+      await append(ctx, target, id)
       await uploads.finish(target, id, digest)
       ctx.remove('Range')
       created(ctx, target, digest)
@@ -83,6 +78,10 @@ export function uploadRoutes({ names, uploads, push }: UploadRouteOptions) {
       ctx.status = 204
     }),
   }
+}
+
+function outOfOrder(): OciError {
+  return new OciError('RANGE_INVALID', 'the chunk does not begin where the upload ends')
 }
 
 /** @throws {OciError} RANGE_INVALID, SIZE_INVALID */
@@ -113,12 +112,12 @@ async function* exactly(body: AsyncIterable<Uint8Array>, length: number): AsyncG
 }
 
 /** Where a blob is to be mounted from; a name without a registry means what it means where it is pulled. */
-function sourceOf(ctx: RegistryContext, names: Names) {
+function sourceOf(ctx: RegistryContext, reference: Digest, names: Names) {
   const from = singleParameter(ctx, 'from')
   if (from === undefined) return undefined
   const { localPort: port } = ctx.req.socket
   try {
-    return parseRepository({ path: from, host: ctx.get('host'), port }, names).repository
+    return parseRepository({ path: from, host: ctx.get('host'), port, reference }, names).repository
   } catch {
     // Nothing can be mounted from there: the blob is pushed.
     return { registry: names.local.registry, name: '' }

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { request } from 'node:http'
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
@@ -8,6 +10,7 @@ import {
   codeOf,
   descriptorOf,
   digestsOf,
+  localhost,
   manifestOf,
   ociIndex,
   ociManifest,
@@ -184,6 +187,13 @@ describe('a blob that is not what it is said to be', () => {
     expect((await client.finish(location, digestOf(small), rest)).status).toBe(201)
   })
 
+  it('is refused in a single POST that does not begin at its beginning', async () => {
+    const { client } = await setUp()
+    const range = { 'content-range': `10-${small.length + 9}` }
+    const refused = await client.send('POST', withDigest('blobs/uploads/', digestOf(small)), small, range)
+    expect([refused.status, codeOf(refused)]).toEqual([416, 'RANGE_INVALID'])
+  })
+
   it('is no upload of another repository', async () => {
     const { client, other } = await setUp()
     const location = await client.begin()
@@ -229,6 +239,78 @@ describe('pushing a manifest', () => {
     await client.push(image, image.digest)
     expect((await client.putManifest('all', index, ociIndex)).status).toBe(201)
     expect(await client.pull(image, image.digest)).toEqual(digestsOf(image))
+  })
+
+  it('takes an index of blobs, as BuildKit has for its cache, when they are there', async () => {
+    const { client } = await setUp()
+    const config = Buffer.from('{"layers":[]}')
+    const index = manifestOf({
+      schemaVersion: 2,
+      mediaType: ociIndex,
+      manifests: [
+        descriptorOf(small, 'application/vnd.oci.image.layer.v1.tar+gzip'),
+        descriptorOf(config, 'application/vnd.buildkit.cacheconfig.v0'),
+      ],
+    })
+    await client.pushBlob(small)
+    const early = await client.putManifest('cache', index, ociIndex)
+    expect([early.status, codeOf(early)]).toEqual([404, 'MANIFEST_BLOB_UNKNOWN'])
+    expect(JSON.parse(early.body.toString()).errors[0].detail).toEqual([{ digest: digestOf(config) }])
+    await client.pushBlob(config)
+    expect((await client.putManifest('cache', index, ociIndex)).status).toBe(201)
+    // What is asked for as a manifest has to be one.
+    const image = testImage([])
+    const ofImage = manifestOf({
+      schemaVersion: 2,
+      mediaType: ociIndex,
+      manifests: [descriptorOf(image.manifest, ociManifest)],
+    })
+    await client.pushBlob(image.manifest)
+    expect((await client.putManifest('all', ofImage, ociIndex)).status).toBe(404)
+  })
+
+  it('says what a manifest lacks that names no type', async () => {
+    const { client } = await setUp()
+    for (const [type, text] of [
+      ['application/json', 'application/json is not the media type of a manifest'],
+      [undefined, 'nothing says its media type'],
+    ] as const) {
+      const headers: Record<string, string> = type === undefined ? {} : { 'content-type': type }
+      const refused = await client.send('PUT', 'manifests/v1', Buffer.from('{}'), headers)
+      expect([refused.status, codeOf(refused)]).toEqual([400, 'MANIFEST_INVALID'])
+      expect(refused.body.toString()).toContain(text)
+    }
+  })
+
+  it('takes a bounded number of long ones at once, and short ones meanwhile', async () => {
+    const { client } = await setUp()
+    const { hostname, port } = new URL(client.url)
+    const begin = () => {
+      const headers = { ...localhost(client.url), expect: '100-continue', 'content-length': 2 ** 21 }
+      const outgoing = request({
+        hostname,
+        port,
+        path: '/v2/team/app/manifests/long',
+        method: 'PUT',
+        headers,
+        agent: false,
+      })
+      outgoing.on('error', () => {})
+      outgoing.flushHeaders()
+      const state = { outgoing, isWanted: false, wanted: once(outgoing, 'continue') }
+      outgoing.once('continue', () => {
+        state.isWanted = true
+      })
+      return state
+    }
+    const taken = Array.from({ length: 8 }, begin)
+    await Promise.all(taken.map(({ wanted }) => wanted))
+    const waiting = begin()
+    for (let round = 0; round < 3; round++) await client.push(testImage([small]), 'short')
+    expect(waiting.isWanted).toBe(false)
+    taken[0]?.outgoing.destroy()
+    await waiting.wanted
+    for (const { outgoing } of [...taken, waiting]) outgoing.destroy()
   })
 
   it('names each blob that is missing', async () => {

@@ -60,6 +60,49 @@ describe('pushes to localhost, and pulls back', () => {
   }
 })
 
+describe('pushes what the mirror gave under its own bare name, which it has cached', () => {
+  for (const pusher of PUSHERS) {
+    test(pusher.name, async (context) => {
+      const { story, node, address, head } = stage(context)
+      const name = story.images.repository.replace('library/', '')
+      await story.at(node, async (environment) => {
+        const session = await pusher.start(environment)
+        try {
+          await session.push(story.images, `${address}/${name}:1`)
+          const { status, digest } = await head(name, '1')
+          expect(status).toBe(200)
+          if (whole.test(pusher.name)) expect(digest).toBe(story.images.digest)
+          expect(await session.pull(story.images, `${address}/${name}:1`)).toBe(story.images.marks)
+        } finally {
+          await session.stop()
+          await forget(`http://${address}/v2/${name}`, '1')
+        }
+      })
+    })
+  }
+})
+
+/** Deletes a manifest, and all that it names, so that the next client finds nothing of it. @param base of the repository */
+async function forget(base: string, reference: string): Promise<void> {
+  const got = await fetch(`${base}/manifests/${reference}`)
+  if (!got.ok) return
+  const {
+    manifests = [],
+    config,
+    layers = [],
+  } = (await got.json()) as Record<'manifests' | 'layers', Named[]> & {
+    config?: Named
+  }
+  for (const { digest } of manifests) await forget(base, digest)
+  for (const { digest } of [...layers, ...(config ? [config] : [])])
+    await fetch(`${base}/blobs/${digest}`, { method: 'DELETE' })
+  await fetch(`${base}/manifests/${got.headers.get('docker-content-digest')}`, { method: 'DELETE' })
+}
+
+interface Named {
+  readonly digest: string
+}
+
 test('oras attaches an SBOM, and finds it; crane lists and deletes', async (context) => {
   const { story, node, address, head, tools } = stage(context)
   await story.at(node, async ({ folder }) => {

@@ -104,7 +104,7 @@ describe('the mirror', () => {
 
   it('gives a blob, whole and in ranges, cold and warm, and fetches it once', async () => {
     const { upstream, get, blob, node } = await setUp()
-    const path = `/v2/app/blobs/${blob}`
+    const path = `/v2/library/app/blobs/${blob}`
     const head = await get(path, { method: 'HEAD' })
     expect(head).toMatchObject({ status: 200, headers: { 'content-length': '3000000', 'accept-ranges': 'bytes' } })
     expect(upstream.seen('GET')).toHaveLength(0)

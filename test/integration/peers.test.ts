@@ -118,7 +118,7 @@ describe('a node without upstream', () => {
     await ask(a.url, `/v2/app/blobs/${blob}`)
     await untilAnnounced(a, 1)
     await upstream.close()
-    const head = await ask(b.url, `/v2/app/blobs/${blob}`, { method: 'HEAD' })
+    const head = await ask(b.url, `/v2/library/app/blobs/${blob}`, { method: 'HEAD' })
     expect(head).toMatchObject({ status: 200, headers: { 'content-length': String(layer.length) } })
   })
 
@@ -132,7 +132,7 @@ describe('a node without upstream', () => {
     const head = () => ask(b.url, `/v2/library/app/blobs/${blob}`, { method: 'HEAD' })
     expect(await head()).toMatchObject({ status: 503 })
     // A manifest is short: what HEAD says of it is proven.
-    const ofManifest = await ask(b.url, `/v2/app/manifests/${manifest}`, { method: 'HEAD' })
+    const ofManifest = await ask(b.url, `/v2/library/app/manifests/${manifest}`, { method: 'HEAD' })
     expect(ofManifest).toMatchObject({ status: 200, headers: { 'docker-content-digest': manifest } })
     await ask(b.url, `/v2/app/manifests/${manifest}`)
     expect(await head()).toMatchObject({ status: 200, headers: { 'content-length': String(layer.length) } })

@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
-import { FakeUpstream } from '../fixtures/fake-upstream.ts'
+import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
 import { startTestNode, type TestNode, until, untilConnected } from '../fixtures/node.ts'
 import { codeOf, digestsOf, localhost, RegistryClient, testImage, withDigest } from '../fixtures/registry-client.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
@@ -112,21 +112,128 @@ describe('the name of what is pushed', () => {
     expect(got.headers['docker-content-digest']).toBe(image.digest)
   })
 
-  it.each(['unreachable', 'refused'])(
+  it.each(['unreachable', 'refused', 'silent'])(
     'is new while docker.io is %s: a push begins with what is not there',
     async (how) => {
-      const { node, upstream } = await setUp()
+      const { node, upstream } = await setUp({ upstream: { responseTimeout: '1s' } })
       if (how === 'refused') upstream.requireBearer({ accounts: { somebody: 'else' } })
+      else if (how === 'silent') upstream.inject(/./, faults.hang())
       else await upstream.close()
       const client = new RegistryClient(node.url, 'team/new', { host: new URL(node.url).host })
-      expect((await client.send('HEAD', `blobs/${digestOf(image.blobs[0] ?? image.manifest)}`)).status).toBe(404)
-      if (how === 'refused') return
+      for (const path of [`blobs/${digestOf(image.blobs[0] ?? image.manifest)}`, `manifests/${image.digest}`])
+        expect((await client.send('HEAD', path)).status).toBe(404)
+      // Nobody is asked for what a push may leave out.
+      expect(upstream.requests).toEqual([])
+      expect((await client.send('HEAD', 'manifests/1')).status).toBe(404)
+      if (how !== 'unreachable') return
       expect((await client.send('GET', 'manifests/1')).status).toBe(503)
       expect((await client.send('GET', 'tags/list')).status).toBe(404)
       const referrers = await client.send('GET', `referrers/${image.digest}`)
       expect([referrers.status, JSON.parse(referrers.body.toString()).manifests]).toEqual([200, []])
     },
   )
+
+  describe('that docker.io has, too', () => {
+    const base = image.blobs[1] ?? Buffer.alloc(0)
+    const onBase = testImage([base, pseudoRandomBytes(5_000, 'on base')])
+
+    /** A node at which docker.io's `library/alpine:1` and `team/app:1` are the image, and the first of them is cached. */
+    async function setUpTheirs() {
+      const { node, upstream } = await setUp()
+      for (const blob of image.blobs) upstream.addBlob(blob)
+      for (const repository of ['library/alpine', 'team/app'])
+        upstream.tag(repository, '1', upstream.addManifest(image.manifest))
+      const mirror = new RegistryClient(node.url, 'library/alpine')
+      expect(await mirror.pull(image, '1')).toEqual(digestsOf(image))
+      await untilHeld(node, 1 + image.blobs.length)
+      return { node, upstream }
+    }
+
+    /** Pushes as clients do: what HEAD says is there is left out. @param asked for the manifest, by HEAD, before and after the blobs */
+    async function pushLacking(client: RegistryClient, pushed: typeof image, tag: string, asked: 'tag' | 'digest') {
+      const isThere = async () => {
+        const head = await client.send('HEAD', `manifests/${asked === 'tag' ? tag : pushed.digest}`)
+        expect([200, 404]).toContain(head.status)
+        return head.headers['docker-content-digest'] === pushed.digest
+      }
+      if (asked === 'digest' && (await isThere())) return
+      for (const blob of pushed.blobs) {
+        const { status } = await client.send('HEAD', `blobs/${digestOf(blob)}`)
+        expect([200, 404]).toContain(status)
+        if (status === 404) expect((await client.pushBlob(blob)).status).toBe(201)
+      }
+      if (await isThere()) return
+      expect((await client.putManifest(tag, pushed.manifest)).status).toBe(201)
+    }
+
+    describe.each(['localhost', '127.0.0.1'])('at %s', (host) => {
+      it.each([
+        ['alpine', 'digest'],
+        ['alpine', 'tag'],
+        ['team/app', 'digest'],
+        ['team/app', 'tag'],
+      ] as const)('%s is pushed whole, and as a base, with HEAD by %s', async (name, asked) => {
+        const { node, upstream } = await setUpTheirs()
+        const client = new RegistryClient(node.url, name, { host: `${host}:${new URL(node.url).port}` })
+        await pushLacking(client, image, '1', asked)
+        await pushLacking(client, onBase, '2', asked)
+        await upstream.close()
+        expect(await client.pull(image, '1')).toEqual(digestsOf(image))
+        expect(await client.pull(onBase, '2')).toEqual(digestsOf(onBase))
+        expect((await node.status()).store.keptBytes).toBe(
+          [...image.blobs, image.manifest, ...onBase.blobs.filter((blob) => blob !== base), onBase.manifest].reduce(
+            (sum, { length }) => sum + length,
+            0,
+          ),
+        )
+      })
+    })
+
+    it('is theirs for mirrors until it has a manifest here, whatever a push that was given up has left', async () => {
+      const { node } = await setUpTheirs()
+      const client = new RegistryClient(node.url, 'team/app', { host: new URL(node.url).host })
+      await client.begin()
+      const own = pseudoRandomBytes(100, 'given up')
+      expect((await client.pushBlob(own)).status).toBe(201)
+      expect((await client.send('GET', `blobs/${digestOf(own)}`)).status).toBe(200)
+      expect(await client.pull(image, '1')).toEqual(digestsOf(image))
+    })
+
+    it('is told of at localhost by where it is to be had', async () => {
+      const { node } = await setUpTheirs()
+      const got = await new RegistryClient(node.url, 'team/app').send('GET', 'manifests/1')
+      expect([got.status, codeOf(got)]).toEqual([404, 'MANIFEST_UNKNOWN'])
+      expect(got.body.toString()).toContain('127.0.0.1')
+    })
+  })
+
+  it('with a registry before it is found by the name of the local registry, and listed by it', async () => {
+    const { node } = await setUp()
+    const refused = await new RegistryClient(node.url, 'my.app/web').send('POST', 'blobs/uploads/')
+    const whole = `localhost:${new URL(node.url).port}/localhost/my.app/web`
+    expect([refused.status, codeOf(refused)]).toEqual([404, 'NAME_UNKNOWN'])
+    expect(refused.body.toString()).toContain(whole)
+    const client = new RegistryClient(node.url, 'localhost/my.app/web')
+    await client.push(image, '1')
+    expect(await client.pull(image, '1')).toEqual(digestsOf(image))
+    const { repositories } = JSON.parse((await ask(node.url, '/v2/_catalog')).body.toString())
+    expect(repositories).toEqual(['localhost/my.app/web'])
+  })
+
+  it('is refused where it is local by its whole name only: what was pushed there could not be pulled', async () => {
+    const { node, upstream } = await setUp({ store: { maxSize: '16 MiB' } })
+    const layer = upstream.addBlob(pseudoRandomBytes(MiB, 'theirs'))
+    expect((await ask(node.url, `/v2/team/app/blobs/${layer}`)).complete).toBe(true)
+    await untilHeld(node, 1)
+    await new RegistryClient(node.url, 'localhost/team/app').push(image, '1')
+    // What docker.io has is evicted.
+    for (let index = 0; (await node.status()).store.evictedBlobs === 0; index++) {
+      const more = upstream.addBlob(pseudoRandomBytes(6 * MiB, index))
+      expect((await ask(node.url, `/v2/library/x/blobs/${more}`)).complete).toBe(true)
+    }
+    const refused = await new RegistryClient(node.url, 'team/app').send('POST', 'blobs/uploads/')
+    expect([refused.status, codeOf(refused)]).toEqual([403, 'DENIED'])
+  })
 })
 
 it('takes nothing where that is set', async () => {
@@ -140,8 +247,76 @@ it('takes nothing where that is set', async () => {
     ['PATCH', 'blobs/uploads/x'],
   ] as const) {
     const refused = await client.send(method, path)
-    expect([refused.status, codeOf(refused)], method).toEqual([403, 'DENIED'])
+    // distribution-spec 1.1, "Content Management": where deletion is disabled, the answer is 400 or 405.
+    const expected = method === 'DELETE' ? [405, 'UNSUPPORTED', 'GET, HEAD'] : [403, 'DENIED', undefined]
+    expect([refused.status, codeOf(refused), refused.headers.allow], method).toEqual(expected)
   }
+})
+
+it('takes nothing from somebody for whom a proxy of this machine asks', async () => {
+  const { node } = await setUp()
+  const client = new RegistryClient(node.url, 'app')
+  const refused = await client.send('POST', 'blobs/uploads/', undefined, { 'x-forwarded-for': '192.0.2.1' })
+  expect([refused.status, codeOf(refused)]).toEqual([403, 'DENIED'])
+})
+
+it('has nothing of its own where it asks for a login: any password would do', async () => {
+  const { node } = await setUp({ registry: { loginListen: '127.0.0.1:0' } })
+  await new RegistryClient(node.url, 'team/app').push(image, '1')
+  const login = `http://${node.addresses.login}`
+  const { port } = new URL(login)
+  const get = (path: string, host = '127.0.0.1') =>
+    ask(login, path, { headers: { ...basic('any:body'), host: `${host}:${port}` } })
+  for (const host of ['127.0.0.1', 'localhost']) {
+    for (const name of ['team/app', 'localhost/team/app', `localhost:${port}/team/app`]) {
+      for (const reference of ['1', image.digest])
+        expect((await get(`/v2/${name}/manifests/${reference}`, host)).status, name).toBe(404)
+      expect((await get(`/v2/${name}/blobs/${digestsOf(image)[1]}`, host)).status).toBe(404)
+      expect((await get(`/v2/${name}/tags/list`, host)).body.toString()).not.toContain('"tags"')
+    }
+    expect((await get('/v2/team/app/manifests/1?ns=localhost', host)).status).toBe(404)
+    expect((await get('/v2/_catalog', host)).status).toBe(404)
+  }
+})
+
+it.each([
+  ['/v2/app/manifests/1', 'DELETE, GET, HEAD, PUT'],
+  [`/v2/app/blobs/${image.digest}`, 'DELETE, GET, HEAD'],
+  ['/v2/app/blobs/uploads/', 'POST'],
+  ['/v2/app/blobs/uploads/x', 'DELETE, GET, HEAD, PATCH, PUT'],
+  ['/v2/app/tags/list', 'GET, HEAD'],
+])('says which methods %s has', async (path, allowed) => {
+  const { node } = await setUp()
+  const refused = await ask(node.url, path, { method: 'OPTIONS' })
+  expect([refused.status, codeOf(refused), refused.headers.allow]).toEqual([405, 'UNSUPPORTED', allowed])
+})
+
+it('asks for a body with 100 Continue only where it takes it', async () => {
+  const { node } = await setUp()
+  const { hostname, port } = new URL(node.url)
+  const put = async (path: string) => {
+    const headers = { ...localhost(node.url), expect: '100-continue', 'content-length': image.manifest.length }
+    const outgoing = request({ hostname, port, path, method: 'PUT', headers, agent: false })
+    const answer = Promise.withResolvers<{ status: number | undefined; connection: string | undefined }>()
+    let isInvited = false
+    outgoing.on('continue', () => {
+      isInvited = true
+      outgoing.end(image.manifest)
+    })
+    outgoing.on('response', (incoming) => {
+      incoming.resume()
+      answer.resolve({ status: incoming.statusCode, connection: incoming.headers.connection })
+    })
+    outgoing.on('error', answer.reject)
+    outgoing.flushHeaders()
+    const { status, connection } = await answer.promise
+    outgoing.destroy()
+    return { status, connection, isInvited }
+  }
+  const client = new RegistryClient(node.url, 'app')
+  for (const blob of image.blobs) await client.pushBlob(blob)
+  expect(await put('/v2/library/app/manifests/1')).toEqual({ status: 403, connection: 'close', isInvited: false })
+  expect(await put('/v2/app/manifests/1')).toMatchObject({ status: 201, isInvited: true })
 })
 
 describe('a restart', () => {
@@ -341,6 +516,29 @@ describe('what is of an upstream registry as well', () => {
     expect((await client.send('GET', `blobs/${secret}`)).status).toBe(404)
     expect(await mount(`${secret}&from=docker.io/me/secret`, basic('me:right'))).toBe(201)
     expect((await client.send('GET', `blobs/${secret}`)).status).toBe(200)
+  })
+
+  it('is mounted with the credentials of the node for those alone whom they are lent', async () => {
+    const upstream = await FakeUpstream.start()
+    onTestFinished(() => upstream.close())
+    upstream.requireBasic('node', 'own')
+    const secret = upstream.addBlob(pseudoRandomBytes(1_000, 'secret'))
+    const auths = { [new URL(upstream.url).host]: { auth: Buffer.from('node:own').toString('base64') } }
+    const dockerConfig = join(await tempDir(), 'config.json')
+    await writeFile(dockerConfig, JSON.stringify({ auths }))
+    const registries = { 'private.example': upstream.url }
+    const node = await startTestNode({
+      registries,
+      config: { registry: { push: 'always' }, upstream: { dockerConfig } },
+    })
+    expect((await ask(node.url, `/v2/private.example/me/app/blobs/${secret}`)).complete).toBe(true)
+    await untilHeld(node, 1)
+    const client = new RegistryClient(node.url, 'app')
+    const mount = (headers: Record<string, string>) =>
+      client.send('POST', `blobs/uploads/?mount=${secret}&from=private.example/me/app`, undefined, headers)
+    expect((await mount({ 'x-forwarded-for': '192.0.2.1' })).status).toBe(202)
+    expect((await client.send('GET', `blobs/${secret}`)).status).toBe(404)
+    expect((await mount({})).status).toBe(201)
   })
 })
 

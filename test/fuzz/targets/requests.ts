@@ -26,7 +26,16 @@ const sha512 = digestOf(Buffer.from('a'), 'sha512')
 const isOci = (error: unknown) => error instanceof OciError && error.status >= 400 && error.status < 500
 const known = { has: (name: string) => ['docker.io', 'ghcr.io', 'localhost:5000'].includes(name) }
 const local = 'localhost'
-const names = { registries: known, local: { registry: local, has: (name: string) => name === 'a', isHeld: () => false } }
+const names = {
+  registries: known,
+  local: {
+    registry: local,
+    has: (name: string) => name === 'a',
+    isBegun: (name: string) => name === 'a',
+    isHidden: () => false,
+    isHeld: () => false,
+  },
+}
 
 const content = Buffer.from(Array.from({ length: 1000 }, (_, index) => index & 0xff))
 
@@ -106,7 +115,10 @@ export const requestTargets: readonly Target[] = [
     run: (bytes, random) => {
       const path = bytes.toString('utf8')
       const namespace = random() < 0.5 ? undefined : ['docker.io', 'ghcr.io', path][Math.floor(random() * 3)]
-      const repository = taken(() => parseRepository({ path, namespace, host: undefined, port: 5050 }, names), isOci)?.repository
+      const repository = taken(
+        () => parseRepository({ path, namespace, host: undefined, port: 5050 }, names),
+        isOci,
+      )?.repository
       if (repository === undefined) return
       assert.ok(repository.registry === local || known.has(repository.registry))
       assert.match(repository.name, /^[a-z0-9][a-z0-9._/-]*$/)

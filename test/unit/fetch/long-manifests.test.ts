@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { manifestContent } from '../../../daemon/fetch/content.ts'
-import { LongManifests, longManifestBytes } from '../../../daemon/fetch/long-manifests.ts'
+import { LongManifests } from '../../../daemon/fetch/long-manifests.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
+import { longManifestBytes } from '../../../proxy/oci/manifest.ts'
 import type { Content } from '../../../proxy/ports.ts'
 
 const never = new AbortController().signal

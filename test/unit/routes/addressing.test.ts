@@ -3,11 +3,17 @@ import { describe, expect, it } from 'vitest'
 import { repositoryText } from '../../../proxy/oci/name.ts'
 import { type Address, parsePushName, parseRepository } from '../../../proxy/routes/addressing.ts'
 
+const pushedBlob = `sha256:${'a'.repeat(64)}`
+const otherBlob = `sha256:${'b'.repeat(64)}`
 const known = new Set(['docker.io', 'ghcr.io', 'registry.example.com:5000', 'localhost:5000'])
 const local = {
   registry: 'localhost',
-  has: (name: string) => ['mine', 'team/mine'].includes(name),
-  isHeld: (repository: { registry: string; name: string }) => repositoryText(repository) === 'docker.io/held/app',
+  has: (name: string, reference?: string) =>
+    ['mine', 'team/mine'].includes(name) || (name === 'team/begun' && reference === pushedBlob),
+  isBegun: (name: string) => ['mine', 'team/mine', 'team/begun'].includes(name),
+  isHidden: (name: string) => name === 'team/hidden',
+  isHeld: (repository: { registry: string; name: string }) =>
+    ['docker.io/held/app', 'docker.io/library/cached'].includes(repositoryText(repository)),
 }
 const names = { registries: known, local }
 
@@ -16,6 +22,14 @@ const read = (path: string, namespace?: string, host = '127.0.0.1:5050') =>
 
 const push = (path: string, namespace?: string, host = 'localhost:5050') =>
   parsePushName({ path, namespace, host, port: 5050 }, names)
+
+const mayPush = (path: string) => {
+  try {
+    return push(path) === path
+  } catch {
+    return false
+  }
+}
 
 describe('addressing of what is read', () => {
   it.each([
@@ -61,9 +75,66 @@ describe('addressing of what is read', () => {
     ['held/app', 'localhost:5050', 'docker.io', 'held/app', false],
     ['held/app', '127.0.0.1:5050', 'docker.io', 'held/app', false],
     ['library/alpine', 'localhost:5050', 'docker.io', 'library/alpine', false],
+    // No mirror is asked for it like that, so that a push may take it.
+    ['cached', 'localhost:5050', 'localhost', 'cached', false],
+    ['cached', '127.0.0.1:5050', 'docker.io', 'library/cached', true],
+    ['team/hidden', 'localhost:5050', 'docker.io', 'team/hidden', false],
+    ['team/hidden', '127.0.0.1:5050', 'docker.io', 'team/hidden', false],
+    ['team/new', 'LOCALHOST', 'localhost', 'team/new', false],
+    ['team/new', 'app.localhost:5050', 'localhost', 'team/new', false],
+    ['team/begun', '127.0.0.1:5050', 'docker.io', 'team/begun', true],
     ['library/alpine', '127.0.0.1:5050', 'docker.io', 'library/alpine', false],
   ])('the bare name %s at %s is %s %s', (path, host, registry, name, mayBeLocal) => {
     expect(read(path, undefined, host)).toMatchObject({ repository: { registry, name }, mayBeLocal })
+  })
+
+  it.each([
+    ['HEAD', 'team/new', otherBlob, 'localhost'],
+    ['HEAD', 'cached', otherBlob, 'localhost'],
+    ['HEAD', 'team/new', '1', 'docker.io'],
+    ['HEAD', 'held/app', otherBlob, 'docker.io'],
+    ['HEAD', 'library/alpine', otherBlob, 'docker.io'],
+    ['HEAD', 'docker.io/team/new', otherBlob, 'docker.io'],
+    ['HEAD', 'team/begun', '1', 'localhost'],
+    ['HEAD', 'team/begun', otherBlob, 'localhost'],
+    ['GET', 'team/new', otherBlob, 'docker.io'],
+    ['GET', 'team/begun', '1', 'docker.io'],
+    ['GET', 'team/begun', otherBlob, 'docker.io'],
+    ['GET', 'team/begun', pushedBlob, 'localhost'],
+  ])('%s of %s %s, as a mirror, is asked of %s', (method, path, reference, registry) => {
+    const address = { path, reference, isHead: method === 'HEAD', host: '127.0.0.1:5050', port: 5050 }
+    expect(parseRepository(address, names).repository.registry).toBe(registry)
+  })
+
+  it.each(['alpine', 'mine', 'team/mine', 'team/begun', 'held/app'])(
+    'of what a push by a bare name would go to: %s at localhost',
+    (name) => {
+      expect(read(name, undefined, 'localhost:5050').repository.registry === 'localhost').toBe(mayPush(name))
+    },
+  )
+
+  it('takes the name that was given to the registry of this node for its address', () => {
+    const named = { registries: known, local: { ...local, registry: 'registry.team' } }
+    for (const [path, host, namespace] of [
+      ['team/new', 'registry.team:5050', undefined],
+      ['team/new', 'registry.team', undefined],
+      ['team/new', '127.0.0.1:5050', 'registry.team:5050'],
+    ] as const) {
+      const { repository } = parseRepository({ path, host, namespace, port: 5050 }, named)
+      expect(repository).toEqual({ registry: 'registry.team', name: 'team/new' })
+    }
+    const elsewhere = { path: 'team/new', host: '127.0.0.1:5050', namespace: 'registry.team:5051', port: 5050 }
+    expect(() => parseRepository(elsewhere, named)).toThrow(expect.objectContaining({ code: 'NAME_UNKNOWN' }))
+  })
+
+  it('has no local names where it is a mirror only', () => {
+    const mirror = { ...names, isMirrorOnly: true }
+    const registryOf = (path: string, host: string) =>
+      parseRepository({ path, host, port: 5050 }, mirror).repository.registry
+    for (const host of ['localhost:5050', '127.0.0.1:5050'])
+      for (const name of ['mine', 'team/new']) expect(registryOf(name, host)).toBe('docker.io')
+    for (const path of ['localhost/mine', 'localhost:5050/mine'])
+      expect(() => registryOf(path, '127.0.0.1:5050')).toThrow(expect.objectContaining({ code: 'NAME_UNKNOWN' }))
   })
 
   it('knows another address of this node, where that is the one that was asked', () => {
@@ -110,6 +181,9 @@ describe('addressing of what is pushed', () => {
     ['alpine', undefined, 'alpine'],
     ['team/app', undefined, 'team/app'],
     ['team/mine', undefined, 'team/mine'],
+    ['cached', undefined, 'cached'],
+    ['localhost/my.app/web', undefined, 'my.app/web'],
+    ['localhost/team/hidden', undefined, 'team/hidden'],
     ['team/app', 'localhost', 'team/app'],
     ['team/app', 'localhost:5050', 'team/app'],
     ['localhost/team/app', undefined, 'team/app'],
@@ -123,6 +197,8 @@ describe('addressing of what is pushed', () => {
   it.each([
     ['library/alpine', undefined, 'DENIED', 403],
     ['held/app', undefined, 'DENIED', 403],
+    ['team/hidden', undefined, 'DENIED', 403],
+    ['my.app/web', undefined, 'NAME_UNKNOWN', 404],
     ['me/app', 'docker.io', 'UNSUPPORTED', 405],
     ['docker.io/me/app', undefined, 'UNSUPPORTED', 405],
     ['ghcr.io/me/app', undefined, 'UNSUPPORTED', 405],
@@ -136,6 +212,9 @@ describe('addressing of what is pushed', () => {
   it('says where a name of docker.io may be pushed', () => {
     expect(() => push('library/alpine', undefined, '127.0.0.1:5050')).toThrow(
       'push to 127.0.0.1:5050/localhost/library/alpine, or choose another name',
+    )
+    expect(() => push('my.app/web')).toThrow(
+      'or name localhost:5050/localhost/my.app/web where it is an image of this node',
     )
   })
 })

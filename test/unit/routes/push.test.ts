@@ -16,8 +16,14 @@ it.each<[PushPolicy, string | undefined, boolean]>([
   ['always', '10.0.0.1', true],
   ['never', '127.0.0.1', false],
 ])('%s lets %s push: %s', (policy, remoteAddress, isAllowed) => {
-  const ctx = { req: { socket: { remoteAddress } } } as unknown as RegistryContext
+  const ctx = { method: 'PUT', req: { socket: { remoteAddress }, headers: {} } } as unknown as RegistryContext
   const push = () => assertMayPush(ctx, policy)
   if (isAllowed) expect(push).not.toThrow()
   else expect(push).toThrow(expect.objectContaining({ code: 'DENIED', status: 403 }))
+})
+
+it.each(['forwarded', 'via', 'x-forwarded-for', 'x-real-ip'])('loopback is not for whom a proxy asks (%s)', (name) => {
+  const req = { socket: { remoteAddress: '127.0.0.1' }, headers: { [name]: '10.0.0.1' } }
+  const push = () => assertMayPush({ method: 'PUT', req } as unknown as RegistryContext, 'loopback')
+  expect(push).toThrow(expect.objectContaining({ code: 'DENIED', status: 403 }))
 })
