@@ -89,7 +89,7 @@ export interface PassedOnResponse {
   readonly body: Uint8Array
   /** Where it came from; upstream if undefined. */
   readonly origin?: ContentOrigin | undefined
-  /** Set where upstream could not be asked, and this is what is known; as in {@link ResolvedTag}. */
+  /** Set where upstream could not be asked, and this is what is known: as in {@link ResolvedTag}; 0 where that is nothing. */
   readonly confirmedAt?: number | undefined
 }
 

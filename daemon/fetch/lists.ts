@@ -27,7 +27,7 @@ interface ListsOptions {
   readonly content: ContentSource
   readonly tags: Pick<Tags, 'resolve' | 'lastList' | 'keepList'>
   readonly metadata: Pick<Metadata, 'tagsOf' | 'referrersOf'>
-  readonly store: Pick<BlobStore, 'record'>
+  readonly store: Pick<BlobStore, 'record' | 'holdsOf'>
   readonly access: Pick<AccessControl, 'identityOf' | 'granted'>
   readonly rules: Pick<Rules, 'mustAsk' | 'mayCache'>
   readonly keep: KeepManifest
@@ -43,7 +43,7 @@ const indexType = 'application/vnd.oci.image.index.v1+json'
 /** What is known of a list while upstream can't be asked. */
 interface Known<T> {
   readonly entries: readonly T[]
-  /** The newest time at which upstream has said any of it, in ms since the epoch; undefined where nothing is known. */
+  /** The newest time at which upstream has said any of it, in ms since the epoch; undefined where there is no answer. */
   readonly confirmedAt: number | undefined
 }
 
@@ -139,7 +139,9 @@ export class Lists implements ListSource {
     const lists = [kept, tagged].map((list) => (list && referrersIn(list.body)) ?? [])
     const found = new Map([...lists.flat(), ...held.entries].map((one) => [one.digest, one]))
     const confirmedAt = newest(kept?.confirmedAt, tagged?.confirmedAt, held.confirmedAt)
-    return { entries: [...found.values()], confirmedAt }
+    // Most manifests have no referrers, and whoever looks for those of an image looks for those of its referrers as well.
+    const isHeld = this.#options.store.holdsOf(repositoryText(request.repository))
+    return { entries: [...found.values()], confirmedAt: confirmedAt ?? (isHeld ? 0 : undefined) }
   }
 
   /** The list as upstream gave it last. @param isUpstreamAway undefined for what this node knows itself */

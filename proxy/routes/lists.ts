@@ -48,9 +48,10 @@ async function passOn(ctx: RegistryContext, lists: ListSource, request: ListRequ
   const { status, headers, body, origin = 'upstream', confirmedAt } = await lists.list(request)
   ctx.state.facts.source = origin
   if (confirmedAt !== undefined) {
-    const what = `this list is of ${new Date(confirmedAt).toISOString()}, and may lack some`
+    const when = new Date(confirmedAt).toISOString()
+    const what = confirmedAt === 0 ? 'nothing is known of this list' : `this list is of ${when}, and may lack some`
     ctx.set('Warning', `299 - "${request.repository.registry} can't be asked; ${what}"`)
-    ctx.state.facts.confirmedAt = confirmedAt
+    if (confirmedAt > 0) ctx.state.facts.confirmedAt = confirmedAt
   }
   ctx.state.facts.bytes = body.length
   ctx.status = status
