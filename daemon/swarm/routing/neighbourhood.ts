@@ -266,7 +266,8 @@ export class Neighbourhood {
       if (this.#stopped.signal.aborted) return
       await this.#meet(await nearest(somewhereIn(this.#position, bucket, Math.random()), 3))
     }
-    if (this.#peers.size > before || this.#peers.size < nearCount(max)) this.#pauseMs = 2 * SOON_MS
+    // Where dials fail, nodes are busy, and handshakes that are given up keep them so.
+    if (this.#peers.size > before) this.#pauseMs = 2 * SOON_MS
   }
 
   /** All are to be connected again, and the DHT has met nobody since the swarm was large. What this does not find, its walks do. */

@@ -3,13 +3,17 @@ import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ShareListener } from '../../../daemon/swarm/ports.ts'
 import type { Digest } from '../../../proxy/oci/digest.ts'
-import { type TestNode, TestSwarm } from '../../fixtures/swarm.ts'
+import { type TestNode, TestSwarm, transferPeers, until } from '../../fixtures/swarm.ts'
+import { at, connections } from './hosts.ts'
 import type { Reply, Request, Started, Taken, Usage } from './messages.ts'
 
 /* A process with many light nodes: real libp2p, transfer server and records, and no bulk. */
 
 /** A find or a claim that takes longer has failed, in ms. */
 const DEADLINE_MS = 5_000
+
+/** A node that has not joined by then takes part all the same, in ms. */
+const JOIN_MS = 60_000
 
 /** Between lookups that did not find the holder, in ms. */
 const RETRY_MS = 20
@@ -29,11 +33,14 @@ Object.assign(Socket.prototype, {
 
 const swarm = new TestSwarm()
 const nodes = new Map<string, TestNode>()
+/** By PeerId. */
+const hostOf = new Map<string, string>()
 /** Claims that wait for the coordinator's answer. */
 const claims = new Map<number, () => void>()
 let lastClaim = 0
 
-async function start({ seeds, maxConnections }: Extract<Request, { kind: 'start' }>): Promise<Started> {
+async function start(request: Extract<Request, { kind: 'start' }>): Promise<Started> {
+  const { host, seeds, maxConnections, joinedWith } = request
   let id = ''
   const listener: ShareListener = {
     message: () => {},
@@ -53,10 +60,15 @@ async function start({ seeds, maxConnections }: Extract<Request, { kind: 'start'
     joined: () => {},
     left: () => {},
   }
-  const node = await swarm.node({ listener, config: { seeds: [...seeds], maxConnections } })
+  const listen = `${host}:0`
+  const config = { seeds: [...seeds], maxConnections, listen, transferListen: listen }
+  const node = await swarm.node({ listener, config })
   id = node.peerId()
   nodes.set(id, node)
-  return { node: id, address: node.address() }
+  hostOf.set(id, host)
+  await until(() => transferPeers(node) >= joinedWith, JOIN_MS).catch(() => {})
+  const [address = ''] = node.status().multiaddrs
+  return { node: id, address: address.replace(/\/p2p\/.*/, '') }
 }
 
 function nodeOf(id: string): TestNode {
@@ -98,6 +110,7 @@ async function answer(request: Request): Promise<unknown> {
     case 'stop': {
       const node = nodeOf(request.node)
       nodes.delete(request.node)
+      hostOf.delete(request.node)
       await node.stop()
       return
     }
@@ -113,8 +126,13 @@ async function answer(request: Request): Promise<unknown> {
       return await claim(nodeOf(request.node), request.digest)
     case 'usage': {
       const { user, system } = process.cpuUsage()
-      const connections = [...nodes.values()].map((node) => node.status().peers.length)
-      const usage: Usage = { cpuMs: (user + system) / 1_000, writes, connections, memory: process.memoryUsage.rss() }
+      const usage: Usage = {
+        cpuMs: (user + system) / 1_000,
+        writes,
+        ...connections(),
+        peers: [...nodes.values()].map((node) => node.status().peers.length),
+        memory: process.memoryUsage.rss(),
+      }
       return usage
     }
   }
@@ -122,7 +140,8 @@ async function answer(request: Request): Promise<unknown> {
 
 process.on('message', ({ id, request }: { id: number; request: Request }) => {
   const reply = (rest: Omit<Reply, 'id'>) => process.send?.({ id, ...rest } satisfies Reply)
-  answer(request).then(
+  const host = 'host' in request ? request.host : 'node' in request ? hostOf.get(request.node) : undefined
+  at(host, () => answer(request)).then(
     (value) => reply({ value }),
     (error) => reply({ error: String(error) }),
   )

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -11,7 +12,9 @@ import { quantile } from '../measure.ts'
 import type { Reply, Request, Started, Taken, Usage } from './messages.ts'
 
 const USAGE = `npm run bench:large -- [options]
-How a swarm that is larger than its nodes' connections does: real nodes in a few processes, without bulk.
+How a swarm that is larger than its nodes' connections does: real nodes in a few processes, without bulk. Each node has an address of
+its own (127.1.x.y), where it listens and from where it connects, so all limits by address hold as they do for nodes on machines of
+their own. A node takes part once it has joined.
   --nodes N          size of a swarm; repeatable, 50 and 200 by default
   --connections N    connections of each node at most, 40 by default
   --seconds N        how long it is measured, 120 by default
@@ -29,11 +32,17 @@ const CLAIMANTS = 4
 /** Between an announcement and the lookups for it, in ms. */
 const SETTLE_MS = 1_000
 
-/** After the last node has started, until it is measured, in ms. */
-const WARM_MS = 20_000
+/** After the last node has joined, until it is measured, in ms: nodes look for neighbours more often at first. */
+const WARM_MS = 60_000
 
-/** Nodes that start at a time. */
-const PARALLEL = 6
+/** Nodes that join at a time. With more, a machine of 2 cores is so busy with handshakes that they run into their deadlines. */
+const PARALLEL = 3
+
+/** A node has joined once it has this many peers, or all. */
+const JOINED_WITH = 8
+
+/** Addresses of nodes in one network of 127.0.0.0/8. */
+const HOSTS = 250
 
 const SEEDS = 3
 
@@ -88,11 +97,22 @@ interface Figures {
   /** Of each node, in a minute. */
   readonly cpuMs: number
   readonly messages: number
-  readonly connections: { readonly mean: number; readonly most: number }
+  readonly made: number
+  /** Parts of the machine's CPU time that the nodes took, and everything together. */
+  readonly ownShare: number
+  readonly busyShare: number
+  readonly peers: { readonly mean: number; readonly least: number; readonly most: number }
   readonly memoryMB: number
 }
 
 const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T
+
+/** CPU time of the machine so far, in ms. */
+function machineTime(): { readonly busy: number; readonly all: number } {
+  const times = cpus().map(({ times }) => times)
+  const all = times.reduce((sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq, 0)
+  return { all, busy: all - times.reduce((sum, { idle }) => sum + idle, 0) }
+}
 
 async function measure(count: number, settings: Settings): Promise<Figures> {
   const { maxConnections, seconds, processes, churn } = settings
@@ -101,16 +121,20 @@ async function measure(count: number, settings: Settings): Promise<Figures> {
   const members: Member[] = []
   let started = 0
   const startOne = async () => {
-    const child = children[started++ % processes] as Child
+    const number = started++
+    const child = children[number % processes] as Child
+    const host = `127.1.${Math.floor(number / HOSTS)}.${1 + (number % HOSTS)}`
     const seeds = members.slice(0, SEEDS).map(({ address }) => address)
-    members.push({ ...(await child.ask<Started>({ kind: 'start', seeds, maxConnections })), child })
+    const joinedWith = Math.min(members.length, JOINED_WITH)
+    const node = await child.ask<Started>({ kind: 'start', host, seeds, maxConnections, joinedWith })
+    members.push({ ...node, child })
   }
   await startOne()
   const startAll = async () => {
     while (started < count) await startOne()
   }
   await Promise.all(Array.from({ length: PARALLEL }, startAll))
-  console.error(`${count} nodes: started`)
+  console.error(`${count} nodes have joined`)
   await sleep(WARM_MS)
 
   const usages = async () => await Promise.all(children.map((child) => child.ask<Usage>({ kind: 'usage' })))
@@ -168,9 +192,9 @@ async function measure(count: number, settings: Settings): Promise<Figures> {
   ]
 
   const before = await usages()
+  const timeBefore = machineTime()
   const begun = performance.now()
   const end = begun + seconds * 1_000
-  let most = 0
   const loops = perMinute.map(async ([rate, work]) => {
     if (rate === 0) return
     for (let at = begun + 60_000 / rate; at < end; at += 60_000 / rate) {
@@ -181,9 +205,11 @@ async function measure(count: number, settings: Settings): Promise<Figures> {
   await Promise.all([...loops, sleep(seconds * 1_000)])
   await Promise.all(running)
   const after = await usages()
+  const timeAfter = machineTime()
+  const machineMs = timeAfter.all - timeBefore.all
   const minutes = (performance.now() - begun) / 60_000
-  const connections = after.flatMap((usage) => usage.connections)
-  most = Math.max(...connections, ...before.flatMap((usage) => usage.connections))
+  const peers = after.flatMap((usage) => usage.peers)
+  if (after.some(({ strays }) => strays > 0)) throw new Error('connections have come from no address of a node')
   const total = (of: (usage: Usage) => number) =>
     after.reduce((sum, usage, index) => sum + of(usage) - of(before[index] as Usage), 0) / minutes / count
   return {
@@ -194,13 +220,21 @@ async function measure(count: number, settings: Settings): Promise<Figures> {
     rightCoordinator: right / asked,
     cpuMs: total(({ cpuMs }) => cpuMs),
     messages: total(({ writes }) => writes),
-    connections: { mean: connections.reduce((sum, one) => sum + one, 0) / connections.length, most },
+    made: total(({ made }) => made),
+    ownShare: (total(({ cpuMs }) => cpuMs) * minutes * count) / machineMs,
+    busyShare: (timeAfter.busy - timeBefore.busy) / machineMs,
+    peers: {
+      mean: peers.reduce((sum, one) => sum + one, 0) / peers.length,
+      least: Math.min(...peers),
+      most: Math.max(...peers, ...before.flatMap((usage) => usage.peers)),
+    },
     memoryMB: after.reduce((sum, { memory }) => sum + memory, 0) / 1e6 / count,
   }
 }
 
 function textOf(figures: Figures): string {
-  const { nodes, finds, claims, sameCoordinator, rightCoordinator, cpuMs, messages, connections, memoryMB } = figures
+  const { nodes, finds, claims, sameCoordinator, rightCoordinator, cpuMs, messages, made, peers, memoryMB } = figures
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`
   const times = (values: readonly (number | undefined)[]) => {
     const failed = values.filter((value) => value === undefined).length
     const [p50, p95] = [0.5, 0.95].map((share) =>
@@ -215,9 +249,10 @@ function textOf(figures: Figures): string {
     `${nodes} nodes`,
     `  a blob is found:          ${times(finds)}`,
     `  a claim is answered:      ${times(claims)}`,
-    `  same coordinator:         ${(100 * sameCoordinator).toFixed(1)} % of blobs; the nearest node: ${(100 * rightCoordinator).toFixed(1)} % of claims`,
-    `  of each node in a minute: ${cpuMs.toFixed(0)} ms of CPU, ${messages.toFixed(0)} writes to sockets`,
-    `  connections:              ${connections.mean.toFixed(1)} on average, ${connections.most} at most`,
+    `  same coordinator:         ${percent(sameCoordinator)} of blobs; the nearest node: ${percent(rightCoordinator)} of claims`,
+    `  of each node in a minute: ${cpuMs.toFixed(0)} ms of CPU, ${messages.toFixed(0)} writes to sockets, ${made.toFixed(1)} connections made`,
+    `  CPU of the machine:       ${percent(figures.ownShare)} by the nodes, ${percent(figures.busyShare)} by everything`,
+    `  peers of a node:          ${peers.mean.toFixed(1)} on average, ${peers.least} to ${peers.most}`,
     `  memory of a node:         ${memoryMB.toFixed(0)} MB`,
   ].join('\n')
 }

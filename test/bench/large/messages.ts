@@ -2,7 +2,15 @@ import type { Digest } from '../../../proxy/oci/digest.ts'
 
 /** What a process of nodes is asked to do; each is answered with a {@link Reply}. */
 export type Request =
-  | { readonly kind: 'start'; readonly seeds: readonly string[]; readonly maxConnections: number }
+  | {
+      readonly kind: 'start'
+      /** The IPv4 address that is the node's own: it listens there, and connects from there. */
+      readonly host: string
+      readonly seeds: readonly string[]
+      readonly maxConnections: number
+      /** It is answered once the node has this many peers: then it has joined. */
+      readonly joinedWith: number
+    }
   | { readonly kind: 'stop'; readonly node: string }
   /** The node has a new blob from now on. */
   | { readonly kind: 'announce'; readonly node: string }
@@ -28,8 +36,12 @@ export interface Usage {
   readonly cpuMs: number
   /** Writes to sockets so far: each message is one, of whatever protocol. */
   readonly writes: number
-  /** Connections of each node now. */
-  readonly connections: readonly number[]
+  /** Connections that were made so far, by libp2p and others. */
+  readonly made: number
+  /** Those of them that came from the address of no node. */
+  readonly strays: number
+  /** Peers of each node now. */
+  readonly peers: readonly number[]
   /** Bytes. */
   readonly memory: number
 }

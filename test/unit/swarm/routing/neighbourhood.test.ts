@@ -19,7 +19,10 @@ const max = 16
 let one: Neighbourhood
 let dialled: string[]
 let changes: boolean[]
+/** No dial succeeds. */
+let isBusy: boolean
 beforeEach(() => {
+  isBusy = false
   vi.useFakeTimers()
   dialled = []
   changes = []
@@ -45,6 +48,7 @@ function start(existing: readonly string[] = ids): void {
         .map((peer) => ({ peer, addresses: ['/ip4/192.0.2.1/tcp/1'] })),
     dial: async (peer) => {
       dialled.push(peer)
+      if (isBusy) throw new Error('the handshake took too long')
       one.connected(peer)
     },
     admits: () => true,
@@ -92,6 +96,25 @@ test('those that are missing are looked for soon: the nearest, and some of each 
   expect(one.disconnected(nearest)).toBe(false)
   await vi.advanceTimersByTimeAsync(2 * SOON_MS)
   expect(dialled).toContain(nearest)
+})
+
+test('where no dial succeeds, each round comes later than the one before, also for a node that has hardly anybody', async () => {
+  start()
+  isBusy = true
+  for (const peer of far.slice(0, 3)) one.connected(peer)
+  one.full(far[0] ?? '')
+  one.full(far[1] ?? '')
+  const [nearest = ''] = near
+  const tries = () => dialled.filter((peer) => peer === nearest).length
+  await vi.advanceTimersByTimeAsync(ROUND_MS)
+  expect(tries()).toBeGreaterThanOrEqual(3)
+  expect(tries()).toBeLessThanOrEqual(6)
+  const before = tries()
+  await vi.advanceTimersByTimeAsync(4 * ROUND_MS)
+  expect(tries() - before).toBeLessThanOrEqual(6)
+  isBusy = false
+  await vi.advanceTimersByTimeAsync(2 * ROUND_MS)
+  expect(one.size).toBeGreaterThanOrEqual(nearCount(max))
 })
 
 test('a newcomer takes the word of most of its peers that the swarm is large, and needs no seeds once it has its place', async () => {
