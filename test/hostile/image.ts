@@ -72,7 +72,7 @@ export async function pull(url: string, { manifest, blobs }: Image): Promise<{ m
     const got = await ask(url, path)
     took.push(Math.round(performance.now() - began))
     if (got.status !== 200 || !got.complete || digestOf(got.body) !== digest)
-      throw new Error(`${path}: ${got.status}, ${got.body.length} bytes${got.complete ? '' : ', cut off'}`)
+      throw new Error(`${path}: ${got.status}, ${got.status === 200 ? `${got.body.length} bytes` : got.body}`)
   }
   await get(`/v2/app/manifests/${manifest}`, manifest)
   await Promise.all(blobs.map((blob) => get(`/v2/app/blobs/${blob}`, blob)))

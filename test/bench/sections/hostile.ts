@@ -7,6 +7,7 @@ import { type Gang, HOSTILE_KINDS, type HostileKind, HostilePeer, newGang } from
 import type { Bench, Section } from '../bench.ts'
 import type { Layerd } from '../layerd.ts'
 import { median } from '../measure.ts'
+import { cpuSeconds } from '../proc.ts'
 import { startFileRegistry } from '../registries.ts'
 import { type Row, toRow } from '../report.ts'
 
@@ -34,18 +35,22 @@ const ATTACKS: readonly Attack[] = [
   { what: 'of all kinds', kindOf: (index) => HOSTILE_KINDS[index % HOSTILE_KINDS.length] ?? 'mute' },
 ]
 
-/** What a pull takes while peers do what they can against it. LAYERD_BENCH_HOSTILE names attacks, all by default. */
+/**
+ * What a pull takes while peers do what they can against it. LAYERD_BENCH_HOSTILE names attacks, LAYERD_BENCH_COUNTS says how many peers
+ * of each; all by default.
+ */
 export const hostile: Section = {
   name: 'hostile',
   title: `a pull of a 12 MiB image among ${COUNTS.join(', ')} hostile peers of each kind, with upstream and without`,
   async run(bench) {
     const named = process.env.LAYERD_BENCH_HOSTILE?.split(',')
+    const counts = process.env.LAYERD_BENCH_COUNTS?.split(',').map(Number) ?? COUNTS
     const attacks = ATTACKS.filter(({ what }) => named?.includes(what) ?? true)
     const swarm = new TestSwarm()
     const gang = newGang()
     const rows: Row[] = []
     try {
-      for (const count of COUNTS) {
+      for (const count of counts) {
         while (gang.peers.length < count) await HostilePeer.join(gang, swarm)
         const base = median(await repeated(BASELINE_PULLS, () => undisturbed(bench)))
         for (const attack of attacks) {
@@ -121,6 +126,7 @@ async function give(honest: Layerd, image: Image): Promise<void> {
 
 async function timed(node: Layerd, image: Image): Promise<{ seconds: number; note: string }> {
   const before = process.cpuUsage()
+  const ofNode = await cpuSeconds(node.pid)
   const since = performance.now()
   const share = () => {
     const { user, system } = process.cpuUsage(before)
@@ -128,7 +134,10 @@ async function timed(node: Layerd, image: Image): Promise<{ seconds: number; not
   }
   try {
     const { ms, took } = await pull(node.url, image)
-    return { seconds: ms / 1000, note: `${took.join(', ')} ms; the peers and the client took ${share()} of a core` }
+    const others = share()
+    const own = (((await cpuSeconds(node.pid)) - ofNode) / (ms / 1000)).toFixed(2)
+    const note = `${took.join(', ')} ms; of a core the node took ${own}, the peers and the client ${others}`
+    return { seconds: ms / 1000, note }
   } catch (error) {
     return { seconds: Number.POSITIVE_INFINITY, note: `NOT RIGHT at the first try: ${(error as Error).message}` }
   }
