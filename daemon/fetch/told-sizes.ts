@@ -16,16 +16,20 @@ const LIAR_MS = 10 * 60_000
  * It outlives the fetches that it comes from.
  */
 export class ToldSizes {
-  /** Bytes, the blob that was described longest ago first. */
-  readonly #described = new Map<Digest, number>()
+  /** Bytes, the blob that was described longest ago first; undefined where manifests differ. */
+  readonly #described = new Map<Digest, number | undefined>()
   /** Until when each is not believed, in ms of `performance.now()`. */
   readonly #liars = new Map<PeerId, number>()
 
-  /** A client gets a manifest. What it says of its blobs is what the client expects as well. */
+  /**
+   * A client gets a manifest. What it says of its blobs is what the client expects as well. Anybody can push one that says something false
+   * of other people's blobs: where two differ, neither counts.
+   */
   passes(manifest: Uint8Array): void {
     for (const [digest, size] of describedSizes(manifest)) {
+      const isAgreed = !this.#described.has(digest) || this.#described.get(digest) === size
       this.#described.delete(digest)
-      this.#described.set(digest, size)
+      this.#described.set(digest, isAgreed ? size : undefined)
     }
     for (const oldest of this.#described.keys()) {
       if (this.#described.size <= MAX_DESCRIBED) break
@@ -33,7 +37,7 @@ export class ToldSizes {
     }
   }
 
-  /** Bytes of a blob, as a manifest says; undefined where none was seen. */
+  /** Bytes of a blob, as all manifests say; undefined where none was seen, or some differ. */
   of(digest: Digest): number | undefined {
     return this.#described.get(digest)
   }

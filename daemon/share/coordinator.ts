@@ -21,7 +21,10 @@ interface CoordinatorOptions {
 export class Coordinator {
   readonly #options: CoordinatorOptions
   readonly #queue: ClaimQueue
-  /** Each peer's wants are served in the order in which they came: one that said last that it is gone must not be granted a turn. */
+  /**
+   * Each peer's wants are served one after the other: one that said last that it is gone must not be granted a turn, and one that sends
+   * many has the records of one message read at a time.
+   */
   readonly #serving = new Map<PeerId, Promise<void>>()
   /** Records that are being read: all who ask for a blob in one moment wait for the same. */
   readonly #lookups = new Map<string, Promise<readonly PeerId[]>>()
@@ -40,9 +43,8 @@ export class Coordinator {
   async serve(from: PeerId, wants: readonly Want[]): Promise<void> {
     const before = this.#serving.get(from)
     const served = (async () => {
-      const recorded = this.#recorded(wants)
       await before
-      this.#step({ kind: 'wants', from, wants, recorded: await recorded })
+      this.#step({ kind: 'wants', from, wants, recorded: await this.#recorded(wants) })
     })().catch(() => {})
     this.#serving.set(from, served)
     await served

@@ -4,6 +4,7 @@ import { nextLink } from '../oci/link.ts'
 import type { ListRequest, ListSource } from '../ports.ts'
 import type { Names } from './addressing.ts'
 import { parseTarget, type RegistryContext } from './context.ts'
+import { answerInTurn } from './send.ts'
 
 /** A longer one does not fit into the URL of the next request. */
 const maxCursorLength = 12 * 1024
@@ -17,7 +18,7 @@ interface ListRouteOptions {
 export function tagListRoute({ lists, names }: ListRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, names)
-    await passOn(ctx, lists, { ...target, resource: 'tags/list', query: queryOf(ctx) })
+    await answerInTurn(ctx, () => passOn(ctx, lists, { ...target, resource: 'tags/list', query: queryOf(ctx) }))
   }
 }
 
@@ -26,7 +27,7 @@ export function referrersRoute({ lists, names }: ListRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, names)
     const resource = `referrers/${parseDigest(target.reference)}` as const
-    await passOn(ctx, lists, { ...target, resource, query: queryOf(ctx) })
+    await answerInTurn(ctx, () => passOn(ctx, lists, { ...target, resource, query: queryOf(ctx) }))
   }
 }
 

@@ -69,6 +69,23 @@ export async function sendBody(
   }
 }
 
+/**
+ * Makes an answer that is in memory as a whole until the client has taken it. It has a place among the bodies that are sent, and is made
+ * when its turn comes, so there are no more of them.
+ * @throws {OciError} UNAVAILABLE where its turn does not come; what `answer` throws
+ */
+export async function answerInTurn({ req, res, state }: RegistryContext, answer: () => Promise<void>): Promise<void> {
+  const { readers, signal } = state
+  const patience = AbortSignal.timeout(firstBytePatience)
+  const place = await readers.enter(req, AbortSignal.any([signal, patience])).catch((error: unknown) => {
+    throw patience.aborted ? new OciError('UNAVAILABLE', busy) : error
+  })
+  res.once('close', () => place.leave())
+  if (res.closed) place.leave()
+  giveUpWith(place.signal, res)
+  await answer()
+}
+
 /** Ends a response when its place is for somebody else. */
 function giveUpWith(signal: AbortSignal | undefined, res: ServerResponse): void {
   if (signal?.aborted === true) res.destroy(signal.reason)

@@ -41,7 +41,10 @@ export function checkRealm(
 
 function registrableDomain(hostname: string): string | undefined {
   if (isIP(hostname.replace(/^\[|\]$/g, '')) !== 0) return undefined
-  return getDomain(hostname.replace(/\.$/, ''), { allowPrivateDomains: true }) ?? undefined
+  const name = hostname.replace(/\.$/, '')
+  // A name with an empty label is nobody's: resolvers disagree about it.
+  if (name.split('.').includes('')) return undefined
+  return getDomain(name, { allowPrivateDomains: true }) ?? undefined
 }
 
 /** Whether `url` lies under `prefix`; a path counts in whole segments. */

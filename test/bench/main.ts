@@ -9,6 +9,7 @@ import { type Row, tableOf } from './report.ts'
 import { advertise } from './sections/advertise.ts'
 import { cold } from './sections/cold.ts'
 import { floods } from './sections/floods.ts'
+import { hostile } from './sections/hostile.ts'
 import { lookup } from './sections/lookup.ts'
 import { memory } from './sections/memory.ts'
 import { peer } from './sections/peer.ts'
@@ -18,7 +19,7 @@ import { warm } from './sections/warm.ts'
 
 // npm run bench [-- --help]: what layerd is to reach, measured on this machine. Goals that are missed don't fail it.
 
-const SECTIONS: readonly Section[] = [warm, cold, push, peer, lookup, advertise, start, memory, floods]
+const SECTIONS: readonly Section[] = [warm, cold, push, peer, lookup, advertise, start, memory, floods, hostile]
 
 interface Outcome {
   rows: Row[]

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
+import { base58btc } from 'multiformats/bases/base58'
 import type { Turn, Want } from '../../daemon/share/plan/messages.ts'
 import type { BlobFacts, PeerId, ShareListener } from '../../daemon/swarm/ports.ts'
 import { chunkBytes, quarterBytes } from '../../daemon/verify/quarter.ts'
@@ -11,13 +13,23 @@ import { checkpointsOf, type TestNode, type TestSwarm, until } from '../fixtures
 /**
  * - `size`: says that a blob is longer than it is, each peer by another length
  * - `coordinator`: says that somebody else reads upstream, another one each time, and that it goes on
+ * - `inventor`: the same, of peers that do not exist
  * - `trickle`: has all, and takes 7 s to send a chunk
  * - `mute`: takes connections and questions, and never says a word
  * - `absent`: says that it has all, and has no chunk for anybody who asks
  * - `frozen`: says that it has all, takes questions, and sends nothing
  * - `wrong`: sends bytes that don't fit the checkpoints
  */
-export const HOSTILE_KINDS = ['size', 'coordinator', 'trickle', 'mute', 'absent', 'frozen', 'wrong'] as const
+export const HOSTILE_KINDS = [
+  'size',
+  'coordinator',
+  'inventor',
+  'trickle',
+  'mute',
+  'absent',
+  'frozen',
+  'wrong',
+] as const
 
 export type HostileKind = (typeof HOSTILE_KINDS)[number]
 
@@ -40,6 +52,15 @@ const TRICKLE_MS = 7_000
 
 /** How often one that lies about who reads upstream says so, in ms. */
 const REPEAT_MS = 400
+
+/** Peers that it names at most. */
+const NAMED = 24
+
+/** PeerIds of keys that nobody has. */
+function invented(): readonly PeerId[] {
+  const idOf = () => base58btc.baseEncode(Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20, ...randomBytes(32)))
+  return Array.from({ length: NAMED }, idOf)
+}
 
 /** A real node that has come to do harm. It can be made one of another kind between two pulls. */
 export class HostilePeer {
@@ -107,7 +128,8 @@ export class HostilePeer {
       moved: () => {},
       gone: (peer) => this.scripted.gone(peer),
       claim: (peer, message) => {
-        if (this.kind === 'coordinator') this.#claimed(peer, message as { wants?: readonly Want[] })
+        if (this.kind === 'coordinator' || this.kind === 'inventor')
+          this.#claimed(peer, message as { wants?: readonly Want[] })
         else if (speaks()) this.node.sharing.claim(peer, message)
       },
       joined: (peer) => this.node.sharing.joined(peer),
@@ -134,13 +156,13 @@ export class HostilePeer {
   }
 
   #lie(to: PeerId): void {
-    const { peers } = this.#gang
+    const named = this.kind === 'inventor' ? invented() : this.#gang.peers.map(({ id }) => id)
     const turns: Turn[] = []
     const asked = this.#asked.get(to) ?? new Map<string, number>()
     for (const [blob, times] of asked) {
       asked.set(blob, times + 1)
-      const head = peers[(this.#number + times) % peers.length]?.id
-      turns.push({ blob, role: 'none', head, brought: times + 1, members: peers.map(({ id }) => id).slice(0, 24) })
+      const head = named[(this.#number + times) % named.length]
+      turns.push({ blob, role: 'none', head, brought: times + 1, members: named.slice(0, NAMED) })
     }
     if (turns.length > 0) this.node.swarm.coordination.tell(to, { kind: 'turns', turns }).catch(() => {})
   }

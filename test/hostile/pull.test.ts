@@ -1,75 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { KeySpace } from '../../daemon/swarm/find/key-space.ts'
-import { hashOf, multihashOf } from '../../daemon/swarm/router/cid.ts'
-import { chunkBytes } from '../../daemon/verify/quarter.ts'
-import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
-import { pseudoRandomBytes } from '../fixtures/bytes.ts'
-import { ask } from '../fixtures/client.ts'
 import { FakeUpstream } from '../fixtures/fake-upstream.ts'
 import { startTestNode, type TestNode, until } from '../fixtures/node.ts'
 import { TestSwarm, transferPeers } from '../fixtures/swarm.ts'
-import { betray, type Gang, HOSTILE_KINDS, type HostileKind, HostilePeer, newGang } from './peer.ts'
-
-const manifestType = 'application/vnd.oci.image.manifest.v1+json'
-
-interface Image {
-  readonly manifest: Digest
-  readonly blobs: readonly Digest[]
-}
-
-/** Bytes of which a node does not coordinate the blob, as far as it sees: whoever attacks a blob makes PeerIds that are near it. */
-function farFrom(self: string, others: readonly string[], make: (attempt: number) => Buffer): Buffer {
-  const space = new KeySpace()
-  for (const peer of [self, ...others]) space.add(peer)
-  for (let attempt = 0; ; attempt++) {
-    const bytes = make(attempt)
-    const [nearest] = space.nearest(multihashOf(hashOf(digestOf(bytes))), 1)
-    if (nearest !== self || others.length === 0) return bytes
-  }
-}
-
-let images = 0
-
-/** An image of 12 MiB, at upstream and known to hostile peers. */
-async function addImage(upstream: FakeUpstream, gang: Gang, self: string): Promise<Image> {
-  const name = `image ${images++}`
-  const others = gang.peers.map(({ id }) => id)
-  const add = async (what: string, size: number) => {
-    const bytes = farFrom(self, others, (attempt) => pseudoRandomBytes(size, `${name} ${what} ${attempt}`))
-    const digest = upstream.addBlob(bytes)
-    await betray(gang, digest, bytes)
-    return { digest, size }
-  }
-  const config = { mediaType: 'application/vnd.oci.image.config.v1+json', ...(await add('config', 2_000)) }
-  const mediaType = 'application/vnd.oci.image.layer.v1.tar'
-  const layers = [
-    { mediaType, ...(await add('first', 8 * chunkBytes)) },
-    { mediaType, ...(await add('second', 4 * chunkBytes - 2_000)) },
-  ]
-  const bytes = farFrom(self, others, (attempt) =>
-    Buffer.from(
-      JSON.stringify({ schemaVersion: 2, mediaType: manifestType, config, layers, annotations: { attempt } }),
-    ),
-  )
-  const manifest = upstream.addManifest(bytes, manifestType)
-  await betray(gang, manifest, bytes)
-  return { manifest, blobs: [config, ...layers].map(({ digest }) => digest) }
-}
-
-/** Pulls once, as containerd does: what does not come at the first try is a failure. @returns ms, and what each request took */
-async function pull(node: TestNode, { manifest, blobs }: Image) {
-  const since = performance.now()
-  const took: number[] = []
-  const get = async (path: string, digest: Digest) => {
-    const began = performance.now()
-    const got = await ask(node.url, path)
-    took.push(Math.round(performance.now() - began))
-    expect([path, got.status, got.complete, digestOf(got.body)]).toEqual([path, 200, true, digest])
-  }
-  await get(`/v2/app/manifests/${manifest}`, manifest)
-  await Promise.all(blobs.map((blob) => get(`/v2/app/blobs/${blob}`, blob)))
-  return { ms: Math.round(performance.now() - since), took }
-}
+import { addImage, manifestType, pull } from './image.ts'
+import { type Gang, HOSTILE_KINDS, type HostileKind, HostilePeer, newGang } from './peer.ts'
 
 /** A node that sees the gang, and perhaps an honest peer that has the image, which has just come. */
 async function victim(upstream: FakeUpstream, seeds: readonly string[], peers: number): Promise<TestNode> {
@@ -126,13 +60,13 @@ async function baseline(): Promise<number> {
   onTestFinished(() => upstream.close())
   const node = await victim(upstream, [], 0)
   const image = await addImage(upstream, newGang(), (await node.status()).peerId)
-  return (await pull(node, image)).ms
+  return (await pull(node.url, image)).ms
 }
 
 async function underAttack(gang: Gang, what: string, kindOf: (index: number) => HostileKind): Promise<void> {
   const base = await baseline()
   const { node, image } = await attack(gang, kindOf)
-  const pulled = await pull(node, image)
+  const pulled = await pull(node.url, image)
   tell(`${gang.peers.length} ${what}`, pulled, base)
   expect(pulled.ms).toBeLessThan(mostMs(base))
 }
@@ -148,14 +82,14 @@ async function withoutUpstream(gang: Gang, what: string, kindOf: (index: number)
     helper.addManifest(gang.blobs.get(manifest)?.bytes ?? Buffer.alloc(0), manifestType)
     for (const blob of blobs) helper.addBlob(gang.blobs.get(blob)?.bytes ?? Buffer.alloc(0))
   }
-  await pull(honest, image)
+  await pull(honest.url, image)
   await until(async () => {
     const { provided, provideQueue } = await honest.status()
     return provided >= 1 + image.blobs.length && provideQueue === 0
   }, 30_000)
   await upstream.close()
   const base = await baseline()
-  const pulled = await pull(node, image)
+  const pulled = await pull(node.url, image)
   tell(`${gang.peers.length} ${what}, upstream down`, pulled, base)
   // A machine on which a plain pull takes a second is a busy one.
   expect(pulled.ms).toBeLessThan(Math.max(10_000, 15 * base) + SLACK_MS)

@@ -103,6 +103,36 @@ describe('clients behind one address', () => {
   })
 })
 
+describe('requests for lists of tags', () => {
+  it('have as many of them in memory as there are places, and others are served meanwhile', async () => {
+    const upstream = await FakeUpstream.start()
+    onTestFinished(() => upstream.close())
+    upstream.tag('team/app', 'latest', upstream.addManifest({}))
+    const held = Promise.withResolvers<void>()
+    upstream.hold('tags/list', held.promise)
+    const node = await startTestNode({ registries: { 'docker.io': upstream.url } })
+    const served: Socket[] = []
+    for (let count = 0; count < 200; count++) {
+      const socket = await connected(node.url)
+      socket.once('data', () => served.push(socket))
+      socket.write(get('/v2/team/app/tags/list'))
+    }
+    const asked = () => upstream.seen('tags/list').length
+    await until(() => asked() >= 128)
+    const path = `/v2/team/app/blobs/${upstream.addBlob(small)}`
+    const answer = await new Promise<string>((resolve, reject) => {
+      const socket = connect({ port: Number(new URL(node.url).port), host: '127.0.0.1', localAddress: '127.0.0.2' })
+      onTestFinished(() => void socket.destroy())
+      socket.once('data', (bytes) => resolve(bytes.toString('latin1'))).on('error', reject)
+      socket.write(get(path))
+    })
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /)
+    expect(asked()).toBe(128)
+    held.resolve()
+    await until(() => served.length === 200)
+  })
+})
+
 describe('requests that are sent ahead', () => {
   it('are answered one after the other, in their order', async () => {
     const upstream = await FakeUpstream.start()

@@ -143,4 +143,22 @@ describe('a wrong size, while upstream can’t be asked', () => {
     await liar.stop()
     expect(await pull(node, blob)).toBe(true)
   })
+
+  it.each([
+    ['before', [false, true]],
+    ['after', [true, false]],
+  ])('that a foreign manifest tells %s the right one does not shut out who has the blob', async (_, order) => {
+    const { node, peers, upstream } = await startNodeWithPeers(1)
+    const [honest] = peers
+    if (honest === undefined) throw new Error('no peers')
+    const blob = honest.content.add(layer)
+    for (const isRight of order) {
+      const described = { mediaType: 'application/octet-stream', digest: blob, size: isRight ? layer.length : 7 }
+      const manifest = upstream.addManifest({ schemaVersion: 2, layers: [described] })
+      expect((await ask(node.url, `/v2/${isRight ? 'app' : 'foreign'}/manifests/${manifest}`)).status).toBe(200)
+    }
+    await upstream.close()
+    await announce(blob, peers)
+    expect(await pull(node, blob)).toBe(true)
+  })
 })

@@ -11,7 +11,7 @@ import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
 import { AttemptSize } from './attempt-size.ts'
 import { BlobPeers } from './blob-peers.ts'
-import { FOLLOW_PATIENCE_MS, START_PATIENCE_MS, STEP_MS } from './constants.ts'
+import { FOLLOW_PATIENCE_MS, LOOKUP_PATIENCE_MS, START_PATIENCE_MS, STEP_MS } from './constants.ts'
 import {
   type Attempt,
   type AttemptOptions,
@@ -122,7 +122,7 @@ export class RunningAttempt implements Attempt {
         upstream: this.#upstream,
       }),
     )
-    const lookingUp = this.#lookup.run(() => this.#isStuck)
+    const lookingUp = this.#lookup.run(() => this.#isStuck || this.#isHeldUp)
     try {
       await this.#resume()
       while (this.#assembly?.proven === undefined) {
@@ -276,6 +276,11 @@ export class RunningAttempt implements Attempt {
   get #isStuck(): boolean {
     if (!this.#upstream.hasFailed || this.#upstream.isRunning || this.#peers.isUndecided) return false
     return this.#sharing?.isPromising !== true
+  }
+
+  /** Whether peers have promised it and given nothing for a while: others may have it, too. */
+  get #isHeldUp(): boolean {
+    return this.#upstream.hasFailed && performance.now() - this.#movedAt > LOOKUP_PATIENCE_MS
   }
 
   /** Why nobody can give it. What a peer says of the length counts only where upstream can't say better. */

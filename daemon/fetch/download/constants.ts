@@ -7,6 +7,9 @@ export const VERIFIABLE_MS = 2_000
 /** A lookup that is still running after this long, in ms, is ended. */
 export const LOOKUP_LIMIT_MS = 5_000
 
+/** How long peers that have promised a blob may give nothing, in ms, before others are looked up: once upstream has failed. */
+export const LOOKUP_PATIENCE_MS = 1_000
+
 /** How often peers are looked up again while nobody brings the blob further, with this pause in ms. */
 export const MAX_LOOKUPS = 3
 export const LOOKUP_PAUSE_MS = 1_000

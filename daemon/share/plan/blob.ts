@@ -15,6 +15,8 @@ export class PlannedBlob {
   isSized: boolean
   /** Whether it is wanted now. */
   isWanted: boolean
+  /** Whether upstream does not give it at present. */
+  isUnreadable = false
   /** Whether peers must not know of it. */
   isAlone = false
   /** Neighbours for it. */
@@ -50,6 +52,8 @@ export class PlannedBlob {
   whole = 0
   /** When a part came from a neighbour last, or one told of a chunk that none had told of before; in ms. */
   movedAt: number
+  /** When a part came from anywhere last, or it began to be wanted; in ms. */
+  cameAt: number
   readonly #quarters: number
   #seen: Bitfield
 
@@ -65,6 +69,7 @@ export class PlannedBlob {
     this.untouched = Bitfield.full(this.chunks)
     this.copies = new Uint16Array(this.chunks)
     this.movedAt = now
+    this.cameAt = now
   }
 
   /** Its size is known now; what comes from upstream goes on. */

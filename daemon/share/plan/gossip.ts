@@ -1,6 +1,7 @@
 import type { PlannedBlob } from './blob.ts'
 import type { BlobId, News, PeerId } from './messages.ts'
 import type { Neighbour } from './neighbour.ts'
+import { Spares } from './spares.ts'
 import type { State } from './state.ts'
 
 /** A message is answered with no more refusals than this: honest peers name the blobs of an image. It protects, and tunes nothing. */
@@ -11,13 +12,20 @@ export class Gossip {
   readonly #state: State
   /** Whoever may not have been told of a blob in which both take part. */
   readonly #met = new Set<Neighbour>()
+  readonly #spares: Spares
 
-  constructor(state: State) {
+  /** @param onPart a peer is to be no neighbour for a blob any more */
+  constructor(state: State, onPart: (blob: PlannedBlob, peer: PeerId) => void) {
     this.#state = state
+    this.#spares = new Spares(state, { onMeet: (blob, peer) => this.#meet(state.neighbour(peer), blob), onPart })
   }
 
-  /** When {@link look} is to be called, in ms. */
+  /** When {@link exchange} and {@link look} are to be called, in ms. */
   get wakeAt(): number {
+    return Math.min(this.#newsAt, this.#spares.wakeAt)
+  }
+
+  get #newsAt(): number {
     const { hasNews, toldAt, newsInterval, numbers } = this.#state
     return hasNews ? toldAt + newsInterval / numbers.newsRounds : Number.POSITIVE_INFINITY
   }
@@ -26,7 +34,7 @@ export class Gossip {
   look(): void {
     const state = this.#state
     const { now, newsInterval } = state
-    if (now < this.wakeAt) return
+    if (now < this.#newsAt) return
     state.hasNews = false
     state.toldAt = now
     for (const neighbour of state.neighbours.values()) {
@@ -44,8 +52,8 @@ export class Gossip {
     for (const peer of peers) {
       // Whoever brings chunks from other sites has neighbours there besides those of its own.
       const isBeside = blob.leftToSite !== 'all' && state.isFar?.(peer)
-      if (blob.neighbours >= (isBeside ? mostNeighbours : soughtNeighbours)) continue
-      this.#meet(state.neighbour(peer), blob)
+      if (blob.neighbours >= (isBeside ? mostNeighbours : soughtNeighbours)) this.#spares.add(blob, peer)
+      else this.#meet(state.neighbour(peer), blob)
     }
   }
 
@@ -62,6 +70,11 @@ export class Gossip {
     }
     const neighbour = state.neighbours.get(from)
     if (neighbour !== undefined) state.hear(neighbour, news)
+  }
+
+  /** Makes room for peers that were named, where nothing comes of a blob. */
+  exchange(): void {
+    this.#spares.look()
   }
 
   /** Tells those who are neighbours for a blob since this step all that is held of it, unless a question or an answer just did. */

@@ -12,6 +12,8 @@ export interface View {
   counted: Bitfield
   /** How much of our log it was told; -1 before the first message. */
   cursor: number
+  /** Whether a part of the blob has come from it. */
+  hasGiven: boolean
 }
 
 /** A question to a neighbour, and its answer: one chunk. */
@@ -61,6 +63,8 @@ export class Neighbour {
   sending: Sending | undefined
   /** Sending places that it has, as told, less the questions asked since. */
   free = 0
+  /** Whether it was ever asked for anything. */
+  isTried = false
   /** It had nothing of use, and has told nothing new since. */
   saidNone = false
   /** It is not asked before this time, in ms. */
@@ -94,7 +98,7 @@ export class Neighbour {
   view(blob: PlannedBlob): View {
     let view = this.views.get(blob.id)
     if (view === undefined) {
-      view = { blob, ...nothingOf(blob), cursor: -1 }
+      view = { blob, ...nothingOf(blob), cursor: -1, hasGiven: false }
       this.views.set(blob.id, view)
       blob.neighbours++
     }

@@ -20,7 +20,7 @@ export class Plan {
 
   constructor(options: PlanOptions) {
     this.#state = new State(options)
-    this.#gossip = new Gossip(this.#state)
+    this.#gossip = new Gossip(this.#state, (blob, peer) => this.#refuse(blob.id, peer))
     this.#sending = new SendingPlaces(this.#state)
     this.#upstream = new UpstreamPlace(this.#state, (blob, chunk) => this.#sending.broken(blob, chunk))
     this.#receiving = new ReceivingPlaces(this.#state, {
@@ -78,6 +78,7 @@ export class Plan {
     this.#upstream.look()
     this.#upstream.fill()
     state.arrears?.count(this.#upstream.isLeft)
+    this.#gossip.exchange()
     this.#receiving.fill()
     this.#sending.offer()
     this.#gossip.introduce()

@@ -16,6 +16,9 @@ export class ReceivingPlaces {
   readonly #state: State
   readonly #listeners: Listeners
   #lastId = 0
+  /** Since a part came last: answers that ended in silence, and those that were late before anything of them came. */
+  #silent = 0
+  #late = 0
   /** When a neighbour that could give something may be asked again, while a place is free; in ms. */
   #askableAt = Number.POSITIVE_INFINITY
 
@@ -42,10 +45,16 @@ export class ReceivingPlaces {
   /** Places that are free. What is late takes none, but for as many as there are places. */
   get #free(): number {
     const { numbers, reads, receiving } = this.#state
-    const places = this.#state.places - reads.places
+    const places = Math.min(numbers.places, this.#state.places + this.#more) - reads.places
     let late = 0
     for (const { answers } of receiving) if (answers[0]?.isLate) late++
     return Math.min(places - (receiving.size - late), 2 * numbers.places - receiving.size)
+  }
+
+  /** Each neighbour that gives nothing opens one more place, so that others are tried sooner; and where upstream gives nothing, each late one. */
+  get #more(): number {
+    for (const { isUnreadable } of this.#state.askedFor) if (!isUnreadable) return this.#silent
+    return Math.max(this.#silent, this.#late)
   }
 
   /** Asks neighbours at random until no place is free, or nobody has anything of use. */
@@ -112,8 +121,13 @@ export class ReceivingPlaces {
     if (pair === undefined || answer?.blob === undefined) return
     const { blob, chunk } = answer
     answer.hasBegun = true
+    this.#silent = 0
+    this.#late = 0
     if (blob.hold(chunk, quarter)) {
       blob.movedAt = now
+      blob.cameAt = now
+      const view = from.views.get(blob.id)
+      if (view !== undefined) view.hasGiven = true
       this.#state.hasNews = true
       this.#state.arrears?.came(!blob.hasCome, this.#state.reads.chunkMs)
       blob.hasCome = true
@@ -176,6 +190,7 @@ export class ReceivingPlaces {
       const { from } = pair
       if (!answer.isLate && now >= since + this.#limit(from)) {
         answer.isLate = true
+        if (!answer.hasBegun) this.#late++
         blob?.comesNot(chunk)
       }
       if (now < Math.max(since, lastByteAt(from.id, 'in')) + limit) continue
@@ -201,21 +216,34 @@ export class ReceivingPlaces {
   #limit({ isFar }: Neighbour): number {
     const { receivedIn, reads, numbers, isBehind } = this.#state
     // What strangers took until now is no measure of what may be waited for. Upstream is one, once a race with it has shown its pace.
-    const limit = isBehind && reads.chunkMs > 0 ? Math.min(receivedIn.limit, reads.limit) : receivedIn.limit
+    let limit = isBehind && reads.chunkMs > 0 ? Math.min(receivedIn.limit, reads.limit) : receivedIn.limit
+    // Nor is it while there are some that were never tried: it may be that those who were are slow on purpose.
+    if (this.#hasUntried) limit = Math.min(limit, numbers.lateMs)
     return isFar ? numbers.places * limit : limit
+  }
+
+  /** Whether strangers could be asked that never were. */
+  get #hasUntried(): boolean {
+    if (this.#state.arrears === undefined) return false
+    const mayName = mayNameChunk(this.#state)
+    for (const neighbour of this.#state.neighbours.values())
+      if (!neighbour.isTried && neighbour.free > 0 && isUseful(this.#state, neighbour, mayName)) return true
+    return false
   }
 
   /** It gave nothing: it rests for twice as long each time. */
   #strike(from: Neighbour): void {
     const { now, receivedIn } = this.#state
+    this.#silent++
     from.restsUntil = now + receivedIn.limit * 2 ** Math.min(from.strikes, 16)
     from.strikes++
   }
 
-  /** A neighbour, drawn from all that may give something. */
+  /** A neighbour, drawn from all that may give something; of strangers, first from those that were never tried. */
   #someone(): Neighbour | undefined {
     const { neighbours, now, random, numbers } = this.#state
     const mayName = mayNameChunk(this.#state)
+    const isOpen = this.#state.arrears !== undefined
     let found: Neighbour | undefined
     let seen = 0
     this.#askableAt = Number.POSITIVE_INFINITY
@@ -227,7 +255,11 @@ export class ReceivingPlaces {
       if (askableAt > now && askableAt >= this.#askableAt) continue
       if (!isUseful(this.#state, neighbour, mayName)) continue
       if (askableAt > now) this.#askableAt = askableAt
-      else if (random() * ++seen < 1) found = neighbour
+      else if (isOpen && found?.isTried === !neighbour.isTried) {
+        if (neighbour.isTried) continue
+        found = neighbour
+        seen = 1
+      } else if (random() * ++seen < 1) found = neighbour
     }
     return found
   }
@@ -235,6 +267,7 @@ export class ReceivingPlaces {
   #ask(pair: Receiving, since = this.#state.now): void {
     const state = this.#state
     const { from } = pair
+    from.isTried = true
     const oldest = oldestOf(state, from)
     const id = ++this.#lastId
     pair.answers.push({

@@ -79,6 +79,7 @@ export class UpstreamPlace {
   /** A blob is wanted now. Time without news of it begins. @param isOffered whether a neighbour said that it has all of it */
   wanted(blob: PlannedBlob, isOffered: boolean): void {
     blob.movedAt = this.#state.now
+    blob.cameAt = this.#state.now
     const part = this.#parts.get(blob.id)
     if (part !== undefined) part.isOffered = isOffered
     this.#tell([blob])
@@ -121,6 +122,7 @@ export class UpstreamPlace {
     const part = this.#parts.get(id)
     if (part === undefined) return
     part.isUnable = true
+    part.blob.isUnreadable = true
     part.role = 'none'
     this.#end(part.blob)
     this.#tell([part.blob])
@@ -131,6 +133,7 @@ export class UpstreamPlace {
     const part = this.#parts.get(id)
     if (part === undefined || !part.isUnable) return
     part.isUnable = false
+    part.blob.isUnreadable = false
     part.blob.movedAt = this.#state.now
     this.#state.arrears?.forgive()
     this.#tell([part.blob])
@@ -144,6 +147,7 @@ export class UpstreamPlace {
     const { blob } = part
     const isNew = blob.hold(chunk, quarter)
     if (isNew) state.hasNews = true
+    blob.cameAt = state.now
     part.brought++
     if (quarter >= state.numbers.quarters - 1 && state.reads.chunkOf(blob) === chunk) this.#came(part)
     const isWhole = isNew && blob.isWhole(chunk)

@@ -12,16 +12,17 @@ interface Source {
 }
 
 /**
- * Stops reading from a peer that has nothing left of its allowance, until it has again. What it sends meanwhile waits at its own end, by
- * TCP. So a peer that works hard gets slower, and loses nothing; and no queue grows here behind what was sent too fast.
+ * Stops reading from a peer that has nothing left of its allowance, until it has again; and from one that takes much while others do, until
+ * its turn. What it sends meanwhile waits at its own end, by TCP. So a peer that works hard gets slower, and loses nothing; and no queue
+ * grows here behind what was sent too fast.
  */
 export class Brake {
-  readonly #limits: Pick<PeerLimits, 'pauseMs'>
+  readonly #limits: Pick<PeerLimits, 'pauseMs' | 'mustWait' | 'wait'>
   readonly #peer: PeerId
   readonly #source: Source
   #isWaiting = false
 
-  constructor(limits: Pick<PeerLimits, 'pauseMs'>, peer: PeerId, source: Source) {
+  constructor(limits: Pick<PeerLimits, 'pauseMs' | 'mustWait' | 'wait'>, peer: PeerId, source: Source) {
     this.#limits = limits
     this.#peer = peer
     this.#source = source
@@ -29,16 +30,20 @@ export class Brake {
 
   /** To be called when something was read and charged for. */
   check(): void {
-    const ms = this.#isWaiting ? 0 : this.#limits.pauseMs(this.#peer)
-    if (ms === 0 || !this.#source.isOpen()) return
+    if (this.#isWaiting || !this.#source.isOpen()) return
+    const ms = this.#limits.pauseMs(this.#peer)
+    if (ms === 0 && !this.#limits.mustWait(this.#peer)) return
     this.#isWaiting = true
     this.#source.pause()
-    setTimeout(() => {
-      // A connection of libp2p that is paused within the call goes on reading, so it is looked at after it.
-      this.#resume()
-      this.#isWaiting = false
-      this.check()
-    }, ms).unref()
+    if (ms > 0) setTimeout(this.#go, ms).unref()
+    else this.#limits.wait(this.#peer, this.#go)
+  }
+
+  readonly #go = () => {
+    // A connection of libp2p that is paused within the call goes on reading, so it is looked at after it.
+    this.#resume()
+    this.#isWaiting = false
+    this.check()
   }
 
   #resume(): void {

@@ -23,7 +23,7 @@ export interface StreamCost {
  */
 const STREAM_COSTS: ReadonlyMap<string, StreamCost> = new Map([
   [HELLO_PROTOCOL, { stream: 20, kilobyte: 5 }],
-  [FIND_PROTOCOL, { stream: 2, kilobyte: 5 }],
+  [FIND_PROTOCOL, { stream: 2, kilobyte: 2.5 }],
   [ANNOUNCE_PROTOCOL, { stream: 2, kilobyte: 1 }],
   [SHARE_PROTOCOL, { stream: 2, kilobyte: 2 }],
   [ROUTE_PROTOCOL, { stream: 2, kilobyte: 0.02 }],

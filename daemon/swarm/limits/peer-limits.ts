@@ -1,5 +1,6 @@
 import type { PeerId } from '../peer-id.ts'
 import { Allowances } from './allowance.ts'
+import { Turns } from './turns.ts'
 
 /**
  * What a peer may make this node do at once, in ms of its time. A node that tells of 10,000 blobs spends 420,
@@ -28,19 +29,22 @@ interface PeerLimitsOptions {
   readonly now?: (() => number) | undefined
 }
 
-/** How much of this node's time each peer may take, by whichever protocol. */
+/** How much of this node's time each peer may take, by whichever protocol, and how much all of them together. */
 export class PeerLimits {
   readonly #onFlood: (peer: PeerId, reason: string) => void
   readonly #allowances: Allowances
+  readonly #turns: Turns
 
   constructor({ onFlood, now }: PeerLimitsOptions) {
     this.#onFlood = onFlood
     this.#allowances = new Allowances({ most: BURST_MS, perSecond: SUSTAINED_MS, remembered: MAX_REMEMBERED, now })
+    this.#turns = new Turns({ remembered: MAX_REMEMBERED, now })
   }
 
   /** Useful work was done with a peer. */
   earn(peer: PeerId, ms: number): void {
     this.#allowances.of(peer).earn(ms)
+    this.#turns.earn(peer, ms)
   }
 
   /**
@@ -53,6 +57,7 @@ export class PeerLimits {
     const allowance = this.#allowances.of(peer)
     const before = allowance.left
     const mayGoOn = allowance.spend(ms)
+    this.#turns.spend(peer, ms)
     // Once for each time that it goes over the edge: what comes until its connections have ended says nothing new.
     if (before >= -FAR_MS && allowance.left < -FAR_MS) this.#onFlood(peer, `it sends too many ${what}`)
     return mayGoOn
@@ -62,5 +67,15 @@ export class PeerLimits {
   pauseMs(peer: PeerId): number {
     const { left } = this.#allowances.of(peer)
     return left >= 0 ? 0 : Math.min(LONGEST_PAUSE_MS, Math.ceil((-left / SUSTAINED_MS) * 1000))
+  }
+
+  /** Whether a peer that has something left waits for its turn all the same, as others take much of this node's time, too. */
+  mustWait(peer: PeerId): boolean {
+    return this.#turns.mustWait(peer)
+  }
+
+  /** @param go called once, when it is the peer's turn to be read from */
+  wait(peer: PeerId, go: () => void): void {
+    this.#turns.wait(() => this.#allowances.of(peer).left, go)
   }
 }

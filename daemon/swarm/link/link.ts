@@ -21,7 +21,7 @@ export interface LinkBuffers {
 
 interface LinkOptions {
   readonly peer: PeerId
-  readonly limits: Pick<PeerLimits, 'spend' | 'earn' | 'pauseMs'>
+  readonly limits: PeerLimits
   readonly listener: ShareListener
   readonly buffers: LinkBuffers
   readonly open: (kind: UpgradeKind, signal: AbortSignal) => Promise<Upgraded>

@@ -14,7 +14,7 @@ import { SLICE_HEAD_BYTES } from './slice.ts'
 
 interface PeerLinksOptions {
   readonly certificate: TransferCertificate
-  readonly limits: Pick<PeerLimits, 'spend' | 'earn' | 'pauseMs'>
+  readonly limits: PeerLimits
   readonly listener: ShareListener
   /** A peer's transfer address, if it is connected. */
   readonly known: (peer: PeerId) => KnownPeer | undefined

@@ -103,11 +103,14 @@ export class RecordStore {
   async providers(key: Uint8Array): Promise<readonly PeerId[]> {
     const prefix = nameOf(key, '')
     const oldest = Date.now() - RECORD_LIFETIME_MS
-    const start = `${prefix}${somePeer()}`
     const limit = MAX_RECORDS_READ
-    const found = await this.#db.iterator({ gte: start, lt: `${prefix}~`, limit }).all()
-    if (found.length < limit)
-      found.push(...(await this.#db.iterator({ gt: prefix, lt: start, limit: limit - found.length }).all()))
+    // Nearly always these are all of them, and each read costs.
+    let found = await this.#db.iterator({ gt: prefix, lt: `${prefix}~`, limit }).all()
+    if (found.length === limit) {
+      const start = `${prefix}${somePeer()}`
+      const later = await this.#db.iterator({ gte: start, lt: `${prefix}~`, limit }).all()
+      found = [...later, ...found.filter(([name]) => name < start)].slice(0, limit)
+    }
     return found.filter(([, value]) => timeOf(value) > oldest).map(([name]) => name.slice(prefix.length))
   }
 

@@ -20,6 +20,8 @@ export class ProviderRecords {
    */
   async local(key: Uint8Array, limit: number): Promise<readonly PeerId[]> {
     const providers = await this.#store.providers(key)
+    // Most keys that are asked for have no record, and libp2p's list of peers costs more than reading none.
+    if (providers.length < 2) return providers.slice(0, limit)
     const connected = new Set([this.#node.peerId, ...this.#node.getPeers()].map(String))
     return providers
       .map((peer) => ({ peer, order: Math.random() }))

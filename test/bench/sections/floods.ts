@@ -7,7 +7,7 @@ import { Child } from '../child.ts'
 import { layerUrl, writeBlob } from '../image.ts'
 import type { Layerd } from '../layerd.ts'
 import { quantile } from '../measure.ts'
-import { peakMemory } from '../proc.ts'
+import { cpuSeconds, peakMemory } from '../proc.ts'
 import { startFileRegistry } from '../registries.ts'
 import { toRow } from '../report.ts'
 
@@ -30,18 +30,28 @@ export const floods: Section = {
     const layout = join(bench.folder, 'layout')
     mkdirSync(join(layout, 'blobs/sha256'), { recursive: true })
     const layer = await writeBlob(layout, BLOB_BYTES, 'floods')
-    await using upstream = await startFileRegistry(layout, join(bench.folder, 'upstream.log'))
-    await using node = await bench.startLayerd(upstream.url)
+    await using scope = new AsyncDisposableStack()
+    const upstream = scope.use(await startFileRegistry(layout, join(bench.folder, 'upstream.log')))
+    const node = scope.use(await bench.startLayerd(upstream.url))
     const url = layerUrl(node.url, { repository: 'bench/floods', reference: '', layer })
     await get(url)
     const quiet = await getsFor(url, FLOOD_MS / 10)
     bench.log(`${PEERS} peers for ${FLOOD_MS / 1000} s`)
-    const attack = new Child('flooder', join(bench.folder, 'flooder.log'), process.execPath, [
-      join(import.meta.dirname, '../flooder.ts'),
-      node.multiaddr,
-      String(PEERS),
-    ])
-    const loud = await getsFor(url, FLOOD_MS).finally(() => attack.stop())
+    // On machines of their own they would take nothing from the node; here it goes first.
+    const attack = scope.use(
+      new Child('flooder', join(bench.folder, 'flooder.log'), 'nice', [
+        '-n',
+        '10',
+        process.execPath,
+        join(import.meta.dirname, '../flooder.ts'),
+        node.multiaddr,
+        String(PEERS),
+      ]),
+    )
+    const before = await cpuSeconds(node.pid)
+    const loud = await getsFor(url, FLOOD_MS)
+    const took = { node: (await cpuSeconds(node.pid)) - before, attack: await cpuSeconds(attack.pid) }
+    await attack.stop()
     return [
       toRow({
         what: 'warm GET, 99th percentile',
@@ -49,7 +59,10 @@ export const floods: Section = {
         layerd: [quantile(loud, 0.99)],
         baseline: { name: 'without peers', figures: [quantile(quiet, 0.99)] },
         goal: { of: 'figure', atMost: GOAL_MS },
-        note: `${loud.length} requests, the slowest ${Math.max(...loud).toFixed(0)} ms; ${await bannedAt(node)} peers banned`,
+        note: [
+          `${loud.length} requests, the slowest ${Math.max(...loud).toFixed(0)} ms; ${await bannedAt(node)} peers banned;`,
+          `of a core the node took ${share(took.node)}, those who flood ${share(took.attack)}`,
+        ].join(' '),
       }),
       toRow({
         what: 'peak RSS',
@@ -60,6 +73,8 @@ export const floods: Section = {
     ]
   },
 }
+
+const share = (seconds: number) => (seconds / (FLOOD_MS / 1000)).toFixed(2)
 
 async function bannedAt(node: Layerd): Promise<number> {
   let banned: number | undefined

@@ -50,6 +50,8 @@ const refused: readonly [what: string, realm: string | undefined, endpoint: stri
     ['IPv6 loopback', 'http://[::1]/token', 'http://registry.example'],
     ['localhost by name', 'http://localhost/token', 'http://127.0.0.1:5000'],
     ['another name without dots', 'http://metadata/token', 'http://registry:5000'],
+    ['a name with an empty label', 'https://auth.docker.io../token', 'https://registry-1.docker.io'],
+    ['an empty label within', 'https://auth..docker.io/token', 'https://registry-1.docker.io'],
     ['half a path segment', 'https://ghcr.io/tokenizer', 'https://lscr.io', ['https://ghcr.io/token']],
     ['a path that climbs', 'https://ghcr.io/token/../evil', 'https://lscr.io', ['https://ghcr.io/token']],
     ['another port than configured', 'https://ghcr.io:444/token', 'https://lscr.io', ['https://ghcr.io/token']],

@@ -19,6 +19,99 @@ describe('a coordinator', () => {
   })
 })
 
+describe('peers that were named for a blob in greater numbers', () => {
+  const invented = Array.from({ length: 48 }, (_, number) => `invented ${number}`)
+
+  /** Until when the honest one was told of the blob, in ms, by a node whose upstream is away. */
+  function heardAt(isOpen: boolean, giver?: string): number | undefined {
+    const scene = new Scene([], {}, undefined, undefined, isOpen)
+    scene.step({ kind: 'unreadable', blob: 'b' })
+    scene.step({ kind: 'named', blob: 'b', peers: invented.slice(0, 16) })
+    scene.step({ kind: 'named', blob: 'b', peers: [...invented.slice(16, 32), 'honest', ...invented.slice(32)] })
+    const questions: number[] = []
+    const isHeard = () => {
+      questions.push(...scene.sent('ask', giver).map(({ id }) => id))
+      return scene.said.includes('news to honest')
+    }
+    if (giver !== undefined && scene.meet(giver, all) && isHeard()) return 0
+    for (let now = 0; now < 10_000; now += 100) {
+      if (scene.at(now) && isHeard()) return now
+      if (now % 400 !== 0 || giver === undefined) continue
+      if (scene.bring(giver, questions.shift() ?? 0, now / 400) && isHeard()) return now
+    }
+    return undefined
+  }
+
+  it('keep nobody away who has it: those that give nothing make room', () => {
+    expect(heardAt(true)).toBeLessThanOrEqual(4 * NUMBERS.headLateMs)
+  })
+
+  it('make no room while the blob comes, nor in a closed swarm', () => {
+    expect(heardAt(true, invented[0])).toBeUndefined()
+    expect(heardAt(false)).toBeUndefined()
+  })
+
+  it('are never more than are sought, and one that gives stays', () => {
+    const scene = new Scene([], {}, undefined, undefined, true)
+    scene.step({ kind: 'unreadable', blob: 'b' })
+    scene.meet('giver', all)
+    scene.bring('giver', scene.sent('ask')[0]?.id ?? 0, 0)
+    scene.step({ kind: 'named', blob: 'b', peers: invented })
+    const neighbours = new Set(['giver', ...invented.slice(0, 15)])
+    for (let now = 0; now < 20_000; now += 100) {
+      for (const said of scene.at(now) && scene.said) {
+        const [, kind, peer = ''] = /^(\w+) to (.*)$/.exec(said) ?? []
+        if (kind === 'bye') neighbours.delete(peer)
+        else neighbours.add(peer)
+      }
+      expect(neighbours.size).toBeLessThanOrEqual(NUMBERS.soughtNeighbours)
+      expect(neighbours.has('giver')).toBe(true)
+    }
+  })
+})
+
+describe('strangers that give nothing', () => {
+  const silent = Array.from({ length: 15 }, (_, number) => `silent ${number}`)
+
+  /** When the one was asked whom chance puts last, in ms, while all others take questions and send nothing. */
+  function askedAt(isReadable: boolean): number | undefined {
+    const scene = new Scene([], {}, undefined, undefined, true)
+    if (!isReadable) scene.step({ kind: 'unreadable', blob: 'b' })
+    for (const peer of ['first', 'honest', ...silent]) scene.meet(peer, all)
+    for (let now = 0; now < 20_000; now += 50) if (scene.at(now) && scene.asked.includes('honest')) return now
+    return undefined
+  }
+
+  it.each([true, false])('are tried several at a time (upstream gives it: %s)', (isReadable) => {
+    // One after the other they would take seven seconds.
+    expect(askedAt(isReadable)).toBeLessThanOrEqual(7 * lateMs)
+  })
+
+  it('do not keep this node from trying others by what they have made it used to', () => {
+    const scene = new Scene([], {}, undefined, undefined, true)
+    scene.step({ kind: 'unreadable', blob: 'b' })
+    scene.meet('slow', all)
+    const [first] = scene.sent('ask')
+    scene.head('slow', first?.id ?? 0, 0)
+    for (let part = 0; part <= LAST; part++) {
+      scene.now += 1_750
+      scene.bytesAt = scene.now
+      scene.quarters('slow', first?.id ?? 0, part, part)
+    }
+    const start = scene.now
+    for (const peer of ['as slow', 'also slow']) scene.meet(peer, all)
+    scene.meet('other', all)
+    expect(scene.asked).toEqual([])
+    let at: number | undefined
+    for (let ms = 0; ms < 20_000 && at === undefined; ms += 50) {
+      scene.bytesAt = start + ms
+      if (scene.at(start + ms) && scene.asked.includes('other')) at = ms
+    }
+    // Both places are taken by slow ones, which are late then.
+    expect(at).toBeLessThanOrEqual(2 * lateMs)
+  })
+})
+
 describe('a neighbour', () => {
   it('that sends parts that are of no use keeps nobody from reading upstream for good', () => {
     const scene = new Scene([], { patienceMs: 2_000 })

@@ -4,11 +4,17 @@ import { Brake } from '../../../../daemon/swarm/limits/brake.ts'
 
 /** Something that is read from, with data that waits while it is paused. */
 function scene() {
-  const state = { pauseMs: 0, isOpen: true, isPaused: false, throws: false, resumed: 0 }
+  const state = { pauseMs: 0, mustWait: false, isOpen: true, isPaused: false, throws: false, resumed: 0 }
   const events = new EventTarget()
   let waiting = 0
   const read = () => brake.check()
-  const brake: Brake = new Brake({ pauseMs: () => state.pauseMs }, 'a', {
+  const turns: (() => void)[] = []
+  const limits = {
+    pauseMs: () => state.pauseMs,
+    mustWait: () => state.mustWait,
+    wait: (_: string, go: () => void) => void turns.push(go),
+  }
+  const brake: Brake = new Brake(limits, 'a', {
     pause: () => {
       state.isPaused = true
     },
@@ -23,7 +29,7 @@ function scene() {
     },
     isOpen: () => state.isOpen,
   })
-  return { state, read, wait: () => waiting++, resumed: () => once(events, 'resumed') }
+  return { state, read, turn: () => turns.shift()?.(), wait: () => waiting++, resumed: () => once(events, 'resumed') }
 }
 
 test('a peer that has something left is read from, and another one when it has again', async () => {
@@ -47,6 +53,19 @@ test('what waited and costs too much as well stops it anew', async () => {
   expect(state).toMatchObject({ isPaused: true, resumed: 1 })
   state.pauseMs = 0
   await resumed()
+  expect(state).toMatchObject({ isPaused: false, resumed: 2 })
+})
+
+test('one that takes much is read from in its turn, and then looked at anew', async () => {
+  const { state, read, wait, turn } = scene()
+  state.mustWait = true
+  read()
+  expect(state).toMatchObject({ isPaused: true, resumed: 0 })
+  wait()
+  turn()
+  expect(state).toMatchObject({ isPaused: true, resumed: 1 })
+  state.mustWait = false
+  turn()
   expect(state).toMatchObject({ isPaused: false, resumed: 2 })
 })
 
