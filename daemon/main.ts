@@ -13,6 +13,7 @@ import { createAdminApp } from './admin/app.ts'
 import { Metrics } from './admin/metrics.ts'
 import { swarmNotReady } from './admin/readiness.ts'
 import { openControl } from './control/open.ts'
+import { nodeOperations } from './control/operations.ts'
 import { openDataFolder } from './data-folder.ts'
 import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
@@ -189,7 +190,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
 
     const lists = upstreamLists(upstream)
     const localName = canonicalRegistry(config.registry.localName)
-    const { prune, ...registries } = await openLocalRegistry({
+    const { prune, importer, ...registries } = await openLocalRegistry({
       registry: localName,
       store,
       metadata,
@@ -239,7 +240,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
-    await openControl({ config, operations: {}, version, lifecycle, logger })
+    await openControl({ config, operations: nodeOperations({ importer }), version, lifecycle, logger })
 
     const registryOptions: Omit<RegistryOptions, 'serverNames'> = {
       ...registries,

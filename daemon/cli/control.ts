@@ -1,14 +1,8 @@
-import type { Command } from 'commander'
 import { type Dispatcher, Client as HttpClient } from 'undici'
 import { controlPath, tooLongPath } from '../control/path.ts'
 import { Failure, reasonText } from './failure.ts'
 import { configOf } from './flags.ts'
-
-export interface NodeFlags {
-  readonly config?: string
-  readonly dataDir?: string
-  readonly json?: true
-}
+import type { NodeFlags } from './node-flags.ts'
 
 /** A node that has nothing to tell for so long, in ms, is not waited for: it gives up a request itself before. */
 const silenceLimit = 660_000
@@ -24,14 +18,6 @@ interface Question {
   readonly operation: string
   readonly input: object
   readonly signal?: AbortSignal
-}
-
-/** Adds the flags by which a command finds its node. */
-export function addNodeFlags(command: Command): Command {
-  return command
-    .option('--data-dir <folder>', 'Data folder of the node. (default: as for "layerd serve")')
-    .option('--config <file>', 'YAML file that the node runs with.')
-    .option('--json', 'Print what the node answers as JSON.')
 }
 
 /** A node that runs on this machine, at its control socket. */

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../../config/problems.ts'
 import { configCommand } from './config.ts'
 import { Failure } from './failure.ts'
+import { importCommand } from './import.ts'
 import { readManifest } from './package.ts'
 import { serveCommand } from './serve.ts'
 import { setupCommand } from './setup.ts'
@@ -24,6 +25,7 @@ function program(): Command {
     .addHelpText('after', moreOptions)
     .addCommand(serveCommand())
     .addCommand(statusCommand())
+    .addCommand(importCommand())
     .addCommand(setupCommand())
     .addCommand(configCommand())
     .addCommand(versionCommand())
