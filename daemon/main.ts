@@ -240,7 +240,10 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
-    await openControl({ config, operations: nodeOperations({ importer }), version, lifecycle, logger })
+    const port = () => Number(registry?.address.split(':').at(-1) ?? 0)
+    const images = { ...registries, names: { registries: known, local: registries.local }, store, port }
+    const operations = nodeOperations({ ...images, importer })
+    await openControl({ config, operations, version, lifecycle, logger })
 
     const registryOptions: Omit<RegistryOptions, 'serverNames'> = {
       ...registries,
