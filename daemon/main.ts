@@ -12,6 +12,8 @@ import { OwnPorts } from '../proxy/upstream/guard.ts'
 import { createAdminApp } from './admin/app.ts'
 import { Metrics } from './admin/metrics.ts'
 import { swarmNotReady } from './admin/readiness.ts'
+import { openControl } from './control/open.ts'
+import { nodeOperations } from './control/operations.ts'
 import { openDataFolder } from './data-folder.ts'
 import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
@@ -197,7 +199,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
 
     const lists = new Lists({ upstream, content, tags, metadata, store, access, rules, keep, patience })
     const localName = canonicalRegistry(config.registry.localName)
-    const { prune, ...registries } = await openLocalRegistry({
+    const { prune, importer, ...registries } = await openLocalRegistry({
       registry: localName,
       store,
       metadata,
@@ -251,6 +253,11 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const adminApp = createAdminApp({ metrics, status, notReady, names: names(config.admin.listen) })
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
+
+    const port = () => Number(registry?.address.split(':').at(-1) ?? 0)
+    const images = { ...registries, names: { registries: known, local: registries.local }, store, port }
+    const operations = nodeOperations({ ...images, importer })
+    await openControl({ config, operations, version, lifecycle, logger })
 
     const registryOptions: Omit<RegistryOptions, 'serverNames'> = {
       ...registries,

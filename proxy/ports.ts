@@ -172,6 +172,8 @@ export interface ManifestPush {
   /** Where the client gives it, which must be right. */
   readonly digest: Digest | undefined
   readonly tags: readonly string[]
+  /** Whether an index may name manifests that are not here, such as those of other platforms. */
+  readonly isSparse?: boolean
 }
 
 /** What the routes of pushed content need (distribution-spec 1.1, "Pushing manifests", "Content Management"). All throw {@link OciError}. */

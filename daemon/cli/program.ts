@@ -2,6 +2,8 @@ import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../../config/problems.ts'
 import { configCommand } from './config.ts'
 import { Failure } from './failure.ts'
+import { exportCommand, pullCommand } from './images.ts'
+import { importCommand } from './import.ts'
 import { readManifest } from './package.ts'
 import { serveCommand } from './serve.ts'
 import { setupCommand } from './setup.ts'
@@ -24,6 +26,9 @@ function program(): Command {
     .addHelpText('after', moreOptions)
     .addCommand(serveCommand())
     .addCommand(statusCommand())
+    .addCommand(pullCommand())
+    .addCommand(importCommand())
+    .addCommand(exportCommand())
     .addCommand(setupCommand())
     .addCommand(configCommand())
     .addCommand(versionCommand())

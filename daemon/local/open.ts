@@ -3,6 +3,7 @@ import type { BlobStore } from '../store/blob-store.ts'
 import type { Metadata } from '../store/metadata.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
 import { Holdings } from './holdings.ts'
+import { Importer } from './import.ts'
 import { joined } from './join.ts'
 import { LocalReads } from './reads.ts'
 import { LocalRecords } from './records.ts'
@@ -35,6 +36,7 @@ export async function openLocalRegistry({ registry, store, metadata, engine, ups
   return {
     local,
     uploads,
+    importer: new Importer({ store, records, holdings, engine, own: local }),
     ...joined(registry, { content: reads, tags: reads, lists: reads }, upstream),
     /** Ends uploads that were left, and forgets repositories without anything. */
     prune: async () => {

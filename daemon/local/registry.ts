@@ -78,7 +78,8 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
     return await pushing(() => holdings.inTurn(() => holdings.addHeld(digest, [...this.newRepository(name), blob])))
   }
 
-  async putManifest({ name }: PushRequest, { bytes, contentType, digest: given, tags }: ManifestPush) {
+  async putManifest({ name }: PushRequest, push: ManifestPush) {
+    const { bytes, contentType, digest: given, tags, isSparse = false } = push
     const digest = digestOf(bytes, given === undefined ? 'sha256' : algorithmOf(given))
     if (given !== undefined && digest !== given)
       throw new OciError('DIGEST_INVALID', `the manifest that came has the digest ${digest}, not ${given}`)
@@ -87,7 +88,7 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
     await pushing(async () => {
       const { holdings } = this.#options
       await holdings.inTurn(async () => {
-        this.#assertComplete(name, manifest)
+        this.#assertComplete(name, manifest, isSparse)
         const value = { mediaType, size: bytes.length, subject, artifactType }
         const changes: RecordChange[] = [
           ...this.newRepository(name),
@@ -154,14 +155,18 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
   }
 
   /** @throws {OciError} MANIFEST_BLOB_UNKNOWN, with all that is missing; MANIFEST_INVALID where a size is wrong */
-  #assertComplete(name: string, { blobs, manifests, others }: PushedManifest): void {
+  #assertComplete(name: string, { blobs, manifests, others }: PushedManifest, isSparse: boolean): void {
     const { records, store } = this.#options
     const repository = records.get(name)
     const lacks = (isNamed: boolean | undefined, { digest }: Descriptor) => isNamed !== true || !store.has(digest)
     const missing = [
       ...blobs.filter((one) => lacks(repository?.blobs.has(one.digest), one)),
-      ...manifests.filter((one) => lacks(repository?.manifests.has(one.digest), one)),
-      ...others.filter((one) => lacks(repository?.manifests.has(one.digest) || repository?.blobs.has(one.digest), one)),
+      ...(isSparse ? [] : manifests.filter((one) => lacks(repository?.manifests.has(one.digest), one))),
+      ...(isSparse
+        ? []
+        : others.filter((one) =>
+            lacks(repository?.manifests.has(one.digest) || repository?.blobs.has(one.digest), one),
+          )),
     ]
     if (missing.length > 0) {
       const digests = missing.map(({ digest }) => digest)
@@ -173,7 +178,7 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
     }
     for (const { digest, size } of [...blobs, ...manifests, ...others]) {
       const actual = store.record(digest)?.size
-      if (actual === size) continue
+      if (actual === size || (isSparse && actual === undefined)) continue
       throw new OciError('MANIFEST_INVALID', `the manifest says that ${digest} has ${size} bytes; it has ${actual}`)
     }
   }

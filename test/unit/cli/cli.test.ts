@@ -43,7 +43,7 @@ async function admin<T>(listener: RequestListener, use: (address: string) => Pro
 test('--help names the commands and where options are', async () => {
   const { code, stdout } = await layerd(['--help'])
   expect(code).toBe(0)
-  for (const part of ['serve', 'config', 'status', 'version', 'config/default.yaml', 'LAYERD_']) {
+  for (const part of ['serve', 'config', 'status', 'pull', 'import', 'export', 'version', 'config/default.yaml', 'LAYERD_']) {
     expect(stdout).toContain(part)
   }
 })

@@ -1,0 +1,168 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { Repository } from '../../proxy/oci/name.ts'
+import type { Descriptor } from '../../proxy/oci/pushed-manifest.ts'
+import type { ContentOrigin, ContentSource } from '../../proxy/ports.ts'
+import { ControlError } from '../control/operation.ts'
+import { contentReader } from './content.ts'
+import { type ImageNames, nameText } from './names.ts'
+import { blobsOf, type ImageNode, manifestsOf, ofPlatform, platformsOf, readImage } from './tree.ts'
+
+interface PullOptions {
+  readonly names: ImageNames
+  readonly content: Pick<ContentSource, 'open' | 'held'>
+  /** Whether the store has a blob. */
+  readonly isStored: (digest: Digest) => boolean
+}
+
+interface PulledImage {
+  /** As its user wrote it. */
+  readonly image: string
+  /** All where it is empty. */
+  readonly platforms: readonly string[]
+}
+
+/** What a pull tells of a blob, and when it changes. */
+export interface LayerEvent {
+  readonly event: 'layer'
+  readonly digest: Digest
+  /** Bytes of the whole. */
+  readonly size: number
+  /** Bytes that are here. */
+  readonly bytes: number
+  /** `unkept`: it came, and the store has no room for it, or a rule forbids it. */
+  readonly state: 'held' | 'fetching' | 'done' | 'unkept'
+  readonly source: ContentOrigin
+}
+
+interface ImageEvent {
+  readonly event: 'image'
+  readonly name: string
+  readonly digest: Digest
+  readonly platforms: readonly string[]
+  readonly layers: readonly Descriptor[]
+}
+
+interface PullCall {
+  readonly signal: AbortSignal
+  send(event: LayerEvent | ImageEvent): Promise<void>
+}
+
+/** An image that is here. */
+export interface Pulled {
+  readonly name: string
+  readonly digest: Digest
+  readonly platforms: readonly string[]
+  /** Bytes that were fetched for it. */
+  readonly fetchedBytes: number
+  /** Manifests of its index that nobody has. */
+  readonly missing: readonly Digest[]
+  readonly manifests: readonly ImageNode[]
+}
+
+/** Blobs that are fetched at the same time: more would only wait for each other. */
+const maxFetches = 4
+
+/** How often the progress of one blob is told, in ms. */
+const tellInterval = 250
+
+/** A blob that was read to its end is in the store within this time, in ms, or will not be. */
+const storeTimeout = 10_000
+
+/** How often it is looked whether it is, in ms. */
+const storeInterval = 25
+
+/**
+ * Fetches an image, or those of its platforms that are asked for, into the store, as a client would.
+ * @throws {OciError}, {ControlError} where it can't be had, or is not kept
+ */
+export async function pullImage(
+  options: PullOptions,
+  { image, platforms }: PulledImage,
+  call: PullCall,
+): Promise<Pulled> {
+  const { names, content } = options
+  const name = names.parse(image)
+  const digest = await names.resolve(name, call.signal)
+  const root = await readImage(digest, contentReader(content, name.repository, call.signal))
+  if (root === undefined) throw new ControlError(`nobody has ${nameText(name)}`)
+  const chosen =
+    platforms.length === 0 ? manifestsOf(root) : [...platforms.flatMap((one) => ofPlatform(root, one)), root]
+  const manifests = [...new Set(chosen)]
+  const layers = blobsOf(manifests)
+  const found =
+    platforms.length === 0 ? platformsOf(root) : [...new Set(manifests.flatMap(({ platform }) => platform ?? []))]
+  await call.send({ event: 'image', name: nameText(name), digest, platforms: found, layers })
+  const pull = new Pull(options, name.repository, call)
+  await pull.all(layers)
+  const unkept = [...manifests, ...layers].filter((one) => !options.isStored(one.digest))
+  if (unkept.length > 0) {
+    const reason = 'a rule forbids it (repositories.neverCache), or the store has no room: see "layerd status"'
+    throw new ControlError(`${unkept.length} blobs of ${nameText(name)} came and are not kept: ${reason}`)
+  }
+  const missing = platforms.length === 0 ? manifests.flatMap((node) => node.missing) : []
+  return { name: nameText(name), digest, platforms: found, fetchedBytes: pull.fetchedBytes, missing, manifests }
+}
+
+class Pull {
+  readonly #options: PullOptions
+  readonly #repository: Repository
+  readonly #call: PullCall
+  fetchedBytes = 0
+
+  constructor(options: PullOptions, repository: Repository, call: PullCall) {
+    this.#options = options
+    this.#repository = repository
+    this.#call = call
+  }
+
+  /** The first failure ends all. */
+  async all(layers: readonly Descriptor[]): Promise<void> {
+    const waiting = [...layers]
+    const failed = new AbortController()
+    const signal = AbortSignal.any([this.#call.signal, failed.signal])
+    const work = async () => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        signal.throwIfAborted()
+        await this.#one(next, signal)
+      }
+    }
+    const fetches = Array.from({ length: maxFetches }, () => work().catch((error: unknown) => failed.abort(error)))
+    await Promise.all(fetches)
+    signal.throwIfAborted()
+  }
+
+  async #one({ digest, size }: Descriptor, signal: AbortSignal): Promise<void> {
+    const { content } = this.#options
+    const request = { kind: 'blob', digest, repository: this.#repository, signal } as const
+    const tell = (state: LayerEvent['state'], bytes: number, source: ContentOrigin) =>
+      this.#call.send({ event: 'layer', digest, size, bytes, state, source })
+    if ((await content.held(request)) !== undefined) return await tell('held', size, 'store')
+    const opened = await content.open(request)
+    const source = opened.origin
+    let bytes = 0
+    let toldAt = 0
+    try {
+      for await (const piece of opened.read(0, undefined, signal)) {
+        bytes += piece.length
+        const now = performance.now()
+        if (now - toldAt < tellInterval) continue
+        toldAt = now
+        await tell('fetching', bytes, source)
+      }
+    } finally {
+      await opened.close()
+    }
+    this.fetchedBytes += bytes
+    await tell((await this.#isKept(digest)) ? 'done' : 'unkept', bytes, source)
+  }
+
+  /** A client may have all of a blob a moment before the store has. */
+  async #isKept(digest: Digest): Promise<boolean> {
+    const end = performance.now() + storeTimeout
+    while (!this.#options.isStored(digest)) {
+      if (performance.now() > end) return false
+      await new Promise((resolve) => setTimeout(resolve, storeInterval))
+    }
+    return true
+  }
+}
