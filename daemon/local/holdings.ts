@@ -3,6 +3,13 @@ import type { BlobStore } from '../store/blob-store.ts'
 import type { LocalRecords, RecordChange } from './records.ts'
 import { Turns } from './turns.ts'
 
+/** Told of content that repositories begin to have, or no longer have. */
+export interface HoldingsEvents {
+  named(digest: Digest): void
+  /** What none has any more goes after that. */
+  unnamed(digest: Digest): Promise<void>
+}
+
 /**
  * Content of local repositories and the store together: what a repository has is kept, and what none has any more is let go. All
  * changes happen here, one after the other, so that nothing is deleted in the moment in which it is named.
@@ -10,11 +17,13 @@ import { Turns } from './turns.ts'
 export class Holdings {
   readonly #store: BlobStore
   readonly #records: LocalRecords
+  readonly #events: HoldingsEvents | undefined
   readonly #turns = new Turns()
 
-  constructor(store: BlobStore, records: LocalRecords) {
+  constructor(store: BlobStore, records: LocalRecords, events?: HoldingsEvents) {
     this.#store = store
     this.#records = records
+    this.#events = events
   }
 
   /** Lets go of what a process that was killed has kept for nobody. */
@@ -58,12 +67,14 @@ export class Holdings {
       await this.#letGo(digest).catch(() => {})
       throw error
     }
+    this.#events?.named(digest)
   }
 
   /** What is of an upstream's repository as well stays, as what is fetched does. */
   async #letGo(digest: Digest): Promise<void> {
     const record = this.#store.record(digest)
     if (record?.kept !== true || this.#records.isUsed(digest)) return
+    await this.#events?.unnamed(digest)
     if (record.repositories.length > 0) await this.#store.setKept(digest, false)
     else await this.#store.remove(digest)
   }

@@ -4,6 +4,7 @@ import { type Repository, repositoryText } from '../../proxy/oci/name.ts'
 import { type Descriptor, type PushedManifest, readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type { ContentSource, LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { adopt } from './adopt.ts'
 import { pushing } from './errors.ts'
 import type { Holdings } from './holdings.ts'
 import type { LocalRecords, LocalRepository, RecordChange } from './records.ts'
@@ -75,6 +76,8 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
     await pushing(async () => {
       const { holdings } = this.#options
       await holdings.inTurn(async () => {
+        const newRepository = (of: string) => this.newRepository(of)
+        await adopt({ ...this.#options, registry: this.registry, newRepository }, name, manifest)
         this.#assertComplete(name, manifest)
         const value = { mediaType, size: bytes.length, subject, artifactType }
         const changes: RecordChange[] = [

@@ -41,7 +41,7 @@ export interface TagRecord {
   readonly heard?: { readonly signer: string; readonly at: number; readonly signature: string } | undefined
 }
 
-/** A change of the local registry's entries; without a value, the entry is deleted. */
+/** A change of entries; without a value, the entry is deleted. */
 export interface LocalChange {
   readonly key: string
   readonly value?: unknown
@@ -67,6 +67,7 @@ export class Metadata {
   readonly #values
   readonly #checkpoints
   readonly #local
+  readonly #names
   /** Who knows the local registry's entries by heart. */
   #localCopy: LocalCopy = () => []
 
@@ -88,6 +89,7 @@ export class Metadata {
     this.#checkpoints = db.sublevel<string, Uint8Array>('checkpoints', { valueEncoding: 'view' })
     this.#values = db.sublevel<string, string>('values', { valueEncoding: 'utf8' })
     this.#local = db.sublevel<string, unknown>('local', { valueEncoding: 'json' })
+    this.#names = db.sublevel<string, unknown>('names', { valueEncoding: 'json' })
   }
 
   /**
@@ -196,10 +198,24 @@ export class Metadata {
   async changeLocal(changes: readonly LocalChange[]): Promise<void> {
     await this.#reopening?.catch(() => {})
     if (this.#isDamaged) await this.reopen()
-    const batch = changes.map(({ key, value }) =>
-      value === undefined ? ({ type: 'del', key } as const) : ({ type: 'put', key, value } as const),
-    )
-    await this.#noted(this.#local.batch(batch, durable))
+    await this.#noted(this.#local.batch(batchOf(changes), durable))
+  }
+
+  /** All that is kept of names that peers publish, and of who is trusted with them. */
+  async names(): Promise<[key: string, value: unknown][]> {
+    return await this.#names.iterator().all()
+  }
+
+  /** Changes entries of names, all or none of them; durable when it returns. @throws where that can't be */
+  async changeNames(changes: readonly LocalChange[]): Promise<void> {
+    await this.#reopening?.catch(() => {})
+    if (this.#isDamaged) await this.reopen()
+    await this.#noted(this.#names.batch(batchOf(changes), durable))
+  }
+
+  /** The same for what peers tell again. */
+  async noteNames(changes: readonly LocalChange[]): Promise<void> {
+    await this.#write(() => this.#names.batch(batchOf(changes)))
   }
 
   /** A value that is made once and kept, such as a random key. */
@@ -244,7 +260,7 @@ export class Metadata {
     const wasLost = await this.isLost()
     await this.#db.close()
     await this.#db.open()
-    const parts = [this.#blobs, this.#tags, this.#grants, this.#checkpoints, this.#values, this.#local]
+    const parts = [this.#blobs, this.#tags, this.#grants, this.#checkpoints, this.#values, this.#local, this.#names]
     for (const part of parts) await part.open()
     this.#isDamaged = false
     // What others have, too, is asked for again; nobody else has these.
@@ -273,4 +289,10 @@ export class Metadata {
     if (this.#isDamaged) await this.reopen().catch(() => {})
     await put().catch(this.#onLostWrite)
   }
+}
+
+function batchOf(changes: readonly LocalChange[]) {
+  return changes.map(({ key, value }) =>
+    value === undefined ? ({ type: 'del', key } as const) : ({ type: 'put', key, value } as const),
+  )
 }

@@ -20,6 +20,7 @@ export function manifestRoute({ content, tags, names, onServed }: ManifestRouteO
     const target = parseTarget(ctx, names)
     const resolved = await resolve(tags, target)
     if (resolved.confirmedAt !== undefined) ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
+    if (resolved.warning !== undefined) ctx.set('Warning', `299 - "${resolved.warning}"`)
     if (ctx.method === 'HEAD') {
       const info = await inform(content, target, resolved).catch(ofTag(target, resolved.digest))
       if (info !== undefined) {

@@ -95,7 +95,7 @@ async function setUp(config: object) {
     access: access as never,
     engine,
     rules,
-    isShared: (record) => told(record) !== undefined,
+    isShared: (record, digest) => told(record, digest) !== undefined,
     isClosed: false,
     lookupTimeout: 10,
     patience: 1_000,
