@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { nameOptions } from './names-schema.ts'
+import { adminSection, controlSection } from './operator-schema.ts'
 import { wellKnownRegistries } from './registries.ts'
 import {
   address,
@@ -112,21 +113,8 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('The registry mirror that container clients talk to.'),
-  admin: z
-    .strictObject({
-      listen: address('127.0.0.1:5051').describe('Where health, metrics and the JSON API are served (host:port).'),
-      minPeers: z
-        .number()
-        .int()
-        .min(0)
-        .max(4096)
-        .default(0)
-        .describe(
-          'Peers to fetch from that the node needs to count as ready (/readyz). 0 turns it off: a node that is alone serves its clients from upstream. The first nodes of a fleet are not ready before others are up.',
-        ),
-    })
-    .prefault({})
-    .describe('For operators.'),
+  admin: adminSection,
+  control: controlSection,
   store: z
     .strictObject({
       maxSize: size(50 * 2 ** 30).describe(

@@ -12,6 +12,7 @@ import { OwnPorts } from '../proxy/upstream/guard.ts'
 import { createAdminApp } from './admin/app.ts'
 import { Metrics } from './admin/metrics.ts'
 import { swarmNotReady } from './admin/readiness.ts'
+import { openControl } from './control/open.ts'
 import { openDataFolder } from './data-folder.ts'
 import { AccessControl } from './fetch/access.ts'
 import { Fetcher } from './fetch/fetcher.ts'
@@ -250,6 +251,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const adminApp = createAdminApp({ metrics, status, notReady, names: names(config.admin.listen) })
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
+
+    await openControl({ config, operations: {}, version, lifecycle, logger })
 
     const registryOptions: Omit<RegistryOptions, 'serverNames'> = {
       ...registries,
