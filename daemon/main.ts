@@ -252,7 +252,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
-    await openControl({ config, operations: {}, version, lifecycle, logger })
+    await openControl({ config, operations: published.operations, version, lifecycle, logger })
 
     const registryOptions: Omit<RegistryOptions, 'serverNames'> = {
       ...registries,

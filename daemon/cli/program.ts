@@ -6,6 +6,7 @@ import { readManifest } from './package.ts'
 import { serveCommand } from './serve.ts'
 import { setupCommand } from './setup.ts'
 import { statusCommand } from './status.ts'
+import { trustCommand, untrustCommand } from './trust.ts'
 import { versionCommand } from './version.ts'
 
 const failed = 1
@@ -24,6 +25,8 @@ function program(): Command {
     .addHelpText('after', moreOptions)
     .addCommand(serveCommand())
     .addCommand(statusCommand())
+    .addCommand(trustCommand())
+    .addCommand(untrustCommand())
     .addCommand(setupCommand())
     .addCommand(configCommand())
     .addCommand(versionCommand())

@@ -148,6 +148,16 @@ export class SharedNames implements NameListener {
     })
   }
 
+  /** Who has published anything that is known, whether it counts or not. */
+  publishers(): readonly PeerId[] {
+    return this.#table.publishers()
+  }
+
+  /** What somebody has published, without what was deleted. */
+  by(publisher: PeerId): readonly SignedName[] {
+    return this.#table.ofPublisher(publisher).filter(({ digest }) => digest !== undefined)
+  }
+
   /** Records of a peer count from now on. */
   async trusted(peer: PeerId): Promise<void> {
     await this.#reconsider(peer)

@@ -14,6 +14,7 @@ import type { Swarm } from '../swarm/ports.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
 import { KeptNames } from './kept.ts'
 import { SharedNames } from './names.ts'
+import { trustOperations } from './operations.ts'
 import { namedElsewhere, SharedReads } from './reads.ts'
 import { SharedRegistry } from './registry.ts'
 import { createStanding } from './standing.ts'
@@ -49,7 +50,8 @@ export async function openNames({ config, isClosed, metadata, signer, rules, swa
     swarm: () => swarm().names,
     logger,
   })
-  return { names, trust, registry, isOffered, isClosed, mayShare, logger }
+  const operations = trustOperations({ names, trust, isClosed, publishers, logger })
+  return { names, operations, registry, isOffered, isClosed, mayShare, logger }
 }
 
 type OpenNames = Awaited<ReturnType<typeof openNames>>
