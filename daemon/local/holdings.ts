@@ -3,11 +3,14 @@ import type { BlobStore } from '../store/blob-store.ts'
 import type { LocalRecords, RecordChange } from './records.ts'
 import { Turns } from './turns.ts'
 
-/** Told of content that repositories begin to have, or no longer have. */
+/** Who tells peers of what repositories have. */
 export interface HoldingsEvents {
+  /** A repository has it now. */
   named(digest: Digest): void
-  /** What none has any more goes after that. */
-  unnamed(digest: Digest): Promise<void>
+  /** Whether peers may hear of it. */
+  isShown(digest: Digest): boolean
+  /** They may no longer; where it goes, it does after that. */
+  hidden(digest: Digest): Promise<void>
 }
 
 /**
@@ -56,7 +59,10 @@ export class Holdings {
 
   /** Takes names away, in turn, and lets go of what has no other. */
   async remove(digest: Digest, changes: readonly RecordChange[]): Promise<void> {
+    // Of what they never heard of, peers are not told that it is gone.
+    const wasShown = this.#events?.isShown(digest) === true
     await this.#records.change(changes)
+    if (wasShown && this.#events?.isShown(digest) === false) await this.#events.hidden(digest)
     await this.#letGo(digest)
   }
 
@@ -74,7 +80,6 @@ export class Holdings {
   async #letGo(digest: Digest): Promise<void> {
     const record = this.#store.record(digest)
     if (record?.kept !== true || this.#records.isUsed(digest)) return
-    await this.#events?.unnamed(digest)
     if (record.repositories.length > 0) await this.#store.setKept(digest, false)
     else await this.#store.remove(digest)
   }

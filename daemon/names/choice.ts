@@ -21,25 +21,38 @@ export interface Choice {
 }
 
 /**
- * What a name is, by all that is known of its repository. Pure.
+ * What a name is. Pure.
  *
  * In a closed swarm the highest sequence counts: whoever pushes has seen what was there, and replaces it. Of several with the same one,
  * which were pushed at once, all nodes choose the same.
  *
- * In an open one, this node's own push comes first, then the repository's owner: of those who count, the one that this node heard of
- * first. Nobody else takes over a name of theirs, whatever their sequence is.
- * @param known all records of the repository
+ * In an open one, this node's own push comes first, then that of the repository's owner. Nobody else takes over a name of theirs,
+ * whatever their sequence is.
+ * @param said all records of the name
+ * @param owner of the repository, see {@link ownerOf}
  */
-export function choose(known: readonly KnownName[], reference: string, standing: Standing): Choice {
-  const { self, isClosed, counts } = standing
-  const isCounted = ({ publisher, repository }: KnownName) => publisher === self || counts(publisher, repository)
-  const said = known.filter((one) => one.reference === reference)
-  const counted = said.filter(isCounted)
-  const offers = said.filter((one) => !isCounted(one) && isLive(one))
-  const name = isClosed ? latest(counted) : owned(known.filter(isCounted), reference, self)
+export function choose(said: readonly KnownName[], owner: PeerId | undefined, standing: Standing): Choice {
+  const { isClosed } = standing
+  const counted = said.filter((one) => isCounted(one, standing))
+  const offers = said.filter((one) => !isCounted(one, standing) && isLive(one))
+  const name = isClosed ? latest(counted) : owned(counted, owner, standing)
   const rivals = isClosed ? counted.filter(({ sequence }) => sequence === highest(counted)) : counted
   const conflicts = name === undefined ? [] : rivals.filter((one) => isLive(one) && one.digest !== name.digest)
   return { name, conflicts, offers }
+}
+
+/**
+ * Whose a repository is in an open swarm: of others who count and have something in it, the one that this node heard of first.
+ * @param known all records of the repository
+ */
+export function ownerOf(known: readonly KnownName[], standing: Standing): PeerId | undefined {
+  if (standing.isClosed) return undefined
+  let first: KnownName | undefined
+  for (const one of known) {
+    if (one.publisher === standing.self || one.order > (first?.order ?? Number.POSITIVE_INFINITY)) continue
+    if (isLive(one) && isCounted(one, standing)) first = one
+  }
+  return first?.publisher
 }
 
 /** The same on all nodes, whatever they have heard first. Of one that is pushed and deleted at once, the push is kept. */
@@ -52,12 +65,13 @@ function highest(counted: readonly KnownName[]): number {
   return Math.max(0, ...counted.map(({ sequence }) => sequence))
 }
 
-function owned(counted: readonly KnownName[], reference: string, self: PeerId): KnownName | undefined {
-  const live = counted.filter(isLive)
-  const own = live.find((one) => one.publisher === self && one.reference === reference)
-  if (own !== undefined) return own
-  const [first] = live.filter(({ publisher }) => publisher !== self).toSorted((a, b) => a.order - b.order)
-  return live.find((one) => one.publisher === first?.publisher && one.reference === reference)
+function owned(counted: readonly KnownName[], owner: PeerId | undefined, { self }: Standing): KnownName | undefined {
+  const by = (publisher: PeerId | undefined) => counted.find((one) => isLive(one) && one.publisher === publisher)
+  return by(self) ?? by(owner)
+}
+
+function isCounted({ publisher, repository }: KnownName, { self, counts }: Standing): boolean {
+  return publisher === self || counts(publisher, repository)
 }
 
 function isLive({ digest }: KnownName): boolean {

@@ -4,18 +4,22 @@ import { Turns } from '../local/turns.ts'
 import type { Signer } from '../signature.ts'
 import { Allowances } from '../swarm/limits/allowance.ts'
 import type { NameListener, Names, PeerId, SignedName } from '../swarm/ports.ts'
-import { type Choice, choose, type Standing } from './choice.ts'
+import { type Choice, choose, ownerOf, type Standing } from './choice.ts'
 import type { KeptNames } from './kept.ts'
 import { Notes } from './notes.ts'
 import { isSignedName, type NameStatement, nameOf, signName } from './signed-name.ts'
 import { type NamesStatus, namesStatus } from './status.ts'
-import { NameTable } from './table.ts'
+import { type KnownName, NameTable } from './table.ts'
 
 /** Records of one publisher that are taken at once, and each second besides. What comes beyond is taken when peers tell it again. */
 const burst = 1_000
 const perSecond = 2
 
-/** Publishers of whom that is remembered. */
+/** How often this node says one of its names anew at once because peers remember a later word of it, and each second besides. */
+const reminders = 3
+const remindersPerSecond = 1 / 3_600
+
+/** Publishers, and names, of which that is remembered. */
 const remembered = 8_192
 
 /** Refuse a sequence that is this much above all others of its name. Nobody pushes as often, and nobody could follow for long. */
@@ -55,6 +59,7 @@ export class SharedNames implements NameListener {
   readonly #table: NameTable
   readonly #turns = new Turns()
   readonly #allowances: Allowances
+  readonly #reminders = new Allowances({ most: reminders, perSecond: remindersPerSecond, remembered })
   readonly #notes: Notes
   /** Sequences of this node's own that only peers remember. */
   readonly #forgotten = new Map<string, number>()
@@ -84,9 +89,16 @@ export class SharedNames implements NameListener {
   }
 
   named(peer: PeerId, names: readonly SignedName[]): void {
-    for (const name of names) {
-      if (name.publisher === this.self) this.#remind(name)
-      else this.#hear(peer, name)
+    const taken: KnownName[] = []
+    const dropped: KnownName[] = []
+    try {
+      for (const name of names) {
+        if (name.publisher === this.self) this.#remind(name)
+        else this.#hear(peer, name, taken, dropped)
+      }
+    } finally {
+      // What was dropped for others may have come in the same message.
+      this.#options.kept.note(taken, dropped).catch(() => {})
     }
   }
 
@@ -101,14 +113,17 @@ export class SharedNames implements NameListener {
 
   /** What a name is: a tag, or the digest of what refers to something. */
   choose(repository: string, reference: string): Choice {
-    return choose(this.#table.of(repository), reference, this.#options.standing)
+    const { standing } = this.#options
+    return choose(this.#table.said({ repository, reference }), ownerOf(this.#table.of(repository), standing), standing)
   }
 
   /** Names of a repository that are something, each as it is. */
   all(repository: string): readonly SignedName[] {
+    const { standing } = this.#options
     const known = this.#table.of(repository)
-    const references = [...new Set(known.map(({ reference }) => reference))]
-    const chosen = references.map((reference) => choose(known, reference, this.#options.standing).name)
+    const owner = ownerOf(known, standing)
+    const byReference = Map.groupBy(known, ({ reference }) => reference)
+    const chosen = [...byReference.values()].map((said) => choose(said, owner, standing).name)
     return chosen.filter((name) => name !== undefined)
   }
 
@@ -187,12 +202,12 @@ export class SharedNames implements NameListener {
   }
 
   /** The highest sequence of a name. What strangers say moves nothing. */
-  #seen({ repository, reference }: Pick<SignedName, 'repository' | 'reference'>): number {
-    const known = this.#table.of(repository).filter((one) => one.reference === reference && !one.isStranger)
+  #seen(name: Pick<SignedName, 'repository' | 'reference'>): number {
+    const known = this.#table.said(name).filter(({ isStranger }) => !isStranger)
     return Math.max(0, ...known.map(({ sequence }) => sequence))
   }
 
-  #hear(peer: PeerId, name: SignedName): void {
+  #hear(peer: PeerId, name: SignedName, taken: KnownName[], gone: KnownName[]): void {
     const isStranger = !this.#counts(name)
     const { isClosed } = this.#options.standing
     if (isStranger && (isClosed || name.publisher !== peer)) return
@@ -207,7 +222,8 @@ export class SharedNames implements NameListener {
       this.#notes.offered(known)
       return
     }
-    this.#options.kept.note([known], dropped).catch(() => {})
+    taken.push(known)
+    gone.push(...dropped)
     this.#noteConflicts(name)
     if (this.#isTold(name)) this.#options.swarm().tell(name, peer)
   }
@@ -222,6 +238,8 @@ export class SharedNames implements NameListener {
     const isSame = own?.sequence === name.sequence && own.digest === name.digest
     if (isSame || name.sequence < (own?.sequence ?? 0) || name.sequence <= (this.#forgotten.get(key) ?? 0)) return
     if (!isSignedName(name)) throw new Error(`the signature of ${nameOf(name)} is wrong`)
+    // Another machine with the same key would answer each answer.
+    if (!this.#reminders.of(key).spend(1)) return
     this.#forgotten.set(key, name.sequence)
     this.#options.logger.info({ name: nameOf(name) }, 'peers know a later push of this node than it does itself')
     const restored = own ?? name

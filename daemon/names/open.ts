@@ -97,9 +97,8 @@ export async function openSharedRegistry(options: SharedOptions) {
       named: (digest) => {
         if (isTold(digest)) announcer.advertise(digest, true)
       },
-      unnamed: async (digest) => {
-        if (!isTold(digest)) await announcer.withdraw(digest)
-      },
+      isShown: isTold,
+      hidden: (digest) => announcer.withdraw(digest),
     },
   })
   onOpen(records)

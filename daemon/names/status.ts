@@ -1,6 +1,6 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { PeerId, SignedName } from '../swarm/ports.ts'
-import { choose, type Standing } from './choice.ts'
+import { choose, ownerOf, type Standing } from './choice.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { nameOf } from './signed-name.ts'
 import type { NameTable } from './table.ts'
@@ -34,8 +34,9 @@ export function namesStatus(table: NameTable, standing: Standing): NamesStatus {
   let names = 0
   for (const repository of table.repositories()) {
     const known = table.of(repository)
-    for (const reference of new Set(known.map((one) => one.reference))) {
-      const choice = choose(known, reference, standing)
+    const owner = ownerOf(known, standing)
+    for (const [reference, all] of Map.groupBy(known, (one) => one.reference)) {
+      const choice = choose(all, owner, standing)
       const name = nameOf({ repository, reference })
       if (choice.name !== undefined) names++
       if (choice.name !== undefined && choice.conflicts.length > 0)

@@ -27,6 +27,7 @@ export class NameTable {
   readonly #bounds: TableBounds
   readonly #byPublisher = new Map<PeerId, Map<string, KnownName>>()
   readonly #byRepository = new Map<string, Set<KnownName>>()
+  readonly #byName = new Map<string, Set<KnownName>>()
   /** Records of others. */
   #others = 0
   #strangers = 0
@@ -49,6 +50,11 @@ export class NameTable {
   /** Of a repository, by whomever. */
   of(repository: string): readonly KnownName[] {
     return [...(this.#byRepository.get(repository) ?? [])]
+  }
+
+  /** Of one name, by whomever. */
+  said({ repository, reference }: Pick<SignedName, 'repository' | 'reference'>): readonly KnownName[] {
+    return [...(this.#byName.get(keyOf(repository, reference)) ?? [])]
   }
 
   repositories(): readonly string[] {
@@ -80,7 +86,8 @@ export class NameTable {
     const { publisher, repository, reference } = name
     const names = this.#byPublisher.get(publisher) ?? new Map<string, KnownName>()
     this.#byPublisher.set(publisher, names.set(keyOf(repository, reference), known))
-    this.#byRepository.set(repository, (this.#byRepository.get(repository) ?? new Set()).add(known))
+    addTo(this.#byRepository, repository, known)
+    addTo(this.#byName, keyOf(repository, reference), known)
     this.#count(known, 1)
     return { known, dropped: this.#trim(known) }
   }
@@ -91,9 +98,8 @@ export class NameTable {
     if (names?.get(keyOf(repository, reference)) !== known) return
     names.delete(keyOf(repository, reference))
     if (names.size === 0) this.#byPublisher.delete(publisher)
-    const inRepository = this.#byRepository.get(repository)
-    inRepository?.delete(known)
-    if (inRepository?.size === 0) this.#byRepository.delete(repository)
+    removeFrom(this.#byRepository, repository, known)
+    removeFrom(this.#byName, keyOf(repository, reference), known)
     this.#count(known, -1)
   }
 
@@ -102,7 +108,7 @@ export class NameTable {
     if (isStranger) this.#strangers += by
   }
 
-  #trim({ publisher, isStranger }: KnownName): KnownName[] {
+  #trim({ publisher, isStranger, digest }: KnownName): KnownName[] {
     const dropped: KnownName[] = []
     const drop = (names: readonly KnownName[]) => {
       const [least] = names.toSorted(byWorth)
@@ -112,11 +118,13 @@ export class NameTable {
       return true
     }
     const { ofPublisher, ofStranger, ofStrangers, inAll } = this.#bounds
-    const own = this.ofPublisher(publisher)
-    if (publisher === this.#self) {
-      const deleted = own.filter(({ digest }) => digest === undefined)
+    const count = this.#byPublisher.get(publisher)?.size ?? 0
+    const isOwn = publisher === this.#self
+    if (isOwn && digest === undefined) {
+      const deleted = this.ofPublisher(publisher).filter((one) => one.digest === undefined)
       if (deleted.length > ofPublisher) drop(deleted)
-    } else if (own.length > (isStranger ? ofStranger : ofPublisher)) drop(own)
+    }
+    if (!isOwn && count > (isStranger ? ofStranger : ofPublisher)) drop(this.ofPublisher(publisher))
     while (this.#strangers > ofStrangers && drop(this.#most((one) => one.isStranger))) {}
     while (this.#others > inAll && drop(this.#most((one) => one.publisher !== this.#self))) {}
     return dropped
@@ -131,6 +139,16 @@ export class NameTable {
     }
     return most
   }
+}
+
+function addTo(index: Map<string, Set<KnownName>>, key: string, known: KnownName): void {
+  index.set(key, (index.get(key) ?? new Set()).add(known))
+}
+
+function removeFrom(index: Map<string, Set<KnownName>>, key: string, known: KnownName): void {
+  const all = index.get(key)
+  all?.delete(known)
+  if (all?.size === 0) index.delete(key)
 }
 
 /** What can be done without comes first: what was deleted, then what has been known for longest. */

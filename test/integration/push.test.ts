@@ -369,6 +369,17 @@ it('is nobody else’s where it is not offered: neither peers nor who asks for i
   await until(async () => (await a.status()).provided === 1)
 })
 
+it('is taken back from peers when it is deleted', async () => {
+  const a = await startTestNode({ isClosed: true })
+  await new RegistryClient(a.url, 'app').push(image, '1')
+  const layer = image.blobs[1] ?? Buffer.alloc(0)
+  const provided = async () => (await a.status()).provided
+  await until(async () => (await provided()) === 4)
+  await new RegistryClient(a.url, 'app').send('DELETE', `manifests/${image.digest}`)
+  await new RegistryClient(a.url, 'app').send('DELETE', `blobs/${digestOf(layer)}`)
+  await until(async () => (await provided()) === 2)
+})
+
 it('what the disk has lost is unknown, and can be pushed again', async () => {
   const { node, dataDir } = await setUp()
   const client = new RegistryClient(node.url, 'app')

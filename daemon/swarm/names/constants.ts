@@ -31,3 +31,6 @@ export const LONGEST_RETRY_MS = 60_000
 
 /** What answering a question for all records of somebody costs, in ms of this node's time: up to a thousand are sent. */
 export const ASK_COST = 100
+
+/** How often every peer is told of everything again, in ms: whoever had no room for something, or no time, may have it now. */
+export const REFRESH_MS = 3_600_000

@@ -4,7 +4,7 @@ import { Conversation, Conversations } from '../conversation.ts'
 import { FAULT_COST } from '../limits/costs.ts'
 import type { PeerLimits } from '../limits/peer-limits.ts'
 import type { NameListener, Names, PeerId, SignedName } from '../ports.ts'
-import { ASK_COST, MAX_MESSAGE_BYTES, OPEN_TIMEOUT_MS } from './constants.ts'
+import { ASK_COST, MAX_MESSAGE_BYTES, OPEN_TIMEOUT_MS, REFRESH_MS } from './constants.ts'
 import { NameLink } from './link.ts'
 import { decodeMessage, encodeNames, type NamesMessage } from './message.ts'
 
@@ -24,11 +24,15 @@ export class NameExchange implements Names {
   readonly #options: NameExchangeOptions
   readonly #conversations: Conversations<Conversation<NamesMessage, object>>
   readonly #links = new Map<PeerId, NameLink>()
+  readonly #refresh: NodeJS.Timeout
 
   constructor(options: NameExchangeOptions) {
     this.#options = options
     const start = (peer: PeerId, stream: Stream) => this.#converse(peer, stream)
     this.#conversations = new Conversations({ openStream: options.openStream, openTimeout: OPEN_TIMEOUT_MS, start })
+    this.#refresh = setInterval(() => {
+      for (const link of this.#links.values()) link.pushAll()
+    }, REFRESH_MS).unref()
   }
 
   /** To be called when a peer can be told something. */
@@ -52,6 +56,7 @@ export class NameExchange implements Names {
   }
 
   stop(): void {
+    clearInterval(this.#refresh)
     for (const peer of [...this.#links.keys()]) this.left(peer)
   }
 

@@ -110,6 +110,19 @@ describe('names in a closed swarm', () => {
     await expect.poll(() => empty.tag()).toBe(someDigest('four'))
   })
 
+  it('are not fought over by two machines with one key', async () => {
+    const [a, b] = [await NameNode.start(), await NameNode.start()]
+    const copy = await NameNode.start({ signer: a.options.signer })
+    for (const node of [a, copy]) node.connect(b)
+    a.connect(copy)
+    await a.push('one')
+    await copy.push('two')
+    // Each answers a few times at most; all that follows was said by then.
+    await expect.poll(() => a.heard + copy.heard).toBeGreaterThan(2)
+    for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(a.heard + b.heard + copy.heard).toBeLessThan(60)
+  })
+
   it('count by rule only', async () => {
     const [a, c] = [await NameNode.start(), await NameNode.start()]
     const b = await NameNode.start({ publishers: [`${a.self}=team/**`, 'members=open'] })
