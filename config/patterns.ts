@@ -167,3 +167,27 @@ export function splitFreshness(entry: string): { readonly pattern: string; reado
   const at = entry.lastIndexOf('=')
   return at === -1 ? undefined : { pattern: entry.slice(0, at).trim(), duration: entry.slice(at + 1).trim() }
 }
+
+/** Who may publish names, besides PeerIds: members of a closed swarm and peers that the user accepted; anybody; nobody. */
+const publisherWords = ['members', 'anyone', 'nobody']
+
+/** `12D3KooW...=team/**` -> who may publish, and in which repositories; in all where there is no `=`. */
+export function splitPublisher(entry: string): { readonly who: string; readonly pattern: string | undefined } {
+  const at = entry.indexOf('=')
+  return at === -1 ? { who: entry, pattern: undefined } : { who: entry.slice(0, at), pattern: entry.slice(at + 1) }
+}
+
+/** @returns what would be right, as the end of "expected ..."; undefined where nothing is wrong */
+export function publisherMistake(entry: string, isPeerId: (text: string) => boolean): string | undefined {
+  const { who, pattern } = splitPublisher(entry)
+  if (!publisherWords.includes(who) && !isPeerId(who)) {
+    return 'members, anyone, nobody or a PeerId, with "=" and a pattern of names behind it or without, such as "members=team/**"'
+  }
+  if (pattern === undefined) return undefined
+  const segments = pattern.split('/')
+  if (pattern.length > maxPatternLength || !segments.every((segment) => nameSegment.test(segment)))
+    return 'a pattern of names without a registry and a tag behind "=", such as "team/**"'
+  return segments.some((segment) => segment !== anySegments && segment.includes(anySegments))
+    ? '"**" as a segment of its own between slashes'
+    : undefined
+}

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { repositoryPatternMistake, splitFreshness, tagPatternMistake } from './patterns.ts'
+import { publisherMistake, repositoryPatternMistake, splitFreshness, tagPatternMistake } from './patterns.ts'
 import { formatDuration, formatSize, parseDuration, parseShare, parseSize } from './units.ts'
 
 /** The kinds of single values that options have. Each carries its kind, from which variables and documents are made. */
@@ -236,6 +236,9 @@ export const repositoryPattern = checkedText(repositoryPatternMistake)
 
 /** A pattern of tags, in any repository or in those of a pattern. */
 export const tagPattern = checkedText(tagPatternMistake)
+
+/** Who may publish names, and which. */
+export const publisher = checkedText((text) => publisherMistake(text, (who) => peerId.safeParse(who).success))
 
 /** `pattern=duration`. */
 export const freshness = checkedText((text) => {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { nameOptions } from './names-schema.ts'
 import { adminSection, controlSection } from './operator-schema.ts'
 import { wellKnownRegistries } from './registries.ts'
 import {
@@ -95,6 +96,7 @@ export const configSchema = z.strictObject({
         .describe(
           'Who may push images to this node, and delete them: programs of its own machine (loopback), everybody who reaches the address where it listens (always), or nobody (never).',
         ),
+      ...nameOptions,
       hosts: z
         .array(serverName)
         .default([])

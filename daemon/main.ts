@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { Config, ListenAddress } from '../config/schema.ts'
 import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { RegistryList } from '../proxy/known-registries.ts'
-import { canonicalRegistry } from '../proxy/oci/name.ts'
+import type { Digest } from '../proxy/oci/digest.ts'
 import { Readers } from '../proxy/readers.ts'
 import { listen, type RunningServer } from '../proxy/server.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
@@ -26,7 +26,8 @@ import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
 import { noteLending } from './lending-notice.ts'
 import { Lifecycle } from './lifecycle.ts'
-import { openLocalRegistry } from './local/open.ts'
+import { withoutOwn } from './names/no-registry.ts'
+import { offeredPlaces, openNames, openSharedRegistry } from './names/open.ts'
 import { openStore } from './open-store.ts'
 import { createRules } from './rules.ts'
 import { lonelySharing } from './share/lonely.ts'
@@ -68,7 +69,9 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const metrics = new Metrics()
     const isClosed = config.swarm.swarmKey !== undefined || config.swarm.allowedPeers.length > 0
     const rules = createRules(config)
-    const told = sharingPolicy(rules, isClosed)
+    // What was pushed is known once the store is open.
+    let pushedTo = (_: Digest): readonly string[] => []
+    const told = sharingPolicy(rules, isClosed, (digest) => pushedTo(digest))
     const kept = Object.keys(config.registries).filter((name) => rules.toStrangers(`${name}/any`) === 'nothing')
     if (!isClosed && kept.length > 0) {
       const text = 'nothing of these registries goes to peers of an open swarm, but for what repositories.public names'
@@ -98,6 +101,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const self = peerIdOf(privateKey)
     /** Whose word on tags may count; all where nobody is named. */
     const signers = allowedPeers.length === 0 ? [] : [...allowedPeers, self]
+    const signer = new Signer(privateKey, self)
+    const published = await openNames({ config, isClosed, metadata, signer, rules, swarm: () => swarm, logger })
     // The swarm serves what is being fetched, and fetching needs the swarm.
     let fetcher: Fetcher | undefined
     const shared = sharedContent({
@@ -108,9 +113,9 @@ export async function startNode(config: Config, logger: Logger, version: string)
       isClosed,
       told,
       rules,
-      signer: new Signer(privateKey, self),
+      signer,
     })
-    const swarm = createSwarm({
+    const swarm: Swarm = createSwarm({
       config: config.swarm,
       privateKey,
       dataDir: config.dataDir,
@@ -118,10 +123,11 @@ export async function startNode(config: Config, logger: Logger, version: string)
       held: async function* () {
         for (const digest of store.digests()) {
           const record = store.record(digest)
-          if (record !== undefined && told(record) !== undefined) yield digest
+          if (record !== undefined && told(record, digest) !== undefined) yield digest
         }
       },
       onServed: (bytes) => metrics.served('peer', bytes),
+      names: published.names,
       log: logger,
     })
     const sharing = new Sharing({
@@ -133,16 +139,18 @@ export async function startNode(config: Config, logger: Logger, version: string)
         direction === 'in' ? metrics.fetched(isFar ? 'far' : 'peer', bytes) : metrics.served('peer', bytes),
     })
     swarm.listen(sharing)
-    announcer = {
+    const announcing: Pick<Swarm, 'advertise' | 'withdraw'> = {
       advertise: (...blob) => swarm.advertise(...blob),
       withdraw: async (digest) => void (await Promise.all([swarm.withdraw(digest), sharing.withdraw(digest)])),
     }
+    announcer = announcing
 
     const { upstream: settings } = config
     const known = new RegistryList(config.registries, settings.anyRegistry)
     const { dockerConfig } = settings
     const ownPorts = new OwnPorts()
-    const upstream = createUpstream({ registries: known, settings, dockerConfig, version, logger, ownPorts })
+    const registriesOf = createUpstream({ registries: known, settings, dockerConfig, version, logger, ownPorts })
+    const upstream = withoutOwn(registriesOf, published.registry)
     lifecycle.onStop(() => upstream.close())
     lifecycle.onStop(watchInterfaces(() => upstream.networkChanged()))
     const { patience } = config.tags
@@ -166,7 +174,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       publicity,
       engine,
       rules,
-      isShared: (record) => told(record) !== undefined,
+      isShared: (record, digest) => told(record, digest) !== undefined,
       isClosed,
       lookupTimeout: config.swarm.lookupTimeout,
       patience,
@@ -198,18 +206,17 @@ export async function startNode(config: Config, logger: Logger, version: string)
     })
 
     const lists = new Lists({ upstream, content, tags, metadata, store, access, rules, keep, patience })
-    const localName = canonicalRegistry(config.registry.localName)
-    const { prune, importer, ...registries } = await openLocalRegistry({
-      registry: localName,
+    const { prune, importer, ...registries } = await openSharedRegistry({
+      open: published,
       store,
       metadata,
       engine,
       upstream: { content, tags: withReferrers(tags), lists },
-      onNameless: (lost) =>
-        logger.error(
-          lost,
-          'blobs were pushed to this node, and the records that name them are gone: stop the node and put back meta/ of its data directory, or push the images again; what has no name then goes at the next start',
-        ),
+      announcer: announcing,
+      told,
+      onOpen: (records) => {
+        pushedTo = (digest) => offeredPlaces(published, records.placesOf(digest))
+      },
     })
 
     await swarm.start()
@@ -239,6 +246,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
       login: login?.address,
       notReady: notReady(),
       ...swarm.status(),
+      names: published.names.status(),
       store: { ...store.usage, uncachedBlobs: metrics.uncachedBlobs, lastUncached: uncached.last },
       counters: metrics.totals,
     })
@@ -256,7 +264,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
 
     const port = () => Number(registry?.address.split(':').at(-1) ?? 0)
     const images = { ...registries, names: { registries: known, local: registries.local }, store, port }
-    const operations = nodeOperations({ ...images, importer })
+    const operations = { ...nodeOperations({ ...images, importer }), ...published.operations }
     await openControl({ config, operations, version, lifecycle, logger })
 
     const registryOptions: Omit<RegistryOptions, 'serverNames'> = {

@@ -25,16 +25,17 @@ export interface Rules {
   freshFor(repository: string, tag: string): number
 }
 
-type RulesConfig = Pick<Config, 'repositories' | 'registries' | 'tags'>
+type RulesConfig = Pick<Config, 'registry' | 'repositories' | 'registries' | 'tags'>
 
 /** The rules of a node: the one place where patterns are matched. */
-export function createRules({ repositories, registries, tags }: RulesConfig): Rules {
+export function createRules({ registry, repositories, registries, tags }: RulesConfig): Rules {
   const { neverCache, neverShare, alwaysAsk } = repositories
   const isUncached = repositoryMatcher(neverCache)
   const isUnshared = repositoryMatcher(neverShare)
   const isAlwaysAsked = repositoryMatcher(alwaysAsk)
   const isSaidPublic = repositoryMatcher(repositories.public)
   const isAllPublic = repositoryMatcher(publicRepositories)
+  const own = canonicalRegistry(registry.localName)
   const wellKnown = new Set<string>()
   for (const [name, registry] of Object.entries(registries))
     if (isWellKnown(canonicalRegistry(name), registry)) wellKnown.add(canonicalRegistry(name))
@@ -48,11 +49,13 @@ export function createRules({ repositories, registries, tags }: RulesConfig): Ru
     mayShare,
     toStrangers: (repository) => {
       if (!mayShare(repository)) return 'nothing'
-      if (isSaidPublic(repository)) return 'told'
+      // What peers have pushed they have pushed for others.
+      if (isSaidPublic(repository) || registryOf(repository) === own) return 'told'
       if (!wellKnown.has(registryOf(repository))) return 'nothing'
       return isAllPublic(repository) ? 'told' : 'proven'
     },
-    mustAsk: isAlwaysAsked,
+    // Of what peers have pushed there is no registry to ask.
+    mustAsk: (repository) => isAlwaysAsked(repository) && registryOf(repository) !== own,
     freshFor: (repository, tag) => {
       if (isAlwaysAsked(repository)) return 0
       if (isImmutable(repository, tag)) return Number.POSITIVE_INFINITY

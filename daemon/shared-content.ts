@@ -34,13 +34,13 @@ interface SharedContentOptions {
 export function sharedContent(options: SharedContentOptions): SharedContent & SharedStore {
   const { store, metadata, checkpoints, downloads, isClosed, told, rules, signer } = options
   /** One that is on disk for repositories that are never shared only may be on its way for another one. */
-  const isOnlyHidden = ({ repositories }: BlobRecord) =>
-    !rules.sharesAll && !repositories.some((repository) => rules.mayShare(repository))
+  const isOnlyHidden = (record: BlobRecord, digest: Digest) =>
+    !rules.sharesAll && told(record, digest) === undefined && !record.repositories.some((one) => rules.mayShare(one))
   return {
     open: async (digest) => {
       const record = store.record(digest)
-      if (record === undefined || isOnlyHidden(record)) return downloads()?.share(digest)
-      const shown = told(record)
+      if (record === undefined || isOnlyHidden(record, digest)) return downloads()?.share(digest)
+      const shown = told(record, digest)
       const blob = shown && (await store.openBlob(digest))
       if (shown === undefined || blob === undefined) return undefined
       return {
@@ -52,7 +52,7 @@ export function sharedContent(options: SharedContentOptions): SharedContent & Sh
     },
     list: async (digest) => {
       const record = store.record(digest)
-      if (record === undefined || isOnlyHidden(record) || told(record) === undefined) return undefined
+      if (record === undefined || isOnlyHidden(record, digest) || told(record, digest) === undefined) return undefined
       return await checkpoints.of(digest)
     },
     tag: async (reference) => {

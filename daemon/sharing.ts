@@ -1,22 +1,41 @@
+import type { Digest } from '../proxy/oci/digest.ts'
 import type { Rules } from './rules.ts'
 import type { BlobStoreEvents } from './store/blob-store.ts'
 import type { BlobRecord } from './store/metadata.ts'
 import type { Swarm } from './swarm/ports.ts'
 
 /** The record of a blob on disk as peers may know it; undefined where they may not have the blob. */
-export type ToldToPeers = (record: BlobRecord) => BlobRecord | undefined
+export type ToldToPeers = (record: BlobRecord, digest: Digest) => BlobRecord | undefined
 
 /**
  * What of the store peers may have: in a closed swarm all, in an open one what is public in a repository that strangers may know.
  * By the rules only what was found in a repository that may be shared, with no word of the others. That content is public counts for
  * peers only where it is so in such a repository.
  * @param isClosed whether only known peers are in the swarm
+ * @param pushedTo repositories of this node's own registry that have content and are offered to peers, as `registry/repository`:
+ *   anybody may have what was pushed to them
  */
 export function sharingPolicy(
   rules: Pick<Rules, 'sharesAll' | 'mayShare' | 'toStrangers'>,
   isClosed: boolean,
+  pushedTo: (digest: Digest) => readonly string[] = () => [],
 ): ToldToPeers {
-  // What was only pushed here is nobody else's: peers could not ask any upstream who may have it.
+  const found = foundPolicy(rules, isClosed)
+  return (record, digest) => {
+    const own = pushedTo(digest)
+    const shown = found(record)
+    return own.length === 0
+      ? shown
+      : { ...record, public: true, repositories: [...(shown?.repositories ?? []), ...own] }
+  }
+}
+
+/** The same of what is here because clients asked for it. */
+function foundPolicy(
+  rules: Pick<Rules, 'sharesAll' | 'mayShare' | 'toStrangers'>,
+  isClosed: boolean,
+): (record: BlobRecord) => BlobRecord | undefined {
+  // What was only pushed here is offered as such, or not at all.
   const isOwn = ({ kept, repositories }: BlobRecord) => kept === true && repositories.length === 0
   if (isClosed && rules.sharesAll) return (record) => (isOwn(record) ? undefined : record)
   const mayTell = isClosed
@@ -37,14 +56,15 @@ export function announcements(
   told: ToldToPeers,
   swarm: () => Pick<Swarm, 'advertise' | 'withdraw'> | undefined,
 ): BlobStoreEvents {
-  const isTold = (record: BlobRecord | undefined) => record !== undefined && told(record) !== undefined
+  const isTold = (record: BlobRecord | undefined, digest: Digest) =>
+    record !== undefined && told(record, digest) !== undefined
   return {
     stored: (digest, record, before) => {
-      if (isTold(record) && !isTold(before)) swarm()?.advertise(digest, true)
+      if (isTold(record, digest) && !isTold(before, digest)) swarm()?.advertise(digest, true)
     },
     removing: async (digest, record) => {
       // All peers hear of what is taken back: whoever was never told of it is not told now.
-      if (isTold(record)) await swarm()?.withdraw(digest)
+      if (isTold(record, digest)) await swarm()?.withdraw(digest)
     },
   }
 }

@@ -75,6 +75,8 @@ export interface ResolvedTag {
   readonly confirmedAt?: number | undefined
   /** The PeerId of the node that it confirmed it to, where that is another one. */
   readonly confirmedBy?: string | undefined
+  /** What a person should know of it. */
+  readonly warning?: string | undefined
 }
 
 /** What the manifest route needs to turn a tag into a digest. Throws {@link OciError}. */

@@ -1,6 +1,7 @@
 import Router from '@koa/router'
 import Koa from 'koa'
 import { pageHeaders, refusalOf, type ServerNames } from '../../proxy/web-pages.ts'
+import type { NamesStatus } from '../names/status.ts'
 import type { StoreUsage } from '../store/usage.ts'
 import type { SwarmStatus } from '../swarm/ports.ts'
 import type { UncachedBlob, UncachedReason } from '../uncached.ts'
@@ -16,6 +17,8 @@ export interface NodeStatus extends SwarmStatus {
   readonly login: string | undefined
   /** Why `/readyz` says no; undefined where it says yes. */
   readonly notReady: string | undefined
+  /** Of pushed images, by this node and its peers. */
+  readonly names: NamesStatus
   readonly store: StoreUsage & {
     /** Blobs and manifests that were given to clients and could not be kept, since the start. */
     readonly uncachedBlobs: Readonly<Record<UncachedReason, number>>

@@ -8,6 +8,7 @@ import { readManifest } from './package.ts'
 import { serveCommand } from './serve.ts'
 import { setupCommand } from './setup.ts'
 import { statusCommand } from './status.ts'
+import { trustCommand, untrustCommand } from './trust.ts'
 import { versionCommand } from './version.ts'
 
 const failed = 1
@@ -29,6 +30,8 @@ function program(): Command {
     .addCommand(pullCommand())
     .addCommand(importCommand())
     .addCommand(exportCommand())
+    .addCommand(trustCommand())
+    .addCommand(untrustCommand())
     .addCommand(setupCommand())
     .addCommand(configCommand())
     .addCommand(versionCommand())

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { formatSize } from '../../config/units.ts'
+import { nameLines, namesSchema } from './report-names.ts'
 
 /** What `GET /api/v1/status` answers; bytes are totals since the node started. */
 export const statusSchema = z.object({
@@ -50,6 +51,8 @@ export const statusSchema = z.object({
     problem: z.string().optional(),
     lastUncached: z.object({ digest: z.string(), message: z.string(), at: z.number() }).optional(),
   }),
+  // A node of an earlier version does not say it.
+  names: namesSchema.optional(),
   counters: z.object({
     fetchedBytes: z.object({ upstream: z.number(), peer: z.number(), far: z.number().default(0) }),
     servedBytes: z.object({ client: z.number(), peer: z.number() }),
@@ -140,6 +143,7 @@ export function statusText(status: Status): string {
     ...(status.notReady === undefined ? [] : [`not ready  ${status.notReady}`]),
     ...status.problems.map(({ text }) => `problem    ${text}`),
     `PeerId     ${status.peerId}`,
+    ...nameLines(status.names),
     ...status.multiaddrs.map((address) => `address    ${address}`),
     `transfer   ${status.transfer}`,
     ...status.transferAnnounce.map((place) => `announced  ${place}`),

@@ -43,7 +43,7 @@ interface FetcherOptions {
   readonly engine: Sha256Engine
   readonly rules: Rules
   /** Whether peers may have a blob on disk, as far as is known. */
-  readonly isShared: (record: BlobRecord) => boolean
+  readonly isShared: (record: BlobRecord, digest: Digest) => boolean
   /** Whether only known peers are in the swarm; private content leaves the node in no other. */
   readonly isClosed: boolean
   /** How long a cold request waits for peers before upstream is asked, in ms. */

@@ -1,3 +1,4 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../proxy/ports.ts'
 import type { Rules } from '../rules.ts'
@@ -12,7 +13,7 @@ interface SightingsOptions {
   /** Whether only known peers are in the swarm. */
   readonly isClosed: boolean
   /** Whether peers may have a blob on disk, as far as is known. */
-  readonly isShared: (record: BlobRecord) => boolean
+  readonly isShared: (record: BlobRecord, digest: Digest) => boolean
 }
 
 /** Questions at the same time; beyond them, the next request for the blob asks. */
@@ -38,7 +39,7 @@ export class Sightings {
   /** A public blob on disk is given to a client. Does not wait for upstream. */
   given(request: ContentRequest, record: BlobRecord): void {
     const { isShared, rules, isClosed } = this.#options
-    if (isShared(record) || foundIn(request, record.repositories) !== 'registry') return
+    if (isShared(record, request.digest) || foundIn(request, record.repositories) !== 'registry') return
     const repository = repositoryText(request.repository)
     if (isClosed ? !rules.mayShare(repository) : rules.toStrangers(repository) === 'nothing') return
     const key = `${request.digest} ${repository}`

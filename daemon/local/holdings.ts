@@ -3,6 +3,16 @@ import type { BlobStore } from '../store/blob-store.ts'
 import { Turns } from '../store/turns.ts'
 import type { LocalRecords, RecordChange } from './records.ts'
 
+/** Who tells peers of what repositories have. */
+export interface HoldingsEvents {
+  /** A repository has it now. */
+  named(digest: Digest): void
+  /** Whether peers may hear of it. */
+  isShown(digest: Digest): boolean
+  /** They may no longer; where it goes, it does after that. */
+  hidden(digest: Digest): Promise<void>
+}
+
 /**
  * Content of local repositories and the store together: what a repository has is kept, and what none has any more is let go. All
  * changes happen here, one after the other, so that nothing is deleted in the moment in which it is named.
@@ -10,11 +20,13 @@ import type { LocalRecords, RecordChange } from './records.ts'
 export class Holdings {
   readonly #store: BlobStore
   readonly #records: LocalRecords
+  readonly #events: HoldingsEvents | undefined
   readonly #turns = new Turns()
 
-  constructor(store: BlobStore, records: LocalRecords) {
+  constructor(store: BlobStore, records: LocalRecords, events?: HoldingsEvents) {
     this.#store = store
     this.#records = records
+    this.#events = events
   }
 
   /**
@@ -61,7 +73,10 @@ export class Holdings {
 
   /** Takes names away, in turn, and lets go of what has no other. */
   async remove(digest: Digest, changes: readonly RecordChange[]): Promise<void> {
+    // Of what they never heard of, peers are not told that it is gone.
+    const wasShown = this.#events?.isShown(digest) === true
     await this.#records.change(changes)
+    if (wasShown && this.#events?.isShown(digest) === false) await this.#events.hidden(digest)
     await this.#letGo(digest)
   }
 
@@ -72,6 +87,7 @@ export class Holdings {
       await this.#letGo(digest).catch(() => {})
       throw error
     }
+    this.#events?.named(digest)
   }
 
   /** What is of an upstream's repository as well stays, as what is fetched does. */

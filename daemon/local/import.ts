@@ -34,12 +34,15 @@ type ImportEvent =
   | { readonly event: 'blob'; readonly digest: Digest; readonly bytes: number }
   | ({ readonly event: 'image' } & ImportedImage)
 
+/** What an archive's images are put into. */
+export type ImportTarget = Pick<OwnRegistry, 'registry' | 'has' | 'putManifest' | 'newRepository'>
+
 interface ImporterOptions {
   readonly store: BlobStore
   readonly records: LocalRecords
   readonly holdings: Holdings
   readonly engine: Sha256Engine
-  readonly own: OwnRegistry
+  readonly own: ImportTarget
 }
 
 /** Indexes in indexes. */

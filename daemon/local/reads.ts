@@ -15,20 +15,32 @@ import type {
   TagResolver,
 } from '../../proxy/ports.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import type { LocalRecords, LocalRepository, ManifestRecord } from './records.ts'
+import type { LocalRecords, ManifestRecord } from './records.ts'
 import { unknown } from './registry.ts'
 
 /** Bytes of one page of referrers: clients read a list as they read a manifest, of which registries take 4 MiB at least. */
 const maxPageBytes = 3 * 1024 * 1024
 
-/** What was pushed to this node, for whoever pulls from it. Nobody else is asked. */
+/** What else is known of repositories than what was pushed to this node. */
+export interface NamedElsewhere {
+  /** All tags of a repository, those of this node among them as far as they still count. */
+  tags(name: string): readonly string[]
+  /** Manifests that refer to another one. */
+  referrers(name: string, subject: Digest): readonly (readonly [Digest, ManifestRecord])[]
+  /** The bytes of a manifest; undefined where they are not to be had at once. */
+  manifest(name: string, digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined>
+}
+
+/** What was pushed to this node, for whoever pulls from it. Nobody else is asked, but for lists. */
 export class LocalReads implements ContentSource, TagResolver, ListSource {
   readonly #store: BlobStore
   readonly #records: LocalRecords
+  readonly #elsewhere: NamedElsewhere | undefined
 
-  constructor(store: BlobStore, records: LocalRecords) {
+  constructor(store: BlobStore, records: LocalRecords, elsewhere?: NamedElsewhere) {
     this.#store = store
     this.#records = records
+    this.#elsewhere = elsewhere
   }
 
   async open(request: ContentRequest): Promise<Content> {
@@ -68,24 +80,22 @@ export class LocalReads implements ContentSource, TagResolver, ListSource {
     const repository = this.#records.get(name)
     if (resource !== 'tags/list') {
       const subject = resource.slice(resource.indexOf('/') + 1) as Digest
-      return await this.#referrers(repository, subject, query, signal)
+      return await this.#referrers(name, subject, query, signal)
     }
-    if (repository === undefined) throw new OciError('NAME_UNKNOWN', `there is no local repository ${name}`)
-    const { entries, next } = pageOf([...repository.tags.keys()].sort(), query)
+    const tags = this.#elsewhere?.tags(name) ?? [...(repository?.tags.keys() ?? [])]
+    if (repository === undefined && tags.length === 0)
+      throw new OciError('NAME_UNKNOWN', `there is no local repository ${name}`)
+    const { entries, next } = pageOf([...tags].sort(), query)
     const link = next === undefined ? {} : { link: `<?${next}>; rel="next"` }
     return answer('application/json', link, { name, tags: entries })
   }
 
-  async #referrers(
-    repository: LocalRepository | undefined,
-    subject: Digest,
-    query: string,
-    signal: AbortSignal,
-  ): Promise<PassedOnResponse> {
+  async #referrers(name: string, subject: Digest, query: string, signal: AbortSignal): Promise<PassedOnResponse> {
     const parameters = new URLSearchParams(query)
     const wanted = parameters.get('artifactType') ?? ''
     const last = parameters.get('last') ?? ''
-    const found = [...(repository?.manifests ?? [])]
+    const elsewhere = this.#elsewhere?.referrers(name, subject) ?? []
+    const found = [...new Map([...elsewhere, ...(this.#records.get(name)?.manifests ?? [])])]
       .filter(([, manifest]) => manifest.subject === subject)
       .filter(([digest, { artifactType }]) => (wanted === '' || artifactType === wanted) && digest > last)
       .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -93,7 +103,7 @@ export class LocalReads implements ContentSource, TagResolver, ListSource {
     const headers: Record<string, string> = wanted === '' ? {} : { 'oci-filters-applied': 'artifactType' }
     let bytes = 0
     for (const [index, [digest, record]] of found.entries()) {
-      const descriptor = await this.#describe(digest, record, signal)
+      const descriptor = await this.#describe(name, digest, record, signal)
       bytes += JSON.stringify(descriptor).length
       const before = found[index - 1]?.[0]
       if (bytes > maxPageBytes && before !== undefined && manifests.length > 0) {
@@ -108,15 +118,21 @@ export class LocalReads implements ContentSource, TagResolver, ListSource {
   }
 
   /** The descriptor of a referrer, which repeats its annotations (distribution-spec 1.1, "Listing Referrers"). */
-  async #describe(digest: Digest, { mediaType, size, artifactType }: ManifestRecord, signal: AbortSignal) {
+  async #describe(name: string, digest: Digest, record: ManifestRecord, signal: AbortSignal) {
+    const { mediaType, size, artifactType } = record
+    const bytes = (await this.#read(digest, size, signal)) ?? (await this.#elsewhere?.manifest(name, digest, signal))
+    return { mediaType, digest, size, artifactType, annotations: bytes && annotationsOf(bytes) }
+  }
+
+  async #read(digest: Digest, size: number, signal: AbortSignal): Promise<Buffer | undefined> {
     const blob = await this.#store.openUntouched(digest)
+    if (blob === undefined) return undefined
     try {
       const pieces: Uint8Array[] = []
-      for await (const piece of blob?.read(0, size - 1, signal) ?? []) pieces.push(Uint8Array.from(piece))
-      const annotations = blob === undefined ? undefined : annotationsOf(Buffer.concat(pieces))
-      return { mediaType, digest, size, artifactType, annotations }
+      for await (const piece of blob.read(0, size - 1, signal)) pieces.push(Uint8Array.from(piece))
+      return Buffer.concat(pieces)
     } finally {
-      await blob?.close()
+      await blob.close()
     }
   }
 

@@ -55,8 +55,8 @@ export class LocalRecords {
   readonly #repositories = new Map<string, MutableRepository>()
   /** The repository of each upload. */
   readonly #uploads = new Map<string, string>()
-  /** In how many places content is; what is in none may go. */
-  readonly #uses = new Map<Digest, number>()
+  /** How often each repository has content, as a blob and as a manifest; what none has may go. */
+  readonly #uses = new Map<Digest, Map<string, number>>()
 
   private constructor(metadata: Pick<Metadata, 'changeLocal'>) {
     this.#metadata = metadata
@@ -89,6 +89,11 @@ export class LocalRecords {
   /** Whether any repository has the content, as a blob or as a manifest. */
   isUsed(digest: Digest): boolean {
     return this.#uses.has(digest)
+  }
+
+  /** Repositories that have the content. */
+  placesOf(digest: Digest): readonly string[] {
+    return [...(this.#uses.get(digest)?.keys() ?? [])]
   }
 
   /** Changes entries, all or none of them; durable when it returns. @throws {StoreError} or another error where that can't be */
@@ -127,12 +132,15 @@ export class LocalRecords {
       else repository.blobs.add(digest)
     } else if (change.value === undefined) repository.manifests.delete(digest)
     else repository.manifests.set(digest, change.value)
-    this.#use(digest, Number(change.value !== undefined) - Number(before))
+    this.#use(digest, name, Number(change.value !== undefined) - Number(before))
   }
 
-  #use(digest: Digest, more: number): void {
-    const uses = (this.#uses.get(digest) ?? 0) + more
-    if (uses > 0) this.#uses.set(digest, uses)
+  #use(digest: Digest, name: string, more: number): void {
+    const places = this.#uses.get(digest) ?? new Map<string, number>()
+    const uses = (places.get(name) ?? 0) + more
+    if (uses > 0) places.set(name, uses)
+    else places.delete(name)
+    if (places.size > 0) this.#uses.set(digest, places)
     else this.#uses.delete(digest)
   }
 }

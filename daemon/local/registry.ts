@@ -5,6 +5,7 @@ import { type Descriptor, type PushedManifest, readPushedManifest } from '../../
 import type { ContentSource, LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
 import { beginsWithRegistry, isGuarded } from '../../proxy/routes/addressing.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { adopt } from './adopt.ts'
 import { pushing } from './errors.ts'
 import type { Holdings } from './holdings.ts'
 import type { LocalRecords, LocalRepository, RecordChange } from './records.ts'
@@ -88,6 +89,8 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
     await pushing(async () => {
       const { holdings } = this.#options
       await holdings.inTurn(async () => {
+        const newRepository = (of: string) => this.newRepository(of)
+        await adopt({ ...this.#options, registry: this.registry, newRepository }, name, manifest)
         this.#assertComplete(name, manifest, isSparse)
         const value = { mediaType, size: bytes.length, subject, artifactType }
         const changes: RecordChange[] = [

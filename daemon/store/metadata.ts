@@ -10,7 +10,7 @@ import type { BlobRecord, TagRecord } from './record.ts'
 
 export type { BlobFacts, BlobRecord, TagRecord } from './record.ts'
 
-/** A change of the local registry's entries; without a value, the entry is deleted. */
+/** A change of entries; without a value, the entry is deleted. */
 export interface LocalChange {
   readonly key: string
   readonly value?: unknown
@@ -46,6 +46,7 @@ export class Metadata {
   readonly #values
   readonly #checkpoints
   readonly #local
+  readonly #names
   /** Gives the local registry's entries by heart, once they were read. */
   #localCopy: LocalCopy | undefined
   /** What the database has of them may be something else: none, or a change that failed and that its log has all the same. */
@@ -71,6 +72,7 @@ export class Metadata {
     this.#checkpoints = db.sublevel<string, Uint8Array>('checkpoints', { valueEncoding: 'view' })
     this.#values = db.sublevel<string, string>('values', { valueEncoding: 'utf8' })
     this.#local = db.sublevel<string, unknown>('local', { valueEncoding: 'json' })
+    this.#names = db.sublevel<string, unknown>('names', { valueEncoding: 'json' })
   }
 
   /**
@@ -204,10 +206,24 @@ export class Metadata {
   async changeLocal(changes: readonly LocalChange[]): Promise<void> {
     await this.#reopening?.catch(() => {})
     if (this.#isDamaged || this.#isLocalStale) await this.reopen()
-    const batch = changes.map(({ key, value }) =>
-      value === undefined ? ({ type: 'del', key } as const) : ({ type: 'put', key, value } as const),
-    )
-    await this.#noted(this.#local.batch(batch, durable))
+    await this.#noted(this.#local.batch(batchOf(changes), durable))
+  }
+
+  /** All that is kept of names that peers publish, and of who is trusted with them. */
+  async names(): Promise<[key: string, value: unknown][]> {
+    return await this.#names.iterator().all()
+  }
+
+  /** Changes entries of names, all or none of them; durable when it returns. @throws where that can't be */
+  async changeNames(changes: readonly LocalChange[]): Promise<void> {
+    await this.#reopening?.catch(() => {})
+    if (this.#isDamaged) await this.reopen()
+    await this.#noted(this.#names.batch(batchOf(changes), durable))
+  }
+
+  /** The same for what peers tell again. */
+  async noteNames(changes: readonly LocalChange[]): Promise<void> {
+    await this.#write(() => this.#names.batch(batchOf(changes)))
   }
 
   /** A value that is made once and kept, such as a random key. */
@@ -261,6 +277,7 @@ export class Metadata {
       this.#checkpoints,
       this.#values,
       this.#local,
+      this.#names,
     ]
     for (const part of parts) await part.open()
     this.#isDamaged = false
@@ -304,4 +321,10 @@ export class Metadata {
     if (this.#isDamaged) await this.reopen().catch(() => {})
     await put().catch(this.#onLostWrite)
   }
+}
+
+function batchOf(changes: readonly LocalChange[]) {
+  return changes.map(({ key, value }) =>
+    value === undefined ? ({ type: 'del', key } as const) : ({ type: 'put', key, value } as const),
+  )
 }

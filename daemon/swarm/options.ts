@@ -2,7 +2,7 @@ import type { Ed25519PrivateKey } from '@libp2p/interface'
 import type { Logger } from 'pino'
 import type { Config } from '../../config/schema.ts'
 import type { Digest } from '../../proxy/oci/digest.ts'
-import type { PeerId, SharedContent } from './ports.ts'
+import type { NameListener, PeerId, SharedContent } from './ports.ts'
 import type { TransferDeadlines } from './transfer/constants.ts'
 
 export interface SwarmOptions {
@@ -14,6 +14,8 @@ export interface SwarmOptions {
   readonly content: SharedContent
   /** Digests of complete blobs that may be shared, newest first. Asked for again whenever all are announced anew. */
   readonly held: () => AsyncIterable<Digest>
+  /** Told what peers say of names; without one, none are told. */
+  readonly names?: NameListener
   readonly log: Logger
   /** Bytes of blobs that went to a peer, as they go. */
   readonly onServed?: (bytes: number) => void

@@ -20,6 +20,8 @@ import { FINDING_PROTOCOL } from './hello/constants.ts'
 import { KnownPeers } from './known-peers.ts'
 import { createLimits } from './limits/limits.ts'
 import { usableBindings } from './listening.ts'
+import { NAMES_PROTOCOL } from './names/constants.ts'
+import { NameExchange } from './names/exchange.ts'
 import { createNode, startNode } from './node.ts'
 import type { SwarmOptions } from './options.ts'
 import type { PeerId, ShareListener } from './ports.ts'
@@ -102,6 +104,7 @@ async function assemble(
     if (reach.isOpen(peer)) coordination.joined(peer)
     advertiser.connected(peer)
     listener.joined(peer)
+    names.joined(peer)
     ownPort.met(peer)
   })
 
@@ -225,6 +228,8 @@ async function assemble(
     onPassedOver: (isPassedOver) => (isPassedOver ? coordination.passOver(self) : coordination.joined(self)),
     log,
   })
+  const names = new NameExchange({ ...options, openStream: openWatched(NAMES_PROTOCOL), limits: limits.peers })
+  shutdown.add('names', () => names.stop())
   const publisher = new PeerPublisher({ openStream: openStream(ANNOUNCE_PROTOCOL), shared, isLarge, log })
   const advertiser = new Advertiser({ records, shared, peers: publisher, routed: routing.publisher, held, log })
 
@@ -232,18 +237,8 @@ async function assemble(
   shutdown.add('hello', () => stopped.abort())
   const hello = { port, fingerprint: certificate.fingerprint, site: config.site, transfer: config.transferAnnounce }
   const places = new Places(certificate, deadlines.connect)
-  await serveProtocols({
-    node,
-    hello,
-    known,
-    places,
-    records,
-    recordStore,
-    ownPort,
-    coordination,
-    log,
-    signal: stopped.signal,
-  })
+  const answering = { records, recordStore, ownPort, coordination, names }
+  await serveProtocols({ ...answering, node, hello, known, places, log, signal: stopped.signal })
   node.addEventListener('peer:connect', ({ detail }) => {
     reputation.forgive(detail.toString())
   })
@@ -257,6 +252,7 @@ async function assemble(
     find.forget(peer)
     coordination.left(peer)
     advertiser.disconnected(peer)
+    names.left(peer)
     if (!isThere) listener.left(peer)
   })
   await startNode(node, listen)
@@ -280,6 +276,7 @@ async function assemble(
     advertiser,
     links,
     coordination,
+    names,
     transferAddress: config.transferListen.map(({ host }) => formatAddress({ host, port })).join(', '),
     rttOf: (peer) => shortestRtt(node.getConnections(peerIdFromString(peer))),
     cut: (peer) => {

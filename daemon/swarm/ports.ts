@@ -184,6 +184,45 @@ export interface SwarmStatus {
   readonly provideQueue: number
 }
 
+/** What a node says of a name in the registry that it pushes to, as it goes from node to node. The swarm looks at its form only. */
+export interface SignedName {
+  /** Whose key has signed it. */
+  readonly publisher: PeerId
+  /** Without a registry. */
+  readonly repository: string
+  /** A tag; or the digest of a manifest that refers to another one and has no tag. */
+  readonly reference: string
+  /** What it is now; undefined where it was deleted. */
+  readonly digest: Digest | undefined
+  readonly mediaType: string | undefined
+  /** Bytes of the manifest. */
+  readonly size: number
+  /** What the manifest refers to. */
+  readonly subject: Digest | undefined
+  readonly artifactType: string | undefined
+  /** Greater than all that its publisher had seen of the name: the highest counts, whatever clocks say. */
+  readonly sequence: number
+  /** By the publisher's clock, in ms since the epoch; for people to read only. */
+  readonly at: number
+  readonly signature: Uint8Array
+}
+
+/** Who knows what names mean. */
+export interface NameListener {
+  /** A peer passes records on. What it throws is a fault of the peer. */
+  named(peer: PeerId, names: readonly SignedName[]): void
+  /** What a peer may hear: of all, or of one publisher. */
+  namesFor(peer: PeerId, publisher?: PeerId): Iterable<SignedName>
+}
+
+/** Telling connected peers of names. */
+export interface Names {
+  /** Tells all peers, but for the one that it came from. */
+  tell(name: SignedName, except?: PeerId): void
+  /** Asks all peers for what somebody has published. */
+  ask(publisher: PeerId): void
+}
+
 /** Bytes from `start` on, to `end` (inclusive) or the last. */
 export type OpenRange = Pick<ByteRange, 'start'> & Partial<ByteRange>
 
@@ -223,4 +262,5 @@ export interface Swarm {
   listen(listener: ShareListener): void
   readonly links: Links
   readonly coordination: Coordination
+  readonly names: Names
 }

@@ -11,6 +11,8 @@ import type { Hello } from './hello/message.ts'
 import { helloServer } from './hello/server.ts'
 import { Versions } from './hello/versions.ts'
 import type { KnownPeers } from './known-peers.ts'
+import { MAX_NAMES_STREAMS, NAMES_PROTOCOL } from './names/constants.ts'
+import type { NameExchange } from './names/exchange.ts'
 import type { Node } from './node.ts'
 import type { RecordStore } from './router/record-store.ts'
 import type { ProviderRecords } from './router/records.ts'
@@ -27,6 +29,7 @@ interface ProtocolsOptions {
   readonly recordStore: RecordStore
   readonly ownPort: Pick<OwnPort, 'handler'>
   readonly coordination: Pick<PeerCoordination, 'handler'>
+  readonly names: Pick<NameExchange, 'handler'>
   readonly log: Logger
   /** Aborted when the node stops. */
   readonly signal: AbortSignal
@@ -34,7 +37,7 @@ interface ProtocolsOptions {
 
 /** Answers what peers ask on libp2p streams, and says hello on each connection that this node opens. To be called before it starts. */
 export async function serveProtocols(options: ProtocolsOptions): Promise<void> {
-  const { node, hello, known, places, records, recordStore, ownPort, coordination, log, signal } = options
+  const { node, hello, known, places, records, recordStore, ownPort, coordination, names, log, signal } = options
   const versions = new Versions(log)
   const findProviders = findServer((key, limit) => records.local(key, limit), log)
   const protocols = [
@@ -43,6 +46,7 @@ export async function serveProtocols(options: ProtocolsOptions): Promise<void> {
     [ANNOUNCE_PROTOCOL, announceServer(recordStore, log), MAX_ANNOUNCE_STREAMS],
     [FINDING_PROTOCOL, ownPort.handler, MAX_FINDING_STREAMS],
     [SHARE_PROTOCOL, coordination.handler, MAX_SHARE_STREAMS],
+    [NAMES_PROTOCOL, names.handler, MAX_NAMES_STREAMS],
   ] as const
   for (const [protocol, handler, maxInboundStreams] of protocols)
     await node.handle(protocol, handler, { maxInboundStreams })

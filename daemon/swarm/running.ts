@@ -4,7 +4,7 @@ import type { FindClient } from './find/client.ts'
 import type { Admission } from './gater.ts'
 import type { KnownPeers } from './known-peers.ts'
 import type { Node } from './node.ts'
-import type { Coordination, Links, PeerId } from './ports.ts'
+import type { Coordination, Links, Names, PeerId } from './ports.ts'
 import type { Advertiser } from './router/advertiser.ts'
 import type { ProviderRecords } from './router/records.ts'
 import type { Routing } from './routing/routing.ts'
@@ -28,6 +28,7 @@ export interface Parts {
   readonly advertiser: Advertiser
   readonly links: Links
   readonly coordination: Coordination
+  readonly names: Names
   /** `host:port` of the transfer server, for each address that it listens at. */
   readonly transferAddress: string
   /** Round-trip time in ms of a peer's fastest connection, once libp2p has measured one. */

@@ -7,6 +7,7 @@ import {
   type BlobFacts,
   type Coordination,
   type Links,
+  type Names,
   type OpenRange,
   type PeerBody,
   PeerError,
@@ -55,6 +56,11 @@ class RunningSwarm implements Swarm {
     recorded: async (digest) => await this.#running.coordination.recorded(digest),
     announced: async (digest) => await this.#running.coordination.announced(digest),
     tell: async (peer, message) => await this.#running.coordination.tell(peer, message),
+  }
+
+  readonly names: Names = {
+    tell: (name, except) => this.#parts?.names.tell(name, except),
+    ask: (publisher) => this.#parts?.names.ask(publisher),
   }
 
   constructor(options: SwarmOptions) {

@@ -23,6 +23,7 @@ export function manifestRoute({ content, tags, names, onServed }: ManifestRouteO
       ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
       ctx.state.facts.confirmedAt = resolved.confirmedAt
     }
+    if (resolved.warning !== undefined) ctx.set('Warning', `299 - "${resolved.warning}"`)
     if (ctx.method === 'HEAD') {
       const info = await inform(content, target, resolved).catch(ofTag(target, resolved.digest))
       if (info !== undefined) {

@@ -9,6 +9,9 @@ import { FIND_PROTOCOL } from '../../daemon/swarm/find/constants.ts'
 import { encodeRequest } from '../../daemon/swarm/find/message.ts'
 import { HELLO_PROTOCOL } from '../../daemon/swarm/hello/constants.ts'
 import { encodeHello } from '../../daemon/swarm/hello/message.ts'
+import { NAMES_PROTOCOL } from '../../daemon/swarm/names/constants.ts'
+import { encodeNames } from '../../daemon/swarm/names/message.ts'
+import { statement } from '../fixtures/names.ts'
 
 /** What is sent over streams of a protocol, which are opened again when they have ended. */
 interface Flood {
@@ -25,6 +28,11 @@ const wants = () =>
     kind: 'wants',
     wants: Array.from({ length: 128 }, () => ({ blob: someDigest(), brought: 0, wish: 'soon', sought: 16 })),
   })
+const names = () => {
+  const publisher = '12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X'
+  const name = { ...statement(), publisher, signature: randomBytes(64) }
+  return frame(encodeNames(Array.from({ length: 64 }, (_, tag) => ({ ...name, reference: `${tag}` }))))
+}
 const keys = () => Array.from({ length: MAX_KEYS }, () => randomBytes(32))
 
 export const floods: readonly Flood[] = [
@@ -48,6 +56,7 @@ export const floods: readonly Flood[] = [
     count: 1,
   },
   { what: 'DHT queries', protocol: '/layerd/kad/1.0.0', message: () => Buffer.from([4, 8, 4, 80, 0]), count: 1 },
+  { what: 'names', protocol: NAMES_PROTOCOL, message: names, count: 10_000 },
   { what: 'pings', protocol: '/ipfs/ping/1.0.0', message: () => randomBytes(32), count: 10_000 },
   { what: 'streams', protocol: '/nobody/speaks/this', message: () => Buffer.alloc(0), count: 1 },
 ]

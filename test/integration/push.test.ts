@@ -542,34 +542,41 @@ describe('what is of an upstream registry as well', () => {
   })
 })
 
-it.each(['open', 'closed'])(
-  'is nobody else’s in an %s swarm: neither peers nor who asks for it elsewhere get it',
-  async (kind) => {
-    const upstream = await FakeUpstream.start()
-    onTestFinished(() => upstream.close())
-    const swarmKey = join(await tempDir(), 'swarm.key')
-    await writeFile(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`)
-    const options = {
-      registries: { 'docker.io': upstream.url },
-      config: kind === 'closed' ? { swarm: { swarmKey } } : {},
+it('is nobody else’s where it is not offered: neither peers nor who asks for it elsewhere get it', async () => {
+  const upstream = await FakeUpstream.start()
+  onTestFinished(() => upstream.close())
+  const options = {
+    registries: { 'docker.io': upstream.url },
+    isClosed: true,
+    config: { registry: { offerPushes: 'never' } },
+  }
+  const a = await startTestNode(options)
+  const b = await startTestNode({ ...options, seeds: [a] })
+  await untilConnected(a, b)
+  await new RegistryClient(a.url, 'app').push(image, '1')
+  for (const node of [a, b]) {
+    for (const digest of digestsOf(image).slice(1)) {
+      expect((await ask(node.url, `/v2/library/other/blobs/${digest}`)).status).toBe(404)
     }
-    const a = await startTestNode(options)
-    const b = await startTestNode({ ...options, seeds: [a] })
-    await untilConnected(a, b)
-    await new RegistryClient(a.url, 'app').push(image, '1')
-    for (const node of [a, b]) {
-      for (const digest of digestsOf(image).slice(1)) {
-        expect((await ask(node.url, `/v2/library/other/blobs/${digest}`)).status).toBe(404)
-      }
-    }
-    expect((await new RegistryClient(b.url, 'app').send('GET', 'manifests/1')).status).toBe(404)
-    // What upstream has as well is given as what was pulled.
-    const shared = image.blobs[1] ?? Buffer.alloc(0)
-    upstream.addBlob(shared)
-    expect((await ask(a.url, `/v2/library/other/blobs/${digestOf(shared)}`)).status).toBe(200)
-    await until(async () => (await a.status()).provided === 1)
-  },
-)
+  }
+  expect((await new RegistryClient(b.url, 'app').send('GET', 'manifests/1')).status).toBe(404)
+  // What upstream has as well is given as what was pulled.
+  const shared = image.blobs[1] ?? Buffer.alloc(0)
+  upstream.addBlob(shared)
+  expect((await ask(a.url, `/v2/library/other/blobs/${digestOf(shared)}`)).status).toBe(200)
+  await until(async () => (await a.status()).provided === 1)
+})
+
+it('is taken back from peers when it is deleted', async () => {
+  const a = await startTestNode({ isClosed: true })
+  await new RegistryClient(a.url, 'app').push(image, '1')
+  const layer = image.blobs[1] ?? Buffer.alloc(0)
+  const provided = async () => (await a.status()).provided
+  await until(async () => (await provided()) === 4)
+  await new RegistryClient(a.url, 'app').send('DELETE', `manifests/${image.digest}`)
+  await new RegistryClient(a.url, 'app').send('DELETE', `blobs/${digestOf(layer)}`)
+  await until(async () => (await provided()) === 2)
+})
 
 it('what the disk has lost is unknown, and can be pushed again', async () => {
   const { node, dataDir } = await setUp()

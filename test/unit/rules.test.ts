@@ -42,6 +42,8 @@ describe('rules', () => {
   })
 })
 
+const digest = digestOf(Buffer.from('blob'))
+
 const record = (fields: Partial<BlobRecord>): BlobRecord => ({
   size: 1,
   public: true,
@@ -54,7 +56,7 @@ const record = (fields: Partial<BlobRecord>): BlobRecord => ({
 describe('what peers are told of a blob on disk', () => {
   const rules = rulesOf({ repositories: { public: ['a.b/**'], neverShare: ['a.b/secret', 'a.b/other'] } })
   const told = (fields: Partial<BlobRecord>, isClosed: boolean) => {
-    const shown = sharingPolicy(rules, isClosed)(record(fields))
+    const shown = sharingPolicy(rules, isClosed)(record(fields), digest)
     return shown && { public: shown.public, repositories: shown.repositories }
   }
 
@@ -76,11 +78,12 @@ describe('what peers are told of a blob on disk', () => {
 
   it('is its record as it is in a closed swarm, without rules', () => {
     const isPrivate = record({ public: false })
-    expect(sharingPolicy(rulesOf({}), true)(isPrivate)).toBe(isPrivate)
+    expect(sharingPolicy(rulesOf({}), true)(isPrivate, digest)).toBe(isPrivate)
   })
 
   it('is nothing in an open swarm of a registry that may be for its network only', () => {
-    const shown = sharingPolicy(rulesOf({}), false)
+    const policy = sharingPolicy(rulesOf({}), false)
+    const shown = (one: BlobRecord) => policy(one, digest)
     expect(shown(record({ repositories: ['lan.example/app'], publicIn: ['lan.example/app'] }))).toBeUndefined()
     expect(shown(record({ repositories: ['lan.example/app'] }))).toBeUndefined()
     const both = ['lan.example/app', 'docker.io/acme/app']
@@ -129,7 +132,6 @@ describe('what strangers may hear of', () => {
 })
 
 describe('announcements', () => {
-  const digest = digestOf(Buffer.from('blob'))
   const hidden = record({ repositories: ['a.b/secret'], publicIn: ['a.b/secret'] })
   const shown = record({ repositories: ['a.b/secret', 'a.b/open'], publicIn: ['a.b/open'] })
   const more = record({ repositories: ['a.b/open', 'a.b/third'], publicIn: ['a.b/open'] })

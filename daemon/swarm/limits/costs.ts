@@ -2,6 +2,7 @@ import { ANNOUNCE_PROTOCOL } from '../announce/constants.ts'
 import { SHARE_PROTOCOL } from '../coordination/constants.ts'
 import { FIND_PROTOCOL } from '../find/constants.ts'
 import { HELLO_PROTOCOL } from '../hello/constants.ts'
+import { NAMES_PROTOCOL } from '../names/constants.ts'
 import { ROUTE_PROTOCOL } from '../routing/constants.ts'
 
 /** What peers make this node do, in ms of its time. Rounded up from what was measured on one slow core. */
@@ -19,6 +20,7 @@ export interface StreamCost {
  * - find: a question has 36 bytes, and reads the database.
  * - announce: a message has 16 KiB for 512 keys, each of which is looked up and written.
  * - share: a message may name 128 blobs in 12 KiB, and for each of them records are read.
+ * - names: a record has 300 bytes, and its signature is checked, which takes 0.15 ms.
  * - route: only reading is counted here. What is asked for may come from others, and routing/load.ts bounds it without a ban.
  */
 const STREAM_COSTS: ReadonlyMap<string, StreamCost> = new Map([
@@ -26,6 +28,7 @@ const STREAM_COSTS: ReadonlyMap<string, StreamCost> = new Map([
   [FIND_PROTOCOL, { stream: 2, kilobyte: 2.5 }],
   [ANNOUNCE_PROTOCOL, { stream: 2, kilobyte: 1 }],
   [SHARE_PROTOCOL, { stream: 2, kilobyte: 2 }],
+  [NAMES_PROTOCOL, { stream: 2, kilobyte: 0.6 }],
   [ROUTE_PROTOCOL, { stream: 2, kilobyte: 0.02 }],
 ])
 

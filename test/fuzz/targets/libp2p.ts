@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { encode } from 'cborg'
+import { ZodError } from 'zod'
 import { encodeTurns, encodeWants, parseClaim } from '../../../daemon/share/wire/claims.ts'
 import { WireError } from '../../../daemon/share/wire/reader.ts'
 import {
@@ -21,6 +22,7 @@ import { MAX_REASON_LENGTH } from '../../../daemon/swarm/hello/constants.ts'
 import { decodeFinding, encodeFinding } from '../../../daemon/swarm/hello/finding.ts'
 import { announcedPlaces, decodeHello, encodeHello } from '../../../daemon/swarm/hello/message.ts'
 import { decodeMessage, encodeAnswer as encodeMdnsAnswer, encodeQuery } from '../../../daemon/swarm/mdns/message.ts'
+import { decodeMessage as decodeNames, encodeNames } from '../../../daemon/swarm/names/message.ts'
 import { parsePlace } from '../../../daemon/swarm/transfer/places.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { pieces, type Random, type Target, taken } from '../target.ts'
@@ -76,7 +78,40 @@ const claims = [
   ]),
 ]
 
+const name = { repository: 'team/app', reference: '1.0', digest, mediaType: 'a/b', size: 7, sequence: 3, at: 0 }
+const names = [
+  { ...name, publisher: peers[0] ?? '', subject: undefined, artifactType: undefined, signature: Buffer.alloc(64, 1) },
+  {
+    ...name,
+    publisher: peers[1] ?? '',
+    reference: digest,
+    subject: digest,
+    artifactType: 'c/d',
+    signature: Buffer.alloc(64, 2),
+  },
+]
+
 export const libp2pTargets: readonly Target[] = [
+  {
+    name: 'names',
+    corpus: [names, names.slice(0, 1)]
+      .map((some) => Buffer.from(encode(encodeNames(some))))
+      .concat(Buffer.from(encode({ ask: peers[0] }))),
+    words: ['names', 'ask', digest],
+    run: (bytes) => {
+      const frames = new Frames(2 ** 15)
+      const head = Buffer.alloc(4)
+      head.writeUInt32BE(Math.min(bytes.length, 2 ** 15))
+      for (const value of read((part) => frames.push(part), [Buffer.concat([head, bytes])]).messages) {
+        const message = taken(
+          () => decodeNames(value),
+          (error) => error instanceof ZodError,
+        )
+        if (message !== undefined && 'names' in message)
+          assert.deepEqual(decodeNames(encodeNames(message.names)), message)
+      }
+    },
+  },
   {
     name: 'hello',
     corpus: [

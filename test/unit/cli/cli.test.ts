@@ -159,6 +159,40 @@ test('status says which seeds answer, and where peers are reached', async () => 
   })
 })
 
+test('status says whose pushes are in conflict, and what is offered', async () => {
+  const offers = Array.from({ length: 12 }, (_, index) => ({
+    name: `app:${index}`,
+    publisher: '12D3KooWB',
+    fingerprint: '1234-5678',
+  }))
+  const used = { publisher: '12D3KooWA', digest: 'sha256:a', at: 0 }
+  const others = [{ publisher: '12D3KooWB', digest: 'sha256:b', at: 0 }]
+  const names = { fingerprint: '7718-4122', names: 3, conflicts: [{ name: 'app:1', used, others }], offers }
+  const listener: RequestListener = (_, response) => response.end(JSON.stringify({ ...status, names }))
+  await admin(listener, async (address) => {
+    const { stdout } = await layerd(['status', '--admin', address])
+    expect(stdout.split('\n').slice(2, 7)).toEqual([
+      '           7718-4122 (fingerprint, for "layerd trust" on other nodes)',
+      'problem    app:1 was pushed at once as sha256:a by 12D3KooWA, which is used, and sha256:b by 12D3KooWB',
+      'names      3 of pushed images',
+      'offered    by peers that are not accepted ("layerd trust")',
+      '  app:0  by 12D3KooWB (1234-5678)',
+    ])
+    expect(stdout).toContain('  app:9  by 12D3KooWB (1234-5678)\n  and 2 more\n')
+  })
+})
+
+test.each([
+  ['nobody named', ['trust'], 2, /give a peer, or --list/],
+  ['both', ['trust', 'x', '--list'], 2, /give a peer, or --list/],
+  ['nobody to take it back from', ['untrust'], 2, /missing required argument 'peer'/],
+  ['no node', ['trust', 'x', '--data-dir', '/nonexistent'], 1, /no node runs with this data folder/],
+])('trust with %s exits with a code that says so', async (_what, words, expected, text) => {
+  const { code, stderr } = await layerd(words)
+  expect(code).toBe(expected)
+  expect(stderr).toMatch(text)
+})
+
 const answers: RequestListener = (request, response) => {
   response.statusCode = request.url === '/api/v1/status' ? 200 : 404
   response.end(JSON.stringify(status))

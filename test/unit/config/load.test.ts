@@ -239,6 +239,14 @@ describe('rules', () => {
     [{ yaml: 'tags: { freshness: [latest=400d] }' }, /expected a duration such as .* \(at most 365d\)/],
     [{ yaml: 'tags: { freshness: ["!latest=1s"] }' }, /expected a pattern without "!"/],
     [{ yaml: 'tags: { freshness: ["=1s"] }' }, /expected a pattern of tags/],
+    [
+      { yaml: 'registry: { publishers: [members, me] }' },
+      /registry.publishers\[1\]\|expected members, anyone, nobody or a PeerId, .*, got "me"$/,
+    ],
+    [{ env: { LAYERD_REGISTRY_PUBLISHERS: 'members=Team/x' } }, /expected a pattern of names without a registry/],
+    [{ yaml: 'registry: { publishers: ["anyone=a/b**"] }' }, /expected "\*\*" as a segment of its own/],
+    [{ yaml: 'registry: { publishers: ["anyone="] }' }, /expected a pattern of names/],
+    [{ yaml: 'registry: { offerPushes: sometimes }' }, /registry.offerPushes\|/],
   ])('that can not be meant are refused: %o', (given, message) => {
     expect(problems(given)).toEqual([expect.stringMatching(message)])
   })

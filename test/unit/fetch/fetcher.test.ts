@@ -96,7 +96,7 @@ async function setUp(config: object) {
     access: access as never,
     engine,
     rules,
-    isShared: (record) => told(record) !== undefined,
+    isShared: (record, digest) => told(record, digest) !== undefined,
     isClosed: false,
     completion: { rate: 0, limit: 0, rightsLast: 0 },
     lookupTimeout: 10,

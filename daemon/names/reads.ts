@@ -1,0 +1,148 @@
+import type { Digest } from '../../proxy/oci/digest.ts'
+import { OciError } from '../../proxy/oci/errors.ts'
+import type {
+  Content,
+  ContentInfo,
+  ContentRequest,
+  ContentSource,
+  ListSource,
+  ResolvedTag,
+  TagRequest,
+  TagResolver,
+} from '../../proxy/ports.ts'
+import type { NamedElsewhere } from '../local/reads.ts'
+import type { ManifestRecord } from '../local/records.ts'
+import type { PeerId, SignedName } from '../swarm/ports.ts'
+import { fingerprintOf } from './fingerprint.ts'
+import type { SharedNames } from './names.ts'
+import { nameOf } from './signed-name.ts'
+
+/** How long a referrer's manifest is waited for, in ms: only its annotations are missing where it does not come. */
+const annotationsLimit = 2_000
+
+interface SharedReadsOptions {
+  /** What was pushed to this node. */
+  readonly own: ContentSource & TagResolver & ListSource
+  /** Content that peers have, and what is here of it. */
+  readonly peers: ContentSource
+  readonly names: SharedNames
+  /** Whether a blob that is here was fetched for a repository. */
+  readonly isHere: (digest: Digest, repository: string) => boolean
+}
+
+/** Local repositories for whoever pulls: what was pushed to this node, and what its peers have pushed. */
+export class SharedReads implements ContentSource, TagResolver, ListSource {
+  readonly #options: SharedReadsOptions
+
+  constructor(options: SharedReadsOptions) {
+    this.#options = options
+  }
+
+  async open(request: ContentRequest): Promise<Content> {
+    const { own, peers, names } = this.#options
+    try {
+      return await own.open(request)
+    } catch (error) {
+      if (!isMissing(error) || !names.isHeardOf(request.repository.name)) throw error
+    }
+    return await peers.open(request).catch((error: unknown) => {
+      throw this.#explain(error, request)
+    })
+  }
+
+  /** Of a blob that is only with peers it is not there: clients that push ask so, and would not push it. */
+  async stat(request: ContentRequest): Promise<ContentInfo> {
+    const held = await this.held(request)
+    if (held !== undefined) return held
+    if (request.kind === 'blob') return await this.#options.own.stat(request)
+    const content = await this.open(request)
+    await content.close()
+    return content
+  }
+
+  async held(request: ContentRequest): Promise<ContentInfo | undefined> {
+    const { own, peers, isHere } = this.#options
+    const held = await own.held(request)
+    if (held !== undefined || !isHere(request.digest, request.repository.name)) return held
+    return await peers.held(request)
+  }
+
+  async resolve(request: TagRequest): Promise<ResolvedTag> {
+    const { own, names } = this.#options
+    const { repository, tag, doubted } = request
+    const { name, conflicts, offers } = names.choose(repository.name, tag)
+    if (name?.digest !== undefined && name.digest !== doubted) {
+      const { digest, mediaType, size } = name
+      return { digest, mediaType, size, warning: conflicts.length === 0 ? undefined : conflictText(name, conflicts) }
+    }
+    const [offer] = offers
+    if (offer !== undefined) throw untrusted(offer, offers.length)
+    // What somebody has deleted is not here either, though its bytes may be.
+    if (names.own(repository.name, tag) === undefined) return await own.resolve(request)
+    throw new OciError('MANIFEST_UNKNOWN', `the local repository ${repository.name} has no ${tag}`)
+  }
+
+  list(request: Parameters<ListSource['list']>[0]) {
+    return this.#options.own.list(request)
+  }
+
+  #explain(error: unknown, { repository, digest }: ContentRequest): unknown {
+    if (!(error instanceof OciError) || error.status !== 404) return error
+    const named = this.#options.names.all(repository.name).find((one) => one.digest === digest)
+    const text = `no peer that is connected at present has ${repository.name}@${digest}`
+    if (named === undefined) return new OciError(error.code, text, { cause: error.cause })
+    const who = `${named.publisher}, which has pushed it as ${nameOf(named)}, or one that has pulled it, has to be there`
+    return new OciError('UNAVAILABLE', `${text}: ${who}`)
+  }
+}
+
+/** What lists of local repositories show of what peers have pushed. */
+export function namedElsewhere(names: SharedNames, peers: () => ContentSource, registry: string): NamedElsewhere {
+  return {
+    tags: (name) => names.all(name).flatMap(({ reference }) => (reference.includes(':') ? [] : [reference])),
+    referrers: (name, subject) =>
+      names.all(name).flatMap((one) => {
+        const { digest, size, artifactType, mediaType = '' } = one
+        if (digest === undefined || one.subject !== subject) return []
+        const record: ManifestRecord = { mediaType, size, subject, artifactType }
+        return [[digest, record] as const]
+      }),
+    manifest: async (name, digest, signal) => {
+      const limited = AbortSignal.any([signal, AbortSignal.timeout(annotationsLimit)])
+      const request = { kind: 'manifest', digest, repository: { registry, name }, signal: limited } as const
+      const content = await peers()
+        .open(request)
+        .catch(() => undefined)
+      if (content === undefined) return undefined
+      try {
+        const pieces: Uint8Array[] = []
+        for await (const piece of content.read(0, undefined, limited)) pieces.push(Uint8Array.from(piece))
+        return Buffer.concat(pieces)
+      } catch {
+        return undefined
+      } finally {
+        await content.close()
+      }
+    },
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof OciError && error.status === 404
+}
+
+function conflictText(used: SignedName, others: readonly SignedName[]): string {
+  const said = [used, ...others].map(({ publisher, digest }) => `${digest} by ${publisher}`)
+  return `several peers have pushed ${nameOf(used)}, and the first of these is used: ${said.join(', ')}`
+}
+
+function untrusted(offer: SignedName, offers: number): OciError {
+  const others = offers === 1 ? '' : ` (and ${offers - 1} more)`
+  return new OciError('MANIFEST_UNKNOWN', untrustedText(offer.publisher, nameOf(offer), others))
+}
+
+function untrustedText(publisher: PeerId, name: string, others: string): string {
+  const what = `the peer ${publisher}${others} offers ${name}, and is not accepted here`
+  const how = `compare its fingerprint ${fingerprintOf(publisher)} with what "layerd status" shows there`
+  return `${what}: ${how}, then run: layerd trust ${publisher}`
+}

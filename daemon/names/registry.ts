@@ -1,0 +1,134 @@
+import type { Logger } from 'pino'
+import type { Digest } from '../../proxy/oci/digest.ts'
+import type { Repository } from '../../proxy/oci/name.ts'
+import type { LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
+import type { LocalRecords } from '../local/records.ts'
+import type { OwnRegistry } from '../local/registry.ts'
+import type { Named, SharedNames } from './names.ts'
+import { nameOf } from './signed-name.ts'
+
+interface SharedRegistryOptions {
+  readonly own: OwnRegistry
+  readonly records: LocalRecords
+  readonly names: SharedNames
+  /** Whether strangers hear of what is pushed. */
+  readonly isOfferedToAll: boolean
+  /** Whether only known peers are in the swarm, who share their names. */
+  readonly isClosed: boolean
+  readonly logger: Pick<Logger, 'info'>
+}
+
+/** The registry of this node, whose names are published: what is pushed here is a record before the client hears that it is done. */
+export class SharedRegistry implements LocalRegistry, LocalNames {
+  readonly #options: SharedRegistryOptions
+
+  constructor(options: SharedRegistryOptions) {
+    this.#options = options
+  }
+
+  get registry(): string {
+    return this.#options.own.registry
+  }
+
+  /**
+   * Of what peers push, names of one part alone: Docker asks its mirrors for all others, and no peer is to decide what those are.
+   */
+  has(name: string, reference?: string): boolean {
+    const { own, names } = this.#options
+    return own.has(name, reference) || (!name.includes('/') && names.has(name))
+  }
+
+  isBegun(name: string): boolean {
+    return this.#options.own.isBegun(name)
+  }
+
+  isHidden(name: string): boolean {
+    return this.#options.own.isHidden(name)
+  }
+
+  newRepository(name: string) {
+    return this.#options.own.newRepository(name)
+  }
+
+  isHeld(repository: Repository): boolean {
+    return this.#options.own.isHeld(repository)
+  }
+
+  names(): readonly string[] {
+    const { own, records, names } = this.#options
+    const elsewhere = names.repositories().filter((name) => records.get(name) === undefined)
+    const shown = elsewhere.map((name) => (this.has(name) ? name : `${this.registry}/${name}`))
+    return [...own.names(), ...shown].sort()
+  }
+
+  mount(request: PushRequest, digest: Digest, from: Repository | undefined): Promise<boolean> {
+    return this.#options.own.mount(request, digest, from)
+  }
+
+  async putManifest(request: PushRequest, push: ManifestPush) {
+    const { own, isOfferedToAll, logger } = this.#options
+    const { name } = request
+    const put = await own.putManifest(request, push)
+    for (const tag of push.tags) await this.#publish(name, tag)
+    if (put.subject !== undefined) await this.#publish(name, put.digest)
+    const [tag] = push.tags
+    if (isOfferedToAll && tag !== undefined) {
+      const text =
+        'pushed, and offered to whoever is on this network; registry.offerPushes (closed, never) changes that'
+      logger.info({ name: nameOf({ repository: name, reference: tag }), digest: put.digest }, text)
+    }
+    return put
+  }
+
+  async deleteManifest(request: PushRequest, reference: Digest | { readonly tag: string }): Promise<void> {
+    const { own, records } = this.#options
+    const { name } = request
+    const repository = records.get(name)
+    const named = this.#referencesTo(name, reference)
+    const isOwn =
+      typeof reference === 'string' ? repository?.manifests.has(reference) : repository?.tags.has(reference.tag)
+    // What only peers have is deleted by saying so; of the rest, the client hears that it is not there.
+    if (isOwn === true || named.length === 0) await own.deleteManifest(request, reference)
+    for (const one of named) await this.#publish(name, one)
+  }
+
+  deleteBlob(request: PushRequest, digest: Digest): Promise<void> {
+    return this.#options.own.deleteBlob(request, digest)
+  }
+
+  /** Publishes what an earlier run, or an earlier version, has not. */
+  async reconcile(): Promise<void> {
+    const { records, names } = this.#options
+    for (const name of records.names()) {
+      const { tags, manifests } = records.get(name) ?? {}
+      const referrers = [...(manifests ?? [])].filter(([, { subject }]) => subject !== undefined)
+      for (const [reference, digest] of [...(tags ?? []), ...referrers.map(([digest]) => [digest, digest] as const)])
+        if (names.own(name, reference)?.digest !== digest) await this.#publish(name, reference)
+    }
+  }
+
+  /** Names that are gone with what is deleted. */
+  #referencesTo(name: string, reference: Digest | { readonly tag: string }): string[] {
+    const { records, names, isClosed } = this.#options
+    const isMeant = (one: string, digest: Digest | undefined) =>
+      typeof reference === 'string' ? digest === reference : one === reference.tag
+    const published = names.all(name).filter(({ publisher }) => isClosed || publisher === names.self)
+    const tags = [...(records.get(name)?.tags ?? [])]
+    const all = [...published.map((one) => [one.reference, one.digest] as const), ...tags]
+    return [...new Set(all.filter(([one, digest]) => isMeant(one, digest)).map(([one]) => one))]
+  }
+
+  /** Says what a name is by what this node has. */
+  async #publish(name: string, reference: string): Promise<void> {
+    await this.#options.names.publish(name, reference, () => this.#named(name, reference))
+  }
+
+  #named(name: string, reference: string): Named | undefined {
+    const repository = this.#options.records.get(name)
+    const digest = reference.includes(':') ? (reference as Digest) : repository?.tags.get(reference)
+    const manifest = digest === undefined ? undefined : repository?.manifests.get(digest)
+    if (digest === undefined || manifest === undefined) return undefined
+    const { mediaType, size, subject, artifactType } = manifest
+    return { digest, mediaType, size, subject, artifactType }
+  }
+}

@@ -1,0 +1,36 @@
+/** Tells connected peers which images were pushed, and to whom: records that their pushers have signed. */
+export const NAMES_PROTOCOL = '/layerd/names/1.0.0'
+
+/** Longest message that is taken, in bytes. */
+export const MAX_MESSAGE_BYTES = 32 * 1024
+
+/** Records in one message. */
+export const MAX_NAMES = 64
+
+/**
+ * A message that is sent is full at about this many bytes, by {@link sizeOf}. A record has some 300 bytes, and 1,800 at most: so the
+ * last one that is added to a message does not make it longer than a peer takes.
+ */
+export const FULL_MESSAGE_BYTES = 8 * 1024
+
+/** Pause after a message to a peer, in ms. With {@link FULL_MESSAGE_BYTES} it stays below what a peer may make others do. */
+export const PAUSE_MS = 150
+
+/** Streams that a peer may have open to us: one, one that crossed ours, and the one that replaces it. */
+export const MAX_NAMES_STREAMS = 3
+
+/** Until a stream stands, in ms. */
+export const OPEN_TIMEOUT_MS = 5_000
+
+/** Records that wait for one peer. Above, it is told of everything again instead. */
+export const MAX_PENDING = 1_024
+
+/** Pauses after a peer could not be told, in ms, doubled with each failure. */
+export const FIRST_RETRY_MS = 500
+export const LONGEST_RETRY_MS = 60_000
+
+/** What answering a question for all records of somebody costs, in ms of this node's time: up to a thousand are sent. */
+export const ASK_COST = 100
+
+/** How often every peer is told of everything again, in ms: whoever had no room for something, or no time, may have it now. */
+export const REFRESH_MS = 3_600_000

@@ -1,0 +1,83 @@
+import { z } from 'zod'
+import { type Digest, isDigest } from '../../../proxy/oci/digest.ts'
+import { isTag, parseRepositoryName } from '../../../proxy/oci/name.ts'
+import type { PeerId, SignedName } from '../ports.ts'
+import { SIGNATURE_BYTES } from '../signing.ts'
+import { MAX_NAMES } from './constants.ts'
+
+/** Records that the sender passes on, or a question for all that somebody has published. */
+export type NamesMessage = { readonly names: readonly SignedName[] } | { readonly ask: PeerId }
+
+/** Characters of a media type (RFC 6838, 4.2: two names of 127), and of what signatures cover. */
+const maxTypeLength = 255
+
+const peerId = z.string().regex(/^(?:12D3KooW|Qm|16Uiu2)[1-9A-HJ-NP-Za-km-z]{1,100}$/)
+const digest = z.string().refine((text) => isDigest(text)) as unknown as z.ZodType<Digest>
+const type = z.string().regex(new RegExp(`^[ -~]{1,${maxTypeLength}}$`))
+const whole = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+
+const repository = z.string().refine((text) => {
+  try {
+    return parseRepositoryName(text) === text
+  } catch {
+    return false
+  }
+})
+
+/** A record as it goes over a stream: a list, as the names of fields would be half of it. */
+const tuple = z.tuple([
+  peerId,
+  repository,
+  z.string().refine((text) => isTag(text) || isDigest(text)),
+  digest.nullable(),
+  type.nullable(),
+  whole,
+  digest.nullable(),
+  type.nullable(),
+  whole,
+  whole,
+  z.instanceof(Uint8Array).refine(({ length }) => length === SIGNATURE_BYTES),
+])
+
+const message = z.union([z.strictObject({ names: z.array(tuple).max(MAX_NAMES) }), z.strictObject({ ask: peerId })])
+
+export function encodeNames(names: readonly SignedName[]): object {
+  return { names: names.map(encodeName) }
+}
+
+function encodeName(name: SignedName): readonly unknown[] {
+  const { publisher, repository, reference, digest, mediaType, size, subject, artifactType, sequence, at } = name
+  const facts = [digest ?? null, mediaType ?? null, size, subject ?? null, artifactType ?? null] as const
+  return [publisher, repository, reference, ...facts, sequence, at, name.signature]
+}
+
+/** @throws {Error} where it is none of the protocol */
+export function decodeMessage(value: unknown): NamesMessage {
+  const read = message.parse(value)
+  return 'ask' in read ? read : { names: read.names.map(decodeName) }
+}
+
+function decodeName(fields: z.output<typeof tuple>): SignedName {
+  const [publisher, repository, reference, digest, mediaType, size, subject, artifactType, sequence, at, signature] =
+    fields
+  return {
+    publisher,
+    repository,
+    reference,
+    digest: digest ?? undefined,
+    mediaType: mediaType ?? undefined,
+    size,
+    subject: subject ?? undefined,
+    artifactType: artifactType ?? undefined,
+    sequence,
+    at,
+    // What was read is cut from a buffer that is used again.
+    signature: Uint8Array.from(signature),
+  }
+}
+
+/** About how many bytes a record has on the way. */
+export function sizeOf({ repository, reference, mediaType = '', artifactType = '', subject }: SignedName): number {
+  const fixed = 240
+  return fixed + repository.length + reference.length + mediaType.length + artifactType.length + (subject?.length ?? 0)
+}

@@ -1,0 +1,281 @@
+import { describe, expect, it } from 'vitest'
+import { signName } from '../../../daemon/names/signed-name.ts'
+import { MemoryNames, NameNode, named, newSigner, someDigest, statement } from '../../fixtures/names.ts'
+
+const connected = async (count: number, options: Parameters<typeof NameNode.start>[0] = {}) => {
+  const nodes = await Promise.all(Array.from({ length: count }, () => NameNode.start(options)))
+  for (const [index, node] of nodes.entries()) nodes[index + 1]?.connect(node)
+  return nodes as [NameNode, NameNode, NameNode]
+}
+
+const digests = (nodes: readonly NameNode[], ...name: [reference?: string, repository?: string]) =>
+  nodes.map((node) => node.tag(...name))
+
+describe('names in a closed swarm', () => {
+  it('go from node to node, and stay when the one that pushed is gone', async () => {
+    const [a, b, c] = await connected(3)
+    await a.push('one')
+    expect(digests([a, b, c])).toEqual([someDigest('one'), someDigest('one'), someDigest('one')])
+    b.disconnect(a)
+    const late = await NameNode.start()
+    late.connect(c)
+    expect(late.tag()).toBe(someDigest('one'))
+  })
+
+  it('are what was pushed last, whoever has pushed and whatever the clocks say', async () => {
+    const day = 86_400_000
+    const a = await NameNode.start({ now: () => Date.now() + day })
+    const b = await NameNode.start({ now: () => Date.now() - day })
+    a.connect(b)
+    await a.push('one')
+    await b.push('two')
+    expect(digests([a, b])).toEqual([someDigest('two'), someDigest('two')])
+    await a.push('one')
+    expect(digests([a, b])).toEqual([someDigest('one'), someDigest('one')])
+    await b.delete()
+    expect(digests([a, b])).toEqual([undefined, undefined])
+    expect(a.names.all('app')).toEqual([])
+    await a.push('one')
+    expect(digests([a, b])).toEqual([someDigest('one'), someDigest('one')])
+  })
+
+  it('that were pushed at once are in conflict: all nodes use the same, say so, and the next push settles it', async () => {
+    const [a, b] = [await NameNode.start(), await NameNode.start()]
+    await a.push('one')
+    await b.push('two')
+    const c = await NameNode.start()
+    c.connect(a)
+    c.connect(b)
+    a.connect(b)
+    const [used] = digests([a, b, c])
+    expect(digests([a, b, c])).toEqual([used, used, used])
+    for (const node of [a, b, c]) {
+      expect(node.names.choose('app', '1').conflicts).toHaveLength(1)
+      expect(node.names.status().conflicts).toMatchObject([{ name: 'app:1', used: { digest: used } }])
+      expect(node.log.filter(({ text }) => text.includes('under one name'))).toHaveLength(1)
+    }
+    await b.push('two')
+    expect(digests([a, b, c])).toEqual([someDigest('two'), someDigest('two'), someDigest('two')])
+    expect(c.names.status().conflicts).toEqual([])
+  })
+
+  it('that were pushed at once and are the same are in no conflict', async () => {
+    const [a, b] = [await NameNode.start(), await NameNode.start()]
+    await a.push('one')
+    await b.push('one')
+    a.connect(b)
+    expect(a.names.status()).toMatchObject({ names: 1, conflicts: [] })
+  })
+
+  it('are not passed on where they are not new', async () => {
+    const [a, b, c] = await connected(3)
+    a.connect(c)
+    await a.push('one')
+    const told = c.heard
+    expect(told).toBeLessThanOrEqual(3)
+    b.connect(c)
+    await a.push('one')
+    expect(a.names.own('app', '1')?.sequence).toBe(1)
+  })
+
+  it('survive a restart, with what others have said, and those that are deleted stay so', async () => {
+    const disk = new MemoryNames()
+    const [a, b] = [await NameNode.start(), await NameNode.start({ disk })]
+    a.connect(b)
+    await a.push('one')
+    await a.push('two', '2')
+    await a.delete('2')
+    await b.push('mine', '3')
+    const again = await NameNode.start({ disk, signer: b.options.signer })
+    expect(digests([again], '1')).toEqual([someDigest('one')])
+    expect([again.tag('2'), again.tag('3')]).toEqual([undefined, someDigest('mine')])
+    // Somebody who was away during the deletion does not bring it back.
+    const stale = signName(a.options.signer, statement({ reference: '2', sequence: 1, ...named('two') }))
+    again.names.named(a.self, [stale])
+    expect(again.tag('2')).toBeUndefined()
+  })
+
+  it('are newer than what a node has forgotten of its own', async () => {
+    const [a, b] = [await NameNode.start(), await NameNode.start()]
+    a.connect(b)
+    for (const text of ['one', 'two', 'three']) await a.push(text)
+    const again = await NameNode.start({ signer: a.options.signer })
+    await again.push('four')
+    again.connect(b)
+    await expect.poll(() => b.tag()).toBe(someDigest('four'))
+    expect(again.names.own('app', '1')?.sequence).toBe(4)
+    // What it does not know at all is as it was.
+    const empty = await NameNode.start({ signer: a.options.signer })
+    empty.connect(b)
+    await expect.poll(() => empty.tag()).toBe(someDigest('four'))
+  })
+
+  it('are not fought over by two machines with one key', async () => {
+    const [a, b] = [await NameNode.start(), await NameNode.start()]
+    const copy = await NameNode.start({ signer: a.options.signer })
+    for (const node of [a, copy]) node.connect(b)
+    a.connect(copy)
+    await a.push('one')
+    await copy.push('two')
+    // Each answers a few times at most; all that follows was said by then.
+    await expect.poll(() => a.heard + copy.heard).toBeGreaterThan(2)
+    for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(a.heard + b.heard + copy.heard).toBeLessThan(60)
+  })
+
+  it('count by rule only', async () => {
+    const [a, c] = [await NameNode.start(), await NameNode.start()]
+    const b = await NameNode.start({ publishers: [`${a.self}=team/**`, 'members=open'] })
+    for (const node of [a, c]) {
+      node.connect(b)
+      await node.push(node.self, '1', 'team/app')
+      await node.push(node.self, '1', 'app')
+      await node.push(node.self, node.self, 'open')
+    }
+    expect(b.names.repositories().toSorted()).toEqual(['open', 'team/app'])
+    expect(b.tag('1', 'team/app')).toBe(someDigest(a.self))
+    expect([b.tag(a.self, 'open'), b.tag(c.self, 'open')]).toEqual([someDigest(a.self), someDigest(c.self)])
+    const nobody = await NameNode.start({ publishers: ['nobody'] })
+    nobody.connect(a)
+    expect(nobody.names.repositories()).toEqual([])
+    await nobody.push('own')
+    expect(nobody.tag()).toBe(someDigest('own'))
+    const listed = await NameNode.start({ allowedPeers: [c.self] })
+    listed.connect(b)
+    listed.connect(a)
+    listed.connect(c)
+    expect(listed.tag('1', 'team/app')).toBe(someDigest(c.self))
+  })
+
+  it('are not told where they are not offered', async () => {
+    const [a, b] = [await NameNode.start({ isOffered: false }), await NameNode.start()]
+    a.connect(b)
+    await a.push('one')
+    await b.push('hidden', '1', 'secret/app')
+    await b.push('shown', '2')
+    expect(digests([a, b])).toEqual([someDigest('one'), undefined])
+    expect([a.tag('1', 'secret/app'), a.tag('2')]).toEqual([undefined, someDigest('shown')])
+  })
+})
+
+describe('names in an open swarm', () => {
+  const open = { isClosed: false }
+
+  it('of somebody else are shown, and count once that peer is accepted', async () => {
+    const [a, b] = await connected(2, open)
+    await a.push('one')
+    const { name, offers } = b.names.choose('app', '1')
+    expect([name, offers.map(({ publisher }) => publisher)]).toEqual([undefined, [a.self]])
+    expect(b.names.status().offers).toMatchObject([{ name: 'app:1', publisher: a.self }])
+    expect(b.log.map(({ text }) => text)).toEqual([expect.stringContaining(`layerd trust ${a.self}`)])
+    expect([...b.options.disk.entries.keys()]).toEqual([])
+    await b.accept(a)
+    expect(b.tag()).toBe(someDigest('one'))
+    const again = await NameNode.start({ ...open, disk: b.options.disk, signer: b.options.signer })
+    expect(again.tag()).toBe(someDigest('one'))
+    await again.trust.remove(a.self)
+    await again.names.untrusted(a.self)
+    expect([again.tag(), again.names.choose('app', '1').offers.length]).toEqual([undefined, 1])
+    expect([...again.options.disk.entries.keys()]).toEqual([])
+  })
+
+  it('reach others by those who have accepted the peer, also when it is gone', async () => {
+    const [a, b, c] = await connected(3, open)
+    await b.accept(a)
+    await a.push('one')
+    b.disconnect(a)
+    // Nobody speaks for a stranger.
+    expect(c.names.isHeardOf('app')).toBe(false)
+    await c.accept(a)
+    expect(c.tag()).toBe(someDigest('one'))
+  })
+
+  it('are those of whoever was first: this node itself, then the first of those who are accepted', async () => {
+    const [a, b, c] = await connected(3, open)
+    a.connect(c)
+    await c.accept(a)
+    await c.accept(b)
+    await a.push('first')
+    await b.push('second')
+    await b.push('more', '2')
+    await b.push('theirs', '1', 'other')
+    expect([c.tag(), c.tag('2'), c.tag('1', 'other')]).toEqual([someDigest('first'), undefined, someDigest('theirs')])
+    expect(c.names.status().conflicts).toMatchObject([{ name: 'app:1', others: [{ publisher: b.self }] }])
+    await c.push('mine')
+    expect(c.tag()).toBe(someDigest('mine'))
+    // What somebody deletes is that one's own.
+    await a.delete()
+    await c.delete()
+    expect([a.tag(), c.tag()]).toEqual([undefined, someDigest('second')])
+  })
+
+  it('of everybody count where the user says so', async () => {
+    const [a, b] = [await NameNode.start(open), await NameNode.start({ ...open, publishers: ['anyone'] })]
+    a.connect(b)
+    await a.push('one')
+    expect(b.tag()).toBe(someDigest('one'))
+  })
+})
+
+describe('a peer that means harm', () => {
+  it('can not speak for somebody else: a wrong signature is a fault', async () => {
+    const [a, b] = await connected(2)
+    await a.push('one')
+    const evil = await newSigner()
+    const forged = { ...signName(evil, statement({ sequence: 9, ...named('evil') })), publisher: a.self }
+    expect(() => b.names.named(evil.self, [forged])).toThrow('the signature of app:1 is wrong')
+    expect(() => a.names.named(evil.self, [forged])).toThrow('the signature of app:1 is wrong')
+    expect(digests([a, b])).toEqual([someDigest('one'), someDigest('one')])
+    await a.push('two')
+    expect(b.tag()).toBe(someDigest('two'))
+  })
+
+  it('in an open swarm fills nothing with names, of its own or of others', async () => {
+    const node = await NameNode.start({ isClosed: false })
+    const friend = await NameNode.start({ isClosed: false })
+    node.connect(friend)
+    await node.accept(friend)
+    await friend.push('one')
+    for (let peer = 0; peer < 30; peer++) {
+      const evil = await newSigner()
+      const other = await newSigner()
+      for (let tag = 0; tag < 60; tag++) {
+        const said = statement({ reference: `${tag}`, repository: `r${peer}` })
+        node.names.named(evil.self, [signName(evil, said), signName(other, said)])
+      }
+    }
+    // What counts for nothing costs no disk, and a bounded part of memory.
+    expect(node.options.disk.entries.size).toBe(2)
+    expect(friend.heard).toBe(0)
+    let known = 0
+    for (let peer = 0; peer < 30; peer++) known += node.names.choose(`r${peer}`, '59').offers.length
+    expect(known).toBeGreaterThan(0)
+    expect(node.names.status().offers.length).toBeLessThanOrEqual(100)
+    expect(node.tag()).toBe(someDigest('one'))
+    expect(node.log.length).toBeLessThanOrEqual(30)
+  })
+
+  it('is taken, and passed on, only as often as one publisher may speak', async () => {
+    const [node, peer] = await connected(2)
+    const evil = await newSigner()
+    const started = performance.now()
+    for (let sequence = 1; sequence <= 1_500; sequence++)
+      node.names.named(evil.self, [signName(evil, statement({ sequence, ...named(`${sequence}`) }))])
+    const seconds = (performance.now() - started) / 1000
+    expect(peer.heard).toBeGreaterThanOrEqual(1_000)
+    expect(peer.heard).toBeLessThanOrEqual(1_001 + 2 * seconds)
+    // Others are heard as before.
+    await peer.push('one', '2')
+    expect(node.tag('2')).toBe(someDigest('one'))
+  })
+
+  it('can not take a name for good by a sequence that nobody can follow', async () => {
+    const [a, b] = await connected(2)
+    const evil = await newSigner()
+    for (const sequence of [2 ** 32, Number.MAX_SAFE_INTEGER])
+      a.names.named(evil.self, [signName(evil, statement({ sequence, ...named(`${sequence}`) }))])
+    expect(digests([a, b])).toEqual([someDigest(`${2 ** 32}`), someDigest(`${2 ** 32}`)])
+    await b.push('one')
+    expect(digests([a, b])).toEqual([someDigest('one'), someDigest('one')])
+  })
+})
