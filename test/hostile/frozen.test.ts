@@ -1,5 +1,6 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { chunkBytes } from '../../daemon/verify/quarter.ts'
+import { atEnd } from '../fixtures/at-end.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
@@ -12,16 +13,16 @@ const layer = pseudoRandomBytes(3 * chunkBytes, 'frozen')
 /** A node whose peers say that they have a layer and never send it, and a registry that does as the test says. */
 async function setUp() {
   const upstream = await FakeUpstream.start()
-  onTestFinished(() => upstream.close())
+  atEnd(() => upstream.close())
   const swarm = new TestSwarm()
-  onTestFinished(() => swarm.close())
+  atEnd(() => swarm.close())
   const gang = newGang()
   for (let count = 0; count < 2; count++) (await HostilePeer.join(gang, swarm)).kind = 'frozen'
   const seeds = gang.peers.map(({ node }) => node.address())
   const timeouts = { connectTimeout: '1s', responseTimeout: '1s', idleTimeout: '1s' }
   const config = { swarm: { seeds }, upstream: timeouts, tags: { patience: '1s' } }
   const node = await startTestNode({ registries: { 'docker.io': upstream.url }, config })
-  for (const peer of gang.peers) await until(() => transferPeers(peer.node) > 0, 30_000)
+  for (const peer of gang.peers) await until(() => transferPeers(peer.node) > 0)
   const blob = upstream.addBlob(layer)
   const manifest = upstream.addManifest({ schemaVersion: 2, layers: [{ digest: blob, size: layer.length }] })
   await betray(gang, blob, layer)
@@ -29,7 +30,7 @@ async function setUp() {
   return { upstream, node, blob, manifest, path: `/v2/app/blobs/${blob}` }
 }
 
-describe('where peers say that they have a blob and send nothing of it', () => {
+describe.concurrent('where peers say that they have a blob and send nothing of it', () => {
   it.each([
     ['answers nothing, though a manifest has told the size', faults.hang(), true],
     ['says how long it is, and sends no byte', faults.hangAfter(0), false],

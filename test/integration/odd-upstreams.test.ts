@@ -1,8 +1,9 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { quarterBytes as chunkBytes } from '../../daemon/verify/quarter.ts'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
+import { atEnd } from '../fixtures/at-end.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
@@ -308,7 +309,7 @@ const rows: readonly Row[] = [
 
 async function newScene(): Promise<Scene> {
   const upstream = await FakeUpstream.start()
-  onTestFinished(() => upstream.close())
+  atEnd(() => upstream.close())
   const image = {
     layer: upstream.addBlob(layer),
     config: upstream.addBlob(config),
@@ -372,7 +373,8 @@ async function pullByHead(node: TestNode, image: Image, headers = {}) {
   expect([content.status, content.complete, digestOf(content.body)]).toEqual([200, true, image.layer])
 }
 
-describe.each(rows)('a registry that $what', ({ odd, headers = {}, isPrivate, getOnly }) => {
+// Each has registries and nodes of its own, and waits for most of its time.
+describe.concurrent.each(rows)('a registry that $what', ({ odd, headers = {}, isPrivate, getOnly }) => {
   it('is pulled from, cold, and by a second node whose only source is the first', async () => {
     const scene = await newScene()
     const options = (await odd(scene)) ?? undefined
@@ -388,6 +390,8 @@ describe.each(rows)('a registry that $what', ({ odd, headers = {}, isPrivate, ge
       const refused = await ask(other.url, `/v2/library/app/blobs/${scene.image.layer}`, { headers })
       expect(refused.status).toBeGreaterThanOrEqual(400)
     } else {
+      // A peer has a second to say what a tag is, and a client that hears nothing tries again.
+      await until(async () => (await ask(other.url, '/v2/library/app/manifests/v1', { headers })).status === 200)
       await pullByGet(other, scene.image, headers)
       await pullByHead(other, scene.image, headers)
     }
