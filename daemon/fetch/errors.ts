@@ -55,3 +55,13 @@ export function isOffline(error: unknown): boolean {
 export function isAway(error: unknown): boolean {
   return error instanceof UpstreamError && error.code === 'unreachable'
 }
+
+/**
+ * Why nobody can give a blob. What a peer says of the length counts only where upstream can't say better.
+ * @param error of upstream
+ * @param tooLong what a peer's word on the length means
+ */
+export function whyHopeless(error: unknown, tooLong: Error | undefined): unknown {
+  if (tooLong !== undefined && (error === undefined || isOffline(error))) return tooLong
+  return error ?? new Error('no peer and no registry can give it')
+}

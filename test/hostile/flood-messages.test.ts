@@ -96,13 +96,17 @@ describe('a node that works hard spends a part of what it has', () => {
 
   test('and takes longer where that is not enough, in place of being cut off', async () => {
     const [node, other] = await swarm.pair()
-    const { spend } = PeerLimits.prototype
+    const { spend, wait } = PeerLimits.prototype
     let held = 0
     // As if there were ten times as many blobs.
     vi.spyOn(PeerLimits.prototype, 'spend').mockImplementation(function (this: PeerLimits, peer, ms, what) {
       const mayGoOn = spend.call(this, peer, 10 * ms, what)
       if (!mayGoOn) held++
       return mayGoOn
+    })
+    vi.spyOn(PeerLimits.prototype, 'wait').mockImplementation(function (this: PeerLimits, peer, go) {
+      held++
+      wait.call(this, peer, go)
     })
     for (let blob = 0; blob < 5_000; blob++)
       node.content.blobs.set(digestOf(Buffer.from(`blob ${blob}`)), Buffer.alloc(1))

@@ -5,7 +5,7 @@ import type { ContentRequest } from '../../../proxy/ports.ts'
 import type { Fetching } from '../../share/local-blob.ts'
 import type { PeerId } from '../../swarm/ports.ts'
 import { foundIn } from '../access.ts'
-import { isOffline } from '../errors.ts'
+import { whyHopeless } from '../errors.ts'
 import { Notifier } from '../notifier.ts'
 import { waitFor } from '../wait.ts'
 import { Assembly } from './assembly.ts'
@@ -128,7 +128,7 @@ export class RunningAttempt implements Attempt {
       while (this.#assembly?.proven === undefined) {
         if (this.#failure !== undefined) throw this.#failure.error
         this.#step()
-        if (this.#isHopeless()) throw this.#whyHopeless()
+        if (this.#isHopeless()) throw whyHopeless(this.#upstream.error, this.#tooLong)
         await waitFor(this.changed.next(this.signal), STEP_MS, this.signal)
       }
       this.tools.onVerified(this.#assembly.size)
@@ -281,13 +281,6 @@ export class RunningAttempt implements Attempt {
   /** Whether peers have promised it and given nothing for a while: others may have it, too. */
   get #isHeldUp(): boolean {
     return this.#upstream.hasFailed && performance.now() - this.#movedAt > LOOKUP_PATIENCE_MS
-  }
-
-  /** Why nobody can give it. What a peer says of the length counts only where upstream can't say better. */
-  #whyHopeless(): unknown {
-    const { error } = this.#upstream
-    if (this.#tooLong !== undefined && (error === undefined || isOffline(error))) return this.#tooLong
-    return error ?? new Error('no peer and no registry can give it')
   }
 
   /** Whether nothing is under way and nobody is left who could give what is missing. */

@@ -47,7 +47,7 @@ export interface Numbers {
   readonly patienceMs: number
   /**
    * In an open swarm: how far strangers may fall behind upstream, in ms, up to half as much again by lot, before a node reads for
-   * itself. With less, a registry that takes a moment to answer is asked by all; with more, liars cost a pull more.
+   * itself. With half of it, a slow registry is read half as much again by eight nodes; with twice, liars cost a pull a second more.
    */
   readonly arrearsMs: number
   /** They are forgotten this many times more slowly than they grow, while no blob is wanted. With less, liars cost each pull as much. */

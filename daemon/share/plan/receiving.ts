@@ -4,6 +4,7 @@ import type { Answer, Neighbour, Receiving } from './neighbour.ts'
 import { isUseful, mayNameChunk, oldestOf, wishesOf } from './question.ts'
 import { isLeftToSite } from './site.ts'
 import type { State } from './state.ts'
+import { drawSomeone, hasUntried } from './whom.ts'
 
 interface Listeners {
   readonly onWhole: (blob: PlannedBlob, chunk: number) => void
@@ -79,7 +80,8 @@ export class ReceivingPlaces {
     this.#askableAt = Number.POSITIVE_INFINITY
     if (this.#state.askedFor.size === 0) return
     for (let free = this.#free; free > 0; free--) {
-      const from = this.#someone()
+      const { found: from, askableAt } = drawSomeone(this.#state)
+      this.#askableAt = askableAt
       if (from === undefined) return
       const { numbers, random, receiving } = this.#state
       const left = Math.max(1, Math.round(numbers.stayChunks * (0.5 + random())))
@@ -218,17 +220,8 @@ export class ReceivingPlaces {
     // What strangers took until now is no measure of what may be waited for. Upstream is one, once a race with it has shown its pace.
     let limit = isBehind && reads.chunkMs > 0 ? Math.min(receivedIn.limit, reads.limit) : receivedIn.limit
     // Nor is it while there are some that were never tried: it may be that those who were are slow on purpose.
-    if (this.#hasUntried) limit = Math.min(limit, numbers.lateMs)
+    if (hasUntried(this.#state)) limit = Math.min(limit, numbers.lateMs)
     return isFar ? numbers.places * limit : limit
-  }
-
-  /** Whether strangers could be asked that never were. */
-  get #hasUntried(): boolean {
-    if (this.#state.arrears === undefined) return false
-    const mayName = mayNameChunk(this.#state)
-    for (const neighbour of this.#state.neighbours.values())
-      if (!neighbour.isTried && neighbour.free > 0 && isUseful(this.#state, neighbour, mayName)) return true
-    return false
   }
 
   /** It gave nothing: it rests for twice as long each time. */
@@ -237,31 +230,6 @@ export class ReceivingPlaces {
     this.#silent++
     from.restsUntil = now + receivedIn.limit * 2 ** Math.min(from.strikes, 16)
     from.strikes++
-  }
-
-  /** A neighbour, drawn from all that may give something; of strangers, first from those that were never tried. */
-  #someone(): Neighbour | undefined {
-    const { neighbours, now, random, numbers } = this.#state
-    const mayName = mayNameChunk(this.#state)
-    const isOpen = this.#state.arrears !== undefined
-    let found: Neighbour | undefined
-    let seen = 0
-    this.#askableAt = Number.POSITIVE_INFINITY
-    for (const neighbour of neighbours.values()) {
-      const { free, saidNone, restsUntil, heardAt, receiving } = neighbour
-      if (saidNone || receiving !== undefined) continue
-      // One that has said nothing for long may have left in silence: that it had no place is no reason not to ask.
-      const askableAt = Math.max(restsUntil, free > 0 ? 0 : heardAt + numbers.headLateMs)
-      if (askableAt > now && askableAt >= this.#askableAt) continue
-      if (!isUseful(this.#state, neighbour, mayName)) continue
-      if (askableAt > now) this.#askableAt = askableAt
-      else if (isOpen && found?.isTried === !neighbour.isTried) {
-        if (neighbour.isTried) continue
-        found = neighbour
-        seen = 1
-      } else if (random() * ++seen < 1) found = neighbour
-    }
-    return found
   }
 
   #ask(pair: Receiving, since = this.#state.now): void {
