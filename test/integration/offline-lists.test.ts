@@ -151,7 +151,7 @@ describe('referrers, while upstream can not be asked', () => {
     const none = await list(node, other)
     expect([none.status, none.json.manifests]).toEqual([200, []])
     expect(none.headers.warning).toContain('nothing is known of this list')
-    expect((await ask(node.url, `/v2/never/seen/${other}`)).status).toBe(503)
+    expect((await ask(node.url, `/v2/docker.io/never/seen/${other}`)).status).toBe(503)
     // The tag that stands for the list, where a client asks for that.
     const tag = await get(node, `manifests/${subject.replace(':', '-')}`)
     expect(JSON.parse(tag.body.toString('utf8')).manifests).toMatchObject([{ digest: sbom }])
