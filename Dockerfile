@@ -33,7 +33,8 @@ COPY config/default.yaml ./config/default.yaml
 # Within a container 127.0.0.1 can't be reached through a published port. Publish to the host's loopback only:
 #   docker run -p 127.0.0.1:5050:5050 -p 127.0.0.1:5051:5051 -p 4050:4050 -p 4051:4051 ...
 # With --network host (which mDNS needs) set both back to 127.0.0.1: they have no authentication of their own.
-# Clients of a published port do not come by loopback, so the credentials of this node are not used for them (SECURITY.md). A name
+# Clients of a published port do not come by loopback, so the credentials of this node are not used for them (SECURITY.md), and they may
+# push only with -e LAYERD_REGISTRY_PUSH=always; then publish to the host's loopback only, or everybody who reaches it may. A name
 # by which they call it, such as that of a service, goes into "hosts" of the section "registry".
 ENV NODE_ENV=production \
     LAYERD_DATA_DIR=/var/lib/layerd \

@@ -67,7 +67,7 @@ interface NamedRegistry {
  * local at the host `localhost`, or at the name that was given to this node's own registry, and at each address where such a
  * repository is here. Where it is not, Docker Engine may ask its mirror, so that docker.io is read. But HEAD by digest is answered
  * from what is here: a push begins with the question which content it can leave out, and a pull does not. A push that has begun
- * is told of its tags in the same way.
+ * is told of its tags in the same way, one by one and as a list.
  * @throws {OciError} NAME_INVALID, NAME_UNKNOWN
  */
 export function parseRepository(address: Address, names: Names): ParsedRepository {
@@ -78,7 +78,7 @@ export function parseRepository(address: Address, names: Names): ParsedRepositor
   const { reference = '', isHead = false } = address
   if (names.local.has(name, reference)) return local(name, names)
   if (isGuarded(name, names.local)) return upstream(defaultRegistry, name, false)
-  const isOfPush = isHead && (reference.includes(':') || names.local.isBegun(name))
+  const isOfPush = (isHead && reference.includes(':')) || (names.local.isBegun(name) && (isHead || reference === ''))
   return isOfPush || isOwnHost(address.host, names) ? local(name, names) : upstream(defaultRegistry, name, true)
 }
 

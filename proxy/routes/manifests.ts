@@ -18,7 +18,9 @@ interface ManifestRouteOptions {
 export function manifestRoute({ content, tags, names, onServed }: ManifestRouteOptions) {
   return async (ctx: RegistryContext): Promise<void> => {
     const target = parseTarget(ctx, names)
-    const resolved = await resolve(tags, target).catch(ofNewName(ctx, target))
+    const isOfPush = target.mayBeLocal && (ctx.method === 'HEAD' || names.local.isBegun(ctx.captures?.[0] ?? ''))
+    const ofPush = isOfPush ? ofNewName(target) : rethrow
+    const resolved = await resolve(tags, target).catch(ofPush)
     if (resolved.confirmedAt !== undefined) {
       ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
       ctx.state.facts.confirmedAt = resolved.confirmedAt
@@ -32,7 +34,9 @@ export function manifestRoute({ content, tags, names, onServed }: ManifestRouteO
         return
       }
     }
-    const { opened, digest } = await open({ content, tags }, target, resolved).catch(ofTag(target, resolved.digest))
+    const { opened, digest } = await open({ content, tags }, target, resolved)
+      .catch(ofPush)
+      .catch(ofTag(target, resolved.digest))
     try {
       ctx.state.facts.source = opened.origin
       describe(ctx, digest, opened)
@@ -83,14 +87,19 @@ const untold: ReadonlySet<number> = new Set([401, 403, 503])
 
 /**
  * A push may begin with HEAD of its tag, and is given up where the answer is another one than 200 or 404. So a name that may be
- * local, and of which nobody tells anything, is unknown. GET says what is the matter.
+ * local, and of which nobody tells anything, is unknown; where a push has begun, or all was deleted, for GET as well. GET of others
+ * says what is the matter.
  */
-function ofNewName({ method }: RegistryContext, { mayBeLocal, repository, reference }: Target) {
+function ofNewName({ repository, reference }: Target) {
   return (error: unknown): never => {
-    if (method !== 'HEAD' || !mayBeLocal || !(error instanceof OciError) || !untold.has(error.status)) throw error
+    if (!(error instanceof OciError) || !untold.has(error.status)) throw error
     const text = `no ${reference} was pushed here, and what ${repositoryText(repository)} has is not known: ${error.message}`
     throw new OciError('MANIFEST_UNKNOWN', text, { cause: error.cause })
   }
+}
+
+function rethrow(error: unknown): never {
+  throw error
 }
 
 /** An error for a client that asked for a tag names the tag: its digest is for those who may read it. */

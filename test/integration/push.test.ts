@@ -207,6 +207,18 @@ describe('the name of what is pushed', () => {
     })
   })
 
+  it('stays local when all is deleted, at each address, as far as nobody else has it', async () => {
+    const { node, upstream } = await setUp()
+    await upstream.close()
+    const client = new RegistryClient(node.url, 'team/app', { host: new URL(node.url).host })
+    await client.push(image, '1')
+    expect((await client.send('DELETE', `manifests/${image.digest}`)).status).toBe(202)
+    for (const path of ['manifests/1', `manifests/${image.digest}`])
+      for (const method of ['GET', 'HEAD']) expect((await client.send(method, path)).status).toBe(404)
+    const list = await client.send('GET', 'tags/list')
+    expect([list.status, JSON.parse(list.body.toString()).tags]).toEqual([200, []])
+  })
+
   it('with a registry before it is found by the name of the local registry, and listed by it', async () => {
     const { node } = await setUp()
     const refused = await new RegistryClient(node.url, 'my.app/web').send('POST', 'blobs/uploads/')

@@ -82,7 +82,8 @@ describe('addressing of what is read', () => {
     ['team/hidden', '127.0.0.1:5050', 'docker.io', 'team/hidden', false],
     ['team/new', 'LOCALHOST', 'localhost', 'team/new', false],
     ['team/new', 'app.localhost:5050', 'localhost', 'team/new', false],
-    ['team/begun', '127.0.0.1:5050', 'docker.io', 'team/begun', true],
+    // As a list of tags is asked for.
+    ['team/begun', '127.0.0.1:5050', 'localhost', 'team/begun', false],
     ['library/alpine', '127.0.0.1:5050', 'docker.io', 'library/alpine', false],
   ])('the bare name %s at %s is %s %s', (path, host, registry, name, mayBeLocal) => {
     expect(read(path, undefined, host)).toMatchObject({ repository: { registry, name }, mayBeLocal })
