@@ -190,7 +190,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
 
     const lists = upstreamLists(upstream)
     const localName = canonicalRegistry(config.registry.localName)
-    const { prune, importer, ...registries } = await openLocalRegistry({
+    const { prune, managed, ...registries } = await openLocalRegistry({
       registry: localName,
       store,
       metadata,
@@ -241,8 +241,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
     const port = () => Number(registry?.address.split(':').at(-1) ?? 0)
-    const images = { ...registries, names: { registries: known, local: registries.local }, store, port }
-    const operations = nodeOperations({ ...images, importer })
+    const operations = nodeOperations({ ...registries, ...managed, registries: known, store, metadata, port })
     await openControl({ config, operations, version, lifecycle, logger })
 
     const registryOptions: Omit<RegistryOptions, 'serverNames'> = {

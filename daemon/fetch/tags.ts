@@ -124,7 +124,7 @@ export class Tags implements TagResolver {
       reference: `${repository}:${request.tag}`,
       identity: access.identityOf(request),
       doubted: request.doubted,
-      mustAsk: rules.mustAsk(repository),
+      mustAsk: request.isRefresh === true || rules.mustAsk(repository),
       mayCache: rules.mayCache(repository),
       mayShare: rules.mayShare(repository),
       freshFor: rules.freshFor(repository, request.tag),

@@ -5,9 +5,11 @@ import type { Sha256Engine } from '../verify/sha256.ts'
 import { Holdings } from './holdings.ts'
 import { Importer } from './import.ts'
 import { joined } from './join.ts'
+import { Pins } from './pins.ts'
 import { LocalReads } from './reads.ts'
 import { LocalRecords } from './records.ts'
 import { OwnRegistry } from './registry.ts'
+import { ImageRemover } from './remove-image.ts'
 import { Sessions } from './sessions.ts'
 
 interface LocalOptions {
@@ -33,7 +35,13 @@ export async function openLocalRegistry({ registry, store, metadata, engine, ups
   return {
     local,
     uploads,
-    importer: new Importer({ store, records, holdings, engine, own: local }),
+    /** For those who may use the control socket. */
+    managed: {
+      records,
+      pins: new Pins(records, holdings),
+      remover: new ImageRemover({ store, records, holdings }),
+      importer: new Importer({ store, records, holdings, engine, own: local }),
+    },
     ...joined(registry, { content: reads, tags: reads, lists: reads }, upstream),
     /** Ends uploads that were left, and forgets repositories without anything. */
     prune: async () => {

@@ -32,12 +32,16 @@ interface MutableRepository extends RepositoryRecord {
   readonly tags: Map<string, Digest>
 }
 
-/** What an entry of a repository may be; `upload` is of an upload that is under way. */
+/**
+ * What an entry of a repository may be; `upload` is of an upload that is under way. A `pin` is of another registry's repository: what
+ * its user wants to keep, by tag or digest.
+ */
 type Entry =
   | { readonly kind: 'manifest'; readonly id: Digest; readonly value?: ManifestRecord }
   | { readonly kind: 'blob'; readonly id: Digest; readonly value?: true }
   | { readonly kind: 'tag'; readonly id: string; readonly value?: Digest }
   | { readonly kind: 'upload'; readonly id: string; readonly value?: true }
+  | { readonly kind: 'pin'; readonly id: string; readonly value?: readonly Digest[] }
 
 /** An entry that is written, or without a value deleted; a `repository` of the name is made before its first entry. */
 export type RecordChange = { readonly name: string } & (
@@ -55,6 +59,8 @@ export class LocalRecords {
   readonly #repositories = new Map<string, MutableRepository>()
   /** The repository of each upload. */
   readonly #uploads = new Map<string, string>()
+  /** What is pinned, by repository and tag or digest. */
+  readonly #pins = new Map<string, readonly Digest[]>()
   /** In how many places content is; what is in none may go. */
   readonly #uses = new Map<Digest, number>()
 
@@ -86,7 +92,17 @@ export class LocalRecords {
     return this.#uploads
   }
 
-  /** Whether any repository has the content, as a blob or as a manifest. */
+  /** What a pin keeps; undefined where there is none. */
+  pinned(repository: string, reference: string): readonly Digest[] | undefined {
+    return this.#pins.get(`${repository} ${reference}`)
+  }
+
+  /** Whether any pin keeps the content. */
+  isPinned(digest: Digest): boolean {
+    return [...this.#pins.values()].some((digests) => digests.includes(digest))
+  }
+
+  /** Whether any repository has the content, as a blob or as a manifest, or any pin. */
   isUsed(digest: Digest): boolean {
     return this.#uses.has(digest)
   }
@@ -111,6 +127,14 @@ export class LocalRecords {
     if (kind === 'upload') {
       if (change.value === undefined) this.#uploads.delete(change.id)
       else this.#uploads.set(change.id, name)
+      return
+    }
+    if (kind === 'pin') {
+      const pin = `${name} ${change.id}`
+      for (const digest of this.#pins.get(pin) ?? []) this.#use(digest, -1)
+      for (const digest of change.value ?? []) this.#use(digest, 1)
+      if (change.value === undefined) this.#pins.delete(pin)
+      else this.#pins.set(pin, change.value)
       return
     }
     const repository = this.#repositories.get(name)
@@ -138,7 +162,7 @@ export class LocalRecords {
 }
 
 /** Letters that stand for kinds in keys, in the order in which they are to be read. */
-const letters = { repository: 'a', blob: 'b', manifest: 'm', tag: 't', upload: 'u' } as const
+const letters = { repository: 'a', blob: 'b', manifest: 'm', pin: 'p', tag: 't', upload: 'u' } as const
 const kinds = new Map(Object.entries(letters).map(([kind, letter]) => [letter, kind as keyof typeof letters]))
 
 /** No name, tag or digest has a space. */

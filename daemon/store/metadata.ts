@@ -154,6 +154,11 @@ export class Metadata {
     return await this.#read(() => this.#tags.get(reference))
   }
 
+  /** All tags, by their `registry/repository:tag`. */
+  async *tags(): AsyncGenerator<[reference: string, TagRecord]> {
+    if (this.#db.status === 'open') yield* this.#tags.iterator()
+  }
+
   async putTag(reference: string, record: TagRecord): Promise<void> {
     await this.#write(() => this.#tags.put(reference, record))
   }
