@@ -206,7 +206,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     })
 
     const lists = new Lists({ upstream, content, tags, metadata, store, access, rules, keep, patience })
-    const { prune, importer, ...registries } = await openSharedRegistry({
+    const { prune, managed, ...registries } = await openSharedRegistry({
       open: published,
       store,
       metadata,
@@ -263,8 +263,8 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
     const port = () => Number(registry?.address.split(':').at(-1) ?? 0)
-    const images = { ...registries, names: { registries: known, local: registries.local }, store, port }
-    const operations = { ...nodeOperations({ ...images, importer }), ...published.operations }
+    const parts = { ...registries, ...managed, registries: known, store, metadata, port }
+    const operations = { ...nodeOperations(parts), ...published.operations }
     await openControl({ config, operations, version, lifecycle, logger })
 
     const registryOptions: Omit<RegistryOptions, 'serverNames'> = {

@@ -30,6 +30,8 @@ export interface TagRequest extends ClientRequest {
   readonly tag: string
   /** A digest that the tag was resolved to, and that could not be had. */
   readonly doubted?: Digest | undefined
+  /** Whether the registry is asked, whatever is known, and nobody else. */
+  readonly isRefresh?: boolean
 }
 
 export interface ContentInfo {

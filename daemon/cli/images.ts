@@ -1,15 +1,7 @@
 import { Command } from 'commander'
-import { addNodeFlags, type NodeFlags } from './node-flags.ts'
+import { addNodeFlags, type ExportFlags, type NodeFlags, type PullFlags } from './node-flags.ts'
 
 const imageHelp = 'Name as clients use it: alpine, ghcr.io/team/app:1, localhost:5050/app@sha256:…'
-
-export interface PullFlags extends NodeFlags {
-  readonly platform?: readonly string[]
-}
-
-export interface ExportFlags extends NodeFlags {
-  readonly platform?: string
-}
 
 const collect = (value: string, before: readonly string[] = []) => [...before, value]
 
@@ -38,5 +30,64 @@ export function exportCommand(): Command {
   return addNodeFlags(command, examples).action(async (image: string, file: string, flags: ExportFlags) => {
     const { exportTo } = await import('./run/export.ts')
     await exportTo(image, file, flags)
+  })
+}
+
+export function imagesCommand(): Command {
+  const command = new Command('images').description('list the images that are here, and what is missing of them')
+  return addNodeFlags(command, ['layerd images', 'layerd images --json | jq .images[].name']).action(
+    async (flags: NodeFlags) => {
+      const { listImages } = await import('./run/manage.ts')
+      await listImages(flags)
+    },
+  )
+}
+
+export function pinCommand(): Command {
+  const command = new Command('pin')
+    .description('fetch an image, and never evict it')
+    .argument('<image>', imageHelp)
+    .option('--platform <os/arch>', 'Only this platform of it. (repeatable; default: all)', collect)
+  return addNodeFlags(command, ['layerd pin alpine:3.20']).action(async (image: string, flags: PullFlags) => {
+    const { pull } = await import('./run/pull.ts')
+    await pull(image, flags, 'pin')
+  })
+}
+
+export function unpinCommand(): Command {
+  const command = new Command('unpin').description('let an image be evicted again').argument('<image>', imageHelp)
+  return addNodeFlags(command, ['layerd unpin alpine:3.20']).action(async (image: string, flags: NodeFlags) => {
+    const { unpin } = await import('./run/manage.ts')
+    await unpin(image, flags)
+  })
+}
+
+export function rmCommand(): Command {
+  const command = new Command('rm')
+    .description('remove an image with all that no other one needs')
+    .argument('<image>', imageHelp)
+  return addNodeFlags(command, ['layerd rm localhost:5050/app:1']).action(async (image: string, flags: NodeFlags) => {
+    const { remove } = await import('./run/manage.ts')
+    await remove(image, flags)
+  })
+}
+
+export function refreshCommand(): Command {
+  const command = new Command('refresh')
+    .description('ask the registry of a tag what it is now')
+    .argument('<image>', imageHelp)
+  return addNodeFlags(command, ['layerd refresh alpine:latest']).action(async (image: string, flags: NodeFlags) => {
+    const { refresh } = await import('./run/manage.ts')
+    await refresh(image, flags)
+  })
+}
+
+export function gcCommand(): Command {
+  const command = new Command('gc')
+    .description('remove what no image needs')
+    .option('--dry-run', 'Only say what would be removed.')
+  return addNodeFlags(command, ['layerd gc --dry-run']).action(async (flags: NodeFlags & { dryRun?: true }) => {
+    const { collectGarbage } = await import('./run/manage.ts')
+    await collectGarbage(flags)
   })
 }

@@ -7,6 +7,14 @@ export interface NodeFlags {
   readonly json?: true
 }
 
+export interface PullFlags extends NodeFlags {
+  readonly platform?: readonly string[]
+}
+
+export interface ExportFlags extends NodeFlags {
+  readonly platform?: string
+}
+
 const exitCodes = `
 Exit codes: 0 done, 1 failed or no node runs, 2 bad usage or configuration.`
 

@@ -2,7 +2,16 @@ import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../../config/problems.ts'
 import { configCommand } from './config.ts'
 import { Failure } from './failure.ts'
-import { exportCommand, pullCommand } from './images.ts'
+import {
+  exportCommand,
+  gcCommand,
+  imagesCommand,
+  pinCommand,
+  pullCommand,
+  refreshCommand,
+  rmCommand,
+  unpinCommand,
+} from './images.ts'
 import { importCommand } from './import.ts'
 import { readManifest } from './package.ts'
 import { serveCommand } from './serve.ts'
@@ -25,9 +34,17 @@ function program(): Command {
     .description(description)
     .version(version, '--version', 'print the version')
     .addHelpText('after', moreOptions)
+    // A line for each command, so that all of them are on one screen.
+    .configureHelp({ subcommandTerm: (one) => one.name() })
     .addCommand(serveCommand())
     .addCommand(statusCommand())
+    .addCommand(imagesCommand())
     .addCommand(pullCommand())
+    .addCommand(pinCommand())
+    .addCommand(unpinCommand())
+    .addCommand(refreshCommand())
+    .addCommand(rmCommand())
+    .addCommand(gcCommand())
     .addCommand(importCommand())
     .addCommand(exportCommand())
     .addCommand(trustCommand())

@@ -156,7 +156,7 @@ export class Tags implements TagResolver {
       reference: list ?? `${repository}:${tag}`,
       identity: access.identityOf(request),
       doubted,
-      mustAsk: rules.mustAsk(repository),
+      mustAsk: request.isRefresh === true || rules.mustAsk(repository),
       mayCache: rules.mayCache(repository),
       mayShare: rules.mayShare(repository),
       freshFor: list === undefined ? rules.freshFor(repository, tag) : 0,

@@ -1,18 +1,29 @@
 import { z } from 'zod'
 import { isPlatform } from '../../proxy/oci/platform.ts'
-import type { ContentSource, TagResolver } from '../../proxy/ports.ts'
+import type { ContentSource, LocalNames, TagResolver } from '../../proxy/ports.ts'
 import type { Names } from '../../proxy/routes/addressing.ts'
-import { gives, type Operations, tells } from '../control/operation.ts'
+import { answers, type Call, gives, type Operations, tells } from '../control/operation.ts'
+import type { Pins } from '../local/pins.ts'
+import type { LocalRecords } from '../local/records.ts'
+import type { ImageRemover } from '../local/remove-image.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import type { Metadata } from '../store/metadata.ts'
 import { exportImage } from './export.ts'
+import { ImageList } from './list.ts'
+import { ImageManager } from './manage.ts'
 import { ImageNames } from './names.ts'
 import { pullImage } from './pull.ts'
 
 export interface ImageParts {
-  readonly names: Names
+  readonly registries: Names['registries']
+  readonly local: LocalNames
   readonly content: ContentSource
   readonly tags: TagResolver
-  readonly store: Pick<BlobStore, 'has'>
+  readonly store: BlobStore
+  readonly metadata: Metadata
+  readonly records: LocalRecords
+  readonly pins: Pins
+  readonly remover: Pick<ImageRemover, 'remove'>
   /** The port of this node's registry. */
   readonly port: () => number | undefined
 }
@@ -30,20 +41,34 @@ const platformInput = z
   .max(100)
   .refine(isPlatform, 'expected a platform such as linux/amd64 or linux/arm64/v8')
 
+const one = z.strictObject({ image: imageInput })
+const some = z.strictObject({ image: imageInput, platforms: z.array(platformInput).max(maxPlatforms).default([]) })
+
 /** What can be asked of a node about images, whether they are its own or of registries that it is a mirror of. */
-export function imageOperations({ names: known, content, tags, store, port }: ImageParts): Operations {
-  const names = new ImageNames({ names: known, tags, port })
-  const pulls = { names, content, isStored: (digest: Parameters<typeof store.has>[0]) => store.has(digest) }
+export function imageOperations(parts: ImageParts): Operations {
+  const { registries, local, content, tags, store, port, records } = parts
+  const names = new ImageNames({ names: { registries, local }, tags, port })
+  const list = new ImageList({ ...parts, records, registry: local.registry })
+  const manager = new ImageManager({ ...parts, names, list })
+  const pull = (input: z.output<typeof some>, call: Call) =>
+    pullImage({ names, content, isStored: (digest) => store.has(digest) }, input, call)
   return {
+    images: answers(z.strictObject({}), async () => ({ images: await list.images() })),
     export: gives(z.strictObject({ image: imageInput, platform: platformInput.optional() }), (input, signal) =>
       exportImage({ names, content }, input, signal),
     ),
-    pull: tells(
-      z.strictObject({ image: imageInput, platforms: z.array(platformInput).max(maxPlatforms).default([]) }),
-      async (input, call) => {
-        const { manifests: _, ...pulled } = await pullImage(pulls, input, call)
-        return pulled
-      },
-    ),
+    pull: tells(some, async (input, call) => {
+      const { manifests: _, ...pulled } = await pull(input, call)
+      return pulled
+    }),
+    pin: tells(some, async (input, call) => {
+      const { manifests, ...pulled } = await pull(input, call)
+      await manager.pin(input.image, { manifests })
+      return pulled
+    }),
+    unpin: answers(one, ({ image }) => manager.unpin(image)),
+    remove: answers(one, ({ image }) => manager.remove(image)),
+    refresh: answers(one, ({ image }, signal) => manager.refresh(image, signal)),
+    collect: answers(z.strictObject({ isDry: z.boolean() }), ({ isDry }) => manager.collect(isDry)),
   }
 }

@@ -22,7 +22,7 @@ interface PulledImage {
 }
 
 /** What a pull tells of a blob, and when it changes. */
-export interface LayerEvent {
+interface LayerEvent {
   readonly event: 'layer'
   readonly digest: Digest
   /** Bytes of the whole. */

@@ -71,6 +71,24 @@ export class Holdings {
     return true
   }
 
+  /** As {@link addHeld}, of several. */
+  async keep(digests: readonly Digest[], changes: readonly RecordChange[]): Promise<boolean> {
+    const kept: Digest[] = []
+    let isHere = true
+    try {
+      for (const digest of digests) {
+        isHere = await this.#store.setKept(digest, true)
+        if (!isHere) break
+        kept.push(digest)
+      }
+      if (isHere) await this.#records.change(changes)
+    } finally {
+      // Where it failed, nothing else may keep them.
+      for (const digest of kept) await this.#letGo(digest)
+    }
+    return isHere
+  }
+
   /** Takes names away, in turn, and lets go of what has no other. */
   async remove(digest: Digest, changes: readonly RecordChange[]): Promise<void> {
     // Of what they never heard of, peers are not told that it is gone.

@@ -7,6 +7,7 @@ import { Importer, type ImportTarget } from './import.ts'
 import { LocalReads, type NamedElsewhere } from './reads.ts'
 import { LocalRecords } from './records.ts'
 import { OwnRegistry } from './registry.ts'
+import { ImageRemover } from './remove-image.ts'
 import { Sessions } from './sessions.ts'
 
 interface LocalOptions {
@@ -39,6 +40,8 @@ export async function openLocalRegistry(options: LocalOptions) {
     records,
     uploads,
     reads: new LocalReads(store, records, elsewhere),
+    holdings,
+    remover: new ImageRemover({ store, records, holdings }),
     /** Takes archives, as pushes to a registry in front of it. */
     importer: (own: ImportTarget) => new Importer({ store, records, holdings, engine, own }),
     /** Ends uploads that were left, and forgets repositories without anything. */

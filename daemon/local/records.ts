@@ -32,12 +32,16 @@ interface MutableRepository extends RepositoryRecord {
   readonly tags: Map<string, Digest>
 }
 
-/** What an entry of a repository may be; `upload` is of an upload that is under way. */
+/**
+ * What an entry of a repository may be; `upload` is of an upload that is under way. A `pin` is of another registry's repository: what
+ * its user wants to keep, by tag or digest.
+ */
 type Entry =
   | { readonly kind: 'manifest'; readonly id: Digest; readonly value?: ManifestRecord }
   | { readonly kind: 'blob'; readonly id: Digest; readonly value?: true }
   | { readonly kind: 'tag'; readonly id: string; readonly value?: Digest }
   | { readonly kind: 'upload'; readonly id: string; readonly value?: true }
+  | { readonly kind: 'pin'; readonly id: string; readonly value?: readonly Digest[] }
 
 /** An entry that is written, or without a value deleted; a `repository` of the name is made before its first entry. */
 export type RecordChange = { readonly name: string } & (
@@ -55,7 +59,9 @@ export class LocalRecords {
   readonly #repositories = new Map<string, MutableRepository>()
   /** The repository of each upload. */
   readonly #uploads = new Map<string, string>()
-  /** How often each repository has content, as a blob and as a manifest; what none has may go. */
+  /** What is pinned, by repository and tag or digest. */
+  readonly #pins = new Map<string, readonly Digest[]>()
+  /** How often each repository, or a pin, has content, as a blob and as a manifest; what none has may go. */
   readonly #uses = new Map<Digest, Map<string, number>>()
 
   private constructor(metadata: Pick<Metadata, 'changeLocal'>) {
@@ -86,14 +92,24 @@ export class LocalRecords {
     return this.#uploads
   }
 
-  /** Whether any repository has the content, as a blob or as a manifest. */
+  /** What a pin keeps; undefined where there is none. */
+  pinned(repository: string, reference: string): readonly Digest[] | undefined {
+    return this.#pins.get(`${repository} ${reference}`)
+  }
+
+  /** Whether any pin keeps the content. */
+  isPinned(digest: Digest): boolean {
+    return [...this.#pins.values()].some((digests) => digests.includes(digest))
+  }
+
+  /** Whether any repository has the content, as a blob or as a manifest, or any pin. */
   isUsed(digest: Digest): boolean {
     return this.#uses.has(digest)
   }
 
   /** Repositories that have the content. */
   placesOf(digest: Digest): readonly string[] {
-    return [...(this.#uses.get(digest)?.keys() ?? [])]
+    return [...(this.#uses.get(digest)?.keys() ?? [])].filter((place) => place !== pins)
   }
 
   /** Changes entries, all or none of them; durable when it returns. @throws {StoreError} or another error where that can't be */
@@ -116,6 +132,14 @@ export class LocalRecords {
     if (kind === 'upload') {
       if (change.value === undefined) this.#uploads.delete(change.id)
       else this.#uploads.set(change.id, name)
+      return
+    }
+    if (kind === 'pin') {
+      const pin = `${name} ${change.id}`
+      for (const digest of this.#pins.get(pin) ?? []) this.#use(digest, pins, -1)
+      for (const digest of change.value ?? []) this.#use(digest, pins, 1)
+      if (change.value === undefined) this.#pins.delete(pin)
+      else this.#pins.set(pin, change.value)
       return
     }
     const repository = this.#repositories.get(name)
@@ -145,8 +169,11 @@ export class LocalRecords {
   }
 }
 
+/** Stands for all pins among the places that content is in; no repository has that name. */
+const pins = ''
+
 /** Letters that stand for kinds in keys, in the order in which they are to be read. */
-const letters = { repository: 'a', blob: 'b', manifest: 'm', tag: 't', upload: 'u' } as const
+const letters = { repository: 'a', blob: 'b', manifest: 'm', pin: 'p', tag: 't', upload: 'u' } as const
 const kinds = new Map(Object.entries(letters).map(([kind, letter]) => [letter, kind as keyof typeof letters]))
 
 /** No name, tag or digest has a space. */

@@ -4,6 +4,7 @@ import { canonicalRegistry } from '../../proxy/oci/name.ts'
 import type { ContentSource, ListSource, TagResolver } from '../../proxy/ports.ts'
 import { joined } from '../local/join.ts'
 import { openLocalRegistry } from '../local/open.ts'
+import { Pins } from '../local/pins.ts'
 import type { LocalRecords } from '../local/records.ts'
 import type { Rules } from '../rules.ts'
 import type { ToldToPeers } from '../sharing.ts'
@@ -89,7 +90,7 @@ export async function openSharedRegistry(options: SharedOptions) {
     const record = store.record(digest)
     return record !== undefined && told(record, digest) !== undefined
   }
-  const { local, records, uploads, reads, importer, prune } = await openLocalRegistry({
+  const { local, records, uploads, reads, holdings, remover, importer, prune } = await openLocalRegistry({
     registry,
     store,
     metadata,
@@ -110,13 +111,13 @@ export async function openSharedRegistry(options: SharedOptions) {
     store.record(digest)?.repositories.includes(`${registry}/${name}`) === true
   const shared = new SharedReads({ own: reads, peers, names, isHere })
   const isOfferedToAll = isOffered && !isClosed
-  const own = new SharedRegistry({ own: local, records, names, isOfferedToAll, isClosed, logger })
+  const own = new SharedRegistry({ own: local, records, remover, names, isOfferedToAll, isClosed, logger })
   await own.reconcile()
-  const imports = importer(own)
   return {
     local: own,
     uploads,
-    importer: imports,
+    /** For those who may use the control socket. */
+    managed: { records, pins: new Pins(records, holdings), remover: own, importer: importer(own) },
     prune,
     ...joined(registry, { content: shared, tags: shared, lists: shared }, upstream),
   }

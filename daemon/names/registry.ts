@@ -4,12 +4,14 @@ import type { Repository } from '../../proxy/oci/name.ts'
 import type { LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
 import type { LocalRecords } from '../local/records.ts'
 import type { OwnRegistry } from '../local/registry.ts'
+import type { ImageRemover, Removed } from '../local/remove-image.ts'
 import type { Named, SharedNames } from './names.ts'
 import { nameOf } from './signed-name.ts'
 
 interface SharedRegistryOptions {
   readonly own: OwnRegistry
   readonly records: LocalRecords
+  readonly remover: Pick<ImageRemover, 'remove'>
   readonly names: SharedNames
   /** Whether strangers hear of what is pushed. */
   readonly isOfferedToAll: boolean
@@ -90,6 +92,14 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     // What only peers have is deleted by saying so; of the rest, the client hears that it is not there.
     if (isOwn === true || named.length === 0) await own.deleteManifest(request, reference)
     for (const one of named) await this.#publish(name, one)
+  }
+
+  /** Removes an image with all that nothing else names, and its names. @throws {OciError} MANIFEST_UNKNOWN */
+  async remove(name: string, reference: { readonly tag: string } | Digest): Promise<Removed> {
+    const named = this.#referencesTo(name, reference)
+    const removed = await this.#options.remover.remove(name, reference)
+    for (const one of named) await this.#publish(name, one)
+    return removed
   }
 
   deleteBlob(request: PushRequest, digest: Digest): Promise<void> {

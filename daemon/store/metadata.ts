@@ -140,6 +140,11 @@ export class Metadata {
     return await this.#read(() => this.#namesLike(reference).get(reference))
   }
 
+  /** All tags, by their `registry/repository:tag`. */
+  async *tags(): AsyncGenerator<[reference: string, TagRecord]> {
+    if (this.#db.status === 'open') yield* this.#tags.iterator()
+  }
+
   async putTag(reference: string, record: TagRecord): Promise<void> {
     await this.#write(() => this.#namesLike(reference).put(reference, record))
   }

@@ -2,14 +2,14 @@ import { spawn } from 'node:child_process'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { readArchive } from '../../daemon/archive/read.ts'
 import { ControlClient, type ControlEvent } from '../../daemon/cli/control.ts'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { indexOf, inPieces } from '../fixtures/archives.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { FakeUpstream } from '../fixtures/fake-upstream.ts'
-import { startTestNode, type TestNode, untilConnected } from '../fixtures/node.ts'
+import { startTestNode, type TestNode, until, untilConnected } from '../fixtures/node.ts'
 import { ociIndex, ociManifest, RegistryClient, type TestImage, testImage } from '../fixtures/registry-client.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
@@ -214,5 +214,178 @@ describe('the commands', () => {
       code: 1,
       stderr: expect.stringMatching(/is no file/),
     })
+  })
+})
+
+const ask = <Answer>(node: TestNode, operation: string, input: object = {}) =>
+  at(node, (control) => control.ask({ operation, input })) as Promise<Answer>
+
+interface Listed {
+  readonly name: string
+  readonly isComplete: boolean
+  readonly isPinned: boolean
+  readonly origin: string
+  readonly platforms: readonly string[]
+  readonly incomplete: readonly {
+    readonly platform: string
+    readonly missingBlobs: number
+    readonly missingBytes: number
+  }[]
+}
+
+const listed = async (node: TestNode) => (await ask<{ images: Listed[] }>(node, 'images')).images
+const app = 'docker.io/library/app:1'
+const sizeOf = (images: readonly TestImage[]) =>
+  [
+    ...new Map(
+      images.flatMap(({ blobs, manifest }) => [...blobs, manifest]).map((bytes) => [digestOf(bytes), bytes.length]),
+    ).values(),
+  ].reduce((sum, size) => sum + size, 0)
+
+describe('images', () => {
+  it('are listed with what is missing of them, pushed or not, by tag or digest', async () => {
+    const { node } = await setUp()
+    expect(await listed(node)).toEqual([])
+    const client = new RegistryClient(node.url, 'docker.io/library/app', {})
+    // As a client that has the first layer already.
+    await client.send('GET', 'manifests/1')
+    await client.send('GET', `manifests/${amd64.digest}`)
+    for (const blob of [amd64.blobs[0], amd64.blobs[2]])
+      await client.send('GET', `blobs/${digestOf(blob ?? Buffer.alloc(0))}`)
+    await until(async () => (await node.status()).store.blobs === 4)
+    expect(await listed(node)).toMatchObject([
+      {
+        name: app,
+        origin: 'registry',
+        isComplete: false,
+        isPinned: false,
+        platforms: [],
+        incomplete: [{ platform: 'linux/amd64', missingBlobs: 1, missingBytes: 900_000 }],
+      },
+    ])
+    await events(node, 'pull', { image: 'app:1', platforms: ['linux/amd64'] })
+    await new RegistryClient(node.url, 'own').push(arm64, '2')
+    const pushed = { name: 'localhost/own:2', origin: 'pushed', isComplete: true, platforms: ['linux/amd64'] }
+    // Of the other platform a layer is here, which both share.
+    const [cached, own] = await listed(node)
+    expect(own).toMatchObject(pushed)
+    expect(cached).toMatchObject({ name: app, platforms: expect.arrayContaining(['linux/amd64']) })
+  })
+
+  it('that were pulled by digest have their digest as a name', async () => {
+    const { node } = await setUp()
+    await events(node, 'pull', { image: `app@${arm64.digest}` })
+    expect(await listed(node)).toMatchObject([{ name: `docker.io/library/app@${arm64.digest}`, isComplete: true }])
+  })
+})
+
+describe('pin', () => {
+  it('keeps an image that would be evicted, across a restart, until it is unpinned', async () => {
+    const { upstream, start } = await setUp()
+    const dataDir = await tempDir()
+    const settings = { dataDir, config: { store: { maxSize: '4 MiB' } } }
+    const node = await start(settings)
+    await events(node, 'pin', { image: 'app:1' })
+    const pull = async (to: TestNode, seed: string) => {
+      for (let at = 0; at < 6; at++) {
+        const layer = upstream.addBlob(pseudoRandomBytes(900_000, `${seed} ${at}`))
+        await new RegistryClient(to.url, 'docker.io/library/x', {}).send('GET', `blobs/${layer}`)
+      }
+    }
+    await pull(node, 'first')
+    expect(await listed(node)).toMatchObject([{ name: app, isComplete: true, isPinned: true }])
+    await expect(ask(node, 'remove', { image: 'app:1' })).rejects.toThrow(
+      /is pinned: "layerd unpin docker.io\/library\/app:1" comes first/,
+    )
+    await node.stop()
+    const again = await start(settings)
+    await pull(again, 'second')
+    expect(await listed(again)).toMatchObject([{ name: app, isComplete: true, isPinned: true }])
+    expect((await again.status()).store.evictedBlobs).toBeGreaterThan(0)
+    expect(await ask(again, 'unpin', { image: 'app:1' })).toEqual({ name: app })
+    await expect(ask(again, 'unpin', { image: 'app:1' })).rejects.toThrow(
+      /is not pinned: "layerd images" lists what is/,
+    )
+    await pull(again, 'third')
+    expect((await listed(again)).filter(({ isComplete }) => isComplete)).toEqual([])
+  })
+})
+
+describe('rm', () => {
+  it('removes an image of a registry, but for what others need', async () => {
+    const { node, upstream } = await setUp()
+    upstream.tag('library/app', 'amd', amd64.digest)
+    await events(node, 'pull', { image: 'app:1' })
+    await events(node, 'pull', { image: 'app:amd' })
+    const removed = await ask<{ bytes: number }>(node, 'remove', { image: 'app:1' })
+    expect(removed.bytes).toBe(sizeOf([arm64]) + index.length - 300_000)
+    expect(await listed(node)).toMatchObject([{ name: 'docker.io/library/app:amd', isComplete: true }])
+    await ask(node, 'remove', { image: 'app:amd' })
+    expect((await node.status()).store.bytes).toBe(0)
+    await expect(ask(node, 'remove', { image: 'app:1' })).rejects.toThrow(/is not here: "layerd images" lists what is/)
+  })
+
+  it('removes an image that was pushed, with its signature, and leaves what others in its repository need', async () => {
+    const { node } = await setUp()
+    const client = new RegistryClient(node.url, 'own')
+    const subject = { mediaType: ociManifest, digest: amd64.digest, size: amd64.manifest.length }
+    const signature = testImage([pseudoRandomBytes(100, 'signature')], { subject })
+    await client.push(amd64, '1')
+    await client.putManifest('same', amd64.manifest)
+    await client.push(signature, signature.digest)
+    await client.push(arm64, 'arm')
+    expect(await ask(node, 'remove', { image: 'localhost/own:same' })).toMatchObject({ blobs: 0 })
+    expect((await client.pull(amd64, '1')).includes(undefined)).toBe(false)
+    await ask(node, 'remove', { image: 'localhost/own:1' })
+    expect(await client.pull(arm64, 'arm')).toEqual([arm64.digest, ...arm64.blobs.map((blob) => digestOf(blob))])
+    expect((await node.status()).store.bytes).toBe(sizeOf([arm64]))
+    await ask(node, 'remove', { image: `localhost/own@${arm64.digest}` })
+    expect((await node.status()).store.bytes).toBe(0)
+    await expect(ask(node, 'remove', { image: 'localhost/own:1' })).rejects.toThrow(/has no 1/)
+  })
+})
+
+describe('refresh', () => {
+  it("asks the registry, however fresh the tag is, and takes nobody else's word", async () => {
+    const { node, upstream } = await setUp({ tags: { freshFor: '1h' } })
+    await events(node, 'pull', { image: 'app:1', platforms: ['linux/amd64'] })
+    upstream.tag('library/app', '1', arm64.digest)
+    const resolved = async () =>
+      (await new RegistryClient(node.url, 'docker.io/library/app', {}).send('HEAD', 'manifests/1')).headers[
+        'docker-content-digest'
+      ]
+    expect(await resolved()).toBe(digestOf(index))
+    expect(await ask(node, 'refresh', { image: 'app:1' })).toEqual({
+      name: app,
+      before: digestOf(index),
+      digest: arm64.digest,
+    })
+    expect(await resolved()).toBe(arm64.digest)
+    await upstream.close()
+    await expect(ask(node, 'refresh', { image: 'app:1' })).rejects.toThrow(/docker.io/)
+    await expect(ask(node, 'refresh', { image: `app@${arm64.digest}` })).rejects.toThrow(
+      /is a digest, which never changes: give a tag/,
+    )
+    await expect(ask(node, 'refresh', { image: 'localhost/own:1' })).rejects.toThrow(/there is no registry to ask/)
+  })
+})
+
+describe('gc', () => {
+  it('says what no image needs, and removes it', async () => {
+    const { node, upstream } = await setUp()
+    await events(node, 'pull', { image: 'app:1' })
+    await new RegistryClient(node.url, 'own').push(arm64, '2')
+    const lonely = upstream.addBlob(pseudoRandomBytes(50_000, 'lonely'))
+    await new RegistryClient(node.url, 'docker.io/library/x', {}).send('GET', `blobs/${lonely}`)
+    await until(async () => (await readdir(join(node.dataDir, 'blobs/sha256'))).includes(lonely.slice(7)))
+    // Its manifest may be on its way for an hour.
+    expect(await ask(node, 'collect', { isDry: true })).toMatchObject({ unnamed: { blobs: 0 } })
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_700_000 })
+    onTestFinished(() => void vi.useRealTimers())
+    const freed = { unnamed: { blobs: 1, bytes: 50_000 }, parts: { blobs: 0, bytes: 0 } }
+    expect(await ask(node, 'collect', { isDry: true })).toEqual(freed)
+    expect(await ask(node, 'collect', { isDry: false })).toEqual(freed)
+    expect(await ask(node, 'collect', { isDry: true })).toMatchObject({ unnamed: { blobs: 0 } })
+    expect((await listed(node)).map(({ isComplete }) => isComplete)).toEqual([true, true])
   })
 })

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { ControlClient } from '../control.ts'
 import { Failure } from '../failure.ts'
-import type { ExportFlags } from '../images.ts'
+import type { ExportFlags } from '../node-flags.ts'
 import { pullAt } from './pull.ts'
 import { formatBytes, StatusLine } from './terminal.ts'
 

@@ -1,5 +1,5 @@
 import { ControlClient } from '../control.ts'
-import type { PullFlags } from '../images.ts'
+import type { PullFlags } from '../node-flags.ts'
 import { type LayerEvent, LayerLines } from './layers.ts'
 import { formatBytes } from './terminal.ts'
 
@@ -12,9 +12,14 @@ interface Pulled {
   readonly missing: readonly string[]
 }
 
-export async function pull(image: string, { platform = [], json, ...flags }: PullFlags): Promise<void> {
+/** @param operation `pin` keeps what was pulled */
+export async function pull(
+  image: string,
+  { platform = [], json, ...flags }: PullFlags,
+  operation: 'pull' | 'pin' = 'pull',
+): Promise<void> {
   const pulled = await ControlClient.use(flags, (node) =>
-    pullAt(node, image, platform, json ? undefined : process.stdout),
+    pullAt(node, image, platform, json ? undefined : process.stdout, operation),
   )
   if (json) process.stdout.write(`${JSON.stringify(pulled, null, 2)}\n`)
   else process.stdout.write(pulledText(pulled))
@@ -26,11 +31,12 @@ export async function pullAt(
   image: string,
   platforms: readonly string[],
   screen: NodeJS.WriteStream | undefined,
+  operation: 'pull' | 'pin' = 'pull',
 ): Promise<Pulled> {
   const lines = screen && new LayerLines(screen)
   let pulled: Pulled | undefined
   try {
-    for await (const event of node.events({ operation: 'pull', input: { image, platforms } })) {
+    for await (const event of node.events({ operation, input: { image, platforms } })) {
       if (event.event === 'layer') lines?.note(event as unknown as LayerEvent)
       if (event.event === 'done') {
         const { event: _, ...rest } = event

@@ -40,13 +40,29 @@ async function admin<T>(listener: RequestListener, use: (address: string) => Pro
   }
 }
 
-test('--help names the commands and where options are', async () => {
+test('--help names the commands and where options are, on one screen', async () => {
   const { code, stdout } = await layerd(['--help'])
   expect(code).toBe(0)
-  for (const part of ['serve', 'config', 'status', 'pull', 'import', 'export', 'version', 'config/default.yaml', 'LAYERD_']) {
+  expect(stdout.split('\n').length).toBeLessThanOrEqual(32)
+  const managing = ['images', 'pull', 'pin', 'unpin', 'refresh', 'rm', 'gc', 'import', 'export']
+  for (const part of ['serve', 'config', 'status', ...managing, 'version', 'config/default.yaml', 'LAYERD_']) {
     expect(stdout).toContain(part)
   }
 })
+
+test.each(['images', 'pull', 'pin', 'unpin', 'refresh', 'rm', 'gc', 'import', 'export'])(
+  '%s --help has --json, an example and the exit codes; without a node it exits with 1 and says so',
+  async (name) => {
+    const { stdout } = await layerd([name, '--help'])
+    for (const part of ['--json', '--data-dir', `layerd ${name}`, 'Exit codes: 0']) expect(stdout).toContain(part)
+    const args = { images: [], gc: [], import: [bin], export: ['app', '-'] }[name] ?? ['app']
+    const { code, stderr } = await layerd([name, ...args, '--data-dir', '/nonexistent'])
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^layerd: no node runs with this data folder: .*"layerd serve" starts one/),
+    ])
+  },
+)
 
 test('serve --help has every flag, and defaults', async () => {
   const { code, stdout } = await layerd(['serve', '--help'])
