@@ -112,7 +112,8 @@ export async function openSharedRegistry(options: SharedOptions) {
   const shared = new SharedReads({ own: reads, peers, names, isHere })
   const isOfferedToAll = isOffered && !isClosed
   const own = new SharedRegistry({ own: local, records, remover, names, isOfferedToAll, isClosed, logger })
-  await own.reconcile()
+  // A full disk must not keep a node from starting.
+  await own.reconcile().catch((error: unknown) => logger.warn({ err: error }, 'some names can not be published'))
   return {
     local: own,
     uploads,

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 import type {
@@ -19,6 +20,12 @@ import { nameOf } from './signed-name.ts'
 
 /** How long a referrer's manifest is waited for, in ms: only its annotations are missing where it does not come. */
 const annotationsLimit = 2_000
+
+/** Until peers are asked again for what nobody was heard to have, in ms. */
+const pauses = [300, 1_000]
+
+/** Sides of a conflict that a header names. */
+const maxShown = 5
 
 interface SharedReadsOptions {
   /** What was pushed to this node. */
@@ -44,6 +51,14 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
       return await own.open(request)
     } catch (error) {
       if (!isMissing(error) || !names.isHeardOf(request.repository.name)) throw error
+    }
+    // No registry says no here, only silence: a peer that is busy, or has just come, may not have been heard yet.
+    for (const pause of pauses) {
+      const content = await peers.open(request).catch((error: unknown) => {
+        if (request.signal.aborted || !isMissing(error)) throw this.#explain(error, request)
+      })
+      if (content !== undefined) return content
+      await delay(pause, undefined, { signal: request.signal })
     }
     return await peers.open(request).catch((error: unknown) => {
       throw this.#explain(error, request)
@@ -132,7 +147,7 @@ function isMissing(error: unknown): boolean {
 }
 
 function conflictText(used: SignedName, others: readonly SignedName[]): string {
-  const said = [used, ...others].map(({ publisher, digest }) => `${digest} by ${publisher}`)
+  const said = [used, ...others].slice(0, maxShown).map(({ publisher, digest }) => `${digest} by ${publisher}`)
   return `several peers have pushed ${nameOf(used)}, and the first of these is used: ${said.join(', ')}`
 }
 

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { Repository } from '../../proxy/oci/name.ts'
 import type { LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
+import { pushing } from '../local/errors.ts'
 import type { LocalRecords } from '../local/records.ts'
 import type { OwnRegistry } from '../local/registry.ts'
 import type { ImageRemover, Removed } from '../local/remove-image.ts'
@@ -130,7 +131,7 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
 
   /** Says what a name is by what this node has. */
   async #publish(name: string, reference: string): Promise<void> {
-    await this.#options.names.publish(name, reference, () => this.#named(name, reference))
+    await pushing(() => this.#options.names.publish(name, reference, () => this.#named(name, reference)))
   }
 
   #named(name: string, reference: string): Named | undefined {

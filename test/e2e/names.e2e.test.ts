@@ -9,6 +9,8 @@ import { Story } from './story.ts'
 // Clients push to one laptop of a closed swarm, pull from the next by the same name, and from a third one when the first is off.
 
 const SPREAD_DEADLINE_MS = 30_000
+/** Three nodes and a registry start one after the other. */
+const START_DEADLINE_MS = 400_000
 const here = jail()
 let story: Story<FixtureImage> | undefined
 let nodes: readonly [LayerdNode, LayerdNode, LayerdNode] | undefined
@@ -20,7 +22,7 @@ beforeAll(async () => {
   const a = await story.node('a', { args })
   const b = await story.node('b', { args, seed: a })
   nodes = [a, b, await story.node('c', { args, seed: b })]
-})
+}, START_DEADLINE_MS)
 
 afterAll(() => story?.end())
 
