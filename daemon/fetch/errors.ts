@@ -55,3 +55,8 @@ export function isOffline(error: unknown): boolean {
 export function isAway(error: unknown): boolean {
   return error instanceof UpstreamError && error.code === 'unreachable'
 }
+
+/** Whether upstream does not let the asker in. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof UpstreamError && (error.code === 'unauthorized' || error.code === 'denied')
+}
