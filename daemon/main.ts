@@ -2,11 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Config, ListenAddress } from '../config/schema.ts'
-import { createRegistryApp, type RegistryOptions } from '../proxy/app.ts'
 import { RegistryList } from '../proxy/known-registries.ts'
 import type { Digest } from '../proxy/oci/digest.ts'
 import { Readers } from '../proxy/readers.ts'
-import { listen, type RunningServer } from '../proxy/server.ts'
+import { listen } from '../proxy/server.ts'
 import { createUpstream } from '../proxy/upstream/client.ts'
 import { OwnPorts } from '../proxy/upstream/guard.ts'
 import { createAdminApp } from './admin/app.ts'
@@ -24,11 +23,12 @@ import { Publicity } from './fetch/publicity.ts'
 import { Tags } from './fetch/tags.ts'
 import { applyRules, keepHouse } from './housekeeping.ts'
 import { KeptCheckpoints } from './kept-checkpoints.ts'
-import { noteLending } from './lending-notice.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { withoutOwn } from './names/no-registry.ts'
 import { offeredPlaces, openNames, openSharedRegistry } from './names/open.ts'
 import { openStore } from './open-store.ts'
+import { portsOf } from './own-ports.ts'
+import { openRegistryServers } from './registry-servers.ts'
 import { createRules } from './rules.ts'
 import { lonelySharing } from './share/lonely.ts'
 import { Sharing } from './share/sharing.ts'
@@ -36,6 +36,7 @@ import { ListSigner } from './share/signed-list.ts'
 import { sharedContent } from './shared-content.ts'
 import { announcements, sharingPolicy } from './sharing.ts'
 import { Signer } from './signature.ts'
+import { noteLending, noteUnshared } from './start-notices.ts'
 import { watchInterfaces } from './swarm/discovery/interfaces.ts'
 import { keepIdentity, loadIdentity, peerIdOf } from './swarm/identity.ts'
 import type { Swarm } from './swarm/ports.ts'
@@ -72,11 +73,7 @@ export async function startNode(config: Config, logger: Logger, version: string)
     // What was pushed is known once the store is open.
     let pushedTo = (_: Digest): readonly string[] => []
     const told = sharingPolicy(rules, isClosed, (digest) => pushedTo(digest))
-    const kept = Object.keys(config.registries).filter((name) => rules.toStrangers(`${name}/any`) === 'nothing')
-    if (!isClosed && kept.length > 0) {
-      const text = 'nothing of these registries goes to peers of an open swarm, but for what repositories.public names'
-      logger.info({ registries: kept }, `${text}; in a closed one (swarm.swarmKey) it does`)
-    }
+    if (!isClosed) noteUnshared(config, rules, logger)
 
     // The store tells the swarm what it holds, and the swarm serves from the store: one of them must come first.
     let announcer: Pick<Swarm, 'advertise' | 'withdraw'> | undefined
@@ -232,18 +229,18 @@ export async function startNode(config: Config, logger: Logger, version: string)
       (error) => logger.error({ err: error }, 'the background check of blobs has ended'),
     )
 
-    let registry: RunningServer | undefined
-    let login: RunningServer | undefined
+    /** Of the servers for clients, as soon as they listen. */
+    let listening: { readonly registry?: string; readonly login?: string } = {}
     const notReady = () => {
       if (lifecycle.isStopping) return 'the node is stopping'
-      if (registry === undefined) return 'the node is starting'
+      if (listening.registry === undefined) return 'the node is starting'
       return store.usage.problem ?? swarmNotReady(swarm.status(), config.admin.minPeers)
     }
     const status = () => ({
       version,
       uptimeSeconds: Math.round((Date.now() - started) / 1000),
-      registry: registry?.address,
-      login: login?.address,
+      registry: listening.registry,
+      login: listening.login,
       notReady: notReady(),
       ...swarm.status(),
       names: published.names.status(),
@@ -262,37 +259,37 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const admin = await listen(adminApp.callback(), { ...config.admin.listen, option: 'admin.listen' })
     lifecycle.onStop(() => admin.stop(adminShutdownTimeout))
 
-    const port = () => Number(registry?.address.split(':').at(-1) ?? 0)
+    const port = () => Number(listening.registry?.split(':').at(-1) ?? 0)
     const parts = { ...registries, ...managed, registries: known, store, metadata, port }
     const operations = { ...nodeOperations(parts), ...published.operations }
     await openControl({ config, operations, version, lifecycle, logger })
 
-    const registryOptions: Omit<RegistryOptions, 'serverNames'> = {
-      ...registries,
-      registries: known,
-      push: config.registry.push,
-      lendCredentials: config.registry.lendCredentials,
-      readers: new Readers(),
-      onRequest: (outcome) => {
-        metrics.request(outcome.status, outcome.source, outcome.ms)
-        logger.info(outcome, 'request')
+    await openRegistryServers({
+      config: config.registry,
+      lifecycle,
+      names,
+      app: {
+        ...registries,
+        registries: known,
+        push: config.registry.push,
+        lendCredentials: config.registry.lendCredentials,
+        readers: new Readers(),
+        onRequest: (outcome) => {
+          metrics.request(outcome.status, outcome.source, outcome.ms)
+          logger.info(outcome, 'request')
+        },
+        onError: (error, path) => logger.error({ err: error, path }, 'request failed'),
+        onServed: (bytes) => metrics.served('client', bytes),
       },
-      onError: (error, path) => logger.error({ err: error, path }, 'request failed'),
-      onServed: (bytes) => metrics.served('client', bytes),
-    }
-    const { listen: address, loginListen, shutdownTimeout } = config.registry
-    // Together, as both may take all of the time.
-    lifecycle.onStop(() => Promise.all([registry, login].map((server) => server?.stop(shutdownTimeout))))
-    if (loginListen !== undefined) {
-      const app = createRegistryApp({ ...registryOptions, serverNames: names(loginListen), asksForLogin: true })
-      login = await listen(app.callback(), { ...loginListen, option: 'registry.loginListen' })
-    }
-    const app = createRegistryApp({ ...registryOptions, serverNames: names(address) })
-    registry = await listen(app.callback(), { ...address, option: 'registry.listen' })
+      onListening: (address) => {
+        listening = { ...listening, ...address }
+      },
+    })
 
     await noteLending(config, logger)
     const { peerId, transfer, multiaddrs } = swarm.status()
-    const addresses = { registry: registry.address, login: login?.address, admin: admin.address, transfer }
+    const { registry = '', login } = listening
+    const addresses = { registry, login, admin: admin.address, transfer }
     for (const port of portsOf(Object.values(addresses), multiaddrs)) ownPorts.add(port)
     logger.info({ ...addresses, peerId, dataDir: config.dataDir, ms: Date.now() - started }, 'ready')
     return { addresses, stop: () => lifecycle.stop() }
@@ -300,10 +297,4 @@ export async function startNode(config: Config, logger: Logger, version: string)
     await lifecycle.stop()
     throw error
   }
-}
-
-/** The ports of addresses as `host:port`, and of multiaddrs. */
-function portsOf(addresses: readonly (string | undefined)[], multiaddrs: readonly string[]): number[] {
-  const found = [...addresses, ...multiaddrs].map((text) => /(?::|\/tcp\/)(\d+)(?:$|\/p2p\/)/.exec(text ?? '')?.[1])
-  return found.filter((port) => port !== undefined).map(Number)
 }

@@ -3,7 +3,7 @@ import { registryOf, repositoryText } from '../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../proxy/ports.ts'
 import { type Access, type Upstream, UpstreamError } from '../../proxy/upstream/types.ts'
 import type { Metadata } from '../store/metadata.ts'
-import { isOffline } from './errors.ts'
+import { isOffline, isRefusal } from './errors.ts'
 import type { Publicity } from './publicity.ts'
 import { patienceWith, withPatience } from './wait.ts'
 
@@ -78,6 +78,17 @@ export class AccessControl {
     return 'private'
   }
 
+  /** Whether upstream let the asker read in a repository for its credentials, so lately that it counts while upstream can't be asked. */
+  async hasRead(asker: Asker): Promise<boolean> {
+    const at = await this.#options.metadata.grant(this.#keyOf(asker))
+    return at !== undefined && this.#now() - at < this.#options.offlineFor
+  }
+
+  /** Notes that upstream did not let the asker in, which ends its grant. */
+  async refused(asker: Asker): Promise<void> {
+    await this.#options.metadata.deleteGrant(this.#keyOf(asker))
+  }
+
   /** Notes that upstream let the asker read in a repository. */
   async granted(asker: Asker): Promise<void> {
     const key = this.#keyOf(asker)
@@ -128,8 +139,7 @@ export class AccessControl {
       const { access } = await wait((signal) => this.#options.upstream.stat({ ...request, signal }))
       return await this.accepted(request, access)
     } catch (error) {
-      const isRefused = error instanceof UpstreamError && (error.code === 'unauthorized' || error.code === 'denied')
-      if (isRefused) await this.#options.metadata.deleteGrant(this.#keyOf(request))
+      if (isRefusal(error)) await this.refused(request)
       throw error
     }
   }

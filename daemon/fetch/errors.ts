@@ -65,3 +65,8 @@ export function whyHopeless(error: unknown, tooLong: Error | undefined): unknown
   if (tooLong !== undefined && (error === undefined || isOffline(error))) return tooLong
   return error ?? new Error('no peer and no registry can give it')
 }
+
+/** Whether upstream does not let the asker in. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof UpstreamError && (error.code === 'unauthorized' || error.code === 'denied')
+}

@@ -15,9 +15,9 @@ import type {
 import type { Access, Upstream } from '../../proxy/upstream/types.ts'
 import type { Rules } from '../rules.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import type { Metadata } from '../store/metadata.ts'
+import type { Metadata, TagRecord } from '../store/metadata.ts'
 import type { AccessControl } from './access.ts'
-import { isAway, isOffline, toOciError } from './errors.ts'
+import { isAway, isOffline, isRefusal, toOciError } from './errors.ts'
 import type { KeepManifest } from './keep-manifest.ts'
 import type { Tags } from './tags.ts'
 import { patienceWith, waitFor } from './wait.ts'
@@ -27,8 +27,8 @@ interface ListsOptions {
   readonly content: ContentSource
   readonly tags: Pick<Tags, 'resolve' | 'lastList' | 'keepList'>
   readonly metadata: Pick<Metadata, 'tagsOf' | 'referrersOf'>
-  readonly store: Pick<BlobStore, 'record' | 'holdsOf'>
-  readonly access: Pick<AccessControl, 'identityOf' | 'granted'>
+  readonly store: Pick<BlobStore, 'record' | 'holdsOf' | 'digests'>
+  readonly access: Pick<AccessControl, 'identityOf' | 'granted' | 'hasRead' | 'refused'>
   readonly rules: Pick<Rules, 'mustAsk' | 'mayCache'>
   readonly keep: KeepManifest
   /** How long upstream may take where something is known, in ms. */
@@ -74,6 +74,7 @@ export class Lists implements ListSource {
       return given
     } catch (error) {
       if (signal.aborted) throw error
+      if (isRefusal(error)) await this.#options.access.refused(request)
       const known = mayAnswer && isOffline(error) ? await this.#known(request, isAway(error)) : undefined
       if (known !== undefined) return known
       throw toOciError(error, 'repository', `${resource} of ${repositoryText(repository)}`)
@@ -122,7 +123,10 @@ export class Lists implements ListSource {
     const kept = await this.#kept(request, isUpstreamAway)
     const identity = access.identityOf(request)
     const all = await metadata.tagsOf(repositoryText(request.repository))
-    const mine = all.filter(([tag, record]) => !tag.includes(' ') && (record.public || record.identity === identity))
+    const hasRead = await access.hasRead(request)
+    // What was heard from a peer says nothing of who may know it.
+    const isMine = (record: TagRecord) => hasRead && record.heard === undefined && record.identity === identity
+    const mine = all.filter(([tag, record]) => !tag.includes(' ') && (record.public || isMine(record)))
     const listed = (kept && tagsIn(kept.body)) ?? []
     const entries = [...new Set([...listed, ...mine.map(([tag]) => tag)])].sort()
     return { entries, confirmedAt: newest(kept?.confirmedAt, ...mine.map(([, { confirmedAt }]) => confirmedAt)) }
@@ -140,8 +144,16 @@ export class Lists implements ListSource {
     const found = new Map([...lists.flat(), ...held.entries].map((one) => [one.digest, one]))
     const confirmedAt = newest(kept?.confirmedAt, tagged?.confirmedAt, held.confirmedAt)
     // Most manifests have no referrers, and whoever looks for those of an image looks for those of its referrers as well.
-    const isHeld = this.#options.store.holdsOf(repositoryText(request.repository))
-    return { entries: [...found.values()], confirmedAt: confirmedAt ?? (isHeld ? 0 : undefined) }
+    const mayBeEmpty = confirmedAt === undefined && (await this.#isOpen(request))
+    return { entries: [...found.values()], confirmedAt: mayBeEmpty ? 0 : confirmedAt }
+  }
+
+  /** Whether this node has something of a repository that the asker may read. */
+  async #isOpen(request: ListRequest): Promise<boolean> {
+    const { store, access } = this.#options
+    const name = repositoryText(request.repository)
+    if (!store.holdsOf(name)) return false
+    return store.digests().some((one) => store.record(one)?.publicIn?.includes(name)) || (await access.hasRead(request))
   }
 
   /** The list as upstream gave it last. @param isUpstreamAway undefined for what this node knows itself */

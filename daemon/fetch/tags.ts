@@ -264,8 +264,15 @@ export class Tags implements TagResolver {
       return own && { digest: own.digest, confirmedAt: own.confirmedAt }
     this.#log(reference, told)
     // The member may be gone when somebody asks this node.
-    if (trust.otherwise === 'members') await this.#keep(heardRecord(told, question.identity), question)
+    if (trust.otherwise === 'members') await this.#keepHeard(told, question)
     return { digest: told.digest, confirmedAt: told.confirmedAt, confirmedBy: told.signer }
+  }
+
+  /** In the place of no record but what was heard before, or was this asker's: nobody pushes out what upstream has said to others. */
+  async #keepHeard(told: ToldTag, question: Question): Promise<void> {
+    const before = await this.#options.metadata.tag(question.reference)
+    const isFree = before === undefined || before.heard !== undefined || before.identity === question.identity
+    if (isFree) await this.#keep(heardRecord(told, question.identity), question)
   }
 
   /** A clock that was set back must not make what was noted before the newest for as long as it was ahead. */

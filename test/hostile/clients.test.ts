@@ -51,7 +51,7 @@ async function setUp(lendCredentials: 'loopback' | 'none') {
   }
   const node = await startTestNode(options)
   const base = '/v2/private.example/me/app'
-  for (const path of [`${base}/manifests/latest`, `${base}/blobs/${image.layer}`]) {
+  for (const path of [`${base}/manifests/latest`, `${base}/tags/list`, `${base}/blobs/${image.layer}`]) {
     for (const user of ['user', 'gone']) {
       expect(await ask(node.url, path, { headers: basic(`${user}:right`) })).toMatchObject({ status: 200 })
     }
@@ -70,7 +70,8 @@ function questions({ image }: Stage): { path: string; method?: string; range?: s
     const base = `/v2/private.example/${repository}`
     const blob = `${base}/blobs/${image.layer}`
     const manifest = `${base}/manifests/${image.manifest}`
-    const own = [`${base}/manifests/latest`, `${base}/tags/list`].filter(() => repository === 'me/app')
+    const lists = [`${base}/tags/list`, `${base}/referrers/${image.manifest}`]
+    const own = [`${base}/manifests/latest`, ...lists].filter(() => repository === 'me/app')
     return [
       ...[blob, manifest, `${base}/manifests/${image.layer}`, ...own].map((path) => ({ path })),
       ...[blob, manifest, ...own].map((path) => ({ path, method: 'HEAD' })),

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { parseDockerConfig } from '../proxy/upstream/docker-config.ts'
+import type { Rules } from './rules.ts'
 
 /** Says once at start who is served with the credentials of this node, where it has any. */
 export async function noteLending(config: Config, logger: Pick<Logger, 'warn'>): Promise<void> {
@@ -24,4 +25,12 @@ async function hasCredentials({ registries, upstream }: Config): Promise<boolean
     // Whoever uses the file says what is wrong with it.
     return false
   }
+}
+
+/** Says once at start of which registries an open swarm gets nothing. */
+export function noteUnshared(config: Config, rules: Pick<Rules, 'toStrangers'>, logger: Pick<Logger, 'info'>): void {
+  const registries = Object.keys(config.registries).filter((name) => rules.toStrangers(`${name}/any`) === 'nothing')
+  if (registries.length === 0) return
+  const text = 'nothing of these registries goes to peers of an open swarm, but for what repositories.public names'
+  logger.info({ registries }, `${text}; in a closed one (swarm.swarmKey) it does`)
 }
