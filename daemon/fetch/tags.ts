@@ -11,6 +11,7 @@ import { FleetTags } from './fleet-tags.ts'
 import type { KeepManifest } from './keep-manifest.ts'
 import { heardRecord, type PeerTags, type TagTrust } from './peer-tags.ts'
 import type { Publicity } from './publicity.ts'
+import { fresh, ownReference } from './tag-records.ts'
 import { patienceWith, waitFor } from './wait.ts'
 
 interface TagsOptions {
@@ -292,13 +293,4 @@ export class Tags implements TagResolver {
     const facts = { reference, digest, signer, peer, confirmedAt: new Date(confirmedAt).toISOString() }
     this.#options.logger.info(facts, 'a peer says what a tag is')
   }
-}
-
-/** Where the record of one identity is kept. No peer can ask for it: it is no reference. */
-function ownReference(reference: string, identity: Identity): string {
-  return `${reference} ${identity}`
-}
-
-function fresh({ digest, mediaType, size }: TagRecord): ResolvedTag {
-  return { digest, mediaType, size }
 }
