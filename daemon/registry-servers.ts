@@ -26,8 +26,8 @@ export async function openRegistryServers({
   // Together, as each may take all of the time.
   lifecycle.onStop(() => Promise.all(servers.map((server) => server.stop(shutdownTimeout))))
   const open = async (listener: ListenAddress, option: string, asksForLogin: boolean) => {
-    const { callback } = createRegistryApp({ ...app, serverNames: names(listener), asksForLogin })
-    const server = await listen(callback(), { ...listener, option })
+    const koa = createRegistryApp({ ...app, serverNames: names(listener), asksForLogin })
+    const server = await listen(koa.callback(), { ...listener, option })
     servers.push(server)
     return server.address
   }
