@@ -27,7 +27,7 @@ async function setUp() {
   const manifest = upstream.addManifest({ schemaVersion: 2, layers: [{ digest: blob, size: layer.length }] })
   await betray(gang, blob, layer)
   for (const peer of gang.peers) await peer.announce([blob])
-  return { upstream, node, blob, manifest, path: `/v2/app/blobs/${blob}` }
+  return { upstream, node, blob, manifest, path: `/v2/docker.io/app/blobs/${blob}` }
 }
 
 describe.concurrent('where peers say that they have a blob and send nothing of it', () => {
@@ -36,7 +36,7 @@ describe.concurrent('where peers say that they have a blob and send nothing of i
     ['says how long it is, and sends no byte', faults.hangAfter(0), false],
   ])('and upstream %s, a client gets an error, and goes on to its next mirror', async (_, fault, isDescribed) => {
     const { upstream, node, manifest, path } = await setUp()
-    if (isDescribed) expect((await ask(node.url, `/v2/app/manifests/${manifest}`)).status).toBe(200)
+    if (isDescribed) expect((await ask(node.url, `/v2/docker.io/app/manifests/${manifest}`)).status).toBe(200)
     upstream.inject(/(GET|HEAD) .*\/blobs\//, fault)
     const got = await ask(node.url, path)
     expect([got.status, got.complete]).toEqual([503, true])

@@ -45,8 +45,9 @@ type Mirror = Pick<TestNode, 'url'>
 
 /** As a client does: the tag, the manifest, the layers, of which one in two ranges. @returns the statuses */
 async function pull(node: Mirror, { repository, manifest, layers }: Image, headers = {}, ns = ''): Promise<number[]> {
+  const whole = ns === '' ? `docker.io/${repository}` : repository
   const get = async (path: string, more = {}, method = 'GET') =>
-    (await ask(node.url, `/v2/${repository}/${path}${ns}`, { headers: { ...headers, ...more }, method })).status
+    (await ask(node.url, `/v2/${whole}/${path}${ns}`, { headers: { ...headers, ...more }, method })).status
   const [config, layer, small] = layers
   return [
     await get('manifests/v1', {}, 'HEAD'),

@@ -43,7 +43,7 @@ async function connected(url: string): Promise<Socket> {
   return socket
 }
 
-const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
+const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`
 
 describe('a client that reads nothing', () => {
   it('costs no memory by asking 2,000 times on one connection', async () => {

@@ -11,7 +11,7 @@ async function setUp(config: TestNodeOptions['config'] = {}) {
   const upstream = await FakeUpstream.start()
   onTestFinished(() => upstream.close())
   const node = await startTestNode({ registries: { 'docker.io': upstream.url }, config })
-  const path = `/v2/app/blobs/${upstream.addBlob(layer)}`
+  const path = `/v2/docker.io/app/blobs/${upstream.addBlob(layer)}`
   const get = (range: string, options = {}) => ask(node.url, path, { headers: { range: `bytes=${range}` }, ...options })
   return { upstream, node, get }
 }
