@@ -40,12 +40,12 @@ interface Listed {
 }
 
 async function list(node: TestNode, path: string, headers: Record<string, string> = {}): Promise<Listed> {
-  const answer = await ask(node.url, `/v2/app/${path}`, { headers })
+  const answer = await ask(node.url, `/v2/docker.io/app/${path}`, { headers })
   return { ...answer, json: JSON.parse(answer.body.toString('utf8')) }
 }
 
 const get = async (node: TestNode, path: string) => {
-  const answer = await ask(node.url, `/v2/app/${path}`)
+  const answer = await ask(node.url, `/v2/docker.io/app/${path}`)
   expect([answer.status, answer.complete]).toEqual([200, true])
   return answer
 }
@@ -68,7 +68,7 @@ describe('a tag list, while upstream can not be asked', () => {
     expect(before - Date.parse(/of (\S+Z)/.exec(warning)?.[1] ?? '')).toBeLessThan(60_000)
     const page = await list(node, 'tags/list?n=2&last=1')
     expect(page.json.tags).toEqual(['2', 'later'])
-    expect(page.headers.link).toBe('</v2/app/tags/list?n=2&last=later>; rel="next"')
+    expect(page.headers.link).toBe('</v2/docker.io/app/tags/list?n=2&last=later>; rel="next"')
     await until(() => node.log.some(({ msg, confirmedAt }) => msg === 'request' && typeof confirmedAt === 'string'))
   })
 

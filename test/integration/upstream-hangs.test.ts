@@ -76,7 +76,10 @@ describe.concurrent('an upstream that answers nothing', () => {
     const answers = await Promise.all(
       asked.map(async ([method, path]) => ({ method, path, ...(await timed(second.url, path, method)) })),
     )
-    expect(answers.filter(({ status, ms }) => status !== 503 || ms > SOON_MS)).toEqual([])
+    // Lists are answered from what is known of them.
+    const isRight = (path: string, status: number) =>
+      status === 503 || (/^(tags|referrers)/.test(path) && status === 200)
+    expect(answers.filter(({ path, status, ms }) => !isRight(path, status) || ms > SOON_MS)).toEqual([])
 
     upstream.heal()
     // The question that waits was taken before; the next one is answered.

@@ -172,7 +172,9 @@ test('a registry that refuses connections is not asked in two ways', async () =>
     message: expect.stringMatching(/refuses connections/),
   })
   // It is left alone from the first failure on.
-  await expect(client.open(digest)).rejects.toMatchObject({ message: expect.stringMatching(/asked again in the background/) })
+  await expect(client.open(digest)).rejects.toMatchObject({
+    message: expect.stringMatching(/asked again in the background/),
+  })
 })
 
 test('a page for people in place of a range is not taken for the content', async () => {

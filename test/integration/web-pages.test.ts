@@ -28,7 +28,7 @@ async function setUp(hosts: readonly string[] = []) {
   })
   const port = new URL(node.url).port
   const servers = [node.url, `http://${node.addresses.login}`, `http://${node.addresses.admin}`] as const
-  const base = '/v2/team/app'
+  const base = '/v2/docker.io/team/app'
   const paths = [`${base}/blobs/${blob}`, `${base}/manifests/latest`, `${base}/tags/list`]
   return { upstream, node, port, servers, paths, base, page, manifest }
 }
