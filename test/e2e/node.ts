@@ -38,6 +38,8 @@ export interface LayerdNode {
   login: string
   /** Put before repositories where a client has to name docker.io in the path. */
   prefix: string
+  /** Its data folder. */
+  dataDir: string
   /** Where its libp2p listens, as a multiaddr. */
   multiaddr: string
   fetched(): Promise<FetchedBytes>
@@ -60,12 +62,13 @@ export async function startNode({
 }: NodeOptions): Promise<LayerdNode> {
   // Other stories of the jail have nodes of the same name, and what those hold is not to be found here.
   const folder = await mkdtemp(join(jail.work, `${name}-`))
+  const dataDir = join(folder, 'data')
   const [registry, admin, p2p, transfer] = [await freePort(), await freePort(), await freePort(), await freePort()]
   const host = mdns ? '0.0.0.0' : '127.0.0.1'
   const flags = [
     ...['--listen', `127.0.0.1:${registry}`, '--admin', `127.0.0.1:${admin}`],
     ...['--p2p-listen', `${host}:${p2p}`, '--transfer-listen', `${host}:${transfer}`],
-    ...['--data-dir', join(folder, 'data'), '--registry', `docker.io=${upstream}`],
+    ...['--data-dir', dataDir, '--registry', `docker.io=${upstream}`],
     ...(mdns ? [] : ['--no-mdns']),
     ...(seed ? ['--seed', seed.multiaddr] : []),
     ...args,
@@ -97,6 +100,7 @@ export async function startNode({
     address: `127.0.0.1:${registry}`,
     login: loginAddress,
     prefix: 'docker.io/',
+    dataDir,
     multiaddr: `/ip4/127.0.0.1/tcp/${p2p}`,
     fetched: async () => fetchedBytes(await ask('/metrics')),
     peers: async () => JSON.parse(await ask('/api/v1/status')).peers.length,
