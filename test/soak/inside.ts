@@ -140,9 +140,12 @@ async function makeNode({ name, index, lan, draw, journal, folder, work }: NodeP
   const machineId = join(work, `${name}.machine-id`)
   await writeFile(machineId, `${randomBytes(16).toString('hex')}\n`)
   await mkdir(join(disk.folder, 'data'))
+  // An open swarm would hear nothing of a registry that is not Docker Hub at its own address.
+  const swarmKey = join(work, `${name}.swarm.key`)
+  await writeFile(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${'5c'.repeat(32)}\n`, { mode: 0o600 })
   const seeds = Array.from({ length: SEEDS }, (_, seed) => lan.address(`node${seed + 1}`))
   const flags = [
-    ...['--registry', `docker.io=${Upstream.url}`],
+    ...['--registry', `docker.io=${Upstream.url}`, '--swarm-key', swarmKey],
     ...seeds.flatMap((address) => (address === lan.address(name) ? [] : ['--seed', `${address}:4050`])),
   ]
   journal.note('node', { name, disk: `${size} MiB of ${disk.kind}`, flags })
