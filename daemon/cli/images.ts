@@ -22,7 +22,7 @@ export function exportCommand(): Command {
     .description('write an image to an archive for docker load and others')
     .argument('<image>', imageHelp)
     .argument('<file>', 'Where the archive goes; - for standard output.')
-    .option('--platform <os/arch>', 'Only this platform of it. (default: all)')
+    .option('--platform <os/arch>', 'Only this platform of it. (default: those that are whole here, or all)')
   const examples = [
     'layerd export alpine:3.20 alpine.tar      then: docker load -i alpine.tar',
     'layerd export --platform linux/amd64 app:1 - | podman load',

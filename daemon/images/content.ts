@@ -1,9 +1,10 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { OciError } from '../../proxy/oci/errors.ts'
 import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import type { Repository } from '../../proxy/oci/name.ts'
 import type { ContentKind, ContentSource } from '../../proxy/ports.ts'
 import { ControlError } from '../control/operation.ts'
-import { isUnknown, type ReadContent } from './tree.ts'
+import type { ReadContent } from './tree.ts'
 
 /** Bytes of content as pieces of their own. */
 export async function* contentBytes(
@@ -44,4 +45,22 @@ export function contentReader(
     }
     return Buffer.concat(pieces)
   }
+}
+
+/** As {@link contentReader}, of what this node has: nobody is asked. */
+export function heldReader(
+  content: Pick<ContentSource, 'open' | 'held'>,
+  repository: Repository,
+  signal: AbortSignal,
+): ReadContent {
+  const read = contentReader(content, repository, signal)
+  return async (kind, digest) => {
+    const held = await content.held({ kind, repository, digest, signal })
+    return held === undefined ? undefined : await read(kind, digest)
+  }
+}
+
+/** Whether an error says that somebody asked has not got it, as against that it could not be asked. */
+function isUnknown(error: unknown): boolean {
+  return error instanceof OciError && error.status === 404
 }

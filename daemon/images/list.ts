@@ -136,7 +136,7 @@ export class ImageList {
     const manifests = manifestsOf(image)
     const platforms: string[] = []
     const incomplete: { platform: string; missingBlobs: number; missingBytes: number }[] = []
-    const images = manifests.filter(({ children, blobs }) => children.length === 0 && blobs.length > 0)
+    const images = manifests.filter(({ blobs }) => blobs.length > 0)
     for (const { platform, blobs } of images) {
       // An index has attestations, which are of no platform, beside its images.
       if (platform === undefined && images.length > 1) continue

@@ -3,9 +3,9 @@ import type { Repository } from '../../proxy/oci/name.ts'
 import type { Descriptor } from '../../proxy/oci/pushed-manifest.ts'
 import type { ContentOrigin, ContentSource } from '../../proxy/ports.ts'
 import { ControlError } from '../control/operation.ts'
-import { contentReader } from './content.ts'
+import { chooseImage } from './choose.ts'
 import { type ImageNames, nameText } from './names.ts'
-import { blobsOf, type ImageNode, manifestsOf, ofPlatform, platformsOf, readImage } from './tree.ts'
+import { blobsOf, type ImageNode } from './tree.ts'
 
 interface PullOptions {
   readonly names: ImageNames
@@ -19,6 +19,8 @@ interface PulledImage {
   readonly image: string
   /** All where it is empty. */
   readonly platforms: readonly string[]
+  /** As in {@link chooseImage}; false where it is left out. */
+  readonly isPartEnough?: boolean | undefined
 }
 
 /** What a pull tells of a blob, and when it changes. */
@@ -77,20 +79,15 @@ const storeInterval = 25
  */
 export async function pullImage(
   options: PullOptions,
-  { image, platforms }: PulledImage,
+  { image, platforms, isPartEnough = false }: PulledImage,
   call: PullCall,
 ): Promise<Pulled> {
-  const { names, content } = options
+  const { names } = options
   const name = names.parse(image)
   const digest = await names.resolve(name, call.signal)
-  const root = await readImage(digest, contentReader(content, name.repository, call.signal))
-  if (root === undefined) throw new ControlError(`nobody has ${nameText(name)}`)
-  const chosen =
-    platforms.length === 0 ? manifestsOf(root) : [...platforms.flatMap((one) => ofPlatform(root, one)), root]
-  const manifests = [...new Set(chosen)]
+  const chosen = await chooseImage(options, { name, digest, platforms, isPartEnough }, call.signal)
+  const { manifests, platforms: found } = chosen
   const layers = blobsOf(manifests)
-  const found =
-    platforms.length === 0 ? platformsOf(root) : [...new Set(manifests.flatMap(({ platform }) => platform ?? []))]
   await call.send({ event: 'image', name: nameText(name), digest, platforms: found, layers })
   const pull = new Pull(options, name.repository, call)
   await pull.all(layers)

@@ -14,12 +14,8 @@ export async function exportTo(image: string, file: string, { platform, json, ..
   if (file === '-' && json) throw new Failure('--json needs a file: with - the archive itself is the output')
   await ControlClient.use(flags, async (node) => {
     // First, so that what can't be had is known before anything is written.
-    await pullAt(
-      node,
-      image,
-      platform === undefined ? [] : [platform],
-      process.stderr.isTTY ? process.stderr : undefined,
-    )
+    const pulled = { image, platforms: platform === undefined ? [] : [platform], isPartEnough: true }
+    await pullAt(node, pulled, process.stderr.isTTY ? process.stderr : undefined)
     const input = { image, ...(platform === undefined ? {} : { platform }) }
     const pieces = node.download({ operation: 'export', input })
     if (file === '-') return await toOutput(pieces)
