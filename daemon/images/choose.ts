@@ -33,7 +33,11 @@ export interface ChosenImage {
  * and can do without the others.
  * @throws {OciError} for what can't be had; {ControlError} for what there is not, or is not here now
  */
-export async function chooseImage(options: ChooseOptions, asked: AskedImage, signal: AbortSignal): Promise<ChosenImage> {
+export async function chooseImage(
+  options: ChooseOptions,
+  asked: AskedImage,
+  signal: AbortSignal,
+): Promise<ChosenImage> {
   const { name, digest, platforms, isPartEnough } = asked
   const { repository } = name
   const readHere = () => readImage(digest, heldReader(options.content, repository, signal))

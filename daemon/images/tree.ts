@@ -65,7 +65,8 @@ export async function readImage(
       return undefined
     }
     length += bytes.length
-    if (length > maxImageBytes) throw new ControlError(`the manifests of ${digest} have more than ${maxImageBytes} bytes`)
+    if (length > maxImageBytes)
+      throw new ControlError(`the manifests of ${digest} have more than ${maxImageBytes} bytes`)
     const { mediaType, blobs: parts, others } = readPushedManifest(bytes, undefined)
     const indexed = indexedManifests(bytes)
     const called = (indexed ?? []).filter(({ mediaType: of }) => of === undefined || isManifestMediaType(of))
@@ -84,7 +85,18 @@ export async function readImage(
     const otherPlatforms = called.flatMap((one) => (chosen.includes(one) ? [] : (one.platform ?? [])))
     const isIndex = indexed !== undefined
     const { length: size } = bytes
-    const node = { digest: at, mediaType, size, isIndex, platform: own, config, blobs, children, missing, otherPlatforms }
+    const node = {
+      digest: at,
+      mediaType,
+      size,
+      isIndex,
+      platform: own,
+      config,
+      blobs,
+      children,
+      missing,
+      otherPlatforms,
+    }
     seen.set(at, node)
     return node
   }
