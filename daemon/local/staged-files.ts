@@ -40,7 +40,8 @@ const headBytes = 4
 
 /**
  * The files of an archive that may be an image's, each hashed and written as it comes, as pushed blobs are: none of them is in memory,
- * and they count against the quota. They are nobody's until they are taken; a process that is killed leaves nothing of them.
+ * and they count against the quota. They are nobody's until they are taken, and give way to nothing until the end; a process that is
+ * killed leaves nothing of them.
  */
 export class StagedFiles {
   readonly #store: StagingStore
@@ -143,7 +144,7 @@ export class StagedFiles {
     const id = randomUUID()
     this.#ids.add(id)
     return await pushing(async () => {
-      const upload = await this.#store.uploads.start(id)
+      const upload = this.#store.uploads.start(id, true)
       const hash = digest === undefined ? createHash('sha256') : undefined
       let head = Buffer.alloc(0)
       const body = (async function* () {
