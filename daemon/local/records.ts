@@ -132,7 +132,10 @@ export class LocalRecords {
     const { name, kind } = change
     if (kind === 'repository') {
       if (change.value === undefined) this.#repositories.delete(name)
-      else this.#repositories.set(name, { manifests: new Map(), blobs: new Set(), tags: new Map(), ...change.value })
+      else {
+        const before = this.#repositories.get(name) ?? { manifests: new Map(), blobs: new Set(), tags: new Map() }
+        this.#repositories.set(name, { ...before, ...change.value })
+      }
       return
     }
     if (kind === 'upload') {
