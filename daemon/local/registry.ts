@@ -71,7 +71,8 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
     const { records } = this.#options
     const before = records.get(name)
     if (before !== undefined && (isChosen !== true || !before.isHidden)) return []
-    const isTaken = beginsWithRegistry(name) || isGuarded(name, { isHeld: (one) => this.isHeld(one), isHidden: () => false })
+    const isTaken =
+      beginsWithRegistry(name) || isGuarded(name, { isHeld: (one) => this.isHeld(one), isHidden: () => false })
     const isHidden = isTaken || (isChosen === false && isMirrored(name))
     if (before?.isHidden === isHidden) return []
     return [{ kind: 'repository', name, id: '', value: { createdAt: before?.createdAt ?? this.#now(), isHidden } }]

@@ -35,7 +35,14 @@ async function importTar(node: Pick<TestNode, 'dataDir'>, files: readonly Archiv
     const input = name === undefined ? {} : { name }
     let last: Record<string, unknown> = {}
     for await (const event of control.upload({ operation: 'import', input }, inPieces(bytes, 50_000))) last = event
-    return last.images as { name: string; tags: string[]; digest: string; platforms: string[]; missing: string[]; isOfferedToAll: boolean }[]
+    return last.images as {
+      name: string
+      tags: string[]
+      digest: string
+      platforms: string[]
+      missing: string[]
+      isOfferedToAll: boolean
+    }[]
   })
 }
 
