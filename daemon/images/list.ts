@@ -3,7 +3,7 @@ import { isManifestMediaType } from '../../proxy/oci/manifest.ts'
 import type { LocalRecords, ManifestRecord } from '../local/records.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { Metadata } from '../store/metadata.ts'
-import { readStored } from './stored.ts'
+import { readWhole } from '../store/read-whole.ts'
 import { blobsOf, type ImageNode, manifestsOf, readImage } from './tree.ts'
 
 /** An image that is here, wholly or in part. */
@@ -154,6 +154,6 @@ export class ImageList {
   async #read(digest: Digest): Promise<ImageNode | undefined> {
     const { store } = this.#options
     // What can't be read as an image is none.
-    return await readImage(digest, (_, at) => readStored(store, at)).catch(() => undefined)
+    return await readImage(digest, (_, at) => readWhole(store, at)).catch(() => undefined)
   }
 }

@@ -2,7 +2,7 @@ import { type Digest, isDigest } from '../../proxy/oci/digest.ts'
 import { isManifestMediaType } from '../../proxy/oci/manifest.ts'
 import { ControlError } from '../control/operation.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import { readStored } from './stored.ts'
+import { readWhole } from '../store/read-whole.ts'
 
 type Store = Pick<BlobStore, 'record' | 'openUntouched'>
 
@@ -36,7 +36,7 @@ export class NamedContent {
   async #namedBy(digest: Digest): Promise<readonly Named[]> {
     const before = this.#read.get(digest)
     if (before !== undefined) return before
-    const bytes = await readStored(this.#store, digest).catch((error: unknown) => {
+    const bytes = await readWhole(this.#store, digest).catch((error: unknown) => {
       const reason = (error as Error).message
       throw new ControlError(`nothing is removed: what ${digest} names is not known, as it can not be read (${reason})`)
     })

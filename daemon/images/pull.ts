@@ -34,6 +34,8 @@ interface LayerEvent {
   /** `unkept`: it came, and the store has no room for it, or a rule forbids it. */
   readonly state: 'held' | 'fetching' | 'done' | 'unkept'
   readonly source: ContentOrigin
+  /** Since it was asked for, in ms. */
+  readonly ms: number
 }
 
 interface ImageEvent {
@@ -91,6 +93,7 @@ export async function pullImage(
   await call.send({ event: 'image', name: nameText(name), digest, platforms: found, layers })
   const pull = new Pull(options, name.repository, call)
   await pull.all(layers)
+  await Promise.all(manifests.map((one) => pull.isKept(one.digest)))
   const unkept = [...manifests, ...layers].filter((one) => !options.isStored(one.digest))
   if (unkept.length > 0) {
     const reason = 'a rule forbids it (repositories.neverCache), or the store has no room: see "layerd status"'
@@ -131,8 +134,9 @@ class Pull {
   async #one({ digest, size }: Descriptor, signal: AbortSignal): Promise<void> {
     const { content } = this.#options
     const request = { kind: 'blob', digest, repository: this.#repository, signal } as const
+    const began = performance.now()
     const tell = (state: LayerEvent['state'], bytes: number, source: ContentOrigin) =>
-      this.#call.send({ event: 'layer', digest, size, bytes, state, source })
+      this.#call.send({ event: 'layer', digest, size, bytes, state, source, ms: Math.round(performance.now() - began) })
     if ((await content.held(request)) !== undefined) return await tell('held', size, 'store')
     const opened = await content.open(request)
     const source = opened.origin
@@ -150,11 +154,11 @@ class Pull {
       await opened.close()
     }
     this.fetchedBytes += bytes
-    await tell((await this.#isKept(digest)) ? 'done' : 'unkept', bytes, source)
+    await tell((await this.isKept(digest)) ? 'done' : 'unkept', bytes, source)
   }
 
   /** A client may have all of a blob a moment before the store has. */
-  async #isKept(digest: Digest): Promise<boolean> {
+  async isKept(digest: Digest): Promise<boolean> {
     const end = performance.now() + storeTimeout
     while (!this.#options.isStored(digest)) {
       if (performance.now() > end) return false

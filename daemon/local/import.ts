@@ -193,13 +193,13 @@ class ImageImport {
   }
 
   /** Read again where they are needed again: all of an archive would be too much to remember. */
-  async #bytes(manifest: Digest): Promise<Buffer | undefined> {
+  async #bytes(manifest: Digest): Promise<Uint8Array | undefined> {
     if (manifest === this.#image.digest && this.#image.manifest !== undefined) return this.#image.manifest
     const file = this.#files.get(manifest)
     return file && (await this.#files.bytes(file))
   }
 
-  async #platformOf(manifest: Buffer): Promise<string[]> {
+  async #platformOf(manifest: Uint8Array): Promise<string[]> {
     const config = configOf(manifest)
     const file = config && this.#files.get(config)
     const platform = file && configuredPlatform(await this.#files.bytes(file))

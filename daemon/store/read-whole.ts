@@ -1,6 +1,6 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
-import type { BlobStore } from '../store/blob-store.ts'
+import type { BlobStore } from './blob-store.ts'
 
 /** A manifest or a configuration is read from the disk within this time, in ms. */
 const readTimeout = 60_000
@@ -10,7 +10,7 @@ const readTimeout = 60_000
  * @returns undefined where it is not there, or too long for what it should be
  * @throws where it is there and can't be read
  */
-export async function readStored(
+export async function readWhole(
   store: Pick<BlobStore, 'openUntouched'>,
   digest: Digest,
 ): Promise<Uint8Array | undefined> {
