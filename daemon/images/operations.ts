@@ -25,6 +25,8 @@ export interface ImageParts {
   readonly records: LocalRecords
   readonly pins: Pins
   readonly remover: Pick<ImageRemover, 'remove'>
+  /** What peers have pushed, by names without a registry. */
+  readonly offers: () => readonly { readonly name: string; readonly digest: Digest }[]
   /** The port of this node's registry. */
   readonly port: () => number | undefined
 }
@@ -55,7 +57,13 @@ export function imageOperations(parts: ImageParts): Operations {
   const isStored = (digest: Digest) => store.has(digest)
   const pull = (input: z.output<typeof some>, call: Call) => pullImage({ names, content, isStored }, input, call)
   return {
-    images: answers(z.strictObject({}), async () => ({ images: await list.images() })),
+    images: answers(z.strictObject({}), async () => {
+      const offers = parts.offers().map((offer) => ({ ...offer, name: `${local.registry}/${offer.name}` }))
+      return {
+        images: await list.images(),
+        offers: offers.map((offer) => ({ ...offer, isHere: isStored(offer.digest) })),
+      }
+    }),
     export: gives(z.strictObject({ image: imageInput, platform: platformInput.optional() }), (input, signal) =>
       exportImage({ names, content, isStored }, input, signal),
     ),

@@ -118,7 +118,13 @@ export async function openSharedRegistry(options: SharedOptions) {
     local: own,
     uploads,
     /** For those who may use the control socket. */
-    managed: { records, pins: new Pins(records, holdings), remover: own, importer: importer(own) },
+    managed: {
+      records,
+      pins: new Pins(records, holdings),
+      remover: own,
+      importer: importer(own),
+      offers: () => names.offers(),
+    },
     prune,
     ...joined(registry, { content: shared, tags: shared, lists: shared }, upstream),
   }

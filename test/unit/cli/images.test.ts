@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { LayerLines } from '../../../daemon/cli/run/layers.ts'
-import { imagesText } from '../../../daemon/cli/run/manage.ts'
+import { imagesText, offersText } from '../../../daemon/cli/run/manage.ts'
 
 const digest = `sha256:${'ab'.repeat(32)}`
 const image = {
@@ -35,6 +35,22 @@ describe('the table of images', () => {
       'docker.io/b:1            abababababab  -            4.8 MiB  3 d  registry  only its manifest',
     ])
     expect(imagesText([], 0)).toMatch(/no image is here: "layerd pull"/)
+  })
+})
+
+describe('the table of what peers offer', () => {
+  it('says who says so, and what accepts them', () => {
+    const offer = { name: 'localhost/app:1', digest, publisher: '12D3', fingerprint: 'a-b-c', isHere: true }
+    expect(
+      offersText([
+        { ...offer, isAccepted: true },
+        { ...offer, isAccepted: false },
+      ]).split('\n'),
+    ).toEqual([
+      'OFFERED BY PEERS  DIGEST        BY     STATE',
+      'localhost/app:1   abababababab  a-b-c  accepted, here',
+      'localhost/app:1   abababababab  a-b-c  not accepted: layerd trust a-b-c',
+    ])
   })
 })
 
