@@ -6,7 +6,7 @@ import type { ContentKind, ContentSource } from '../../proxy/ports.ts'
 import { ControlError } from '../control/operation.ts'
 import type { ReadContent } from './tree.ts'
 
-/** Bytes of content as pieces of their own. */
+/** Bytes of content as pieces of their own. Whoever asks for an image here says what of it is fetched. */
 export async function* contentBytes(
   content: Pick<ContentSource, 'open'>,
   request: {
@@ -16,7 +16,7 @@ export async function* contentBytes(
     readonly signal: AbortSignal
   },
 ): AsyncGenerator<Uint8Array> {
-  const opened = await content.open(request)
+  const opened = await content.open({ ...request, isExact: true })
   try {
     for await (const piece of opened.read(0, undefined, request.signal)) yield piece
   } finally {
@@ -55,7 +55,7 @@ export function heldReader(
 ): ReadContent {
   const read = contentReader(content, repository, signal)
   return async (kind, digest) => {
-    const held = await content.held({ kind, repository, digest, signal })
+    const held = await content.held({ kind, repository, digest, signal, isExact: true })
     return held === undefined ? undefined : await read(kind, digest)
   }
 }

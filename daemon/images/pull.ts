@@ -133,7 +133,7 @@ class Pull {
 
   async #one({ digest, size }: Descriptor, signal: AbortSignal): Promise<void> {
     const { content } = this.#options
-    const request = { kind: 'blob', digest, repository: this.#repository, signal } as const
+    const request = { kind: 'blob', digest, repository: this.#repository, signal, isExact: true } as const
     const began = performance.now()
     const tell = (state: LayerEvent['state'], bytes: number, source: ContentOrigin) =>
       this.#call.send({ event: 'layer', digest, size, bytes, state, source, ms: Math.round(performance.now() - began) })

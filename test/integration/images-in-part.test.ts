@@ -73,12 +73,23 @@ describe('an image of which a client has pulled one platform', () => {
     )
   })
 
-  it('has no manifest of another platform, which would be taken for one that its client wants', async () => {
+  it('has no manifest of another platform, and none is completed that was only looked at', async () => {
     const { node, upstream } = await setUp({ store: { completeRate: '1 GiB' } })
     for (const operation of ['pull', 'pin']) {
       await eventsOf(node, operation, { image: 'app:1', platforms: ['linux/arm64'] })
     }
-    await exportedFiles(node, { image: 'app:1', platform: 'linux/arm64' })
     expect(upstream.seen(amd64.digest)).toEqual([])
-  })
+    const client = new RegistryClient(node.url, 'docker.io/library/app', {})
+    await client.send('GET', `manifests/${amd64.digest}`)
+    await exportedFiles(node, { image: 'app:1' })
+    // A client that pulls something else afterwards: what it lacks is fetched, and nothing before that.
+    const later = testImage([pseudoRandomBytes(10_000, 'd'), pseudoRandomBytes(10_000, 'e')])
+    for (const blob of later.blobs) upstream.addBlob(blob)
+    upstream.addManifest(later.manifest, ociManifest)
+    const other = new RegistryClient(node.url, 'docker.io/library/later', {})
+    await other.send('GET', `manifests/${later.digest}`)
+    await other.send('GET', `blobs/${digestOf(later.blobs[1] ?? Buffer.alloc(0))}`)
+    await upstream.waitForRequest(digestOf(later.blobs[2] ?? Buffer.alloc(0)))
+    expect(upstream.seen(digestOf(amd64.blobs[1] ?? Buffer.alloc(0)))).toEqual([])
+  }, 120_000)
 })
