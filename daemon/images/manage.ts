@@ -85,8 +85,13 @@ export class ImageManager {
     const repository = repositoryText(name.repository)
     const reference = `${repository}:${name.tag}`
     const digest = name.digest ?? (await metadata.tag(reference))?.digest
-    const isKnown = digest !== undefined && store.record(digest)?.repositories.includes(repository) === true
-    if (!isKnown) throw new ControlError(`${nameText(name)} is not here: "layerd images" lists what is`)
+    const isOfThis = (one: ImageRoot) => one.repository === repository && one.digest === digest
+    const tagged = await list.tagged()
+    const record = digest === undefined ? undefined : store.record(digest)
+    // What is public is given under one more name without being noted as its.
+    const isKnown = record !== undefined && (record.repositories.includes(repository) || tagged.some(isOfThis))
+    if (digest === undefined || !isKnown)
+      throw new ControlError(`${nameText(name)} is not here: "layerd images" lists what is`)
     // A tag may be something else now than what was pinned under it.
     const [pinned] = pins.of(repository, digest).filter((one) => name.digest !== undefined || one === name.tag)
     if (pinned !== undefined) {
@@ -95,8 +100,6 @@ export class ImageManager {
     }
     const started = (this.#options.now ?? Date.now)()
     const seen = this.#seen()
-    const isOfThis = (one: ImageRoot) => one.repository === repository && one.digest === digest
-    const tagged = await list.tagged()
     const tags = tagged.filter(isOfThis).flatMap(({ tag }) => tag ?? [])
     const gone = new Set(name.digest === undefined ? [reference] : tags.map((tag) => `${repository}:${tag}`))
     const dropTags = () => metadata.dropTags((one) => gone.has(one.split(' ')[0] ?? ''))

@@ -72,7 +72,7 @@ export async function readImage(
     const called = (indexed ?? []).filter(({ mediaType: of }) => of === undefined || isManifestMediaType(of))
     const manifests = new Set(called.map((one) => one.digest))
     const blobs = [...parts, ...others.filter((other) => !manifests.has(other.digest))]
-    const chosen = forPlatforms(called, platforms)
+    const chosen = new Set(forPlatforms(called, platforms))
     const children: ImageNode[] = []
     const missing: Digest[] = []
     for (const one of chosen) {
@@ -82,7 +82,7 @@ export async function readImage(
     }
     const config = configOf(bytes)
     const own = platform ?? (depth === 0 && config !== undefined ? await platformOf(config, blobs, read) : undefined)
-    const otherPlatforms = called.flatMap((one) => (chosen.includes(one) ? [] : (one.platform ?? [])))
+    const otherPlatforms = called.flatMap((one) => (chosen.has(one) ? [] : (one.platform ?? [])))
     const isIndex = indexed !== undefined
     const { length: size } = bytes
     const node = {
