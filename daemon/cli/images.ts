@@ -34,9 +34,7 @@ export function exportCommand(): Command {
 }
 
 export function imagesCommand(): Command {
-  const command = new Command('images').description(
-    'list the images that are here, what is missing of them, and what peers offer',
-  )
+  const command = new Command('images').description('list the images here, what they lack, and what peers offer')
   return addNodeFlags(command, ['layerd images', 'layerd images --json | jq .images[].name']).action(
     async (flags: NodeFlags) => {
       const { listImages } = await import('./run/manage.ts')
