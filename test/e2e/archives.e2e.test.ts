@@ -30,9 +30,8 @@ function stage(context: TestContext) {
   if (!here) leaveOut(context)
   if (!story || !node) throw new Error('the registry or the node did not start')
   context.onTestFailed(() => story?.showLogs())
-  const layerd = (...args: string[]) =>
-    run(process.execPath, [BIN, ...args, '--data-dir', join(here.work, 'registry', 'data')])
-  const { address } = node
+  const { address, dataDir } = node
+  const layerd = (...args: string[]) => run(process.execPath, [BIN, ...args, '--data-dir', dataDir])
   const digestOf = async (repository: string, tag: string) =>
     (await fetch(`http://${address}/v2/localhost/${repository}/manifests/${tag}`, { method: 'HEAD' })).headers.get(
       'docker-content-digest',

@@ -32,6 +32,8 @@ export interface FetchedBytes {
 /** A running layerd. */
 export interface LayerdNode {
   name: string
+  /** Its data folder, by which commands find it. */
+  dataDir: string
   /** Where clients reach its registry: `127.0.0.1:<port>`. */
   address: string
   /** The same where clients are asked for a login; empty where there is none. */
@@ -60,12 +62,13 @@ export async function startNode({
 }: NodeOptions): Promise<LayerdNode> {
   // Other stories of the jail have nodes of the same name, and what those hold is not to be found here.
   const folder = await mkdtemp(join(jail.work, `${name}-`))
+  const dataDir = join(folder, 'data')
   const [registry, admin, p2p, transfer] = [await freePort(), await freePort(), await freePort(), await freePort()]
   const host = mdns ? '0.0.0.0' : '127.0.0.1'
   const flags = [
     ...['--listen', `127.0.0.1:${registry}`, '--admin', `127.0.0.1:${admin}`],
     ...['--p2p-listen', `${host}:${p2p}`, '--transfer-listen', `${host}:${transfer}`],
-    ...['--data-dir', join(folder, 'data'), '--registry', `docker.io=${upstream}`],
+    ...['--data-dir', dataDir, '--registry', `docker.io=${upstream}`],
     ...(mdns ? [] : ['--no-mdns']),
     ...(seed ? ['--seed', seed.multiaddr] : []),
     ...args,
@@ -94,6 +97,7 @@ export async function startNode({
   }
   return {
     name,
+    dataDir,
     address: `127.0.0.1:${registry}`,
     login: loginAddress,
     prefix: 'docker.io/',
