@@ -24,6 +24,8 @@ interface ClientRequest {
 export interface ContentRequest extends ClientRequest {
   readonly kind: ContentKind
   readonly digest: Digest
+  /** Whether nothing beside it is to be fetched for it, as of an image of which a client wants some platforms. */
+  readonly isExact?: boolean
 }
 
 export interface TagRequest extends ClientRequest {

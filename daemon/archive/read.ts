@@ -19,6 +19,9 @@ export interface ArchiveEntry {
 /** An image has some hundred files. */
 const maxEntries = 20_000
 
+/** Bytes of a name, or of what a link means. Names are remembered until the end; an image's have a hundred characters. */
+const maxNameBytes = 1024
+
 /** Bytes between two entries: long names, and the zeros at the end. A name that takes more is never put together in memory. */
 const maxBetween = 1024 * 1024
 
@@ -60,6 +63,10 @@ export async function* readArchive(bytes: AsyncIterable<Uint8Array>): AsyncGener
       if (!Number.isSafeInteger(size) || size < 0) throw new BadArchive(`the size of ${shown(name)} in it is no number`)
       window.entry(size)
       if (++entries > maxEntries) throw new BadArchive(`the archive has more than ${maxEntries} files`)
+      for (const one of [name, linkname ?? '']) {
+        if (Buffer.byteLength(one) > maxNameBytes)
+          throw new BadArchive(`${shown(one)} in it is longer than the ${maxNameBytes} bytes that a name may have`)
+      }
       const isLink = type === 'symlink' || type === 'link'
       if (isLink || type === 'file' || type === 'contiguous-file') {
         const target = isLink ? targetOf(name, type, linkname ?? '') : undefined

@@ -34,13 +34,21 @@ async function fill(pack: Pack, entries: AsyncIterable<NewEntry> | Iterable<NewE
   for await (const { name, size, body } of entries) {
     const { promise: done, resolve, reject } = Promise.withResolvers<void>()
     const entry = pack.entry({ name, size, mtime }, (error) => (error == null ? resolve() : reject(error)))
-    done.catch(() => {})
     let isOver = false
-    const over = done.catch(() => {}).then(() => (isOver = true))
+    let goOn = () => {}
+    const end = () => {
+      isOver = true
+      goOn()
+    }
+    done.then(end, end)
+    entry.on('drain', () => goOn())
     for await (const piece of body) {
       if (isOver) return
       if (entry.write(Uint8Array.from(piece))) continue
-      await Promise.race([new Promise<void>((drained) => entry.once('drain', drained)), over])
+      await new Promise<void>((resolve) => {
+        goOn = resolve
+        if (isOver) resolve()
+      })
     }
     entry.end()
     await done

@@ -22,7 +22,7 @@ export function exportCommand(): Command {
     .description('write an image to an archive for docker load and others')
     .argument('<image>', imageHelp)
     .argument('<file>', 'Where the archive goes; - for standard output.')
-    .option('--platform <os/arch>', 'Only this platform of it. (default: all)')
+    .option('--platform <os/arch>', 'Only this platform of it. (default: those that are whole here, or all)')
   const examples = [
     'layerd export alpine:3.20 alpine.tar      then: docker load -i alpine.tar',
     'layerd export --platform linux/amd64 app:1 - | podman load',
@@ -34,7 +34,7 @@ export function exportCommand(): Command {
 }
 
 export function imagesCommand(): Command {
-  const command = new Command('images').description('list the images that are here, and what is missing of them')
+  const command = new Command('images').description('list the images here, what they lack, and what peers offer')
   return addNodeFlags(command, ['layerd images', 'layerd images --json | jq .images[].name']).action(
     async (flags: NodeFlags) => {
       const { listImages } = await import('./run/manage.ts')

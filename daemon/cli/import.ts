@@ -9,7 +9,10 @@ export function importCommand(): Command {
   const command = new Command('import')
     .description('take images from an archive, as if they were pushed')
     .argument('<source>', 'OCI layout (folder or tar) or archive of "docker save", gzip or not; - for standard input.')
-    .option('--name <name[:tag]>', 'Name of the image here. Needed where the archive has none.')
+    .option(
+      '--name <name[:tag]>',
+      'Name of the image here. Without it, a name of the archive such as team/app is localhost/team/app here.',
+    )
   const examples = [
     'docker save app:1 | layerd import -',
     'layerd import ./layout --name app:1      then: docker pull localhost:5050/app:1',

@@ -66,8 +66,11 @@ function program(): Command {
  * @returns the exit code: 0, 1 where something failed, 2 for bad usage or configuration
  */
 export async function run(args: readonly string[]): Promise<number> {
-  // `layerd config | head` is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : failed))
+  // `layerd config | head` is no failure, and an archive that nobody reads to its end is one.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    const isText = args[0] !== 'export'
+    process.exit(error.code === 'EPIPE' && isText ? 0 : failed)
+  })
   try {
     await program().parseAsync(args, { from: 'user' })
     return 0

@@ -180,9 +180,12 @@ async function write({ res }: Context, bytes: string | Uint8Array, watch: Watch)
   watch.moved()
   if (res.write(bytes)) return
   const { promise, resolve } = Promise.withResolvers<void>()
-  res.once('drain', resolve)
-  watch.signal.addEventListener('abort', () => resolve(), { once: true })
+  const onEnd = () => resolve()
+  res.once('drain', onEnd)
+  watch.signal.addEventListener('abort', onEnd, { once: true })
   await promise
+  res.off('drain', onEnd)
+  watch.signal.removeEventListener('abort', onEnd)
   watch.signal.throwIfAborted()
 }
 

@@ -4,7 +4,7 @@ import type { Lifecycle } from '../lifecycle.ts'
 import { createControlApp } from './app.ts'
 import type { Operations } from './operation.ts'
 import { controlPath, tooLongPath } from './path.ts'
-import { listenAtSocket } from './socket.ts'
+import { listenAtSocket, NoSockets } from './socket.ts'
 
 /** How long requests may take to end when the node stops, in ms. They have been told to. */
 const shutdownTimeout = 1_000
@@ -18,18 +18,24 @@ interface ControlOptions {
 }
 
 /**
- * Opens the control socket, until the node stops. Where nobody has chosen its path and that of the data folder is too long, the node
- * goes on without.
+ * Opens the control socket, until the node stops. Where nobody has chosen its path and there can't be one in the data folder, as its
+ * path is too long or its file system has no sockets, the node goes on without.
  * @throws Error that says what to do, where a socket can't be had
  */
 export async function openControl({ config, lifecycle, logger, ...options }: ControlOptions): Promise<void> {
   const path = controlPath(config)
   const problem = tooLongPath(path)
-  if (problem !== undefined && config.control.socket !== undefined) throw new Error(problem)
-  if (problem !== undefined) return logger.warn(`commands such as "layerd images" can't reach this node: ${problem}`)
+  const isChosen = config.control.socket !== undefined
+  const goOn = (reason: string) => logger.warn(`commands such as "layerd images" can't reach this node: ${reason}`)
+  if (problem !== undefined && isChosen) throw new Error(problem)
+  if (problem !== undefined) return goOn(problem)
   const stopping = new AbortController()
   const app = createControlApp({ ...options, logger, stopping: stopping.signal })
-  const server = await listenAtSocket(path, app.callback())
+  const server = await listenAtSocket(path, app.callback()).catch((error: unknown) => {
+    if (isChosen || !(error instanceof NoSockets)) throw error
+    goOn(error.message)
+  })
+  if (server === undefined) return
   lifecycle.onStop(async () => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()))
     stopping.abort()

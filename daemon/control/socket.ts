@@ -6,6 +6,14 @@ import { dirname } from 'node:path'
 /** Only the user of the node, and root. */
 const socketMode = 0o600
 
+/** No socket can be made in a folder: its file system has none, as those of some shares and memory cards. */
+export class NoSockets extends Error {
+  override readonly name = 'NoSockets'
+}
+
+/** What systems say then: of the call, or of the mode that is set after it. */
+const noSocketCodes: readonly unknown[] = ['ENOTSUP', 'EOPNOTSUPP', 'EPERM', 'ENOSYS', 'EINVAL']
+
 /** Connections at the same time: a few more than requests that are taken, so that the others are told why. */
 const maxConnections = 64
 
@@ -34,7 +42,10 @@ export async function listenAtSocket(path: string, handler: RequestListener): Pr
       process.umask(before)
     }
   })
-  await chmod(path, socketMode)
+  await chmod(path, socketMode).catch((error: NodeJS.ErrnoException) => {
+    server.close()
+    throw unusable(path, error)
+  })
   return server
 }
 
@@ -87,5 +98,6 @@ function unusable(path: string, error: NodeJS.ErrnoException): Error {
     EADDRINUSE: 'another process has just taken it',
   }
   const reason = reasons[error.code ?? ''] ?? error.message
-  return new Error(`no control socket can be made at ${path} (control.socket): ${reason}`, { cause: error })
+  const text = `no control socket can be made at ${path} (control.socket): ${reason}`
+  return new (noSocketCodes.includes(error.code) ? NoSockets : Error)(text, { cause: error })
 }

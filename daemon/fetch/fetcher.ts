@@ -101,7 +101,7 @@ export class Fetcher implements ContentSource {
   }
 
   async open(request: ContentRequest): Promise<Content> {
-    const ends = [this.#completion.asked(request)]
+    const ends = request.isExact === true ? [] : [this.#completion.asked(request)]
     const end = () => {
       for (const one of ends.splice(0)) one()
     }
@@ -222,7 +222,7 @@ export class Fetcher implements ContentSource {
     const onRead = (manifest: Uint8Array) => {
       this.#sizes.passes(manifest)
       this.#foresight.passes(request, manifest).catch(() => {})
-      this.#completion.passes(request, manifest)
+      if (request.isExact !== true) this.#completion.passes(request, manifest)
       const subject = subjectOf(manifest)
       if (subject !== undefined) this.#options.metadata.putReferrer(subject, request.digest, Date.now()).catch(() => {})
     }

@@ -5,19 +5,22 @@ import type { ContentSource } from '../../proxy/ports.ts'
 import { nameAnnotation, refAnnotation } from '../archive/layout.ts'
 import { type NewEntry, writeArchive } from '../archive/write.ts'
 import { ControlError } from '../control/operation.ts'
-import { contentBytes, contentReader } from './content.ts'
+import { chooseImage } from './choose.ts'
+import { contentBytes } from './content.ts'
 import { type ImageName, type ImageNames, nameText } from './names.ts'
-import { blobsOf, type ImageNode, manifestsOf, ofPlatform, readImage } from './tree.ts'
+import { blobsOf, type ImageNode, manifestsOf, ofPlatform } from './tree.ts'
 
 interface ExportOptions {
   readonly names: ImageNames
-  readonly content: Pick<ContentSource, 'open'>
+  readonly content: Pick<ContentSource, 'open' | 'held'>
+  /** Whether the store has a blob. */
+  readonly isStored: (digest: Digest) => boolean
 }
 
 interface ExportedImage {
   /** As its user wrote it. */
   readonly image: string
-  /** One of its platforms, whose image is exported alone; all of them without it. */
+  /** One of its platforms, whose image is exported alone. Without it those that are whole here, or all of them where none is. */
   readonly platform?: string | undefined
 }
 
@@ -26,15 +29,16 @@ interface ExportedImage {
  * @throws {OciError}, {ControlError}, before its first byte wherever that is possible
  */
 export async function exportImage(
-  { names, content }: ExportOptions,
+  options: ExportOptions,
   { image, platform }: ExportedImage,
   signal: AbortSignal,
 ): Promise<AsyncIterable<Uint8Array>> {
+  const { names, content } = options
   const name = names.parse(image)
   const { repository } = name
   const digest = await names.resolve(name, signal)
-  const whole = await readImage(digest, contentReader(content, repository, signal))
-  if (whole === undefined) throw new ControlError(`nobody has ${nameText(name)}`)
+  const platforms = platform === undefined ? [] : [platform]
+  const { root: whole } = await chooseImage(options, { name, digest, platforms, isPartEnough: true }, signal)
   const root = platform === undefined ? whole : only(ofPlatform(whole, platform), platform)
   const manifests = manifestsOf(root)
   if (manifests.every(({ children, blobs, missing }) => missing.length > 0 && children.length + blobs.length === 0)) {
@@ -44,7 +48,10 @@ export async function exportImage(
     yield document('oci-layout', { imageLayoutVersion: '1.0.0' })
     yield document('index.json', indexFor(root, name))
     yield document('manifest.json', dockerManifest(root, name))
-    for (const node of manifests) yield { name: pathOf(node.digest), size: node.bytes.length, body: [node.bytes] }
+    for (const node of manifests) {
+      const body = contentBytes(content, { kind: 'manifest', repository, digest: node.digest, signal })
+      yield { name: pathOf(node.digest), size: node.size, body }
+    }
     for (const blob of blobsOf(manifests)) {
       const body = contentBytes(content, { kind: 'blob', repository, digest: blob.digest, signal })
       yield { name: pathOf(blob.digest), size: blob.size, body }
@@ -66,15 +73,15 @@ function document(name: string, value: unknown): NewEntry {
 }
 
 /** Image-spec 1.1, "Image Layout"; containerd, Docker and podman take the whole name from an annotation of containerd's. */
-function indexFor({ digest, mediaType, bytes }: ImageNode, name: ImageName) {
+function indexFor({ digest, mediaType, size }: ImageNode, name: ImageName) {
   const annotations =
     name.tag === undefined ? undefined : { [nameAnnotation]: taggedName(name), [refAnnotation]: name.tag }
-  return { schemaVersion: 2, mediaType: indexType, manifests: [{ mediaType, digest, size: bytes.length, annotations }] }
+  return { schemaVersion: 2, mediaType: indexType, manifests: [{ mediaType, digest, size, annotations }] }
 }
 
 /** What Docker reads that does not know OCI layouts: one image, that of this machine's platform where there is one. */
 function dockerManifest(root: ImageNode, name: ImageName) {
-  const images = manifestsOf(root).filter(({ config, children }) => config !== undefined && children.length === 0)
+  const images = manifestsOf(root).filter(({ config }) => config !== undefined)
   const hasPlatform = images.filter(({ platform }) => platform !== undefined)
   const fitting = images.find(({ platform }) => isOfPlatform(platform, ownPlatform())) ?? hasPlatform[0] ?? images[0]
   if (fitting?.config === undefined) return []

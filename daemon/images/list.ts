@@ -1,9 +1,10 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { isManifestMediaType } from '../../proxy/oci/manifest.ts'
-import type { LocalRecords } from '../local/records.ts'
+import type { LocalRecords, ManifestRecord } from '../local/records.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { Metadata } from '../store/metadata.ts'
-import { blobsOf, type ImageNode, manifestsOf, type ReadContent, readImage } from './tree.ts'
+import { readWhole } from '../store/read-whole.ts'
+import { blobsOf, type ImageNode, manifestsOf, readImage } from './tree.ts'
 
 /** An image that is here, wholly or in part. */
 export interface ListedImage {
@@ -34,24 +35,20 @@ export interface ListedImage {
 interface ListOptions {
   readonly store: Pick<BlobStore, 'has' | 'record' | 'digests' | 'openUntouched'>
   readonly metadata: Pick<Metadata, 'tags'>
-  readonly records: Pick<LocalRecords, 'names' | 'get' | 'pinned'>
+  readonly records: Pick<LocalRecords, 'names' | 'get' | 'isPinned'>
   /** Of this node itself. */
   readonly registry: string
 }
 
-interface Root {
+/** A manifest by a name that is known of it. */
+export interface ImageRoot {
+  /** `registry/repository`. */
   readonly repository: string
   readonly tag: string | undefined
   readonly digest: Digest
   readonly origin: ListedImage['origin']
   readonly confirmedAt?: number | undefined
 }
-
-/** A manifest or a configuration is read from the disk within this time, in ms. */
-const readTimeout = 60_000
-
-/** Bytes of what is read for a list. */
-const maxRead = 16 * 1024 * 1024
 
 /** What this node has, as images. */
 export class ImageList {
@@ -65,46 +62,27 @@ export class ImageList {
   async images(): Promise<ListedImage[]> {
     const seen = new Set<Digest>()
     const listed: ListedImage[] = []
-    for (const root of await this.#named()) {
+    for (const root of await this.tagged()) {
       const image = await this.#read(root.digest)
       if (image === undefined) continue
       for (const node of manifestsOf(image)) seen.add(node.digest)
       listed.push(this.#describe(root, image))
     }
-    const unnamed: { root: Root; image: ImageNode }[] = []
+    const unnamed: ListedImage[] = []
     for (const root of this.#unnamed(seen)) {
       const image = await this.#read(root.digest)
       if (image === undefined) continue
-      unnamed.push({ root, image })
+      unnamed.push(this.#describe(root, image))
       for (const node of manifestsOf(image)) if (node !== image) seen.add(node.digest)
     }
-    for (const { root, image } of unnamed) if (!seen.has(root.digest)) listed.push(this.#describe(root, image))
+    listed.push(...unnamed.filter(({ digest }) => !seen.has(digest)))
     return listed.sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
-  /** Digests of an image that are here, or of which it is known that they belong to it. */
-  async contentOf(digest: Digest): Promise<ReadonlySet<Digest>> {
-    const image = await this.#read(digest)
-    if (image === undefined) return new Set([digest])
-    const manifests = manifestsOf(image)
-    return new Set([...manifests, ...blobsOf(manifests)].map((one) => one.digest))
-  }
-
-  /** What all manifests name that are here, and the manifests themselves. */
-  async namedContent(): Promise<Set<Digest>> {
-    const { store } = this.#options
-    const found = new Set<Digest>()
-    for (const digest of store.digests()) {
-      if (!isManifestMediaType(store.record(digest)?.mediaType)) continue
-      found.add(digest)
-      for (const one of await this.contentOf(digest)) found.add(one)
-    }
-    return found
-  }
-
-  async #named(): Promise<Root[]> {
+  /** All tags that are known, of what was pushed and of other registries; their manifests need not be here. */
+  async tagged(): Promise<ImageRoot[]> {
     const { records, metadata, registry } = this.#options
-    const roots: Root[] = []
+    const roots: ImageRoot[] = []
     for (const name of records.names()) {
       for (const [tag, digest] of records.get(name)?.tags ?? []) {
         roots.push({ repository: `${registry}/${name}`, tag, digest, origin: 'pushed' })
@@ -120,23 +98,32 @@ export class ImageList {
     return roots
   }
 
-  /** Manifests that were asked for by digest. */
-  #unnamed(seen: ReadonlySet<Digest>): Root[] {
-    const { store } = this.#options
-    return store.digests().flatMap((digest): Root[] => {
+  /** Manifests without a tag: that were asked for by digest, or pushed, and lost their tag to another one. */
+  #unnamed(seen: ReadonlySet<Digest>): ImageRoot[] {
+    const { store, records, registry } = this.#options
+    const pushed = records.names().flatMap((name) => {
+      const { manifests } = records.get(name) ?? { manifests: new Map<Digest, ManifestRecord>() }
+      // A signature is no image: it is of one.
+      const images = [...manifests].filter(([, { subject }]) => subject === undefined || !manifests.has(subject))
+      return images.map(([digest]): ImageRoot => {
+        return { repository: `${registry}/${name}`, tag: undefined, digest, origin: 'pushed' }
+      })
+    })
+    const fetched = store.digests().flatMap((digest): ImageRoot[] => {
       const record = store.record(digest)
       const repository = record?.repositories.at(-1)
-      if (repository === undefined || seen.has(digest) || !isManifestMediaType(record?.mediaType)) return []
+      if (repository === undefined || !isManifestMediaType(record?.mediaType)) return []
       return [{ repository, tag: undefined, digest, origin: 'registry' }]
     })
+    return [...pushed, ...fetched].filter(({ digest }) => !seen.has(digest))
   }
 
-  #describe({ repository, tag, digest, origin, confirmedAt }: Root, image: ImageNode): ListedImage {
+  #describe({ repository, tag, digest, origin, confirmedAt }: ImageRoot, image: ImageNode): ListedImage {
     const { store, records } = this.#options
     const manifests = manifestsOf(image)
     const platforms: string[] = []
     const incomplete: { platform: string; missingBlobs: number; missingBytes: number }[] = []
-    const images = manifests.filter(({ children, blobs }) => children.length === 0 && blobs.length > 0)
+    const images = manifests.filter(({ blobs }) => blobs.length > 0)
     for (const { platform, blobs } of images) {
       // An index has attestations, which are of no platform, beside its images.
       if (platform === undefined && images.length > 1) continue
@@ -160,27 +147,13 @@ export class ImageList {
       bytes: held.reduce((sum, size) => sum + size, 0),
       createdAt: store.record(digest)?.createdAt ?? 0,
       confirmedAt,
-      isPinned: origin === 'pushed' || records.pinned(repository, tag ?? digest) !== undefined,
+      isPinned: origin === 'pushed' || records.isPinned(digest),
     }
   }
 
   async #read(digest: Digest): Promise<ImageNode | undefined> {
     const { store } = this.#options
-    const read: ReadContent = async (_, at) => {
-      if ((store.record(at)?.size ?? maxRead) >= maxRead) return undefined
-      const blob = await store.openUntouched(at)
-      if (blob === undefined) return undefined
-      try {
-        const pieces: Uint8Array[] = []
-        const { size } = blob.record
-        const bytes = size === 0 ? [] : blob.read(0, size - 1, AbortSignal.timeout(readTimeout))
-        for await (const piece of bytes) pieces.push(Uint8Array.from(piece))
-        return Buffer.concat(pieces)
-      } finally {
-        await blob.close()
-      }
-    }
     // What can't be read as an image is none.
-    return await readImage(digest, read).catch(() => undefined)
+    return await readImage(digest, (_, at) => readWhole(store, at)).catch(() => undefined)
   }
 }

@@ -1,12 +1,14 @@
-import type { Digest } from '../../proxy/oci/digest.ts'
+import { type Digest, isDigest } from '../../proxy/oci/digest.ts'
+import { isManifestMediaType } from '../../proxy/oci/manifest.ts'
 import { repositoryText } from '../../proxy/oci/name.ts'
 import type { TagResolver } from '../../proxy/ports.ts'
 import { ControlError } from '../control/operation.ts'
 import type { Pins } from '../local/pins.ts'
 import type { ImageRemover } from '../local/remove-image.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import type { Metadata } from '../store/metadata.ts'
-import type { ImageList } from './list.ts'
+import type { BlobRecord, Metadata } from '../store/metadata.ts'
+import type { ImageList, ImageRoot } from './list.ts'
+import { NamedContent } from './named-content.ts'
 import { type ImageName, type ImageNames, nameText } from './names.ts'
 import type { Pulled } from './pull.ts'
 import { blobsOf } from './tree.ts'
@@ -81,26 +83,39 @@ export class ImageManager {
   async #removeCached(name: ImageName): Promise<void> {
     const { pins, metadata, list, store } = this.#options
     const repository = repositoryText(name.repository)
-    if (pins.has(repository, referenceOf(name))) {
-      throw new ControlError(`${nameText(name)} is pinned: "layerd unpin ${nameText(name)}" comes first`)
-    }
     const reference = `${repository}:${name.tag}`
     const digest = name.digest ?? (await metadata.tag(reference))?.digest
-    const isKnown = digest !== undefined && store.record(digest)?.repositories.includes(repository) === true
-    if (!isKnown) throw new ControlError(`${nameText(name)} is not here: "layerd images" lists what is`)
-    if (name.digest === undefined)
-      await metadata.dropTags((one) => one === reference || one.startsWith(`${reference} `))
-    const images = await list.images()
-    const tags = images.filter((image) => image.digest === digest && image.name.startsWith(`${repository}:`))
-    // Another tag of it still needs it.
-    if (tags.length > 0 && name.digest === undefined) return
-    const gone = new Set(tags.map((image) => image.name))
-    if (gone.size > 0) await metadata.dropTags((one) => gone.has(one.split(' ')[0] ?? ''))
-    const needed = new Set<Digest>()
-    for (const image of images) {
-      if (image.digest !== digest) for (const one of await list.contentOf(image.digest)) needed.add(one)
+    const isOfThis = (one: ImageRoot) => one.repository === repository && one.digest === digest
+    const tagged = await list.tagged()
+    const record = digest === undefined ? undefined : store.record(digest)
+    // What is public is given under one more name without being noted as its.
+    const isKnown = record !== undefined && (record.repositories.includes(repository) || tagged.some(isOfThis))
+    if (digest === undefined || !isKnown)
+      throw new ControlError(`${nameText(name)} is not here: "layerd images" lists what is`)
+    // A tag may be something else now than what was pinned under it.
+    const [pinned] = pins.of(repository, digest).filter((one) => name.digest !== undefined || one === name.tag)
+    if (pinned !== undefined) {
+      const pin = `${repository}${isDigest(pinned) ? '@' : ':'}${pinned}`
+      throw new ControlError(`${nameText(name)} is pinned: "layerd unpin ${pin}" comes first`)
     }
-    await this.#drop(await list.contentOf(digest), needed)
+    const started = (this.#options.now ?? Date.now)()
+    const seen = this.#seen()
+    const tags = tagged.filter(isOfThis).flatMap(({ tag }) => tag ?? [])
+    const gone = new Set(name.digest === undefined ? [reference] : tags.map((tag) => `${repository}:${tag}`))
+    const dropTags = () => metadata.dropTags((one) => gone.has(one.split(' ')[0] ?? ''))
+    // Another tag of it still needs it.
+    if (name.digest === undefined && tags.some((tag) => tag !== name.tag)) return await dropTags()
+    const content = new NamedContent(store)
+    const removed = await content.of(digest)
+    const others = [
+      ...tagged.filter((one) => !isOfThis(one)).map((one) => one.digest),
+      ...[...seen.keys()].filter((one) => !removed.has(one) && isManifestMediaType(seen.get(one)?.mediaType)),
+    ]
+    const needed = new Set<Digest>()
+    for (const other of new Set(others)) for (const one of await content.of(other)) needed.add(one)
+    await dropTags()
+    const unneeded = [...removed].filter((one) => !needed.has(one))
+    await this.#drop(unneeded, seen, started)
   }
 
   /** Asks the registry of a tag what it is now. @throws {OciError} where it gives no answer; {ControlError} for what is no tag of one */
@@ -126,26 +141,51 @@ export class ImageManager {
   async collect(isDry: boolean): Promise<{ unnamed: Freed; parts: Freed }> {
     const { list, store } = this.#options
     const now = (this.#options.now ?? Date.now)()
-    const named = await list.namedContent()
-    const unnamed = store.digests().filter((digest) => {
-      const record = store.record(digest)
-      return record !== undefined && record.kept !== true && !named.has(digest) && now - record.lastAccess > unnamedAge
-    })
-    const bytes = unnamed.reduce((sum, digest) => sum + (store.record(digest)?.size ?? 0), 0)
+    const seen = this.#seen()
+    const content = new NamedContent(store)
+    const named = new Set<Digest>()
+    const manifests = [...seen].filter(([, { mediaType }]) => isManifestMediaType(mediaType)).map(([digest]) => digest)
+    const tagged = (await list.tagged()).map(({ digest }) => digest)
+    for (const digest of new Set([...manifests, ...tagged])) {
+      for (const one of await content.of(digest)) named.add(one)
+    }
+    const isUnnamed = (digest: Digest, record: BlobRecord) =>
+      record.kept !== true && !named.has(digest) && now - record.lastAccess > unnamedAge
+    const unnamed = [...seen].filter(([digest, record]) => isUnnamed(digest, record))
+    const bytes = unnamed.reduce((sum, [, { size }]) => sum + size, 0)
     const found = {
       unnamed: { blobs: unnamed.length, bytes },
       parts: { blobs: store.partials.idle, bytes: store.partials.idleBytes },
     }
     if (isDry) return found
-    await this.#drop(new Set(unnamed), new Set())
+    const digests = unnamed.map(([digest]) => digest)
+    await this.#drop(digests, seen, now)
     for (let left = found.parts.blobs; left > 0; left--) await store.partials.dropOldest()
     return found
   }
 
-  async #drop(digests: ReadonlySet<Digest>, except: ReadonlySet<Digest>): Promise<void> {
+  /** What is here now, as it is. */
+  #seen(): ReadonlyMap<Digest, BlobRecord> {
+    const { store } = this.#options
+    return new Map(
+      store.digests().flatMap((digest) => {
+        const record = store.record(digest)
+        return record === undefined ? [] : [[digest, record] as const]
+      }),
+    )
+  }
+
+  /**
+   * Drops what is as it was seen. An image that is pulled or pushed meanwhile may share a part with what goes.
+   * @param seen what was here then
+   * @param since when that was, in ms since the epoch: what was used later stays
+   */
+  async #drop(digests: readonly Digest[], seen: ReadonlyMap<Digest, BlobRecord>, since: number): Promise<void> {
     const { store } = this.#options
     for (const digest of digests) {
-      if (!except.has(digest) && store.record(digest)?.kept !== true) await store.remove(digest)
+      const record = store.record(digest)
+      if (record === undefined || record.kept === true || record.lastAccess > since) continue
+      await store.remove(digest, seen.get(digest))
     }
   }
 }

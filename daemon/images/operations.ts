@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Digest } from '../../proxy/oci/digest.ts'
 import { isPlatform } from '../../proxy/oci/platform.ts'
 import type { ContentSource, LocalNames, TagResolver } from '../../proxy/ports.ts'
 import type { Names } from '../../proxy/routes/addressing.ts'
@@ -24,6 +25,8 @@ export interface ImageParts {
   readonly records: LocalRecords
   readonly pins: Pins
   readonly remover: Pick<ImageRemover, 'remove'>
+  /** What peers have pushed, by names without a registry. */
+  readonly offers: () => readonly { readonly name: string; readonly digest: Digest }[]
   /** The port of this node's registry. */
   readonly port: () => number | undefined
 }
@@ -43,6 +46,7 @@ const platformInput = z
 
 const one = z.strictObject({ image: imageInput })
 const some = z.strictObject({ image: imageInput, platforms: z.array(platformInput).max(maxPlatforms).default([]) })
+const pulledInput = some.extend({ isPartEnough: z.boolean().default(false) })
 
 /** What can be asked of a node about images, whether they are its own or of registries that it is a mirror of. */
 export function imageOperations(parts: ImageParts): Operations {
@@ -50,14 +54,20 @@ export function imageOperations(parts: ImageParts): Operations {
   const names = new ImageNames({ names: { registries, local }, tags, port })
   const list = new ImageList({ ...parts, records, registry: local.registry })
   const manager = new ImageManager({ ...parts, names, list })
-  const pull = (input: z.output<typeof some>, call: Call) =>
-    pullImage({ names, content, isStored: (digest) => store.has(digest) }, input, call)
+  const isStored = (digest: Digest) => store.has(digest)
+  const pull = (input: z.output<typeof some>, call: Call) => pullImage({ names, content, isStored }, input, call)
   return {
-    images: answers(z.strictObject({}), async () => ({ images: await list.images() })),
+    images: answers(z.strictObject({}), async () => {
+      const offers = parts.offers().map((offer) => ({ ...offer, name: `${local.registry}/${offer.name}` }))
+      return {
+        images: await list.images(),
+        offers: offers.map((offer) => ({ ...offer, isHere: isStored(offer.digest) })),
+      }
+    }),
     export: gives(z.strictObject({ image: imageInput, platform: platformInput.optional() }), (input, signal) =>
-      exportImage({ names, content }, input, signal),
+      exportImage({ names, content, isStored }, input, signal),
     ),
-    pull: tells(some, async (input, call) => {
+    pull: tells(pulledInput, async (input, call) => {
       const { manifests: _, ...pulled } = await pull(input, call)
       return pulled
     }),

@@ -3,9 +3,9 @@ import type { Repository } from '../../proxy/oci/name.ts'
 import type { Descriptor } from '../../proxy/oci/pushed-manifest.ts'
 import type { ContentOrigin, ContentSource } from '../../proxy/ports.ts'
 import { ControlError } from '../control/operation.ts'
-import { contentReader } from './content.ts'
+import { chooseImage } from './choose.ts'
 import { type ImageNames, nameText } from './names.ts'
-import { blobsOf, type ImageNode, manifestsOf, ofPlatform, platformsOf, readImage } from './tree.ts'
+import { blobsOf, type ImageNode } from './tree.ts'
 
 interface PullOptions {
   readonly names: ImageNames
@@ -19,6 +19,8 @@ interface PulledImage {
   readonly image: string
   /** All where it is empty. */
   readonly platforms: readonly string[]
+  /** As in {@link chooseImage}; false where it is left out. */
+  readonly isPartEnough?: boolean | undefined
 }
 
 /** What a pull tells of a blob, and when it changes. */
@@ -32,6 +34,8 @@ interface LayerEvent {
   /** `unkept`: it came, and the store has no room for it, or a rule forbids it. */
   readonly state: 'held' | 'fetching' | 'done' | 'unkept'
   readonly source: ContentOrigin
+  /** Since it was asked for, in ms. */
+  readonly ms: number
 }
 
 interface ImageEvent {
@@ -77,23 +81,19 @@ const storeInterval = 25
  */
 export async function pullImage(
   options: PullOptions,
-  { image, platforms }: PulledImage,
+  { image, platforms, isPartEnough = false }: PulledImage,
   call: PullCall,
 ): Promise<Pulled> {
-  const { names, content } = options
+  const { names } = options
   const name = names.parse(image)
   const digest = await names.resolve(name, call.signal)
-  const root = await readImage(digest, contentReader(content, name.repository, call.signal))
-  if (root === undefined) throw new ControlError(`nobody has ${nameText(name)}`)
-  const chosen =
-    platforms.length === 0 ? manifestsOf(root) : [...platforms.flatMap((one) => ofPlatform(root, one)), root]
-  const manifests = [...new Set(chosen)]
+  const chosen = await chooseImage(options, { name, digest, platforms, isPartEnough }, call.signal)
+  const { manifests, platforms: found } = chosen
   const layers = blobsOf(manifests)
-  const found =
-    platforms.length === 0 ? platformsOf(root) : [...new Set(manifests.flatMap(({ platform }) => platform ?? []))]
   await call.send({ event: 'image', name: nameText(name), digest, platforms: found, layers })
   const pull = new Pull(options, name.repository, call)
   await pull.all(layers)
+  await Promise.all(manifests.map((one) => pull.isKept(one.digest)))
   const unkept = [...manifests, ...layers].filter((one) => !options.isStored(one.digest))
   if (unkept.length > 0) {
     const reason = 'a rule forbids it (repositories.neverCache), or the store has no room: see "layerd status"'
@@ -133,9 +133,10 @@ class Pull {
 
   async #one({ digest, size }: Descriptor, signal: AbortSignal): Promise<void> {
     const { content } = this.#options
-    const request = { kind: 'blob', digest, repository: this.#repository, signal } as const
+    const request = { kind: 'blob', digest, repository: this.#repository, signal, isExact: true } as const
+    const began = performance.now()
     const tell = (state: LayerEvent['state'], bytes: number, source: ContentOrigin) =>
-      this.#call.send({ event: 'layer', digest, size, bytes, state, source })
+      this.#call.send({ event: 'layer', digest, size, bytes, state, source, ms: Math.round(performance.now() - began) })
     if ((await content.held(request)) !== undefined) return await tell('held', size, 'store')
     const opened = await content.open(request)
     const source = opened.origin
@@ -153,11 +154,11 @@ class Pull {
       await opened.close()
     }
     this.fetchedBytes += bytes
-    await tell((await this.#isKept(digest)) ? 'done' : 'unkept', bytes, source)
+    await tell((await this.isKept(digest)) ? 'done' : 'unkept', bytes, source)
   }
 
   /** A client may have all of a blob a moment before the store has. */
-  async #isKept(digest: Digest): Promise<boolean> {
+  async isKept(digest: Digest): Promise<boolean> {
     const end = performance.now() + storeTimeout
     while (!this.#options.isStored(digest)) {
       if (performance.now() > end) return false

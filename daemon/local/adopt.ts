@@ -1,6 +1,7 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { type Descriptor, type PushedManifest, readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { readWhole } from '../store/read-whole.ts'
 import type { Holdings } from './holdings.ts'
 import type { LocalRecords, RecordChange } from './records.ts'
 
@@ -37,25 +38,12 @@ export async function adopt(
   for (const one of manifest.manifests) {
     const { digest } = one
     if (records.get(name)?.manifests.has(digest) === true || !isHere(one)) continue
-    const bytes = await read(store, digest)
+    const bytes = await readWhole(store, digest)
     if (bytes === undefined) continue
     const child = readPushedManifest(bytes, undefined)
     if (depth < maxDepth) await adopt(options, name, child, depth + 1)
     const { mediaType, subject, artifactType } = child
     const value = { mediaType, size: bytes.length, subject, artifactType }
     await add(digest, { kind: 'manifest', name, id: digest, value })
-  }
-}
-
-async function read(store: BlobStore, digest: Digest): Promise<Buffer | undefined> {
-  const blob = await store.openBlob(digest)
-  if (blob === undefined) return undefined
-  try {
-    const pieces: Uint8Array[] = []
-    const { signal } = new AbortController()
-    for await (const piece of blob.read(0, blob.record.size - 1, signal)) pieces.push(Uint8Array.from(piece))
-    return Buffer.concat(pieces)
-  } finally {
-    await blob.close()
   }
 }

@@ -11,6 +11,8 @@ export interface NamedImage {
   /** Repository of the local registry. */
   readonly name: string
   readonly tags: readonly string[]
+  /** Whether the user chose the name. One that only the archive says must not decide what a name means to Docker. */
+  readonly isChosen: boolean
   /** Of an image that came without a manifest: the one that was made for it. */
   readonly manifest?: Buffer | undefined
 }
@@ -112,7 +114,7 @@ function withOwnNames(images: readonly FoundImage[]): NamedImage[] {
     if (reference === undefined && repositories.size > 1)
       throw new BadArchive(`the archive has several names, and none for ${digest}: give one with --name NAME`)
     const name = reference === undefined ? only : localName(reference)
-    return { digest, mediaType, manifest, name, tags: tagsOf(reference, tag) }
+    return { digest, mediaType, manifest, name, tags: tagsOf(reference, tag), isChosen: false }
   })
 }
 
@@ -132,7 +134,7 @@ function withName(images: readonly FoundImage[], asked: Reference): NamedImage[]
   return images.map(({ digest, mediaType, manifest, tag }) => {
     const own = tag ?? (digests.size === 1 ? newestTag : undefined)
     const given = asked.tag ?? own
-    return { digest, mediaType, manifest, name, tags: given === undefined ? [] : [given] }
+    return { digest, mediaType, manifest, name, tags: given === undefined ? [] : [given], isChosen: true }
   })
 }
 

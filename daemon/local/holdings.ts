@@ -38,11 +38,12 @@ export class Holdings {
     const isLost = this.#records.names().length === 0
     const nameless = { blobs: 0, bytes: 0 }
     for (const digest of this.#store.digests()) {
-      const { kept = false, size = 0 } = this.#store.record(digest) ?? {}
+      const { kept = false, size = 0, repositories = [] } = this.#store.record(digest) ?? {}
       const isUsed = this.#records.isUsed(digest)
       if (isUsed && !kept) await this.#store.setKept(digest, true).catch(() => {})
       if (isUsed || !kept) continue
-      if (isLost) {
+      // What a registry has as well was kept for a pin: it stays, and may be evicted.
+      if (isLost && repositories.length === 0) {
         nameless.blobs++
         nameless.bytes += size
       } else await this.#letGo(digest)

@@ -23,6 +23,8 @@ export interface ImportedImage {
   readonly platforms: readonly string[]
   /** Manifests of its index that the archive does not have, or has without all of their layers. */
   readonly missing: readonly Digest[]
+  /** Whether strangers may have it, as in `registry.offerPushes`. */
+  readonly isOfferedToAll: boolean
 }
 
 interface ImportCall {
@@ -31,11 +33,15 @@ interface ImportCall {
 }
 
 type ImportEvent =
+  /** Bytes of the archive that were read. */
+  | { readonly event: 'progress'; readonly bytes: number }
   | { readonly event: 'blob'; readonly digest: Digest; readonly bytes: number }
   | ({ readonly event: 'image' } & ImportedImage)
 
 /** What an archive's images are put into. */
-export type ImportTarget = Pick<OwnRegistry, 'registry' | 'has' | 'putManifest' | 'newRepository'>
+export type ImportTarget = Pick<OwnRegistry, 'registry' | 'has' | 'putManifest' | 'newRepository'> & {
+  isOfferedToAll(name: string): boolean
+}
 
 interface ImporterOptions {
   readonly store: BlobStore
@@ -51,11 +57,18 @@ const maxDepth = 4
 /** Manifests of one archive. */
 const maxManifests = 10_000
 
+/** Bytes of the manifests of one image. What they name is in memory, and takes a few times as much. */
+const maxImageBytes = 64 * 1024 * 1024
+
+/** How often it is told how far an archive is read, in ms. A client gives up a node of which it hears nothing for minutes, as of a large layer. */
+const tellInterval = 1_000
+
 /** A manifest of an archive, and what of it is there. */
 interface Found {
   readonly digest: Digest
-  readonly bytes: Buffer
   readonly manifest: PushedManifest
+  /** What it names beside manifests. */
+  readonly blobs: readonly Digest[]
   readonly children: readonly Found[]
   /** What it names and the archive lacks. */
   readonly missing: readonly Digest[]
@@ -82,7 +95,7 @@ export class Importer {
     const asked = name === undefined ? undefined : readLocalName(name)
     const files = new StagedFiles(this.#options.store, this.#options.engine)
     try {
-      for await (const entry of readArchive(bytes)) {
+      for await (const entry of readArchive(told(bytes, call))) {
         const file = await files.take(entry, call.signal)
         if (file !== undefined) await call.send({ event: 'blob', digest: file.digest, bytes: file.size })
       }
@@ -100,12 +113,26 @@ export class Importer {
   }
 }
 
+/** Bytes that come, while it is told how far that is. */
+async function* told(bytes: AsyncIterable<Uint8Array>, { send }: ImportCall): AsyncGenerator<Uint8Array> {
+  let read = 0
+  let toldAt = performance.now()
+  for await (const piece of bytes) {
+    read += piece.length
+    yield piece
+    if (performance.now() - toldAt < tellInterval) continue
+    toldAt = performance.now()
+    await send({ event: 'progress', bytes: read })
+  }
+}
+
 /** The import of one image into one repository. */
 class ImageImport {
   readonly #options: ImporterOptions
   readonly #files: StagedFiles
   readonly #image: NamedImage
   readonly #found = new Map<Digest, Promise<Found | undefined>>()
+  #manifestBytes = 0
 
   constructor(options: ImporterOptions, files: StagedFiles, image: NamedImage) {
     this.#options = options
@@ -114,7 +141,7 @@ class ImageImport {
   }
 
   async run(signal: AbortSignal): Promise<ImportedImage> {
-    const { digest, mediaType, name, tags } = this.#image
+    const { digest, mediaType, name, tags, isChosen } = this.#image
     const root = await this.#find(digest, mediaType, 0)
     if (root === undefined) throw new BadArchive(`the archive names the image ${digest}, which is not in it`)
     if (!isUsable(root)) {
@@ -123,14 +150,16 @@ class ImageImport {
     }
     const order: Found[] = []
     collect(root, new Set(), order)
+    const { own, holdings, records } = this.#options
+    await pushing(() => holdings.inTurn(() => records.change(own.newRepository(name, isChosen))))
     for (const one of order) {
       signal.throwIfAborted()
       await this.#put(one, one === root ? tags : [], signal)
     }
-    const { own } = this.#options
     const missing = order.flatMap((one) => one.missing)
     const platforms = [...new Set(order.flatMap((one) => one.platforms))]
-    return { name: own.has(name) ? name : `${own.registry}/${name}`, tags, digest, platforms, missing }
+    const shown = own.has(name) ? name : `${own.registry}/${name}`
+    return { name: shown, tags, digest, platforms, missing, isOfferedToAll: own.isOfferedToAll(name) }
   }
 
   #find(digest: Digest, mediaType: string | undefined, depth: number): Promise<Found | undefined> {
@@ -144,24 +173,33 @@ class ImageImport {
   }
 
   async #read(digest: Digest, mediaType: string | undefined, depth: number): Promise<Found | undefined> {
-    const file = this.#files.get(digest)
-    const made = digest === this.#image.digest ? this.#image.manifest : undefined
-    const bytes = made ?? (file && (await this.#files.bytes(file)))
+    const bytes = await this.#bytes(digest)
     if (bytes === undefined) return undefined
+    this.#manifestBytes += bytes.length
+    if (this.#manifestBytes > maxImageBytes)
+      throw new BadArchive(`the manifests of ${this.#image.digest} have more than ${maxImageBytes} bytes`)
     const manifest = readPushedManifest(bytes, isManifestMediaType(mediaType) ? mediaType : undefined)
-    const missing = manifest.blobs.map((blob) => blob.digest).filter((blob) => !this.#isThere(blob))
+    const blobs = [...manifest.blobs, ...manifest.others].map((blob) => blob.digest)
+    const missing = blobs.filter((blob) => !this.#isThere(blob))
     const children: Found[] = []
-    const indexed = indexedManifests(bytes) ?? []
-    for (const [index, child] of manifest.manifests.entries()) {
-      const found = await this.#find(child.digest, indexed[index]?.mediaType, depth + 1)
+    const mediaTypes = new Map(indexedManifests(bytes)?.map((one) => [one.digest, one.mediaType]))
+    for (const child of manifest.manifests) {
+      const found = await this.#find(child.digest, mediaTypes.get(child.digest), depth + 1)
       if (found !== undefined && isUsable(found)) children.push(found)
       else if (!this.#isHeld(child.digest)) missing.push(child.digest)
     }
     const platforms = children.length === 0 ? await this.#platformOf(bytes) : []
-    return { digest, bytes, manifest, children, missing, platforms }
+    return { digest, manifest, blobs, children, missing, platforms }
   }
 
-  async #platformOf(manifest: Buffer): Promise<string[]> {
+  /** Read again where they are needed again: all of an archive would be too much to remember. */
+  async #bytes(manifest: Digest): Promise<Uint8Array | undefined> {
+    if (manifest === this.#image.digest && this.#image.manifest !== undefined) return this.#image.manifest
+    const file = this.#files.get(manifest)
+    return file && (await this.#files.bytes(file))
+  }
+
+  async #platformOf(manifest: Uint8Array): Promise<string[]> {
     const config = configOf(manifest)
     const file = config && this.#files.get(config)
     const platform = file && configuredPlatform(await this.#files.bytes(file))
@@ -180,10 +218,13 @@ class ImageImport {
     return records.get(this.#image.name)?.manifests.has(manifest) === true && store.has(manifest)
   }
 
-  async #put({ bytes, digest, manifest }: Found, tags: readonly string[], signal: AbortSignal): Promise<void> {
+  async #put({ digest, manifest, blobs }: Found, tags: readonly string[], signal: AbortSignal): Promise<void> {
     const { own } = this.#options
     const { name } = this.#image
-    for (const blob of manifest.blobs) await this.#putBlob(blob.digest)
+    // What an index names and the archive lacks stays away.
+    for (const blob of blobs) if (this.#isThere(blob)) await this.#putBlob(blob)
+    const bytes = await this.#bytes(digest)
+    if (bytes === undefined) throw new BadArchive(`the archive names ${digest}, which is not in it`)
     const push = { bytes, contentType: manifest.mediaType, digest, tags, isSparse: true }
     await own.putManifest({ name, signal }, push)
   }

@@ -12,14 +12,9 @@ export class Pins {
     this.#holdings = holdings
   }
 
-  /** @param repository `registry/repository` @param reference a tag or a digest */
-  has(repository: string, reference: string): boolean {
-    return this.#records.pinned(repository, reference) !== undefined
-  }
-
-  /** Whether any pin holds content. */
-  holds(digest: Digest): boolean {
-    return this.#records.isPinned(digest)
+  /** Tags and digests of a `registry/repository` whose pins hold content. */
+  of(repository: string, digest: Digest): readonly string[] {
+    return this.#records.pinsOf(repository, digest)
   }
 
   /** Keeps content until the pin is taken away; durable when it returns. @returns false where some of it is not here */

@@ -99,7 +99,13 @@ export class LocalRecords {
 
   /** Whether any pin keeps the content. */
   isPinned(digest: Digest): boolean {
-    return [...this.#pins.values()].some((digests) => digests.includes(digest))
+    return this.#uses.get(digest)?.has(pins) === true
+  }
+
+  /** Tags and digests under which a repository's pins keep the content. */
+  pinsOf(repository: string, digest: Digest): readonly string[] {
+    const own = [...this.#pins].filter(([pin, digests]) => pin.startsWith(`${repository} `) && digests.includes(digest))
+    return own.map(([pin]) => pin.slice(repository.length + 1))
   }
 
   /** Whether any repository has the content, as a blob or as a manifest, or any pin. */
@@ -126,7 +132,10 @@ export class LocalRecords {
     const { name, kind } = change
     if (kind === 'repository') {
       if (change.value === undefined) this.#repositories.delete(name)
-      else this.#repositories.set(name, { manifests: new Map(), blobs: new Set(), tags: new Map(), ...change.value })
+      else {
+        const before = this.#repositories.get(name) ?? { manifests: new Map(), blobs: new Set(), tags: new Map() }
+        this.#repositories.set(name, { ...before, ...change.value })
+      }
       return
     }
     if (kind === 'upload') {

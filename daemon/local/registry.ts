@@ -3,7 +3,7 @@ import { OciError } from '../../proxy/oci/errors.ts'
 import { type Repository, repositoryText } from '../../proxy/oci/name.ts'
 import { type Descriptor, type PushedManifest, readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type { ContentSource, LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
-import { beginsWithRegistry, isGuarded } from '../../proxy/routes/addressing.ts'
+import { beginsWithRegistry, isGuarded, isMirrored } from '../../proxy/routes/addressing.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { adopt } from './adopt.ts'
 import { pushing } from './errors.ts'
@@ -64,11 +64,18 @@ export class OwnRegistry implements LocalRegistry, LocalNames {
   /**
    * The record of a repository that is pushed to for the first time. Where mirrors ask docker.io for its bare name, or that would
    * name another registry, this one is found by its whole name only.
+   * @param isChosen whether its user has given the name. Where only an archive says it, what mirrors could ask for is hidden, until its
+   * user gives the same name. A push says it in its address
    */
-  newRepository(name: string): readonly RecordChange[] {
-    if (this.#options.records.get(name) !== undefined) return []
-    const isHidden = beginsWithRegistry(name) || isGuarded(name, this)
-    return [{ kind: 'repository', name, id: '', value: { createdAt: this.#now(), isHidden } }]
+  newRepository(name: string, isChosen?: boolean): readonly RecordChange[] {
+    const { records } = this.#options
+    const before = records.get(name)
+    if (before !== undefined && (isChosen !== true || !before.isHidden)) return []
+    const isTaken =
+      beginsWithRegistry(name) || isGuarded(name, { isHeld: (one) => this.isHeld(one), isHidden: () => false })
+    const isHidden = isTaken || (isChosen === false && isMirrored(name))
+    if (before?.isHidden === isHidden) return []
+    return [{ kind: 'repository', name, id: '', value: { createdAt: before?.createdAt ?? this.#now(), isHidden } }]
   }
 
   async mount(request: PushRequest, digest: Digest, from: Repository | undefined): Promise<boolean> {

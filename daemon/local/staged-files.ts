@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { type Digest, digestFrom, finishDigest } from '../../proxy/oci/digest.ts'
 import { maxManifestBytes } from '../../proxy/oci/manifest.ts'
 import { BadArchive } from '../archive/errors.ts'
 import { type ArchiveEntry, shown } from '../archive/read.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { readWhole } from '../store/read-whole.ts'
 import type { Upload } from '../store/uploads.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
@@ -32,15 +33,13 @@ const maxForeignBytes = 2 ** 30
 /** Links from one to the next. */
 const maxLinks = 8
 
-/** A small file is read from the disk within this time, in ms. */
-const readTimeout = 60_000
-
 /** Bytes that tell how a file is compressed. */
 const headBytes = 4
 
 /**
  * The files of an archive that may be an image's, each hashed and written as it comes, as pushed blobs are: none of them is in memory,
- * and they count against the quota. They are nobody's until they are taken; a process that is killed leaves nothing of them.
+ * and they count against the quota. They are nobody's until they are taken, and give way to nothing until the end; a process that is
+ * killed leaves nothing of them.
  */
 export class StagedFiles {
   readonly #store: StagingStore
@@ -107,20 +106,12 @@ export class StagedFiles {
   }
 
   /** Reads a small file whole. @throws {BadArchive} where it is not small */
-  async bytes({ digest, size, upload }: StagedFile): Promise<Buffer> {
+  async bytes({ digest, size, upload }: StagedFile): Promise<Uint8Array> {
     if (size > maxManifestBytes)
       throw new BadArchive(`${digest} has ${size} bytes: that is no manifest, and no configuration`)
-    if (size === 0) return Buffer.alloc(0)
-    const pieces: Uint8Array[] = []
-    const placed = this.#taken.has(digest) ? await this.#store.openUntouched(digest) : undefined
-    try {
-      const bytes = placed?.read(0, size - 1, AbortSignal.timeout(readTimeout))
-      for await (const piece of bytes ?? createReadStream(upload.path, { end: size - 1 }))
-        pieces.push(Uint8Array.from(piece))
-    } finally {
-      await placed?.close()
-    }
-    return Buffer.concat(pieces)
+    if (size === 0) return new Uint8Array()
+    // One that is placed is a blob like any other, and may be deleted meanwhile; its upload is there until the end.
+    return (this.#taken.has(digest) ? await readWhole(this.#store, digest) : undefined) ?? (await readFile(upload.path))
   }
 
   /** Makes a file a blob of the store, in which it is kept. @throws {StoreError} */
@@ -143,7 +134,7 @@ export class StagedFiles {
     const id = randomUUID()
     this.#ids.add(id)
     return await pushing(async () => {
-      const upload = await this.#store.uploads.start(id)
+      const upload = this.#store.uploads.start(id, true)
       const hash = digest === undefined ? createHash('sha256') : undefined
       let head = Buffer.alloc(0)
       const body = (async function* () {

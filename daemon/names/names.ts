@@ -7,6 +7,7 @@ import type { NameListener, Names, PeerId, SignedName } from '../swarm/ports.ts'
 import { type Choice, choose, ownerOf, type Standing } from './choice.ts'
 import type { KeptNames } from './kept.ts'
 import { Notes } from './notes.ts'
+import { type PeerOffer, peerOffers } from './offers.ts'
 import { isSignedName, type NameStatement, nameOf, signName } from './signed-name.ts'
 import { type NamesStatus, namesStatus } from './status.ts'
 import { type KnownName, NameTable } from './table.ts'
@@ -182,6 +183,11 @@ export class SharedNames implements NameListener {
   /** Those of a peer that is not accepted any more. */
   async untrusted(peer: PeerId): Promise<void> {
     await this.#reconsider(peer)
+  }
+
+  /** Tags that peers have pushed. */
+  offers(): readonly PeerOffer[] {
+    return peerOffers(this.#table, this.#options.standing)
   }
 
   status(): NamesStatus {

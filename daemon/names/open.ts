@@ -84,7 +84,7 @@ const namelessText =
 /** The local registry with what peers have pushed, and what it and the upstream ones are together. */
 export async function openSharedRegistry(options: SharedOptions) {
   const { open, store, metadata, engine, upstream, announcer, told, onOpen } = options
-  const { names, registry, isOffered, isClosed, logger } = open
+  const { names, registry, isOffered, isClosed, mayShare, logger } = open
   const peers = upstream.content
   const isTold = (digest: Parameters<BlobStore['record']>[0]) => {
     const record = store.record(digest)
@@ -110,7 +110,7 @@ export async function openSharedRegistry(options: SharedOptions) {
   const isHere = (digest: Parameters<BlobStore['record']>[0], name: string) =>
     store.record(digest)?.repositories.includes(`${registry}/${name}`) === true
   const shared = new SharedReads({ own: reads, peers, names, isHere })
-  const isOfferedToAll = isOffered && !isClosed
+  const isOfferedToAll = (name: string) => isOffered && !isClosed && mayShare(name)
   const own = new SharedRegistry({ own: local, records, remover, names, isOfferedToAll, isClosed, logger })
   // A full disk must not keep a node from starting.
   await own.reconcile().catch((error: unknown) => logger.warn({ err: error }, 'some names can not be published'))
@@ -118,7 +118,13 @@ export async function openSharedRegistry(options: SharedOptions) {
     local: own,
     uploads,
     /** For those who may use the control socket. */
-    managed: { records, pins: new Pins(records, holdings), remover: own, importer: importer(own) },
+    managed: {
+      records,
+      pins: new Pins(records, holdings),
+      remover: own,
+      importer: importer(own),
+      offers: () => names.offers(),
+    },
     prune,
     ...joined(registry, { content: shared, tags: shared, lists: shared }, upstream),
   }

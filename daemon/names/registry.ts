@@ -14,8 +14,8 @@ interface SharedRegistryOptions {
   readonly records: LocalRecords
   readonly remover: Pick<ImageRemover, 'remove'>
   readonly names: SharedNames
-  /** Whether strangers hear of what is pushed. */
-  readonly isOfferedToAll: boolean
+  /** Whether strangers hear of what is pushed to a repository. */
+  readonly isOfferedToAll: (name: string) => boolean
   /** Whether only known peers are in the swarm, who share their names. */
   readonly isClosed: boolean
   readonly logger: Pick<Logger, 'info'>
@@ -49,8 +49,13 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     return this.#options.own.isHidden(name)
   }
 
-  newRepository(name: string) {
-    return this.#options.own.newRepository(name)
+  newRepository(name: string, isChosen?: boolean) {
+    return this.#options.own.newRepository(name, isChosen)
+  }
+
+  /** Whether strangers hear of what is in a repository. */
+  isOfferedToAll(name: string): boolean {
+    return this.#options.isOfferedToAll(name)
   }
 
   isHeld(repository: Repository): boolean {
@@ -69,13 +74,13 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
   }
 
   async putManifest(request: PushRequest, push: ManifestPush) {
-    const { own, isOfferedToAll, logger } = this.#options
+    const { own, logger } = this.#options
     const { name } = request
     const put = await own.putManifest(request, push)
     for (const tag of push.tags) await this.#publish(name, tag)
     if (put.subject !== undefined) await this.#publish(name, put.digest)
     const [tag] = push.tags
-    if (isOfferedToAll && tag !== undefined) {
+    if (tag !== undefined && this.isOfferedToAll(name)) {
       const text =
         'pushed, and offered to whoever is on this network; registry.offerPushes (closed, never) changes that'
       logger.info({ name: nameOf({ repository: name, reference: tag }), digest: put.digest }, text)

@@ -24,6 +24,8 @@ interface UploadOptions {
   readonly usedAt: number
   readonly now: () => number
   readonly quota: Quota
+  /** Whether it is being used until it is removed, whatever happens with it. */
+  readonly isHeld?: boolean
 }
 
 /**
@@ -36,14 +38,16 @@ export class Upload {
   readonly #now: () => number
   /** Undefined while its bytes count as those of a blob. */
   #reservation: Reservation | undefined
+  readonly #isHeld: boolean
   #isBusy = false
   #length: number
   #usedAt: number
   /** Of the bytes so far; undefined where they have to be read again for it. */
   #hasher: BlobHasher | undefined
 
-  constructor({ path, length, usedAt, now, quota }: UploadOptions) {
+  constructor({ path, length, usedAt, now, quota, isHeld = false }: UploadOptions) {
     this.path = path
+    this.#isHeld = isHeld
     this.#now = now
     this.#quota = quota
     this.#length = length
@@ -62,7 +66,7 @@ export class Upload {
 
   /** Whether something is being done with it. */
   get isBusy(): boolean {
-    return this.#isBusy
+    return this.#isBusy || this.#isHeld
   }
 
   /**

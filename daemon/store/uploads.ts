@@ -47,10 +47,14 @@ export class Uploads {
     return this.#uploads.get(id)
   }
 
-  /** Starts one; its file is made with its first bytes. @param id a file name that is not taken */
-  start(id: string): Upload {
+  /**
+   * Starts one; its file is made with its first bytes.
+   * @param id a file name that is not taken
+   * @param isHeld whether it never gives way: whoever started it removes it
+   */
+  start(id: string, isHeld = false): Upload {
     const { folder, quota, now } = this.#options
-    const upload = new Upload({ path: join(folder, id), length: 0, usedAt: now(), now, quota })
+    const upload = new Upload({ path: join(folder, id), length: 0, usedAt: now(), now, quota, isHeld })
     this.#uploads.set(id, upload)
     return upload
   }

@@ -105,12 +105,16 @@ export function parsePushName(address: Address, names: Names): string {
 }
 
 /**
- * Whether a bare name can't be taken by a push: one that mirrors ask docker.io for, or that is local by its whole name only. What
- * mirrors ask for has two parts, as Docker writes `library/` before names of one.
+ * Whether a bare name can't be taken by a push: one that mirrors ask docker.io for, or that is local by its whole name only.
  */
-export function isGuarded(name: string, local: LocalNames): boolean {
+export function isGuarded(name: string, local: Pick<LocalNames, 'isHidden' | 'isHeld'>): boolean {
   if (name.startsWith(officialImages) || local.isHidden(name)) return true
-  return name.includes('/') && local.isHeld({ registry: defaultRegistry, name })
+  return isMirrored(name) && local.isHeld({ registry: defaultRegistry, name })
+}
+
+/** Whether Docker asks its mirrors for a name as it is: before names of one part it writes `library/`. */
+export function isMirrored(name: string): boolean {
+  return name.includes('/')
 }
 
 /** Whether a name begins like one with a registry, so that it is local only with the local registry's name before it. */

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest'
+import { ownPlatform } from '../../proxy/oci/platform.ts'
 import type { FixtureImage } from '../fixtures/images/images.ts'
 import { type ClientEnvironment, PRINT_MARKS, reference } from './clients/client.ts'
 import { type Generation, startContainerd } from './clients/containerd.ts'
@@ -26,12 +27,17 @@ beforeAll(async () => {
 
 afterAll(() => story?.end())
 
+const layerdAt =
+  (dataDir: string) =>
+  (...args: string[]) =>
+    run(process.execPath, [BIN, ...args, '--data-dir', dataDir])
+
 function stage(context: TestContext) {
   if (!here) leaveOut(context)
   if (!story || !node) throw new Error('the registry or the node did not start')
   context.onTestFailed(() => story?.showLogs())
   const { address, dataDir } = node
-  const layerd = (...args: string[]) => run(process.execPath, [BIN, ...args, '--data-dir', dataDir])
+  const layerd = layerdAt(dataDir)
   const digestOf = async (repository: string, tag: string) =>
     (await fetch(`http://${address}/v2/localhost/${repository}/manifests/${tag}`, { method: 'HEAD' })).headers.get(
       'docker-content-digest',
@@ -167,5 +173,40 @@ describe.each(generations)('containerd %s', (generation) => {
         await containerd.daemon.stop()
       }
     })
+  })
+})
+
+test('an archive of the one platform that is here is read by all, with the digest of the whole', async (context) => {
+  const { story, images } = stage(context)
+  const part = await story.node('part')
+  const layerd = layerdAt(part.dataDir)
+  await layerd('pull', reference(images), '--platform', ownPlatform())
+  await story.at(part, async (environment) => {
+    const file = await exportTo(environment, layerd, reference(images))
+    const skopeo = await skopeoOf(environment)
+    await skopeo('copy', '--quiet', `oci-archive:${file}`, `oci:${join(environment.folder, 'layout')}:1`)
+    const podman = await configure('podman', environment)
+    await podman('load', '--quiet', '--input', file)
+    const flags = ['--rm', '--network', 'none', '--cgroup-parent', environment.cgroup]
+    expect(await podman('run', ...flags, '--pull=never', reference(images), ...PRINT_MARKS)).toBe(images.marks)
+    const { call, daemon } = await startDocker('28', 'containerd store', environment)
+    try {
+      await call('load', '--quiet', '--input', file)
+      expect(await call('run', '--rm', '--network', 'none', reference(images), ...PRINT_MARKS)).toBe(images.marks)
+    } finally {
+      await daemon.stop()
+    }
+  })
+  await story.at(part, async (environment) => {
+    const containerd = await startContainerd('2', environment)
+    try {
+      const ctr = (...args: string[]) => run(containerd.ctr, ['--address', containerd.socket, ...args])
+      await ctr('images', 'import', await exportTo(environment, layerd, reference(images)))
+      expect(await ctr('images', 'ls')).toContain(images.digest)
+      const cgroup = `${environment.cgroup}/ctr`
+      expect(await ctr('run', '--rm', '--cgroup', cgroup, reference(images), 'part', ...PRINT_MARKS)).toBe(images.marks)
+    } finally {
+      await containerd.daemon.stop()
+    }
   })
 })

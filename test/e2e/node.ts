@@ -32,6 +32,8 @@ export interface FetchedBytes {
 /** A running layerd. */
 export interface LayerdNode {
   name: string
+  /** Its data folder, by which commands find it. */
+  dataDir: string
   /** Where clients reach its registry: `127.0.0.1:<port>`. */
   address: string
   /** The same where clients are asked for a login; empty where there is none. */
@@ -97,6 +99,7 @@ export async function startNode({
   }
   return {
     name,
+    dataDir,
     address: `127.0.0.1:${registry}`,
     login: loginAddress,
     prefix: 'docker.io/',

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { ControlClient } from '../../daemon/cli/control.ts'
@@ -34,7 +35,14 @@ async function importTar(node: Pick<TestNode, 'dataDir'>, files: readonly Archiv
     const input = name === undefined ? {} : { name }
     let last: Record<string, unknown> = {}
     for await (const event of control.upload({ operation: 'import', input }, inPieces(bytes, 50_000))) last = event
-    return last.images as { name: string; tags: string[]; digest: string; platforms: string[]; missing: string[] }[]
+    return last.images as {
+      name: string
+      tags: string[]
+      digest: string
+      platforms: string[]
+      missing: string[]
+      isOfferedToAll: boolean
+    }[]
   })
 }
 
@@ -57,9 +65,16 @@ describe('an OCI layout', () => {
     const blobs = [...blobFiles(amd64), ...blobFiles(arm64), ...blobFiles({ blobs: [], manifest: index })]
     const files = layoutFiles(blobs, roots)
     expect(await importTar(node, gzipSync(await tarOf(files)))).toEqual([
-      { name: 'team/app', tags: ['1'], digest: digestOf(index), platforms: ['linux/amd64'], missing: [] },
+      {
+        name: 'localhost/team/app',
+        tags: ['1'],
+        digest: digestOf(index),
+        platforms: ['linux/amd64'],
+        missing: [],
+        isOfferedToAll: true,
+      },
     ])
-    const client = new RegistryClient(node.url, 'team/app')
+    const client = new RegistryClient(node.url, 'localhost/team/app')
     const got = await client.send('GET', 'manifests/1')
     expect([got.status, got.headers['content-type'], digestOf(got.body)]).toEqual([200, ociIndex, digestOf(index)])
     for (const image of [amd64, arm64]) expect(await client.pull(image, image.digest)).toEqual(digestsOf(image))
@@ -89,6 +104,69 @@ describe('an OCI layout', () => {
     ]
     const files = layoutFiles(blobFiles(amd64), official)
     expect(await importTar(node, files)).toMatchObject([{ name: 'alpine', tags: ['3'] }])
+  })
+
+  it('gets no name that Docker asks its mirrors for, unless its user gives it', async () => {
+    const node = await startTestNode({ config: { registry: { offerPushes: 'never' } } })
+    const roots = [{ manifest: amd64.manifest, annotations: named('docker.io/team/app:1') }]
+    const files = layoutFiles(blobFiles(amd64), roots)
+    expect(await importTar(node, files)).toMatchObject([{ name: 'localhost/team/app', isOfferedToAll: false }])
+    const mirrored = new RegistryClient(node.url, 'team/app', {})
+    expect((await mirrored.send('GET', 'manifests/1')).status).not.toBe(200)
+    const whole = new RegistryClient(node.url, 'localhost/team/app')
+    expect(await whole.pull(amd64, '1')).toEqual(digestsOf(amd64))
+    expect(await importTar(node, files, 'team/app')).toMatchObject([{ name: 'team/app', tags: ['1'] }])
+    expect(await mirrored.pull(amd64, '1')).toEqual(digestsOf(amd64))
+    expect(await whole.pull(amd64, '1')).toEqual(digestsOf(amd64))
+  })
+
+  it('of a cache of BuildKit, an index of layers, has those, and is refused without them', async () => {
+    const node = await startTestNode()
+    const layer = pseudoRandomBytes(200_000, 'cache')
+    const mediaType = 'application/vnd.oci.image.layer.v1.tar+gzip'
+    const manifests = [
+      { mediaType, digest: digestOf(layer), size: layer.length },
+      { mediaType: ociManifest, digest: amd64.digest, size: amd64.manifest.length },
+    ]
+    const cache = manifestOf({ schemaVersion: 2, mediaType: ociIndex, manifests })
+    const roots = [{ manifest: cache, mediaType: ociIndex, annotations: named('cache:1') }]
+    const files = [...blobFiles({ blobs: [layer], manifest: cache }), ...blobFiles(amd64)]
+    expect(await importTar(node, layoutFiles(files, roots))).toMatchObject([{ name: 'cache', missing: [] }])
+    const got = await new RegistryClient(node.url, 'cache').send('GET', `blobs/${digestOf(layer)}`)
+    expect(digestOf(got.body)).toBe(digestOf(layer))
+    const only = manifestOf({ schemaVersion: 2, mediaType: ociIndex, manifests: manifests.slice(0, 1) })
+    const without = layoutFiles(blobFiles({ blobs: [], manifest: only }), [{ ...roots[0], manifest: only }])
+    await expect(importTar(node, without, 'other:1')).rejects.toThrow(/does not have all of other/)
+  })
+
+  it('tells how far it is while a layer comes, so that no client takes a node for dead', async () => {
+    const node = await startTestNode()
+    const roots = [{ manifest: amd64.manifest, annotations: named('slow:1') }]
+    const tar = await tarOf(layoutFiles(blobFiles(amd64), roots))
+    const { promise: isTold, resolve: tell } = Promise.withResolvers<void>()
+    const slow = (async function* () {
+      // In the middle of the first layer, until the node says something.
+      yield tar.subarray(0, 300_000)
+      const trickle = tar.subarray(300_000, 900_000)
+      let isOver = false
+      void isTold.then(() => (isOver = true))
+      let at = 0
+      for (; at < trickle.length && !isOver; at += 1_000) {
+        yield trickle.subarray(at, at + 1_000)
+        await Promise.race([isTold, delay(20)])
+      }
+      yield tar.subarray(300_000 + at)
+    })()
+    const bytes: number[] = []
+    await ControlClient.use({ dataDir: node.dataDir }, async (control) => {
+      for await (const event of control.upload({ operation: 'import', input: {} }, slow)) {
+        if (event.event !== 'progress') continue
+        bytes.push(Number(event.bytes))
+        tell()
+      }
+    })
+    expect(bytes[0]).toBeLessThan(MiB)
+    expect(bytes[0]).toBeGreaterThan(300_000)
   })
 
   it('with several images has all of them, and a signature goes with its image', async () => {
@@ -252,7 +330,8 @@ describe('layerd import', () => {
     }
     const flags = ['--data-dir', node.dataDir]
     const told = await layerd(['import', join(folder, 'layout'), ...flags])
-    expect(told).toEqual({ code: 0, stderr: '', stdout: `app:1  ${digestOf(index)}  linux/amd64\n` })
+    const offered = '  offered to whoever is on this network; registry.offerPushes (closed, never) changes that'
+    expect(told).toEqual({ code: 0, stderr: '', stdout: `app:1  ${digestOf(index)}  linux/amd64\n${offered}\n` })
     const tar = await tarOf(files)
     await writeFile(join(folder, 'a.tar'), tar)
     expect((await layerd(['import', join(folder, 'a.tar'), '--name', 'b:2', ...flags])).stdout).toMatch(/^b:2 {2}/)
@@ -267,9 +346,14 @@ describe('layerd import', () => {
     const node = await startTestNode()
     const flags = ['--data-dir', node.dataDir]
     const folder = await tempDir()
+    const dangling = join(await tempDir(), 'layout')
+    await mkdir(join(dangling, 'blobs/sha256'), { recursive: true })
+    await writeFile(join(dangling, 'index.json'), '{}')
+    await symlink('/no/such', join(dangling, 'blobs/sha256', '00'))
     for (const [args, code, message] of [
       [['import', '/no/such', ...flags], 1, /\/no\/such: there is no such file/],
       [['import', folder, ...flags], 1, /is no OCI layout: it has no index.json/],
+      [['import', dangling, ...flags], 1, /can't be read: .*ENOENT/],
       [['import', bin, ...flags], 1, /is no tar archive|no tar archive/],
       [['import', '-', '--data-dir', folder], 1, /no node runs with this data folder/],
       [['import', ...flags], 2, /missing required argument 'source'/],

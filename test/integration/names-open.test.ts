@@ -48,11 +48,15 @@ describe('a name among strangers', () => {
     // Nobody can give anything else for a digest.
     expect(digestOf((await client(b).send('GET', `manifests/${image.digest}`)).body)).toBe(image.digest)
 
+    const offered = { name: 'localhost/app:1', digest: image.digest, publisher: peer, fingerprint }
+    expect(await tell(b, 'images')).toMatchObject({ offers: [{ ...offered, isAccepted: false }] })
+    expect(await tell(a, 'images')).toMatchObject({ images: [{ name: 'localhost/app:1' }], offers: [] })
     expect(await tell(b, 'trust', fingerprint)).toMatchObject({ peerId: peer, fingerprint, names: ['app:1'] })
     expect(await client(b).pull(image, '1')).toEqual(digestsOf(image))
     const list = { self: { peerId: await peerIdOf(b) }, trusted: [{ peerId: peer, fingerprint }], offers: [] }
     expect(await tell(b, 'trust-list')).toMatchObject(list)
     await until(async () => (await b.status()).store.blobs === 4)
+    expect(await tell(b, 'images')).toMatchObject({ offers: [{ ...offered, isAccepted: true, isHere: true }] })
 
     // Whoever accepts it later has it from those who did.
     const c = await laptop([b])

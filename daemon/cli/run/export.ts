@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { ControlClient } from '../control.ts'
 import { Failure } from '../failure.ts'
@@ -14,12 +15,8 @@ export async function exportTo(image: string, file: string, { platform, json, ..
   if (file === '-' && json) throw new Failure('--json needs a file: with - the archive itself is the output')
   await ControlClient.use(flags, async (node) => {
     // First, so that what can't be had is known before anything is written.
-    await pullAt(
-      node,
-      image,
-      platform === undefined ? [] : [platform],
-      process.stderr.isTTY ? process.stderr : undefined,
-    )
+    const pulled = { image, platforms: platform === undefined ? [] : [platform], isPartEnough: true }
+    await pullAt(node, pulled, process.stderr.isTTY ? process.stderr : undefined)
     const input = { image, ...(platform === undefined ? {} : { platform }) }
     const pieces = node.download({ operation: 'export', input })
     if (file === '-') return await toOutput(pieces)
@@ -35,6 +32,9 @@ async function toOutput(pieces: AsyncIterable<Uint8Array>): Promise<void> {
   }
 }
 
+/** What ends a command from outside. */
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
 /** A file that is there stays until the whole archive can take its place. */
 async function toFile(pieces: AsyncIterable<Uint8Array>, file: string): Promise<number> {
   const before = await stat(file).catch(() => undefined)
@@ -44,6 +44,16 @@ async function toFile(pieces: AsyncIterable<Uint8Array>, file: string): Promise<
     throw new Failure(`${file} can't be written: ${error.message}`)
   })
   const line = new StatusLine()
+  const interrupted = signals.map((signal) => {
+    const onSignal = () => {
+      rmSync(part, { force: true })
+      // As it would have ended without this.
+      process.off(signal, onSignal)
+      process.kill(process.pid, signal)
+    }
+    process.on(signal, onSignal)
+    return () => process.off(signal, onSignal)
+  })
   let bytes = 0
   try {
     for await (const piece of pieces) {
@@ -60,6 +70,7 @@ async function toFile(pieces: AsyncIterable<Uint8Array>, file: string): Promise<
     await rm(part, { force: true })
     throw error instanceof Failure ? error : new Failure(`${file} can't be written: ${(error as Error).message}`)
   } finally {
+    for (const end of interrupted) end()
     line.clear()
   }
 }

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { ControlClient } from '../control.ts'
-import { Failure } from '../failure.ts'
+import { Failure, reasonText } from '../failure.ts'
 import type { NodeFlags } from '../node-flags.ts'
 import { packLayout } from './layout-folder.ts'
 import { formatBytes, StatusLine } from './terminal.ts'
@@ -13,6 +13,7 @@ interface Imported {
   readonly digest: string
   readonly platforms: readonly string[]
   readonly missing: readonly string[]
+  readonly isOfferedToAll: boolean
 }
 
 /** @param source a file, a folder, or `-` */
@@ -21,14 +22,21 @@ export async function importFrom(
   { name, json, ...flags }: NodeFlags & { name?: string },
 ): Promise<void> {
   const bytes = await open(source)
+  /** Of the source: what it does to the request is no fault of the node. */
+  let failure: Failure | undefined
   const line = new StatusLine()
   await ControlClient.use(flags, async (node) => {
     let read = 0
     const counted = (async function* () {
-      for await (const piece of bytes) {
-        read += piece.length
-        line.show(() => `${formatBytes(read)} read`)
-        yield piece
+      try {
+        for await (const piece of bytes) {
+          read += piece.length
+          line.show(() => `${formatBytes(read)} read`)
+          yield piece
+        }
+      } catch (error) {
+        failure = new Failure(`${source} can't be read: ${reasonText(error)}`)
+        throw failure
       }
     })()
     try {
@@ -41,13 +49,15 @@ export async function importFrom(
         if (event.event === 'done' && json)
           process.stdout.write(`${JSON.stringify({ images: event.images }, null, 2)}\n`)
       }
+    } catch (error) {
+      throw failure ?? error
     } finally {
       line.clear()
     }
   })
 }
 
-function imageText({ name, tags, digest, platforms, missing }: Imported): string {
+function imageText({ name, tags, digest, platforms, missing, isOfferedToAll }: Imported): string {
   const names = tags.length === 0 ? [`${name}@${digest}`] : tags.map((tag) => `${name}:${tag}`)
   const lines = names.map((one) => [one, digest, platforms.join(', ')].filter((part) => part !== '').join('  '))
   if (missing.length > 0) {
@@ -56,6 +66,8 @@ function imageText({ name, tags, digest, platforms, missing }: Imported): string
       `  ${what} of its index can't be pulled here, as the archive does not have all of ${missing.length === 1 ? 'it' : 'them'}`,
     )
   }
+  if (isOfferedToAll)
+    lines.push('  offered to whoever is on this network; registry.offerPushes (closed, never) changes that')
   return `${lines.join('\n')}\n`
 }
 

@@ -7,6 +7,8 @@ export interface LayerEvent {
   readonly bytes: number
   readonly state: string
   readonly source: string
+  /** Since it was asked for, in ms. */
+  readonly ms: number
 }
 
 interface Screen {
@@ -14,11 +16,6 @@ interface Screen {
   readonly columns?: number
   readonly rows?: number
   write(text: string): unknown
-}
-
-interface Layer {
-  event: LayerEvent
-  readonly startedAt: number
 }
 
 /** How often the lines are drawn anew, in ms. */
@@ -29,7 +26,7 @@ const sources: Record<string, string> = { store: 'here', peer: 'peers', upstream
 /** Layers that are pulled: a line for each that changes as it comes, and where there is no terminal a line when it is here. */
 export class LayerLines {
   readonly #screen: Screen
-  readonly #layers = new Map<string, Layer>()
+  readonly #layers = new Map<string, LayerEvent>()
   #drawnLines = 0
   #drawnAt = Number.NEGATIVE_INFINITY
 
@@ -38,11 +35,9 @@ export class LayerLines {
   }
 
   note(event: LayerEvent): void {
-    const before = this.#layers.get(event.digest)
-    const layer = { event, startedAt: before?.startedAt ?? performance.now() }
-    this.#layers.set(event.digest, layer)
+    this.#layers.set(event.digest, event)
     if (this.#screen.isTTY === true) this.#draw(false)
-    else if (event.state !== 'fetching') this.#screen.write(`${lineOf(layer)}\n`)
+    else if (event.state !== 'fetching') this.#screen.write(`${lineOf(event)}\n`)
   }
 
   /** Draws what was not drawn yet. */
@@ -57,7 +52,7 @@ export class LayerLines {
     const room = Math.max(1, (this.#screen.rows ?? 24) - 1)
     const layers = [...this.#layers.values()]
     const shown =
-      isLast || layers.length <= room ? layers : layers.filter(({ event }) => event.state === 'fetching').slice(0, room)
+      isLast || layers.length <= room ? layers : layers.filter(({ state }) => state === 'fetching').slice(0, room)
     const up = this.#drawnLines === 0 ? '' : `\x1b[${this.#drawnLines}A`
     const width = this.#screen.columns ?? 80
     const lines = shown.map((layer) => `\x1b[K${lineOf(layer).slice(0, width - 1)}\n`)
@@ -66,11 +61,10 @@ export class LayerLines {
   }
 }
 
-function lineOf({ event: { digest, size, bytes, state, source }, startedAt }: Layer): string {
+function lineOf({ digest, size, bytes, state, source, ms }: LayerEvent): string {
   const name = digest.slice(digest.indexOf(':') + 1).slice(0, 12)
   if (state === 'held') return `${name}  ${formatBytes(size)}  already here`
-  const seconds = Math.max(0.001, (performance.now() - startedAt) / 1000)
-  const rate = `${formatBytes(Math.round(bytes / seconds))}/s from ${sources[source] ?? source}`
+  const rate = `${formatBytes(Math.round((bytes * 1_000) / Math.max(1, ms)))}/s from ${sources[source] ?? source}`
   if (state === 'fetching') return `${name}  ${formatBytes(bytes)} of ${formatBytes(size)}  ${rate}`
   return `${name}  ${formatBytes(size)}  ${state === 'unkept' ? 'came, and is not kept' : `done, ${rate}`}`
 }

@@ -18,13 +18,27 @@ interface Listed {
   readonly isPinned: boolean
 }
 
+/** A tag that a peer has pushed. */
+interface Offer {
+  readonly name: string
+  readonly digest: string
+  readonly publisher: string
+  readonly fingerprint: string
+  readonly isAccepted: boolean
+  readonly isHere: boolean
+}
+
 interface Freed {
   readonly blobs: number
   readonly bytes: number
 }
 
 export async function listImages(flags: NodeFlags): Promise<void> {
-  await ask(flags, 'images', {}, ({ images }: { images: readonly Listed[] }) => imagesText(images, Date.now()))
+  type Answer = { readonly images: readonly Listed[]; readonly offers: readonly Offer[] }
+  await ask(flags, 'images', {}, ({ images, offers }: Answer) => {
+    const here = imagesText(images, Date.now())
+    return offers.length === 0 ? here : `${here}\n\n${offersText(offers)}`
+  })
 }
 
 export async function unpin(image: string, flags: NodeFlags): Promise<void> {
@@ -77,20 +91,42 @@ export function imagesText(images: readonly Listed[], now: number): string {
   const rows = images.map((image) => [
     // A name with a digest has it in the next column, too.
     image.name.replace(/@sha(?:256|512):.*$/, ''),
-    image.digest.slice(image.digest.indexOf(':') + 1).slice(0, 12),
+    shortDigest(image.digest),
     image.platforms.join(' ') || '-',
     formatBytes(image.bytes),
     ageText(now - image.createdAt),
     image.origin,
     stateText(image),
   ])
-  const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => row[column]?.length ?? 0)))
+  return table([heads, ...rows])
+}
+
+/** What peers offer as a table. */
+export function offersText(offers: readonly Offer[]): string {
+  const rows = offers.map(({ name, digest, fingerprint, isAccepted, isHere }) => [
+    name,
+    shortDigest(digest),
+    fingerprint,
+    isAccepted ? `accepted${isHere ? ', here' : ''}` : `not accepted: layerd trust ${fingerprint}`,
+  ])
+  return table([['OFFERED BY PEERS', 'DIGEST', 'BY', 'STATE'], ...rows])
+}
+
+function shortDigest(digest: string): string {
+  return digest.slice(digest.indexOf(':') + 1).slice(0, 12)
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const columns = rows[0]?.length ?? 0
+  const widths = Array.from({ length: columns }, (_, column) => {
+    return rows.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0)
+  })
   const line = (row: readonly string[]) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd()
-  return [heads, ...rows].map(line).join('\n')
+  return rows.map(line).join('\n')
 }
 
 function stateText({ isComplete, incomplete, isPinned, origin }: Listed): string {

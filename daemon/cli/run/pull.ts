@@ -19,7 +19,7 @@ export async function pull(
   operation: 'pull' | 'pin' = 'pull',
 ): Promise<void> {
   const pulled = await ControlClient.use(flags, (node) =>
-    pullAt(node, image, platform, json ? undefined : process.stdout, operation),
+    pullAt(node, { image, platforms: platform }, json ? undefined : process.stdout, operation),
   )
   if (json) process.stdout.write(`${JSON.stringify(pulled, null, 2)}\n`)
   else process.stdout.write(pulledText(pulled))
@@ -28,15 +28,14 @@ export async function pull(
 /** Pulls an image, and shows how far that is. @throws {Failure} */
 export async function pullAt(
   node: ControlClient,
-  image: string,
-  platforms: readonly string[],
+  input: { readonly image: string; readonly platforms: readonly string[]; readonly isPartEnough?: boolean },
   screen: NodeJS.WriteStream | undefined,
   operation: 'pull' | 'pin' = 'pull',
 ): Promise<Pulled> {
   const lines = screen && new LayerLines(screen)
   let pulled: Pulled | undefined
   try {
-    for await (const event of node.events({ operation, input: { image, platforms } })) {
+    for await (const event of node.events({ operation, input })) {
       if (event.event === 'layer') lines?.note(event as unknown as LayerEvent)
       if (event.event === 'done') {
         const { event: _, ...rest } = event

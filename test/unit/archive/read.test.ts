@@ -135,6 +135,13 @@ describe('what is no archive, or a hostile one, is refused', () => {
     await expect(readAll(many())).rejects.toThrow(/more than 20000 files/)
   })
 
+  it.each([
+    ['name', ['n'.repeat(1_025), 'x']],
+    ['link', ['link', { link: 't'.repeat(1_025) }]],
+  ] as const)('a long %s, as all are remembered', async (_, file) => {
+    await expect(readAll(inPieces(await tarOf([file])))).rejects.toThrow(/longer than the 1024 bytes/)
+  })
+
   it('one whose source fails, with that error', async () => {
     const source = async function* () {
       yield (await tarOf(files)).subarray(0, 5_000)

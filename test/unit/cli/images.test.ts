@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { LayerLines } from '../../../daemon/cli/run/layers.ts'
-import { imagesText } from '../../../daemon/cli/run/manage.ts'
+import { imagesText, offersText } from '../../../daemon/cli/run/manage.ts'
 
 const digest = `sha256:${'ab'.repeat(32)}`
 const image = {
@@ -38,12 +38,28 @@ describe('the table of images', () => {
   })
 })
 
+describe('the table of what peers offer', () => {
+  it('says who says so, and what accepts them', () => {
+    const offer = { name: 'localhost/app:1', digest, publisher: '12D3', fingerprint: 'a-b-c', isHere: true }
+    expect(
+      offersText([
+        { ...offer, isAccepted: true },
+        { ...offer, isAccepted: false },
+      ]).split('\n'),
+    ).toEqual([
+      'OFFERED BY PEERS  DIGEST        BY     STATE',
+      'localhost/app:1   abababababab  a-b-c  accepted, here',
+      'localhost/app:1   abababababab  a-b-c  not accepted: layerd trust a-b-c',
+    ])
+  })
+})
+
 function screen(terminal: object) {
   const written: string[] = []
   return { written, lines: new LayerLines({ ...terminal, write: (text: string) => written.push(text) }) }
 }
 
-const layer = { digest, size: 2_000_000, bytes: 1_000_000, state: 'fetching', source: 'peer' }
+const layer = { digest, size: 2_000_000, bytes: 1_000_000, state: 'fetching', source: 'peer', ms: 500 }
 
 describe('layers that are pulled', () => {
   it('are a line each when they are here, where there is no terminal', () => {
@@ -53,7 +69,7 @@ describe('layers that are pulled', () => {
     lines.note({ ...layer, digest: `sha256:${'cd'.repeat(32)}`, state: 'held', source: 'store' })
     lines.end()
     expect(written).toEqual([
-      expect.stringMatching(/^abababababab {2}1\.9 MiB {2}done, .*\/s from peers\n$/),
+      'abababababab  1.9 MiB  done, 3.8 MiB/s from peers\n',
       'cdcdcdcdcdcd  1.9 MiB  already here\n',
     ])
   })

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { getEventListeners, once } from 'node:events'
 import { chmod, lstat, mkdir, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { connect, Server } from 'node:net'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
 import { ControlClient } from '../../../daemon/cli/control.ts'
 import { Failure } from '../../../daemon/cli/failure.ts'
@@ -92,6 +92,24 @@ describe('an operation', () => {
       const got = await all(node.download({ operation: 'bytes', input: { pieces: 50 } }))
       expect(Buffer.concat(got).length).toBe(50 * 65_536)
     })
+  })
+
+  it('remembers nothing of what a slow client has taken', async () => {
+    let most = 0
+    const { use } = await controlled({
+      bytes: gives(nothing, async (_, signal) =>
+        (async function* () {
+          for (let at = 0; at < 200; at++) {
+            yield Buffer.alloc(65_536)
+            most = Math.max(most, getEventListeners(signal, 'abort').length)
+          }
+        })(),
+      ),
+    })
+    await use(async (node) => {
+      for await (const _ of node.download({ operation: 'bytes', input: {} })) await new Promise(setImmediate)
+    })
+    expect(most).toBeLessThan(5)
   })
 
   it('that fails says why: before its first word, in the middle, and while bytes still come', async () => {
@@ -226,6 +244,25 @@ describe('the socket', () => {
     expect(log.join()).toMatch(/layerd images.*107 are possible: set control.socket to a shorter one/)
     await expect(open(join(dataDir, 'x'))).rejects.toThrow(/set control.socket/)
     await expect(ControlClient.use({ dataDir }, async () => {})).rejects.toThrow(/set control.socket to a shorter one/)
+  })
+
+  it.each(['EOPNOTSUPP', 'EPERM'])('where the file system has none (%s) is treated alike', async (code) => {
+    const dataDir = await tempDir()
+    const log: string[] = []
+    const logger = pino({ base: null }, { write: (line: string) => void log.push(line) })
+    const fail = vi.spyOn(Server.prototype, 'listen').mockImplementation(function (this: Server) {
+      process.nextTick(() => this.emit('error', Object.assign(new Error(`listen ${code}`), { code })))
+      return this
+    })
+    onTestFinished(() => fail.mockRestore())
+    const open = (socket?: string) => {
+      const lifecycle = new Lifecycle()
+      onTestFinished(() => lifecycle.stop())
+      return openControl({ config: { dataDir, control: { socket } }, operations: {}, version: '1', lifecycle, logger })
+    }
+    await open()
+    expect(log.join()).toMatch(/layerd images.*no control socket can be made.*control\.socket/)
+    await expect(open(join(dataDir, 'x'))).rejects.toThrow(/no control socket can be made/)
   })
 
   it('is removed when the node stops, which ends what is under way', async () => {

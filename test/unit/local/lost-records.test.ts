@@ -100,3 +100,14 @@ it('a change that failed does not come back with the log of the database', async
   const { records: after } = await start(dataDir)
   expect([after.get('app')?.blobs.size, after.uploads().size]).toEqual([0, 1])
 })
+
+it('a process that was killed while it pinned keeps nothing for nobody, though nothing was ever pushed', async () => {
+  const { store, holdings } = await start(await tempDir())
+  const staging = await store.stage(digest, bytes.length, () => {})
+  await staging.blob.write(bytes)
+  await staging.commit({ mediaType: undefined, public: true, repository: 'docker.io/library/app' })
+  await staging.blob.close()
+  await store.setKept(digest, true)
+  expect(await holdings.reconcile()).toEqual({ blobs: 0, bytes: 0 })
+  expect(store.record(digest)?.kept).toBe(false)
+})
