@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import { exchange } from './exchange.ts'
+import { exchangeTrusting } from './authorities.ts'
 
 /** Of a registry, what its root is asked by. */
 interface Asked {
@@ -67,7 +67,7 @@ export class Pulse {
     try {
       while (!signal.aborted && this.#now() - this.#wantedAt < interestLasts) {
         const began = this.#now()
-        const response = await exchange(dispatcherFor(url), question).catch(() => undefined)
+        const response = await exchangeTrusting(dispatcherFor(url), question).catch(() => undefined)
         if (response !== undefined) this.felt()
         // Where there is no connection it is not silent, but away: others find that out.
         else if (this.#now() - began < rootTimeout) break

@@ -3,11 +3,11 @@ import type { LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import type { Dispatcher } from 'undici'
 import type { Config, RegistryConfig } from '../../config/schema.ts'
+import { exchangeTrusting } from './authorities.ts'
 import { Breaker } from './breaker.ts'
 import { Comeback } from './comeback.ts'
 import { Dispatchers } from './dispatchers.ts'
 import type { Credentials } from './docker-config.ts'
-import { exchange } from './exchange.ts'
 import { Bounds, OwnPorts } from './guard.ts'
 import { Habits } from './habits.ts'
 import { chooseProxy } from './proxy.ts'
@@ -91,6 +91,8 @@ export function readTlsFiles(name: string, { ca, cert, key }: RegistryConfig): T
 export interface RegistrySettings {
   readonly settings: Config['upstream']
   readonly files: TlsFiles
+  /** For `User-Agent`. */
+  readonly userAgent: string
   readonly now: () => number
   /** Only public hosts may be asked. */
   readonly publicOnly?: boolean
@@ -103,7 +105,7 @@ export interface RegistrySettings {
 export function createRegistry(
   name: string,
   config: RegistryConfig,
-  { settings, files, now, publicOnly = false, ownPorts = new OwnPorts(), lookup }: RegistrySettings,
+  { settings, files, userAgent, now, publicOnly = false, ownPorts = new OwnPorts(), lookup }: RegistrySettings,
 ): Registry {
   const { username, password } = config
   const endpoint = new URL(config.endpoint.replace(/\/+$/, ''))
@@ -126,8 +128,9 @@ export function createRegistry(
   const comeback: Comeback = new Comeback({
     pause: settings.offlineFor,
     ask: async (signal) => {
-      const question = { method: 'GET', url: pingUrl, headers: { accept: '*/*' }, idleTimeout, signal } as const
-      const { body } = await exchange(dispatchers.for(pingUrl, false), { ...question, responseTimeout: pingTimeout })
+      const headers = { accept: '*/*', 'user-agent': userAgent }
+      const question = { method: 'GET', url: pingUrl, headers, responseTimeout: pingTimeout, idleTimeout } as const
+      const { body } = await exchangeTrusting(dispatchers.for(pingUrl, false), { ...question, signal })
       body.cancel()
       breaker.answered()
     },

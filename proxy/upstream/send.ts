@@ -1,16 +1,15 @@
 import { contentType, isTransient, statusError } from './answers.ts'
-import { trustSystemAuthorities } from './authorities.ts'
+import { exchangeTrusting } from './authorities.ts'
 import { type Authorizer, notLent } from './authorization.ts'
 import {
   abortedError,
-  isCertificateError,
   isConnectTimeout,
   isWithoutWay,
   noAnswerError,
   reasonOf,
   TransientError,
 } from './errors.ts'
-import { discard, exchange, type HttpResponse } from './exchange.ts'
+import { discard, type HttpResponse } from './exchange.ts'
 import { type Host, hostAt } from './host.ts'
 import { Login } from './login.ts'
 import { Pauses } from './pauses.ts'
@@ -232,7 +231,7 @@ async function contact(
   const authorization = granted ?? userOf(url)
   const { responseTimeout, idleTimeout } = registry
   try {
-    const response = await exchange(host.dispatcherFor(url), {
+    const response = await exchangeTrusting(host.dispatcherFor(url), {
       method,
       url,
       path,
@@ -245,8 +244,6 @@ async function contact(
     return response
   } catch (error) {
     if (signal.aborted) throw abortedError(signal)
-    // Once in the process: it may be the machine's own authorities that vouch for it.
-    if (isCertificateError(error) && trustSystemAuthorities()) return contact(request, host, place, granted)
     if (!host.isElsewhere) throw noAnswerError(error, registry.name)
     const message = `${registry.name} sent us to ${url.host} for ${what}, and that host failed: ${reasonOf(error)}`
     if (isWithoutWay(error)) throw new UpstreamError('broken', message, { cause: error })
