@@ -8,6 +8,7 @@ import { Breaker } from './breaker.ts'
 import { Comeback } from './comeback.ts'
 import { Dispatchers } from './dispatchers.ts'
 import type { Credentials } from './docker-config.ts'
+import { silenceOf } from './errors.ts'
 import { Bounds, OwnPorts } from './guard.ts'
 import { Habits } from './habits.ts'
 import { chooseProxy } from './proxy.ts'
@@ -38,7 +39,8 @@ export interface Registry {
    * where another host has sent us back (`elsewhere`).
    */
   dispatcherFor(url: URL, elsewhere?: boolean): Dispatcher
-  /** In ms, as `idleTimeout`. */
+  /** In ms, as the other two. */
+  readonly connectTimeout: number
   readonly responseTimeout: number
   readonly idleTimeout: number
   readonly authRealms: readonly string[]
@@ -113,11 +115,12 @@ export function createRegistry(
   const root = config.overridePath ? base : `${base}/v2`
   // What comes behind the version of the API is a part of the repository's name there, such as a project of Harbor.
   const [, version = root, prefix] = (config.overridePath && /^(.*?\/v2)\/(.+)$/.exec(root)) || []
+  const connectTimeout = config.connectTimeout ?? settings.connectTimeout
   const dispatchers = new Dispatchers({
     origin: endpoint.origin,
     tls: { ...(files.ca === undefined ? {} : { ca: files.ca }), rejectUnauthorized: !config.insecure },
     clientCertificate: files.clientCertificate,
-    connectTimeout: config.connectTimeout ?? settings.connectTimeout,
+    connectTimeout,
     proxy: chooseProxy(config.proxy, settings.proxy),
     bounds: new Bounds(endpoint, config.authRealms, ownPorts),
     publicOnly,
@@ -130,9 +133,16 @@ export function createRegistry(
     ask: async (signal) => {
       const headers = { accept: '*/*', 'user-agent': userAgent }
       const question = { method: 'GET', url: pingUrl, headers, responseTimeout: pingTimeout, idleTimeout } as const
-      const { body } = await exchangeTrusting(dispatchers.for(pingUrl, false), { ...question, signal })
-      body.cancel()
-      breaker.answered()
+      const began = now()
+      try {
+        const { body } = await exchangeTrusting(dispatchers.for(pingUrl, false), { ...question, signal })
+        body.cancel()
+        breaker.answered()
+      } catch (error) {
+        // It took the question, so that it is there.
+        if (!signal.aborted && silenceOf(error) === 'slow') breaker.hung(began, true)
+        throw error
+      }
     },
   })
   const breaker = new Breaker(now, comeback)
@@ -143,6 +153,7 @@ export function createRegistry(
     urlOf: (repository, path) => new URL(`${root}/${repository}/${path}`),
     repositoryAt: (repository) => (prefix === undefined ? repository : `${prefix}/${repository}`),
     dispatcherFor: (url, elsewhere = false) => dispatchers.for(url, elsewhere),
+    connectTimeout,
     responseTimeout: config.responseTimeout ?? settings.responseTimeout,
     idleTimeout,
     authRealms: config.authRealms,
