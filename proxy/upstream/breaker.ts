@@ -82,8 +82,8 @@ export class Breaker {
     return hasHung && (this.#now() < this.#silentUntil || this.pulse.hasStopped)
   }
 
-  /** Whether somebody has waited for as long as content may take, and not even the root of its API answers. */
+  /** Whether it is silent, and not even the root of its API answers. Those who soon lose patience prove less than one who has waited. */
   get isDumb(): boolean {
-    return this.#hasWaited && this.isSilent && this.pulse.hasStopped
+    return this.isSilent && (this.#hasWaited ? this.pulse.hasStopped : this.pulse.hasStoppedForLong)
   }
 }

@@ -11,6 +11,12 @@ interface Asked {
 /** How long the root of a registry's API may take to answer, in ms, before the registry counts as one that hangs. */
 const rootPatience = 5_000
 
+/**
+ * The same where no request has waited for as long as content may take, in ms. With less, a registry that takes some seconds for everything
+ * gives nothing; with more, clients go on to their next mirror before they hear of one that hangs.
+ */
+const doubtfulRootPatience = 10_000
+
 /** Longest wait for one answer of the root, in ms. Then it is asked anew: the connection may be one that nobody is left of. */
 const rootTimeout = 30_000
 
@@ -35,7 +41,17 @@ export class Pulse {
 
   /** Whether not even the root answers. */
   get hasStopped(): boolean {
-    return this.#askedAt !== undefined && this.#now() - this.#askedAt >= rootPatience
+    return this.#silence >= rootPatience
+  }
+
+  /** Whether it does not answer for so long that nothing else needs to be known. */
+  get hasStoppedForLong(): boolean {
+    return this.#silence >= doubtfulRootPatience
+  }
+
+  /** How long the root has not answered, in ms. */
+  get #silence(): number {
+    return this.#askedAt === undefined ? 0 : this.#now() - this.#askedAt
   }
 
   /**

@@ -155,6 +155,16 @@ test('whoever has waited for a while only does not keep others from waiting for 
   clock.now += 6_000
   breaker.hung(clock.now - 5_000, false)
   expect([breaker.isSilent, breaker.isDumb]).toEqual([true, false])
+  clock.now += 3_000
+  expect(breaker.isDumb).toBe(false)
   breaker.hung(clock.now - 5_000, true)
+  expect(breaker.isDumb).toBe(true)
+})
+
+test('a registry whose root says nothing for long answers nobody, however soon those lost patience who asked it', () => {
+  const { clock, breaker } = setUp()
+  breaker.pulse.doubt(mute, {}, clock.now)
+  clock.now += 10_000
+  breaker.hung(clock.now - 5_000, false)
   expect(breaker.isDumb).toBe(true)
 })
