@@ -127,7 +127,7 @@ export const configSchema = z.strictObject({
         'Bytes a second that the background check of blobs on disk may read; 0 turns it off.',
       ),
       completeRate: size(16 * 2 ** 20).describe(
-        'Bytes a second, on average, for what a client did not fetch of an image that it has pulled, as it had it already: so that others get the image whole from this node, without its registry. It is fetched in the background, from peers first, and never in the place of a blob that was used within a day. 0 turns it off.',
+        'Bytes a second, on average, for what a client did not fetch of an image that it has pulled, as it had it already: so that others get the image whole from this node, without its registry. It is fetched in the background, from peers first, where peers may have it, and into free room only. 0 turns it off.',
       ),
       completeLimit: size(4 * 2 ** 30).describe('An image that lacks more than this is left as it is.'),
     })

@@ -13,8 +13,14 @@ interface CompletionOptions {
   readonly store: Pick<BlobStore, 'has' | 'fits'>
   readonly access: Pick<AccessControl, 'identityOf'>
   readonly rules: Pick<Rules, 'mayCache'>
-  /** Fetches content in order to hold it. @throws why that can't be, or the signal's reason */
-  readonly hold: (request: ContentRequest) => Promise<void>
+  /** Whether peers may have the blobs of an image: where they may not, it is of no use to others that this node holds it whole. */
+  readonly mayPeersHave: (manifest: Pick<ContentRequest, 'repository' | 'digest'>) => Promise<boolean>
+  /**
+   * Fetches content in order to hold it.
+   * @param size in bytes; content of another size is not fetched
+   * @throws {OtherSize} or why else that can't be, or the signal's reason
+   */
+  readonly hold: (request: ContentRequest, size: number) => Promise<void>
   /** Bytes a second on average; 0 for not at all. */
   readonly rate: number
   /** Bytes that an image may lack; one that lacks more is left as it is. */
@@ -35,14 +41,23 @@ const LOOK_MS = 200
 /** What is missing is fetched for this time at most after a client's last request, in ms: an hour. */
 const LIFETIME_MS = 3_600_000
 
-/** A blob that was used within this time is not evicted for what nobody has asked for, in ms: a day. */
-const RECENT_MS = 86_400_000
+/** An image of which nothing shows that it is pulled is forgotten after this time, in ms. Some clients look for a signature first. */
+const UNPULLED_MS = 60_000
 
 /** The pause after a first failure, in ms. Each following one is twice as long. */
 const REST_MS = 10_000
 
 /** After this number of failures in a row an image is left as it is. */
 const MAX_FAILURES = 5
+
+/** Content has another size than its manifest says, which was looked at for limits and room. It will have it next time as well. */
+export class OtherSize extends Error {
+  /** @param size in bytes; undefined where nobody says it */
+  constructor(digest: Digest, size: number | undefined, named: number) {
+    super(`${digest} has ${size ?? 'an unknown number of'} bytes, and its manifest says ${named}`)
+    this.name = 'OtherSize'
+  }
+}
 
 /**
  * An image that was pulled is an image that is held. Clients fetch only the layers that they lack, so that of an image this node may
@@ -107,16 +122,27 @@ export class Completion {
     while (this.#visits.size > 0 && !signal.aborted) {
       const now = performance.now()
       const mayFetch = this.#clients === 0 && now >= this.#paidAt
-      const visit = this.#visits.all().find((one) => one.idleFor(now) >= this.#quiet && now >= one.restsUntil)
+      const visit = this.#visits.all().find((one) => this.#isDue(one, now))
       if (visit !== undefined && mayFetch) await this.#goOn(visit)
       else await delay(LOOK_MS, undefined, { signal, ref: false }).catch(() => {})
     }
   }
 
+  #isPulled(visit: Visit): boolean {
+    return visit.isPulled((digest) => this.#options.store.has(digest))
+  }
+
+  /** Whether something is to be done about what a client got. @param now in ms */
+  #isDue(visit: Visit, now: number): boolean {
+    const idle = visit.idleFor(now)
+    return idle >= this.#quiet && now >= visit.restsUntil && (idle >= UNPULLED_MS || this.#isPulled(visit))
+  }
+
   /** Fetches one more blob of what a client has got, or ends that. */
   async #goOn(visit: Visit): Promise<void> {
     const { store, rightsLast, limit } = this.#options
-    const [next, ...more] = visit.isPulled ? visit.missing((digest) => store.has(digest)) : []
+    const missing = this.#isPulled(visit) ? visit.missing((digest) => store.has(digest)) : []
+    const [next, ...more] = missing.length > 0 && (await this.#isOfUse(visit)) ? missing : []
     if (next === undefined) {
       if (visit.fetchedBytes > 0)
         this.#log(visit, 'an image is held whole: what its client had already was fetched, too')
@@ -127,10 +153,16 @@ export class Completion {
     if (visit.idleFor(performance.now()) > lifetime)
       return this.#leave(visit, 'its client has asked for it too long ago')
     if (bytes > limit) return this.#leave(visit, `it lacks ${bytes} bytes, more than store.completeLimit`)
-    if (!(await store.fits(bytes, Date.now() - RECENT_MS))) {
-      return this.#leave(visit, `there is no room for the ${bytes} bytes that it lacks but that of blobs in use`)
-    }
+    // What nobody has asked for takes the place of nothing: images are kept for when upstream can't be asked.
+    if (!(await store.fits(bytes)))
+      return this.#leave(visit, `there is no free room for the ${bytes} bytes that it lacks`)
     await this.#fetch(visit, next)
+  }
+
+  /** Whether it is of use to others that this node holds an image. */
+  async #isOfUse({ request: { repository }, images }: Visit): Promise<boolean> {
+    for (const digest of images) if (!(await this.#options.mayPeersHave({ repository, digest }))) return false
+    return true
   }
 
   async #fetch(visit: Visit, { digest, size }: NamedContent): Promise<void> {
@@ -141,7 +173,7 @@ export class Completion {
     this.#current = { digest, abort }
     try {
       const limits = [abort.signal, this.#ended.signal, AbortSignal.timeout(LIFETIME_MS)]
-      await this.#options.hold({ ...visit.request, kind: 'blob', digest, signal: AbortSignal.any(limits) })
+      await this.#options.hold({ ...visit.request, kind: 'blob', digest, signal: AbortSignal.any(limits) }, size)
       visit.fetchedBytes += size
       visit.failures = 0
       this.#paidAt = began + (size / this.#options.rate) * 1_000
@@ -149,7 +181,7 @@ export class Completion {
       if (abort.signal.aborted || this.#ended.signal.aborted) return
       visit.restsUntil = performance.now() + REST_MS * 2 ** visit.failures
       visit.failures++
-      if (visit.failures >= MAX_FAILURES) this.#leave(visit, messageOf(error))
+      if (visit.failures >= MAX_FAILURES || error instanceof OtherSize) this.#leave(visit, messageOf(error))
     } finally {
       this.#current = undefined
     }

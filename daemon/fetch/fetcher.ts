@@ -12,7 +12,7 @@ import type { Swarm } from '../swarm/ports.ts'
 import { DigestMismatch } from '../verify/mismatch.ts'
 import type { Sha256Engine } from '../verify/sha256.ts'
 import { type AccessControl, foundIn } from './access.ts'
-import { Completion } from './completion.ts'
+import { Completion, OtherSize } from './completion.ts'
 import { explainedContent, manifestContent, storedContent } from './content.ts'
 import { type DownloadTools, NotByChunks, NotForAsker, type WasteReason } from './download/context.ts'
 import { Downloads } from './download/downloads.ts'
@@ -21,6 +21,7 @@ import { Flights } from './flights.ts'
 import { Foresight } from './foresight.ts'
 import { LongManifests } from './long-manifests.ts'
 import { passedContent, passThrough } from './pass-through.ts'
+import { mayPeersHave } from './peers-may-have.ts'
 import type { Publicity } from './publicity.ts'
 import { Sequences } from './sequences.ts'
 import { Sightings } from './sightings.ts'
@@ -81,9 +82,17 @@ export class Fetcher implements ContentSource {
     this.#options = options
     this.#sequences = new Sequences(options, this.#sizes)
     this.#flights = new Flights({ ...options, sequences: this.#sequences })
-    this.#foresight = new Foresight({ ...options, isPublic: (digest) => this.downloads.isPublic(digest) })
+    const isPublic = (digest: Digest) => this.downloads.isPublic(digest)
+    const peers = (manifest: Pick<ContentRequest, 'repository' | 'digest'>) =>
+      mayPeersHave({ ...options, isPublic }, manifest)
+    this.#foresight = new Foresight({ ...options, mayPeersHave: peers })
     this.#sightings = new Sightings(options)
-    this.#completion = new Completion({ ...options, ...options.completion, hold: (request) => this.#hold(request) })
+    this.#completion = new Completion({
+      ...options,
+      ...options.completion,
+      mayPeersHave: peers,
+      hold: (request, size) => this.#hold(request, size),
+    })
     this.downloads = new Downloads({
       lonely: options.lonely,
       tools: { ...options, sizes: this.#sizes, self: () => options.swarm.self },
@@ -154,17 +163,30 @@ export class Fetcher implements ContentSource {
     return await this.#held(request, isAsked ? await access.confirm(request) : undefined)
   }
 
-  /** Fetches content for nobody to read. @throws why it can't be had, or be kept; the signal's reason */
-  async #hold(request: ContentRequest): Promise<void> {
+  /**
+   * Fetches content for nobody to read.
+   * @param size in bytes, as its manifest says
+   * @throws {OtherSize} or why else it can't be had, or be kept; the signal's reason
+   */
+  async #hold(request: ContentRequest, size: number): Promise<void> {
     const { digest, signal } = request
     let content: Content | undefined
+    let unwanted: Error | undefined
     try {
       content = (await this.#here(request)) ?? (await this.#fetch(request))
+      if (content.size !== size) {
+        unwanted = new OtherSize(digest, content.size, size)
+        throw unwanted
+      }
       const landing = this.downloads.landing(digest) ?? this.#flights.landing(request)
       if (landing !== undefined) await waitFor(landing, longestFetch, signal)
     } finally {
       await content?.close()
-      if (signal.aborted) this.downloads.abandon(digest, signal.reason)
+      if (signal.aborted) unwanted ??= signal.reason
+      if (unwanted !== undefined) {
+        this.downloads.abandon(digest, unwanted)
+        this.#flights.abandon(request, unwanted)
+      }
     }
     if (!this.#options.store.has(digest)) throw new Error(`${digest} could not be kept`)
   }

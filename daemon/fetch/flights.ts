@@ -48,6 +48,12 @@ export class Flights {
     return this.#running.get(this.#keyOf(request))?.landing
   }
 
+  /** Ends a flight that nobody waits for. */
+  abandon(request: ContentRequest, reason: Error): void {
+    const flight = this.#running.get(this.#keyOf(request))?.flight
+    if (flight?.clients === 0) flight.abort(reason)
+  }
+
   /** Ends all, and waits until they have let go of the store. */
   async close(): Promise<void> {
     for (const { flight } of this.#running.values()) flight.abort(new Error('the node is stopping'))

@@ -17,18 +17,20 @@ import type { Rules } from '../rules.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { Metadata, TagRecord } from '../store/metadata.ts'
 import type { AccessControl } from './access.ts'
-import { isAway, isOffline, isRefusal, toOciError } from './errors.ts'
+import { isAway, isOffline, toOciError } from './errors.ts'
 import type { KeepManifest } from './keep-manifest.ts'
+import { indexType, mergedReferrers, mergedTags } from './merged-lists.ts'
+import { SharedQuestions } from './shared-questions.ts'
 import type { Tags } from './tags.ts'
 import { patienceWith, waitFor } from './wait.ts'
 
 interface ListsOptions {
   readonly upstream: Pick<Upstream, 'list' | 'isSilent'>
   readonly content: ContentSource
-  readonly tags: Pick<Tags, 'resolve' | 'lastList' | 'keepList'>
+  readonly tags: Pick<Tags, 'lastList' | 'keepList'>
   readonly metadata: Pick<Metadata, 'tagsOf' | 'referrersOf'>
   readonly store: Pick<BlobStore, 'record' | 'holdsOf' | 'digests'>
-  readonly access: Pick<AccessControl, 'identityOf' | 'granted' | 'hasRead' | 'refused'>
+  readonly access: Pick<AccessControl, 'identityOf' | 'granted' | 'hasRead'>
   readonly rules: Pick<Rules, 'mustAsk' | 'mayCache'>
   readonly keep: KeepManifest
   /** How long upstream may take where something is known, in ms. */
@@ -38,13 +40,20 @@ interface ListsOptions {
 /** Bytes of a list that is kept; a longer one is passed on only. */
 const maxKeptBytes = 4 * 1024 * 1024
 
-const indexType = 'application/vnd.oci.image.index.v1+json'
-
 /** What is known of a list while upstream can't be asked. */
 interface Known<T> {
   readonly entries: readonly T[]
   /** The newest time at which upstream has said any of it, in ms since the epoch; undefined where there is no answer. */
   readonly confirmedAt: number | undefined
+}
+
+/** Why upstream's list is not here: it takes its time, answers something else, or can't be reached at all. */
+type Reason = 'slow' | 'failing' | 'away'
+
+/** A list, or what stands for one, as it was given. */
+interface Kept {
+  readonly body: Buffer
+  readonly confirmedAt: number
 }
 
 /**
@@ -54,31 +63,54 @@ interface Known<T> {
  */
 export class Lists implements ListSource {
   readonly #options: ListsOptions
+  readonly #questions = new SharedQuestions<PassedOnResponse>()
 
   constructor(options: ListsOptions) {
     this.#options = options
   }
 
   async list(request: ListRequest): Promise<PassedOnResponse> {
-    const { upstream, patience, rules } = this.#options
     const { repository, resource, signal } = request
-    const mayAnswer = !rules.mustAsk(repositoryText(repository))
-    const asking = upstream.list(request)
+    const mustAsk = this.#options.rules.mustAsk(repositoryText(repository))
     try {
-      const limit = patienceWith(upstream, repository.registry, patience)
-      const early = mayAnswer ? await waitFor(asking, limit, signal) : await asking
-      const known = early === undefined ? await this.#known(request, false) : undefined
-      if (known !== undefined) return known
-      const given = early ?? (await asking)
-      await this.#remember(request, given)
-      return given
+      // Whoever insists on upstream's answer does not share one that was asked for before.
+      return mustAsk ? await this.#ask(request) : await this.#given(request)
     } catch (error) {
       if (signal.aborted) throw error
-      if (isRefusal(error)) await this.#options.access.refused(request)
-      const known = mayAnswer && isOffline(error) ? await this.#known(request, isAway(error)) : undefined
+      const mayAnswer = !mustAsk && isOffline(error)
+      const known = mayAnswer ? await this.#known(request, isAway(error) ? 'away' : 'failing') : undefined
       if (known !== undefined) return known
       throw toOciError(error, 'repository', `${resource} of ${repositoryText(repository)}`)
     }
+  }
+
+  /**
+   * What upstream gives; where that takes its time, the list that it gave before. A long list may take longer than anything else, and the
+   * few tags that were seen here are not the list.
+   */
+  async #given(request: ListRequest): Promise<PassedOnResponse> {
+    const { upstream, access, patience } = this.#options
+    const { repository, resource, query, signal } = request
+    const key = [access.identityOf(request), repositoryText(repository), resource, query].join(' ')
+    const asked = this.#questions.join(key, (own) => this.#ask({ ...request, signal: own }))
+    let given: PassedOnResponse | undefined
+    try {
+      given = await waitFor(asked.answer, patienceWith(upstream, repository.registry, patience), signal)
+      if (given !== undefined) return given
+      const late = asked.toEnd(signal)
+      given = await Promise.race([late, this.#known(request, 'slow').then((known) => known ?? late)])
+      return given
+    } finally {
+      asked.leave(given?.origin === 'store')
+    }
+  }
+
+  /** Asks upstream, and keeps what it gives. @throws {UpstreamError} */
+  async #ask(request: ListRequest): Promise<PassedOnResponse> {
+    // A refusal takes no rights to content: whoever may pull may not always list.
+    const given = await this.#options.upstream.list(request)
+    await this.#remember(request, given)
+    return given
   }
 
   /** Keeps what upstream has given. A part of a list is added to what is kept. */
@@ -90,7 +122,8 @@ export class Lists implements ListSource {
     if (status !== 200 || access === 'foreign' || !rules.mayCache(name)) return
     const isWhole = headers.link === undefined && !/(?:^|&)(?:n|last|artifactType)=/i.test(query)
     const before = isWhole ? undefined : await this.#kept(request, undefined)
-    const list = resource === 'tags/list' ? tagList(repository.name, body, before?.body) : index(body, before?.body)
+    const list =
+      resource === 'tags/list' ? mergedTags(repository.name, body, before?.body) : mergedReferrers(body, before?.body)
     if (list === undefined || list.bytes.length > maxKeptBytes) return
     const { bytes, mediaType } = list
     const digest = digestOf(bytes)
@@ -100,17 +133,19 @@ export class Lists implements ListSource {
     await tags.keepList(request, listReference(repository, resource), { digest, mediaType }, isPublic)
   }
 
-  /** @returns undefined where nothing is known */
-  async #known(request: ListRequest, isUpstreamAway: boolean): Promise<PassedOnResponse | undefined> {
+  /** @returns undefined where nothing is known, or nothing that is good enough */
+  async #known(request: ListRequest, reason: Reason): Promise<PassedOnResponse | undefined> {
     const { repository, resource, query } = request
+    const kept = this.#kept(request, reason === 'away')
+    if (reason === 'slow' && (await kept) === undefined) return undefined
     if (resource === 'tags/list') {
-      const { entries, confirmedAt } = await this.#knownTags(request, isUpstreamAway)
+      const { entries, confirmedAt } = await this.#knownTags(request, await kept)
       if (confirmedAt === undefined) return undefined
       const page = pageOf(entries, query)
       const link = page.next === undefined ? {} : { link: `<?${page.next}>; rel="next"` }
       return answer('application/json', link, { name: repository.name, tags: page.entries }, confirmedAt)
     }
-    const { entries, confirmedAt } = await this.#knownReferrers(request, isUpstreamAway)
+    const { entries, confirmedAt } = await this.#knownReferrers(request, kept, reason === 'away')
     if (confirmedAt === undefined) return undefined
     const type = new URLSearchParams(query).get('artifactType') ?? ''
     const manifests = type === '' ? entries : entries.filter(({ artifactType }) => artifactType === type)
@@ -118,9 +153,8 @@ export class Lists implements ListSource {
     return answer(indexType, headers, { schemaVersion: 2, mediaType: indexType, manifests }, confirmedAt)
   }
 
-  async #knownTags(request: ListRequest, isUpstreamAway: boolean): Promise<Known<string>> {
+  async #knownTags(request: ListRequest, kept: Kept | undefined): Promise<Known<string>> {
     const { metadata, access } = this.#options
-    const kept = await this.#kept(request, isUpstreamAway)
     const identity = access.identityOf(request)
     const all = await metadata.tagsOf(repositoryText(request.repository))
     const hasRead = await access.hasRead(request)
@@ -133,11 +167,15 @@ export class Lists implements ListSource {
   }
 
   /** Of the list that upstream gave, of the tag that stands for it where a registry gives none, and of manifests that are here. */
-  async #knownReferrers(request: ListRequest, isUpstreamAway: boolean): Promise<Known<Referrer>> {
+  async #knownReferrers(
+    request: ListRequest,
+    given: Promise<Kept | undefined>,
+    isUpstreamAway: boolean,
+  ): Promise<Known<Referrer>> {
     const subject = request.resource.slice('referrers/'.length) as Digest
     const [kept, tagged, held] = await Promise.all([
-      this.#kept(request, isUpstreamAway),
-      this.#tagged(request, subject.replace(':', '-')),
+      given,
+      this.#tagged(request, subject.replace(':', '-'), isUpstreamAway),
       this.#held(request, subject),
     ])
     const lists = [kept, tagged].map((list) => (list && referrersIn(list.body)) ?? [])
@@ -157,16 +195,18 @@ export class Lists implements ListSource {
   }
 
   /** The list as upstream gave it last. @param isUpstreamAway undefined for what this node knows itself */
-  async #kept(request: ListRequest, isUpstreamAway: boolean | undefined) {
+  async #kept(request: ListRequest, isUpstreamAway: boolean | undefined): Promise<Kept | undefined> {
     const { tags } = this.#options
     const { repository, resource } = request
     const last = await tags.lastList(request, listReference(repository, resource), isUpstreamAway)
     return last && (await this.#read(request, 'blob', last.digest, last.confirmedAt))
   }
 
-  async #tagged(request: ListRequest, tag: string) {
-    const resolved = await this.#options.tags.resolve({ ...request, tag }).catch(() => undefined)
-    return resolved && (await this.#read(request, 'manifest', resolved.digest, resolved.confirmedAt))
+  /** What was last confirmed of a tag. Upstream, which gives no list, is not waited for once more. */
+  async #tagged(request: ListRequest, tag: string, isUpstreamAway: boolean): Promise<Kept | undefined> {
+    const reference = `${repositoryText(request.repository)}:${tag}`
+    const last = await this.#options.tags.lastList(request, reference, isUpstreamAway)
+    return last && (await this.#read(request, 'manifest', last.digest, last.confirmedAt))
   }
 
   /** Manifests that are here and that the asker may have; they are as old as they came here. */
@@ -188,7 +228,12 @@ export class Lists implements ListSource {
   }
 
   /** @returns undefined where nobody has it, or the asker may not have it */
-  async #read(request: ListRequest, kind: ContentKind, digest: Digest, confirmedAt = Date.now()) {
+  async #read(
+    request: ListRequest,
+    kind: ContentKind,
+    digest: Digest,
+    confirmedAt = Date.now(),
+  ): Promise<Kept | undefined> {
     const { repository, authorization, isGuest, signal } = request
     const opened = await this.#options.content
       .open({ kind, digest, repository, authorization, isGuest, signal })
@@ -226,24 +271,6 @@ export function withReferrers(tags: Pick<Tags, 'resolve' | 'lastList'>): TagReso
         return last
       }
     },
-  }
-}
-
-function tagList(name: string, body: Uint8Array, before: Uint8Array | undefined) {
-  const tags = tagsIn(body)
-  if (tags === undefined) return undefined
-  const all = [...new Set([...((before && tagsIn(before)) ?? []), ...tags])].sort()
-  return { bytes: Buffer.from(JSON.stringify({ name, tags: all })), mediaType: 'application/json' }
-}
-
-function index(body: Uint8Array, before: Uint8Array | undefined) {
-  const referrers = referrersIn(body)
-  if (referrers === undefined) return undefined
-  const all = new Map([...((before && referrersIn(before)) ?? []), ...referrers].map((one) => [one.digest, one]))
-  const manifests = [...all.values()]
-  return {
-    bytes: Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests })),
-    mediaType: indexType,
   }
 }
 

@@ -10,6 +10,9 @@ const MAX_VISITS = 64
 /** Images of one index that are followed in one visit. Indexes have some twenty. */
 const MAX_IMAGES = 64
 
+/** Blobs of all images of a visit; an image with more is not followed. Memory is bounded by it. */
+const MAX_PARTS = 8_192
+
 /** Manifests whose index is remembered; the one that was seen longest ago is forgotten. */
 const MAX_INDEXED = 4_096
 
@@ -17,7 +20,8 @@ const MAX_INDEXED = 4_096
  * What one client gets in one go: an image, or images of one index.
  *
  * That it is pulled, rather than looked at, shows in a request for one of its layers. A client that has all layers already asks for
- * none: then it has to be a container engine, and to get one image only of the index.
+ * none: then it has to be a container engine, to get one image only of the index, and to ask for its config, or this node has to hold
+ * something of the image already. Engines look at manifests as well, and that is all they ask for then.
  */
 export class Visit {
   /** `registry/repository`. */
@@ -33,6 +37,10 @@ export class Visit {
   /** Contents that the client is being given. */
   #open = 0
   #hasAskedForLayer = false
+  #hasAskedForPart = false
+  /** Whether this node holds any of it; undefined where that was not looked at. */
+  #isPartHeld: boolean | undefined
+  #isEngine = false
   readonly #images = new Map<Digest, readonly NamedContent[]>()
   readonly #parts = new Set<Digest>()
   readonly #layers = new Set<Digest>()
@@ -43,8 +51,13 @@ export class Visit {
     this.#touchedAt = now
   }
 
-  get isPulled(): boolean {
-    return this.#hasAskedForLayer || (this.request.isEngine === true && this.#images.size === 1)
+  isPulled(isHeld: (digest: Digest) => boolean): boolean {
+    if (this.#hasAskedForLayer) return true
+    if (!this.#isEngine || this.#images.size !== 1) return false
+    if (this.#hasAskedForPart) return true
+    // Looked at once for each request: an image may have thousands of layers.
+    this.#isPartHeld ??= this.#parts.values().some(isHeld)
+    return this.#isPartHeld
   }
 
   /** Digests of the manifests. */
@@ -59,8 +72,8 @@ export class Visit {
 
   /** The client gets a manifest of these contents. */
   add(manifest: Digest, { config, layers }: ManifestContents): void {
-    if (this.#images.size >= MAX_IMAGES) return
     const parts = [...config, ...layers]
+    if (this.#images.size >= MAX_IMAGES || this.#parts.size + parts.length > MAX_PARTS) return
     this.#images.set(manifest, parts)
     for (const { digest } of parts) this.#parts.add(digest)
     for (const { digest } of layers) this.#layers.add(digest)
@@ -73,7 +86,12 @@ export class Visit {
   /** The client is given content. @param now in ms @returns to be called with the time when that is over */
   opens(request: ContentRequest, now: number): (now: number) => void {
     this.request = request
-    this.#hasAskedForLayer ||= request.kind === 'blob' && this.#layers.has(request.digest)
+    const { kind, digest, isEngine = false } = request
+    this.#hasAskedForLayer ||= kind === 'blob' && this.#layers.has(digest)
+    this.#hasAskedForPart ||= kind === 'blob' && this.#parts.has(digest)
+    // What the node asks for in its client's name does not make another one of it.
+    this.#isEngine ||= isEngine
+    this.#isPartHeld = undefined
     this.#touchedAt = now
     this.#open++
     return (later) => {

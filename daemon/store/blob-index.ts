@@ -112,14 +112,11 @@ export class BlobIndex {
     return undefined
   }
 
-  /**
-   * Bytes that evicting all that is not in use would free.
-   * @param usedBefore only of blobs that were last used before this time, in ms since the epoch
-   */
-  evictableBytes(usedBefore = Number.POSITIVE_INFINITY): number {
+  /** Bytes that evicting all that is not in use would free. */
+  evictableBytes(): number {
     let bytes = 0
     for (const entry of this.#entries.values()) {
-      if (isEvictable(entry) && entry.record.lastAccess < usedBefore) bytes += entry.record.size
+      if (isEvictable(entry)) bytes += entry.record.size
     }
     return bytes
   }

@@ -143,9 +143,9 @@ export class BlobStore {
     await this.#quota.trim()
   }
 
-  /** Whether a blob fits without the room of one that was used since a time, in ms since the epoch. */
-  async fits(bytes: number, since: number): Promise<boolean> {
-    return await this.#quota.fits(bytes, since)
+  /** Whether a blob fits without the room of another one. */
+  async fits(bytes: number): Promise<boolean> {
+    return await this.#quota.fits(bytes)
   }
 
   has(digest: Digest): boolean {

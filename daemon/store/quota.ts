@@ -105,15 +105,11 @@ export class Quota {
     if (!this.#reservations.has(reservation)) this.#giveBack(bytes, bytes)
   }
 
-  /**
-   * Whether a blob fits beside all that is held and being fetched, but for blobs that nobody has used since a time.
-   * @param since ms since the epoch
-   */
-  async fits(bytes: number, since: number): Promise<boolean> {
-    const { index, disk } = this.#options
-    await disk.refresh(() => this.#unwritten())
+  /** Whether a blob fits beside all that is held and being fetched. */
+  async fits(bytes: number): Promise<boolean> {
+    await this.#options.disk.refresh(() => this.#unwritten())
     const all = bytes + this.#promised()
-    return bytes <= index.capacity && this.#missing(all, all) <= index.evictableBytes(since)
+    return this.#missing(all, all) <= 0
   }
 
   /** Gives back what was not written. */

@@ -112,7 +112,7 @@ async function assemble(
   await datastore.open()
   shutdown.add('DHT records', () => datastore.close())
 
-  const limits = createLimits(config.maxConnections, ban)
+  const limits = createLimits(config.maxConnections, swarmKey === undefined && config.allowedPeers.length === 0, ban)
   const heard = new Heard()
   const transfers = new Transfers({
     ...options,

@@ -61,9 +61,9 @@ class RegistryClient implements Upstream {
       timing = systemTiming,
       lookup,
     } = options
-    this.#registries = new Registries({ list, settings, now: timing.now, ownPorts, lookup })
-    // Content must arrive as it was hashed, so it may not be compressed on the way.
     const userAgent = settings.userAgent ?? `layerd/${version}`
+    this.#registries = new Registries({ list, settings, userAgent, now: timing.now, ownPorts, lookup })
+    // Content must arrive as it was hashed, so it may not be compressed on the way.
     this.#headers = { 'user-agent': userAgent, 'accept-encoding': 'identity' }
     const { signal } = this.#closing
     this.#credentials = new CredentialStore(dockerConfig, logger, timing.now, signal)

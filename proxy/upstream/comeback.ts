@@ -4,6 +4,15 @@ const longestPause = 60_000
 /** The shortest, in ms: whoever sets none does not mean a flood. */
 const shortestPause = 100
 
+/**
+ * How long after a question those who want the registry wait for its answer, in ms. With less, the first pull after a registry is back
+ * fails; with more, those who have another answer wait for it where names are not resolved.
+ */
+const patience = 1_000
+
+/** How long the registry is asked after somebody wanted it last, in ms. With more, each mistyped name is asked for longer. */
+const interestLasts = 600_000
+
 interface ComebackOptions {
   /** Asks the registry for anything. @throws where it gives no answer */
   readonly ask: (signal: AbortSignal) => Promise<void>
@@ -11,9 +20,18 @@ interface ComebackOptions {
   readonly pause: number
 }
 
+/** A question that has no answer yet. */
+interface Asking {
+  /** In ms. */
+  readonly since: number
+  readonly abort: AbortController
+  /** Whether there was an answer or not; never rejected. */
+  readonly ended: Promise<void>
+}
+
 /**
  * Asks a registry that is away again and again, in the background. So nobody waits for a time-out who could have had another answer,
- * and the registry is asked by requests again as soon as it is back.
+ * and the registry is asked by requests again as soon as it is back. Where nobody wants it for long, that it is away is forgotten.
  */
 export class Comeback {
   readonly #ask: ComebackOptions['ask']
@@ -21,10 +39,11 @@ export class Comeback {
   readonly #closed = new AbortController()
   #pause: number
   #timer: NodeJS.Timeout | undefined
-  #isAsking = false
+  #asking: Asking | undefined
   #isAway = false
-  /** When it was asked last, in ms. */
+  /** When it was asked last, and when it was wanted last, in ms. */
   #askedAt = Number.NEGATIVE_INFINITY
+  #wantedAt = Number.NEGATIVE_INFINITY
 
   constructor({ ask, pause }: ComebackOptions) {
     this.#ask = ask
@@ -32,24 +51,37 @@ export class Comeback {
     this.#pause = this.#first
   }
 
+  get isAway(): boolean {
+    return this.#isAway
+  }
+
   /** The registry is away. */
   begin(): void {
     if (this.#isAway || this.#closed.signal.aborted) return
     this.#isAway = true
     this.#pause = this.#first
-    this.#askedAt = performance.now()
+    this.#askedAt = this.#wantedAt = performance.now()
     this.#schedule()
   }
 
-  /** Somebody would ask the registry: that is tried at once, unless it was a moment ago. */
-  wanted(): void {
-    if (performance.now() - this.#askedAt >= this.#first) void this.#try()
+  /**
+   * Somebody would ask the registry: that is tried at once, unless it was a moment ago.
+   * @returns when that is over, or the answer is not worth waiting for
+   */
+  async wanted(signal: AbortSignal): Promise<void> {
+    const now = performance.now()
+    this.#wantedAt = now
+    if (now - this.#askedAt >= this.#first) this.#try()
+    if (this.#asking === undefined) return
+    await within(this.#asking.since + patience - now, this.#asking.ended, signal)
   }
 
-  /** There may be a way to it now that there was not. */
+  /** There may be a way to it now that there was not. What was asked before may wait for an answer by a way that is gone. */
   wayMayBeOpen(): void {
     this.#pause = this.#first
-    void this.#try()
+    this.#asking?.abort.abort(new Error('the network has changed'))
+    this.#asking = undefined
+    this.#try()
   }
 
   /** The registry has answered. */
@@ -65,22 +97,48 @@ export class Comeback {
 
   #schedule(): void {
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#try(), this.#pause)
+    // The next request finds out whether it is still away.
+    if (performance.now() - this.#wantedAt >= interestLasts) {
+      this.end()
+      return
+    }
+    this.#timer = setTimeout(() => this.#try(), this.#pause)
     this.#timer.unref()
     this.#pause = Math.min(this.#pause * 2, longestPause)
   }
 
-  async #try(): Promise<void> {
-    if (!this.#isAway || this.#isAsking) return
-    this.#isAsking = true
+  #try(): void {
+    if (!this.#isAway || this.#asking !== undefined) return
     clearTimeout(this.#timer)
-    try {
-      await this.#ask(this.#closed.signal)
-    } catch {
+    const abort = new AbortController()
+    const ended = this.#ask(AbortSignal.any([abort.signal, this.#closed.signal]))
       // It is asked again.
-    }
-    this.#isAsking = false
+      .catch(() => {})
+      .then(() => this.#asked(asking))
+    const asking: Asking = { since: performance.now(), abort, ended }
+    this.#asking = asking
+  }
+
+  #asked(asking: Asking): void {
+    // Another question has taken its place.
+    if (this.#asking !== asking) return
+    this.#asking = undefined
     this.#askedAt = performance.now()
     if (this.#isAway) this.#schedule()
+  }
+}
+
+/** Waits for what never fails, but for no longer than `ms`, nor for somebody who has gone. */
+async function within(ms: number, ended: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (ms <= 0 || signal.aborted) return
+  const { promise: limit, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  const onAbort = () => resolve()
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    await Promise.race([ended, limit])
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', onAbort)
   }
 }

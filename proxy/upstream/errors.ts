@@ -97,6 +97,11 @@ const silences: Readonly<Record<string, Silence>> = {
   UND_ERR_SOCKET: 'cut',
 }
 
+/** How a host that took a request left it without an answer; undefined where it did not take it. */
+export function silenceOf(error: unknown): Silence | undefined {
+  return silences[codeOf(error) ?? '']
+}
+
 /** What went wrong on the wire, for a person; the host is named by the caller. */
 export function reasonOf(error: unknown): string {
   const known = wayErrorIn(error)
@@ -127,10 +132,10 @@ export function noAnswerError(error: unknown, who: string): UpstreamError {
   const message = `${who} cannot be reached: ${reasonOf(error)}`
   return isWithoutWay(error) || (code !== undefined && certificateCodes.has(code))
     ? new UpstreamError('unreachable', message, { cause: error })
-    : new TransientError('unreachable', message, { cause: error, silence: silences[code ?? ''] })
+    : new TransientError('unreachable', message, { cause: error, silence: silenceOf(error) })
 }
 
-/** Whether no connection could be made in its time, which is long. */
+/** Whether no connection could be made in its time. */
 export function isConnectTimeout(error: UpstreamError): boolean {
   return ['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT'].includes(codeOf(error.cause) ?? '')
 }

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import { exchange } from './exchange.ts'
+import { exchangeTrusting } from './authorities.ts'
 
 /** Of a registry, what its root is asked by. */
 interface Asked {
@@ -10,6 +10,12 @@ interface Asked {
 
 /** How long the root of a registry's API may take to answer, in ms, before the registry counts as one that hangs. */
 const rootPatience = 5_000
+
+/**
+ * The same where no request has waited for as long as content may take, in ms. With less, a registry that takes some seconds for everything
+ * gives nothing; with more, clients go on to their next mirror before they hear of one that hangs.
+ */
+const doubtfulRootPatience = 10_000
 
 /** Longest wait for one answer of the root, in ms. Then it is asked anew: the connection may be one that nobody is left of. */
 const rootTimeout = 30_000
@@ -35,7 +41,17 @@ export class Pulse {
 
   /** Whether not even the root answers. */
   get hasStopped(): boolean {
-    return this.#askedAt !== undefined && this.#now() - this.#askedAt >= rootPatience
+    return this.#silence >= rootPatience
+  }
+
+  /** Whether it does not answer for so long that nothing else needs to be known. */
+  get hasStoppedForLong(): boolean {
+    return this.#silence >= doubtfulRootPatience
+  }
+
+  /** How long the root has not answered, in ms. */
+  get #silence(): number {
+    return this.#askedAt === undefined ? 0 : this.#now() - this.#askedAt
   }
 
   /**
@@ -67,7 +83,7 @@ export class Pulse {
     try {
       while (!signal.aborted && this.#now() - this.#wantedAt < interestLasts) {
         const began = this.#now()
-        const response = await exchange(dispatcherFor(url), question).catch(() => undefined)
+        const response = await exchangeTrusting(dispatcherFor(url), question).catch(() => undefined)
         if (response !== undefined) this.felt()
         // Where there is no connection it is not silent, but away: others find that out.
         else if (this.#now() - began < rootTimeout) break

@@ -15,6 +15,8 @@ const maxOnDemand = 100
 interface RegistriesOptions {
   readonly list: RegistryList
   readonly settings: Config['upstream']
+  /** For `User-Agent`. */
+  readonly userAgent: string
   readonly now: () => number
   /** Where this node listens itself. */
   readonly ownPorts?: OwnPorts | undefined
@@ -32,12 +34,12 @@ export class Registries {
   /** @throws {Error} where a file of a registry's options cannot be read */
   constructor(options: RegistriesOptions) {
     this.#options = options
-    const { list, settings, now, ownPorts, lookup } = options
+    const { list, settings, userAgent, now, ownPorts, lookup } = options
     for (const [name, config] of list.configured) this.#files.set(config, readTlsFiles(name, config))
     this.#listed = new Map(
       [...list.listed].map(([name, config]) => [
         name,
-        createRegistry(name, config, { settings, files: this.#filesOf(config), now, ownPorts, lookup }),
+        createRegistry(name, config, { settings, files: this.#filesOf(config), userAgent, now, ownPorts, lookup }),
       ]),
     )
   }
@@ -64,13 +66,13 @@ export class Registries {
   }
 
   #create(name: string): Registry {
-    const { list, settings, now, ownPorts, lookup } = this.#options
+    const { list, settings, userAgent, now, ownPorts, lookup } = this.#options
     const entry = list.find(name)
     if (entry === undefined) throw new UpstreamError('not-found', `${name} is not one of the configured registries`)
     const config = { ...entry.config, endpoint: `https://${name}` }
     const publicOnly = entry.reason === 'public'
     const files = this.#filesOf(entry.config)
-    return createRegistry(name, config, { settings, files, now, ownPorts, lookup, publicOnly })
+    return createRegistry(name, config, { settings, files, userAgent, now, ownPorts, lookup, publicOnly })
   }
 
   #filesOf(config: RegistryConfig): TlsFiles {

@@ -3,11 +3,12 @@ import type { LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import type { Dispatcher } from 'undici'
 import type { Config, RegistryConfig } from '../../config/schema.ts'
+import { exchangeTrusting } from './authorities.ts'
 import { Breaker } from './breaker.ts'
 import { Comeback } from './comeback.ts'
 import { Dispatchers } from './dispatchers.ts'
 import type { Credentials } from './docker-config.ts'
-import { exchange } from './exchange.ts'
+import { silenceOf } from './errors.ts'
 import { Bounds, OwnPorts } from './guard.ts'
 import { Habits } from './habits.ts'
 import { chooseProxy } from './proxy.ts'
@@ -38,7 +39,8 @@ export interface Registry {
    * where another host has sent us back (`elsewhere`).
    */
   dispatcherFor(url: URL, elsewhere?: boolean): Dispatcher
-  /** In ms, as `idleTimeout`. */
+  /** In ms, as the other two. */
+  readonly connectTimeout: number
   readonly responseTimeout: number
   readonly idleTimeout: number
   readonly authRealms: readonly string[]
@@ -91,6 +93,8 @@ export function readTlsFiles(name: string, { ca, cert, key }: RegistryConfig): T
 export interface RegistrySettings {
   readonly settings: Config['upstream']
   readonly files: TlsFiles
+  /** For `User-Agent`. */
+  readonly userAgent: string
   readonly now: () => number
   /** Only public hosts may be asked. */
   readonly publicOnly?: boolean
@@ -103,7 +107,7 @@ export interface RegistrySettings {
 export function createRegistry(
   name: string,
   config: RegistryConfig,
-  { settings, files, now, publicOnly = false, ownPorts = new OwnPorts(), lookup }: RegistrySettings,
+  { settings, files, userAgent, now, publicOnly = false, ownPorts = new OwnPorts(), lookup }: RegistrySettings,
 ): Registry {
   const { username, password } = config
   const endpoint = new URL(config.endpoint.replace(/\/+$/, ''))
@@ -111,11 +115,12 @@ export function createRegistry(
   const root = config.overridePath ? base : `${base}/v2`
   // What comes behind the version of the API is a part of the repository's name there, such as a project of Harbor.
   const [, version = root, prefix] = (config.overridePath && /^(.*?\/v2)\/(.+)$/.exec(root)) || []
+  const connectTimeout = config.connectTimeout ?? settings.connectTimeout
   const dispatchers = new Dispatchers({
     origin: endpoint.origin,
     tls: { ...(files.ca === undefined ? {} : { ca: files.ca }), rejectUnauthorized: !config.insecure },
     clientCertificate: files.clientCertificate,
-    connectTimeout: config.connectTimeout ?? settings.connectTimeout,
+    connectTimeout,
     proxy: chooseProxy(config.proxy, settings.proxy),
     bounds: new Bounds(endpoint, config.authRealms, ownPorts),
     publicOnly,
@@ -126,10 +131,18 @@ export function createRegistry(
   const comeback: Comeback = new Comeback({
     pause: settings.offlineFor,
     ask: async (signal) => {
-      const question = { method: 'GET', url: pingUrl, headers: { accept: '*/*' }, idleTimeout, signal } as const
-      const { body } = await exchange(dispatchers.for(pingUrl, false), { ...question, responseTimeout: pingTimeout })
-      body.cancel()
-      breaker.answered()
+      const headers = { accept: '*/*', 'user-agent': userAgent }
+      const question = { method: 'GET', url: pingUrl, headers, responseTimeout: pingTimeout, idleTimeout } as const
+      const began = now()
+      try {
+        const { body } = await exchangeTrusting(dispatchers.for(pingUrl, false), { ...question, signal })
+        body.cancel()
+        breaker.answered()
+      } catch (error) {
+        // It took the question, so that it is there.
+        if (!signal.aborted && silenceOf(error) === 'slow') breaker.hung(began, true)
+        throw error
+      }
     },
   })
   const breaker = new Breaker(now, comeback)
@@ -140,6 +153,7 @@ export function createRegistry(
     urlOf: (repository, path) => new URL(`${root}/${repository}/${path}`),
     repositoryAt: (repository) => (prefix === undefined ? repository : `${prefix}/${repository}`),
     dispatcherFor: (url, elsewhere = false) => dispatchers.for(url, elsewhere),
+    connectTimeout,
     responseTimeout: config.responseTimeout ?? settings.responseTimeout,
     idleTimeout,
     authRealms: config.authRealms,

@@ -1,6 +1,7 @@
 import { isTransient } from './answers.ts'
+import { exchangeTrusting } from './authorities.ts'
 import { abortedError, noAnswerError, TransientError } from './errors.ts'
-import { discard, exchange } from './exchange.ts'
+import { discard } from './exchange.ts'
 import type { Host } from './host.ts'
 import { Recent } from './recent.ts'
 
@@ -30,7 +31,7 @@ export class RootChallenges {
     if (kept !== undefined) return kept
     const { responseTimeout, idleTimeout } = host.via
     const request = { method: 'GET', url, headers: this.#headers, responseTimeout, idleTimeout, signal } as const
-    const response = await exchange(host.dispatcherFor(url), request).catch((error: unknown) => {
+    const response = await exchangeTrusting(host.dispatcherFor(url), request).catch((error: unknown) => {
       throw signal.aborted ? abortedError(signal) : noAnswerError(error, host.name)
     })
     const header = response.status === 401 ? response.headers.get('www-authenticate') : undefined

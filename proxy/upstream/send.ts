@@ -1,16 +1,8 @@
 import { contentType, isTransient, statusError } from './answers.ts'
-import { trustSystemAuthorities } from './authorities.ts'
+import { exchangeTrusting } from './authorities.ts'
 import { type Authorizer, notLent } from './authorization.ts'
-import {
-  abortedError,
-  isCertificateError,
-  isConnectTimeout,
-  isWithoutWay,
-  noAnswerError,
-  reasonOf,
-  TransientError,
-} from './errors.ts'
-import { discard, exchange, type HttpResponse } from './exchange.ts'
+import { abortedError, isConnectTimeout, isWithoutWay, noAnswerError, reasonOf, TransientError } from './errors.ts'
+import { discard, type HttpResponse } from './exchange.ts'
 import { type Host, hostAt } from './host.ts'
 import { Login } from './login.ts'
 import { Pauses } from './pauses.ts'
@@ -27,6 +19,9 @@ const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
 /** Attempts of a request that another kind of request follows. */
 const tentativeAttempts = 2
+
+/** A wait for a connection is a long one from this share of its time-out on. undici's clock is behind by up to half a second. */
+const longShare = 0.5
 
 /** Longest wait for the answer to HEAD, in ms: it moves nothing, and GET follows it. */
 const headTimeout = 10_000
@@ -74,21 +69,26 @@ export class Sender {
       const message = `${registry.name} limits the rate of requests and wants to be left alone for ${Math.ceil(pause / 1000)} s`
       throw new UpstreamError('rate-limited', message)
     }
-    if (!breaker.admit()) {
+    if (!(await breaker.admit(signal))) {
       const message = `${registry.name} could not be reached a moment ago; it is asked again in the background`
       throw new UpstreamError('unreachable', message)
     }
     const timing = this.#timing
     const began = timing.now()
+    let attemptBegan = began
     const attempts = (error: TransientError) => {
-      // Nobody waits for the same time-out twice.
-      if (isConnectTimeout(error)) return 1
+      // Nobody waits for the same time-out twice. Node waits for 250 ms only where a host has several addresses.
+      const hasWaited = timing.now() - attemptBegan >= longShare * registry.connectTimeout
+      if (hasWaited && isConnectTimeout(error)) return 1
       return isTentative && !isAway(error) ? Math.min(tentativeAttempts, this.#attempts) : this.#attempts
     }
     const vigil = new Vigil(request, timing.now)
     const bounded = { ...request, signal: AbortSignal.any([signal, vigil.signal]) }
     try {
-      return await retry({ attempts, timing, signal: bounded.signal }, () => this.#attempt(bounded))
+      return await retry({ attempts, timing, signal: bounded.signal }, () => {
+        attemptBegan = timing.now()
+        return this.#attempt(bounded)
+      })
     } catch (failure) {
       const error = vigil.signal.aborted && !signal.aborted ? vigil.error : failure
       if (error instanceof UpstreamError && isSilence(error)) breaker.hung(began, error instanceof TransientError)
@@ -232,7 +232,7 @@ async function contact(
   const authorization = granted ?? userOf(url)
   const { responseTimeout, idleTimeout } = registry
   try {
-    const response = await exchange(host.dispatcherFor(url), {
+    const response = await exchangeTrusting(host.dispatcherFor(url), {
       method,
       url,
       path,
@@ -245,8 +245,6 @@ async function contact(
     return response
   } catch (error) {
     if (signal.aborted) throw abortedError(signal)
-    // Once in the process: it may be the machine's own authorities that vouch for it.
-    if (isCertificateError(error) && trustSystemAuthorities()) return contact(request, host, place, granted)
     if (!host.isElsewhere) throw noAnswerError(error, registry.name)
     const message = `${registry.name} sent us to ${url.host} for ${what}, and that host failed: ${reasonOf(error)}`
     if (isWithoutWay(error)) throw new UpstreamError('broken', message, { cause: error })

@@ -1,9 +1,10 @@
 import { statusError } from './answers.ts'
+import { exchangeTrusting } from './authorities.ts'
 import type { Challenge } from './challenge.ts'
 import type { Credentials } from './docker-config.ts'
 import { codingsOf, decoded } from './encoding.ts'
 import { noAnswerError, TransientError } from './errors.ts'
-import { discard, exchange, type HttpRequest, type HttpResponse, readAll } from './exchange.ts'
+import { discard, type HttpRequest, type HttpResponse, readAll } from './exchange.ts'
 import type { Host } from './host.ts'
 import { checkRealm } from './realm.ts'
 import { Recent } from './recent.ts'
@@ -92,7 +93,7 @@ async function requestToken(host: Host, request: TokenRequest): Promise<Token> {
   let message = tokenMessage(allowed(challenge.params.get('realm')), scope, request)
   let { url } = message
   for (let redirects = 0; redirects <= maxRedirects; redirects++) {
-    const response = await exchange(host.dispatcherFor(url), {
+    const response = await exchangeTrusting(host.dispatcherFor(url), {
       ...message,
       url,
       responseTimeout,

@@ -21,7 +21,7 @@ async function scene(peers: readonly string[]) {
     certificate,
     content,
     uploads,
-    limits: new PeerLimits({ onFlood: () => {} }),
+    limits: new PeerLimits({ isOpen: true, onFlood: () => {} }),
     identify: (shown) => peers.find((peer) => certificates.get(peer)?.fingerprint === shown),
     onUpgrade: () => {},
     deadlines: transferDeadlines,

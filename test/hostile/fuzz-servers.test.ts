@@ -102,7 +102,7 @@ test('the transfer server answers whatever comes from a peer, and never that it 
     certificate,
     content,
     uploads: 64,
-    limits: new PeerLimits({ onFlood: () => {}, now: () => performance.now() * 1e6 }),
+    limits: new PeerLimits({ isOpen: true, onFlood: () => {}, now: () => performance.now() * 1e6 }),
     identify: (shown) => (shown === peer.fingerprint ? 'peer' : undefined),
     onUpgrade: (_, __, { socket }) => socket.destroy(),
     deadlines: transferDeadlines,

@@ -80,6 +80,7 @@ describe('an image of which a client fetches a part', () => {
     await getBlob(node, one.config, engine)
     await getBlob(node, one.layers[1] as Digest, engine)
     await getManifest(node, two.manifest, engine)
+    await getBlob(node, two.config, engine)
     await until(() => said(node, completed).length === 2)
     expect(await blobs(node)).toBe(7)
     expect(upstream.seen(isBlob)).toHaveLength(5)
@@ -113,6 +114,7 @@ describe('an image of which a client fetches a part', () => {
     // What comes after them is looked at after them.
     const last = addImage(upstream, 'last', [layer('last')])
     await getManifest(node, last.manifest, engine)
+    await getBlob(node, last.config, engine)
     await until(() => said(node, completed).length === 1)
     expect(upstream.seen(isBlob)).toHaveLength(before + 2)
   })
@@ -124,6 +126,7 @@ describe('an image of which a client fetches a part', () => {
     const index = addIndex(upstream, [amd64, arm64])
     await getManifest(node, index, engine)
     await getManifest(node, amd64.manifest, engine)
+    await getBlob(node, amd64.config, engine)
     await until(() => said(node, completed).length === 1)
     expect(upstream.seen(isBlob).map(({ path }) => path.slice(path.lastIndexOf('/') + 1))).toEqual([
       amd64.config,
@@ -140,6 +143,7 @@ describe('an image of which a client fetches a part', () => {
     onTestFinished(() => open())
     upstream.hold(`GET /v2/library/app/blobs/${image.layers[0]}`, gate)
     await getManifest(node, image.manifest, engine)
+    await getBlob(node, image.config, engine)
     await upstream.waitForRequest(`GET /v2/library/app/blobs/${image.layers[0]}`)
     await getBlob(node, wanted, engine)
     open()
@@ -157,6 +161,7 @@ describe('an image of which a client fetches a part', () => {
     const path = `GET /v2/library/app/blobs/${image.layers[0]}`
     upstream.hold(path, gate)
     await getManifest(node, image.manifest, engine)
+    await getBlob(node, image.config, engine)
     await upstream.waitForRequest(path)
     const pulling = getBlob(node, image.layers[0] as Digest, engine)
     open()
@@ -171,14 +176,34 @@ describe('an image of which a client fetches a part', () => {
     const full = await startNode(upstream, { config: { store: { maxSize: '4MiB' } } })
     await getBlob(full, used, engine)
     await getManifest(full, image.manifest, engine)
+    await getBlob(full, image.config, engine)
     await until(() => said(full, left).length === 1)
-    expect(said(full, left)[0]?.reason).toContain('there is no room')
+    expect(said(full, left)[0]?.reason).toContain('there is no free room')
     expect((await getBlob(full, used, engine)).body.length).toBe(2_000_000)
     const small = await startNode(upstream, { config: { store: { completeLimit: '1MiB' } } })
     await getManifest(small, image.manifest, engine)
+    await getBlob(small, image.config, engine)
     await until(() => said(small, left).length === 1)
     expect(said(small, left)[0]?.reason).toContain('store.completeLimit')
     expect(upstream.seen(`GET /v2/library/app/blobs/${image.layers[0]}`)).toEqual([])
+  })
+
+  it('is left as it is where a layer is not as long as its manifest says', async () => {
+    const upstream = await startUpstream()
+    const node = await startNode(upstream)
+    const digest = upstream.addBlob(layer('long', 20_000_000))
+    const config = {
+      mediaType: 'application/vnd.oci.image.config.v1+json',
+      digest: upstream.addBlob(Buffer.from('{}')),
+      size: 2,
+    }
+    const layers = [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size: 10 }]
+    const manifest = upstream.addManifest({ schemaVersion: 2, config, layers })
+    await getManifest(node, manifest, engine)
+    await getBlob(node, config.digest, engine)
+    await until(() => said(node, left).length === 1)
+    expect(said(node, left)[0]?.reason).toContain('20000000 bytes, and its manifest says 10')
+    expect(await blobs(node)).toBe(2)
   })
 
   it('is tried again where upstream fails', async () => {
@@ -187,6 +212,7 @@ describe('an image of which a client fetches a part', () => {
     const image = addImage(upstream, 'image', [layer('base')])
     upstream.inject(`GET /v2/library/app/blobs/${image.layers[0]}`, faults.status(500), 1)
     await getManifest(node, image.manifest, engine)
+    await getBlob(node, image.config, engine)
     await until(() => said(node, completed).length === 1)
   })
 })
@@ -195,25 +221,45 @@ describe('a private image', () => {
   it('is fetched with what its client has given, which is written nowhere', async () => {
     const upstream = await startUpstream()
     upstream.requireBasic('kim', 'quiet-river')
-    const node = await startNode(upstream)
+    const node = await startNode(upstream, { isClosed: true })
     const image = addImage(upstream, 'image', [layer('base'), layer('top')])
     const authorization = `Basic ${Buffer.from('kim:quiet-river').toString('base64')}`
     await getManifest(node, image.manifest, { ...engine, authorization })
+    await getBlob(node, image.config, { ...engine, authorization })
     await until(() => said(node, completed).length === 1)
     expect(await blobs(node)).toBe(4)
     expect((await ask(node.url, `/v2/app/blobs/${image.layers[0]}`)).status).toBe(401)
     expect(JSON.stringify(node.log)).not.toContain(authorization.slice('Basic '.length))
   })
 
+  it('is left as it is where no peer may have it', async () => {
+    const upstream = await startUpstream()
+    upstream.requireBasic('kim', 'quiet-river')
+    const node = await startNode(upstream)
+    const image = addImage(upstream, 'image', [layer('base'), layer('top')])
+    const authorization = `Basic ${Buffer.from('kim:quiet-river').toString('base64')}`
+    await getManifest(node, image.manifest, { ...engine, authorization })
+    await getBlob(node, image.layers[1] as Digest, { ...engine, authorization })
+    const before = upstream.seen(isBlob).length
+    // What comes after it is looked at after it.
+    const shared = await startNode(upstream, { isClosed: true })
+    await getManifest(shared, image.manifest, { ...engine, authorization })
+    await getBlob(shared, image.layers[1] as Digest, { ...engine, authorization })
+    await until(() => said(shared, completed).length === 1)
+    expect(upstream.seen(isBlob).length).toBeGreaterThan(before)
+    expect(await blobs(node)).toBe(2)
+  })
+
   it('is left as it is when the decision about its client does not hold any more', async () => {
     const upstream = await startUpstream()
     upstream.requireBasic('kim', 'quiet-river')
-    const node = await startNode(upstream, { config: { access: { freshFor: '1s' } } })
+    const node = await startNode(upstream, { isClosed: true, config: { access: { freshFor: '1s' } } })
     const image = addImage(upstream, 'image', [layer('base')])
     const authorization = `Basic ${Buffer.from('kim:quiet-river').toString('base64')}`
     await getManifest(node, image.manifest, { ...engine, authorization })
+    await getBlob(node, image.config, { ...engine, authorization })
     await until(() => said(node, left).length === 1)
-    expect(upstream.seen(isBlob)).toEqual([])
+    expect(upstream.seen(isBlob)).toHaveLength(1)
   })
 })
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { ask } from '../fixtures/client.ts'
@@ -197,5 +198,82 @@ describe('referrers, while upstream can not be asked', () => {
     await untilConnected(b, c)
     await a.stop()
     await found(c)
+  })
+})
+
+describe('while upstream takes its time', () => {
+  const impatient = { config: { tags: { patience: '200ms' } } }
+  /** Holds the answers to requests until some time after the first of them: longer than a node is patient. */
+  const slow = (upstream: FakeUpstream, path: string) =>
+    upstream.hold(
+      `GET /v2/library/app/${path}`,
+      upstream.waitForRequest(`GET /v2/library/app/${path}`).then(() => delay(1_500)),
+    )
+
+  it('a list is waited for where only single tags or manifests were seen, and never empty', async () => {
+    const upstream = await startUpstream()
+    const node = await startNode(upstream, impatient)
+    const { subject, addReferrer } = addImage(upstream, 'app')
+    const sbom = addReferrer('application/spdx+json')
+    for (const tag of ['1', '2', '3']) upstream.tag('library/app', tag, subject)
+    await get(node, 'manifests/1')
+    slow(upstream, 'tags/list')
+    slow(upstream, 'referrers/')
+    const [tags, referrers] = await Promise.all([list(node, 'tags/list'), list(node, `referrers/${subject}`)])
+    expect([tags.json.tags, tags.headers.warning]).toEqual([['1', '2', '3'], undefined])
+    expect(referrers.json.manifests?.map(({ digest }) => digest)).toEqual([sbom])
+  })
+
+  it('the list that it gave before is answered, and what it gives in the end is kept', async () => {
+    const upstream = await startUpstream()
+    const node = await startNode(upstream, impatient)
+    const { subject, addReferrer } = addImage(upstream, 'app')
+    const sbom = addReferrer('application/spdx+json')
+    upstream.tag('library/app', '1', subject)
+    await list(node, 'tags/list')
+    await list(node, `referrers/${subject}`)
+    upstream.tag('library/app', '2', subject)
+    const signature = addReferrer('signature')
+    const { promise: gate, resolve: open } = Promise.withResolvers<void>()
+    onTestFinished(() => open())
+    for (const path of ['tags/list', 'referrers/']) upstream.hold(`GET /v2/library/app/${path}`, gate)
+    for (const _ of [1, 2]) {
+      const [tags, referrers] = await Promise.all([list(node, 'tags/list'), list(node, `referrers/${subject}`)])
+      expect([tags.json.tags, tags.headers.warning]).toEqual([['1'], expect.stringContaining('may lack some')])
+      expect(referrers.json.manifests?.map(({ digest }) => digest)).toEqual([sbom])
+    }
+    // All who ask meanwhile share one question, which goes on when they have gone.
+    expect(upstream.seen('GET /v2/library/app/tags/list')).toHaveLength(2)
+    open()
+    upstream.inject(/tags\/list|referrers/, faults.hang())
+    await until(async () => (await list(node, 'tags/list')).json.tags?.length === 2)
+    await until(async () => (await list(node, `referrers/${subject}`)).json.manifests?.length === 2)
+    expect((await list(node, `referrers/${subject}`)).json.manifests?.map(({ digest }) => digest)).toContain(signature)
+  })
+
+  it('referrers are answered at once, whatever is asked for the tag that stands for them', async () => {
+    const upstream = await startUpstream()
+    const node = await startNode(upstream, { config: { tags: { patience: '1s' } } })
+    const { subject, addReferrer } = addImage(upstream, 'app')
+    addReferrer('application/spdx+json')
+    await list(node, `referrers/${subject}`)
+    upstream.inject(/referrers|manifests/, faults.hang())
+    expect((await list(node, `referrers/${subject}`)).json.manifests).toHaveLength(1)
+    expect(upstream.seen(`manifests/${subject.replace(':', '-')}`)).toEqual([])
+  })
+})
+
+describe('a list that is refused', () => {
+  it.each([401, 403])('with %i takes nothing from whoever may pull', async (status) => {
+    const upstream = await startUpstream()
+    upstream.requireBasic('kim', 'quiet-river')
+    const node = await startNode(upstream, { config: { access: { freshFor: '1ms' } } })
+    const { subject } = addImage(upstream, 'app')
+    const authorized = { headers: { authorization } }
+    expect((await ask(node.url, `/v2/app/manifests/${subject}`, authorized)).status).toBe(200)
+    upstream.inject('/tags/list', faults.status(status))
+    expect((await ask(node.url, '/v2/app/tags/list', authorized)).status).toBeGreaterThan(400)
+    await upstream.close()
+    expect((await ask(node.url, `/v2/app/manifests/${subject}`, authorized)).status).toBe(200)
   })
 })

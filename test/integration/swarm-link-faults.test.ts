@@ -32,7 +32,7 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
   const heard = new ShareRecorder()
   const peers = new Map<string, string>()
   const links = new PeerLinks({
-    limits: new PeerLimits({ onFlood: () => {} }),
+    limits: new PeerLimits({ isOpen: true, onFlood: () => {} }),
     certificate,
     listener: heard,
     known: () => undefined,
@@ -45,7 +45,7 @@ async function startNode({ maxLinks = 10, locate }: NodeOptions = {}) {
   })
   const content = new MemoryContent()
   const server = new TransferServer({
-    limits: new PeerLimits({ onFlood: () => {} }),
+    limits: new PeerLimits({ isOpen: true, onFlood: () => {} }),
     certificate,
     content,
     identify: (fingerprint) => peers.get(fingerprint),

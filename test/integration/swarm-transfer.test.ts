@@ -33,7 +33,7 @@ async function startServer(content: MemoryContent) {
   let admitted = true
   const identify = (fingerprint: string) => (admitted && fingerprint === client.fingerprint ? 'client' : undefined)
   const server = new TransferServer({
-    limits: new PeerLimits({ onFlood: () => {} }),
+    limits: new PeerLimits({ isOpen: true, onFlood: () => {} }),
     certificate,
     content,
     identify,
@@ -227,7 +227,7 @@ describe('the server', () => {
     const certificate = await createCertificate()
     const identify = () => undefined
     const second = new TransferServer({
-      limits: new PeerLimits({ onFlood: () => {} }),
+      limits: new PeerLimits({ isOpen: true, onFlood: () => {} }),
       certificate,
       content,
       identify,

@@ -40,7 +40,25 @@ test('nobody waits for a registry that is gone: it is asked in the background, a
       () => false,
     ),
   )
-  expect(fake.seen('GET /v2/').length).toBe(1)
+  expect(fake.seen('GET /v2/').map(({ headers }) => headers['user-agent'])).toEqual([
+    expect.stringMatching(/^layerd\//),
+  ])
+})
+
+test('a registry that takes the question whether it is back, and does not answer it, is asked by requests', async () => {
+  const port = await closedPort()
+  const host = `127.0.0.1:${port}`
+  await using client = new TestClient({ url: `http://${host}`, host }, { upstream: { offlineFor: '200ms' } })
+  await expect(client.open(digest)).rejects.toMatchObject({ code: 'unreachable' })
+  await using fake = await FakeUpstream.start({ port })
+  fake.addBlob(bytes)
+  fake.inject(/^GET \/v2\/$/, faults.hang())
+  await until(() =>
+    client.stat('blob', digest).then(
+      ({ size }) => size === bytes.length,
+      () => false,
+    ),
+  )
 })
 
 test('a registry that is gone is asked at once when the network changes', async () => {

@@ -2,10 +2,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { digestOf } from '../../proxy/oci/digest.ts'
 import { ask } from '../fixtures/client.ts'
 import { TestClient } from '../fixtures/fake-upstream/client.ts'
 import { selfSigned as tls } from '../fixtures/fake-upstream/tls.ts'
 import { FakeUpstream, faults } from '../fixtures/fake-upstream.ts'
+import { until } from '../fixtures/node.ts'
 import { spawnNode } from '../fixtures/process.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
@@ -37,6 +39,19 @@ test('an authority of the machine is trusted by a node, as by other programs', a
   const args = ['--registry', `docker.io=${fake.url}`]
   const node = await spawnNode(await tempDir(), args, ['env', `SSL_CERT_FILE=${ca}`])
   expect((await ask(node.url, `/v2/library/app/blobs/${blob}`)).body).toEqual(bytes)
+})
+
+test('an authority of the machine is trusted where the registry was away when the node began', async () => {
+  const gone = await FakeUpstream.start({ tls })
+  const port = Number(new URL(gone.url).port)
+  await gone.close()
+  const args = ['--registry', `docker.io=${gone.url}`]
+  const env = ['env', `SSL_CERT_FILE=${ca}`, 'LAYERD_UPSTREAM_OFFLINE_FOR=200ms']
+  const node = await spawnNode(await tempDir(), args, env)
+  expect((await ask(node.url, `/v2/library/app/blobs/${digestOf(bytes)}`)).status).toBe(503)
+  await using fake = await FakeUpstream.start({ tls, port })
+  const blob = fake.addBlob(bytes)
+  await until(async () => (await ask(node.url, `/v2/library/app/blobs/${blob}`)).status === 200)
 })
 
 test('a certificate that nobody vouches for is refused, once, with what to do', async () => {

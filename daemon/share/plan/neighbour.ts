@@ -71,7 +71,7 @@ export class Neighbour {
   restsUntil = 0
   /** Answers in a row that ended in silence, or before the first part. */
   strikes = 0
-  /** What its last chunk took, in ms: its part, where others came at the same time. */
+  /** What its last chunk took, in ms: its part, where others came at the same time; 0 while none has come. */
   took = 0
   /** Our free sending places, as it was told last. */
   toldFree = -1

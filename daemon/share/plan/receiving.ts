@@ -52,8 +52,12 @@ export class ReceivingPlaces {
     return Math.min(places - (receiving.size - late), 2 * numbers.places - receiving.size)
   }
 
-  /** Each neighbour that gives nothing opens one more place, so that others are tried sooner; and where upstream gives nothing, each late one. */
+  /**
+   * Each stranger that gives nothing opens one more place, so that others are tried sooner; and where upstream gives nothing, each late one.
+   * Members of a closed swarm are slow or gone, but don't lie.
+   */
   get #more(): number {
+    if (this.#state.arrears === undefined) return 0
     for (const { isUnreadable } of this.#state.askedFor) if (!isUnreadable) return this.#silent
     return Math.max(this.#silent, this.#late)
   }
@@ -215,12 +219,12 @@ export class ReceivingPlaces {
   }
 
   /** When an answer is late, in ms. All from other sites share one line, and what is late there would cross it once more. */
-  #limit({ isFar }: Neighbour): number {
+  #limit({ isFar, took }: Neighbour): number {
     const { receivedIn, reads, numbers, isBehind } = this.#state
     // What strangers took until now is no measure of what may be waited for. Upstream is one, once a race with it has shown its pace.
     let limit = isBehind && reads.chunkMs > 0 ? Math.min(receivedIn.limit, reads.limit) : receivedIn.limit
-    // Nor is it while there are some that were never tried: it may be that those who were are slow on purpose.
-    if (hasUntried(this.#state)) limit = Math.min(limit, numbers.lateMs)
+    // Nor is it for one that has given no chunk, while there are some that were never tried: those who were may be slow on purpose.
+    if (took === 0 && hasUntried(this.#state)) limit = Math.min(limit, numbers.lateMs)
     return isFar ? numbers.places * limit : limit
   }
 

@@ -14,10 +14,15 @@ export interface Limits {
 
 /**
  * @param maxConnections `swarm.maxConnections`
+ * @param isOpen whether anybody may be in the swarm
  * @param onFlood a peer has exceeded its allowance far; see {@link PeerLimits}
  */
-export function createLimits(maxConnections: number, onFlood: (peer: PeerId, reason: string) => void): Limits {
-  const peers = new PeerLimits({ onFlood })
+export function createLimits(
+  maxConnections: number,
+  isOpen: boolean,
+  onFlood: (peer: PeerId, reason: string) => void,
+): Limits {
+  const peers = new PeerLimits({ onFlood, isOpen })
   return {
     peers,
     streams: new StreamLimits(peers),

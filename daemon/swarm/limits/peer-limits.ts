@@ -26,6 +26,8 @@ const MAX_REMEMBERED = 8_192
 interface PeerLimitsOptions {
   /** A peer has exceeded its allowance far. May be called again for the same peer. */
   readonly onFlood: (peer: PeerId, reason: string) => void
+  /** Whether anybody may be in the swarm. The members of a closed one may all have much to say after a power cut, and don't take turns. */
+  readonly isOpen: boolean
   readonly now?: (() => number) | undefined
 }
 
@@ -33,18 +35,19 @@ interface PeerLimitsOptions {
 export class PeerLimits {
   readonly #onFlood: (peer: PeerId, reason: string) => void
   readonly #allowances: Allowances
-  readonly #turns: Turns
+  /** Undefined in a closed swarm. */
+  readonly #turns: Turns | undefined
 
-  constructor({ onFlood, now }: PeerLimitsOptions) {
+  constructor({ onFlood, isOpen, now }: PeerLimitsOptions) {
     this.#onFlood = onFlood
     this.#allowances = new Allowances({ most: BURST_MS, perSecond: SUSTAINED_MS, remembered: MAX_REMEMBERED, now })
-    this.#turns = new Turns({ remembered: MAX_REMEMBERED, now })
+    this.#turns = isOpen ? new Turns({ remembered: MAX_REMEMBERED, now }) : undefined
   }
 
   /** Useful work was done with a peer. */
   earn(peer: PeerId, ms: number): void {
     this.#allowances.of(peer).earn(ms)
-    this.#turns.earn(peer, ms)
+    this.#turns?.earn(peer, ms)
   }
 
   /**
@@ -57,7 +60,7 @@ export class PeerLimits {
     const allowance = this.#allowances.of(peer)
     const before = allowance.left
     const mayGoOn = allowance.spend(ms)
-    this.#turns.spend(peer, ms)
+    this.#turns?.spend(peer, ms)
     // Once for each time that it goes over the edge: what comes until its connections have ended says nothing new.
     if (before >= -FAR_MS && allowance.left < -FAR_MS) this.#onFlood(peer, `it sends too many ${what}`)
     return mayGoOn
@@ -71,11 +74,12 @@ export class PeerLimits {
 
   /** Whether a peer that has something left waits for its turn all the same, as others take much of this node's time, too. */
   mustWait(peer: PeerId): boolean {
-    return this.#turns.mustWait(peer)
+    return this.#turns?.mustWait(peer) === true
   }
 
   /** @param go called once, when it is the peer's turn to be read from */
   wait(peer: PeerId, go: () => void): void {
-    this.#turns.wait(() => this.#allowances.of(peer).left, go)
+    if (this.#turns === undefined) go()
+    else this.#turns.wait(() => this.#allowances.of(peer).left, go)
   }
 }

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Foresight } from '../../../daemon/fetch/foresight.ts'
+import { mayPeersHave } from '../../../daemon/fetch/peers-may-have.ts'
+import type { Publicity } from '../../../daemon/fetch/publicity.ts'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 
 const blob = (name: string) => digestOf(Buffer.from(name))
@@ -34,14 +36,13 @@ async function foreseen(
 ): Promise<Digest[]> {
   const seen: Digest[] = []
   const foresight = new Foresight({
-    store: {
-      has: (one) => one === held,
-      record: () => (stored === undefined ? undefined : ({ public: stored } as never)),
-    },
+    store: { has: (one) => one === held },
     sharing: { foresee: (digests) => void seen.push(...digests) },
-    publicity: { knows: async ({ repository }) => hearable.get(repository.name) },
-    isClosed,
-    isPublic: () => fetched,
+    mayPeersHave: (asked) => {
+      const store = { record: () => (stored === undefined ? undefined : ({ public: stored } as never)) }
+      const publicity: Pick<Publicity, 'knows'> = { knows: async ({ repository }) => hearable.get(repository.name) }
+      return mayPeersHave({ store, publicity, isClosed, isPublic: () => fetched }, asked)
+    },
   })
   const { signal } = new AbortController()
   await foresight.passes({ kind: 'manifest', repository: { registry: 'a.b', name }, digest, signal }, bytes)

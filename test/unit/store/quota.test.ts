@@ -172,13 +172,12 @@ it('a blob of unknown size is refused as soon as it is known to take the room of
   await expect(quota.check(reservation)).rejects.toMatchObject({ code: 'quota' })
 })
 
-it('what nobody has asked for fits where there is room, or where blobs lie that nobody has used for long', async () => {
+it('what nobody has asked for fits where there is room, and takes the place of nothing', async () => {
   const { quota, disk } = setUp({ left: 100_000, capacity: 12_000 })
   expect(disk.availableBytes).toBeGreaterThan(0)
-  expect([await quota.fits(2_000, 0), await quota.fits(2_001, 0)]).toEqual([true, false])
-  expect([await quota.fits(12_000, 1), await quota.fits(12_001, 1)]).toEqual([true, false])
+  expect([await quota.fits(2_000), await quota.fits(2_001)]).toEqual([true, false])
   // What is being fetched gets its room first.
   const reservation = await quota.reserve(1_500)
-  expect([await quota.fits(500, 0), await quota.fits(501, 0)]).toEqual([true, false])
+  expect([await quota.fits(500), await quota.fits(501)]).toEqual([true, false])
   quota.end(reservation)
 })

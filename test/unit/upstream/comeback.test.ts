@@ -4,14 +4,23 @@ import { Comeback } from '../../../proxy/upstream/comeback.ts'
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
 
+const { signal } = new AbortController()
+
 /** A registry that is asked, and when, in s since it was away. */
 function setUp(pause = 5_000) {
   const asked: number[] = []
-  const scene = { isBack: false }
+  /** How long it takes for an answer, in ms. */
+  const scene = { isBack: false, takes: 0 }
   const comeback: Comeback = new Comeback({
     pause,
-    ask: async () => {
+    ask: async (limit) => {
       asked.push(Math.round((performance.now() - began) / 1000))
+      if (scene.takes > 0) {
+        await new Promise((resolve, reject) => {
+          setTimeout(resolve, scene.takes)
+          limit.addEventListener('abort', () => reject(limit.reason))
+        })
+      }
       if (!scene.isBack) throw new Error('it is away')
       comeback.end()
     },
@@ -35,12 +44,12 @@ test('a registry that is away is asked again with longer and longer pauses, up t
 test('whoever wants it has it asked at once, but not a moment after it was asked', async () => {
   const { comeback, asked } = setUp()
   await seconds(3)
-  comeback.wanted()
+  void comeback.wanted(signal)
   await seconds(40)
   expect(asked).toEqual([5, 15, 35])
-  comeback.wanted()
+  void comeback.wanted(signal)
   await seconds(0)
-  comeback.wanted()
+  void comeback.wanted(signal)
   await seconds(1)
   expect(asked).toEqual([5, 15, 35, 43])
 })
@@ -58,7 +67,7 @@ test('what is not away is not asked, and nothing is after the end', async () => 
   scene.isBack = true
   await seconds(5)
   comeback.wayMayBeOpen()
-  comeback.wanted()
+  void comeback.wanted(signal)
   await seconds(100)
   expect(asked).toEqual([5])
   comeback.begin()
@@ -66,4 +75,63 @@ test('what is not away is not asked, and nothing is after the end', async () => 
   comeback.begin()
   await seconds(100)
   expect(asked).toEqual([5])
+})
+
+test('whoever wants it waits for the answer to a question that is under way, for a moment', async () => {
+  const { comeback, scene } = setUp()
+  const told: string[] = []
+  const want = (name: string) => void comeback.wanted(signal).then(() => told.push(`${name} ${comeback.isAway}`))
+  await seconds(46)
+  Object.assign(scene, { isBack: true, takes: 500 })
+  want('first')
+  want('second')
+  await seconds(0.4)
+  expect(told).toEqual([])
+  await seconds(0.1)
+  expect(told).toEqual(['first false', 'second false'])
+})
+
+test('nobody waits for a question for long, nor when he has gone, nor for one that was asked a while ago', async () => {
+  const { comeback, scene } = setUp()
+  await seconds(46)
+  scene.takes = 9_000
+  const told: string[] = []
+  const gone = new AbortController()
+  void comeback.wanted(gone.signal).then(() => told.push('gone'))
+  void comeback.wanted(signal).then(() => told.push('first'))
+  await seconds(0.5)
+  gone.abort()
+  await seconds(0)
+  expect(told).toEqual(['gone'])
+  await seconds(0.5)
+  expect(told).toEqual(['gone', 'first'])
+  await seconds(1)
+  await comeback.wanted(signal)
+})
+
+test('a new network has it asked anew where it was asked by a way that is gone', async () => {
+  const { comeback, asked, scene } = setUp()
+  scene.takes = 60_000
+  await seconds(6)
+  Object.assign(scene, { isBack: true, takes: 100 })
+  comeback.wayMayBeOpen()
+  await seconds(1)
+  expect(asked).toEqual([5, 6])
+  expect(comeback.isAway).toBe(false)
+})
+
+test('after ten minutes in which nobody wanted it, it is not asked any more, and the next request is let through', async () => {
+  const { comeback, asked } = setUp()
+  await seconds(500)
+  void comeback.wanted(signal)
+  await seconds(590)
+  expect(comeback.isAway).toBe(true)
+  await seconds(70)
+  expect(comeback.isAway).toBe(false)
+  const { length } = asked
+  await seconds(3_600)
+  expect(asked).toHaveLength(length)
+  comeback.begin()
+  await seconds(5)
+  expect(asked).toHaveLength(length + 1)
 })

@@ -6,7 +6,7 @@ import { Registries } from '../../../proxy/upstream/registries.ts'
 function registriesOf(given: object): Registries {
   const config = configSchema.parse(given)
   const list = new RegistryList(config.registries, config.upstream.anyRegistry)
-  return new Registries({ list, settings: config.upstream, now: Date.now })
+  return new Registries({ list, settings: config.upstream, userAgent: 'test', now: Date.now })
 }
 
 const world = {

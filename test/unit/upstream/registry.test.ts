@@ -7,7 +7,7 @@ function registryOf(options: object) {
   const entry = config.registries['r.example']
   if (entry === undefined) throw new Error('it is not there')
   const files = { clientCertificate: undefined }
-  return createRegistry('r.example', entry, { settings: config.upstream, files, now: Date.now })
+  return createRegistry('r.example', entry, { settings: config.upstream, files, userAgent: 'test', now: Date.now })
 }
 
 test.each([

@@ -110,6 +110,41 @@ describe('strangers that give nothing', () => {
     // Both places are taken by slow ones, which are late then.
     expect(at).toBeLessThanOrEqual(2 * lateMs)
   })
+
+  it('are no reason to call one late that gives what its line can carry', () => {
+    const scene = new Scene([], { places: 1 }, undefined, undefined, true)
+    scene.step({ kind: 'unreadable', blob: 'b' })
+    scene.meet('giver', all)
+    scene.now = 0.8 * lateMs
+    scene.bring('giver', scene.sent('ask')[0]?.id ?? 0, 0)
+    const start = scene.now
+    scene.meet('other', all)
+    const asked: string[] = []
+    for (let ms = 0; ms <= 1.5 * lateMs; ms += 50) {
+      scene.bytesAt = start + ms
+      scene.at(start + ms)
+      asked.push(...scene.asked)
+    }
+    expect(asked).toEqual([])
+  })
+})
+
+describe('members of a closed swarm that give nothing', () => {
+  it('open no places beyond those of a node that begins', () => {
+    const scene = new Scene()
+    for (let number = 0; number < 8; number++) scene.meet(`silent ${number}`, all)
+    let most = 0
+    const open = new Set<string>()
+    for (let now = 0; now < 10_000; now += 50) {
+      for (const said of scene.at(now) && scene.said) {
+        const [, kind, peer = ''] = /^(\w+) to (.*)$/.exec(said) ?? []
+        if (kind === 'ask') open.add(peer)
+        if (kind === 'leave') open.delete(peer)
+      }
+      most = Math.max(most, open.size)
+    }
+    expect(most).toBe(NUMBERS.startPlaces)
+  })
 })
 
 describe('a neighbour', () => {

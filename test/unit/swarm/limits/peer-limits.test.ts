@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest'
 import { BURST_MS, FAR_MS, PeerLimits, SUSTAINED_MS } from '../../../../daemon/swarm/limits/peer-limits.ts'
 
-function scene() {
+function scene(isOpen = true) {
   let now = 0
   const floods: string[] = []
-  const limits = new PeerLimits({ onFlood: (peer, reason) => floods.push(`${peer}: ${reason}`), now: () => now })
+  const onFlood = (peer: string, reason: string) => floods.push(`${peer}: ${reason}`)
+  const limits = new PeerLimits({ onFlood, isOpen, now: () => now })
   const pass = (ms: number) => {
     now += ms
   }
@@ -52,4 +53,16 @@ test('an allowance is not more than a burst, however long nothing was spent and 
   pass(3600_000)
   limits.earn('a', 1e9)
   expect(limits.spend('a', BURST_MS + 1, 'questions')).toBe(false)
+})
+
+test.each([
+  [true, 'take turns'],
+  [false, 'wait for nobody'],
+])('those who take much (in an open swarm: %s) %s', (isOpen) => {
+  const { limits } = scene(isOpen)
+  const peers = Array.from({ length: 10 }, (_, number) => `peer ${number}`)
+  for (const peer of peers) limits.spend(peer, 400, 'announcements')
+  const waiting = peers.filter((peer) => limits.mustWait(peer))
+  expect(waiting).toHaveLength(isOpen ? 10 : 0)
+  expect(peers.every((peer) => limits.pauseMs(peer) === 0)).toBe(true)
 })

@@ -15,7 +15,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve))
 /** A link whose peer has opened a connection, and reads from it when the test says so. */
 function linkOver(kind: UpgradeKind) {
   const floods: string[] = []
-  const limits = new PeerLimits({ onFlood: (_, reason) => floods.push(reason) })
+  const limits = new PeerLimits({ isOpen: true, onFlood: (_, reason) => floods.push(reason) })
   const reads: (() => void)[] = []
   const heard: number[] = []
   const stream = new Duplex({ read: () => {}, write: (_bytes, _encoding, done) => void reads.push(done) })
