@@ -61,8 +61,8 @@ export class SharedNames implements NameListener {
   readonly #allowances: Allowances
   readonly #reminders = new Allowances({ most: reminders, perSecond: remindersPerSecond, remembered })
   readonly #notes: Notes
-  /** Sequences of this node's own that only peers remember. */
-  readonly #forgotten = new Map<string, number>()
+  /** Names that were pushed or deleted here in this run. */
+  readonly #pushed = new Set<string>()
   readonly #now: () => number
 
   private constructor(options: SharedNamesOptions) {
@@ -93,7 +93,7 @@ export class SharedNames implements NameListener {
     const dropped: KnownName[] = []
     try {
       for (const name of names) {
-        if (name.publisher === this.self) this.#remind(name)
+        if (name.publisher === this.self) this.#remind(peer, name)
         else this.#hear(peer, name, taken, dropped)
       }
     } finally {
@@ -149,17 +149,20 @@ export class SharedNames implements NameListener {
   /**
    * Says what a name is from now on, where that is not so anyway. Durable when it returns.
    * @param now read when its turn has come
+   * @param isPush whether somebody does so in this moment; what an earlier run has done is not newer than what peers remember
    * @throws where it can't be kept
    */
-  async publish(repository: string, reference: string, now: () => Named | undefined): Promise<void> {
-    await this.#turns.take(`${repository} ${reference}`, async () => {
+  async publish(repository: string, reference: string, now: () => Named | undefined, isPush = true): Promise<void> {
+    const key = keyOf({ repository, reference })
+    await this.#turns.take(key, async () => {
       const named = now() ?? nothing
       const { name, conflicts } = this.choose(repository, reference)
       const own = this.own(repository, reference)
       // Whoever deletes what is somebody else's does so in a closed swarm only.
       const isNobodys = named.digest === undefined && own?.digest === undefined && !this.#options.standing.isClosed
       const isSaid = name?.digest === named.digest && own?.digest === named.digest && conflicts.length === 0
-      if (!isSaid && !isNobodys) await this.#say(repository, reference, named)
+      if (isPush && !isNobodys) this.#pushed.add(key)
+      if (!isSaid && !isNobodys) await this.#say(repository, reference, named, this.#seen({ repository, reference }) + 1)
     })
   }
 
@@ -229,34 +232,42 @@ export class SharedNames implements NameListener {
   }
 
   /**
-   * A peer tells this node what it has said itself: after its records were lost, or came back from a copy of an earlier time. What it
-   * says next has to be newer.
+   * A peer tells this node what it has said itself: after its records were lost, or came back from a copy of an earlier time. It is taken
+   * as it is, so that nothing that was replaced since comes back. Only a push of this run is newer, and is said anew.
    */
-  #remind(name: SignedName): void {
-    const own = this.own(name.repository, name.reference)
-    const key = `${name.repository} ${name.reference}`
-    const isSame = own?.sequence === name.sequence && own.digest === name.digest
-    if (isSame || name.sequence < (own?.sequence ?? 0) || name.sequence <= (this.#forgotten.get(key) ?? 0)) return
+  #remind(peer: PeerId, name: SignedName): void {
+    if (!isNews(name, this.own(name.repository, name.reference))) return
     if (!isSignedName(name)) throw new Error(`the signature of ${nameOf(name)} is wrong`)
-    // Another machine with the same key would answer each answer.
-    if (!this.#reminders.of(key).spend(1)) return
-    this.#forgotten.set(key, name.sequence)
-    this.#options.logger.info({ name: nameOf(name) }, 'peers know a later push of this node than it does itself')
-    const restored = own ?? name
+    const { logger } = this.#options
     this.#turns
-      .take(key, async () => await this.#say(name.repository, name.reference, restored))
-      .finally(() => this.#forgotten.delete(key))
-      .catch((error: unknown) => this.#options.logger.warn({ err: error, name: nameOf(name) }, 'it can not be kept'))
+      .take(keyOf(name), async () => {
+        const own = this.own(name.repository, name.reference)
+        if (!isNews(name, own)) return
+        logger.info({ name: nameOf(name) }, 'peers know a later push of this node than it does itself')
+        // Another machine with the same key would answer each answer.
+        if (own !== undefined && this.#pushed.has(keyOf(name)) && this.#reminders.of(keyOf(name)).spend(1))
+          await this.#say(name.repository, name.reference, own, name.sequence + 1)
+        else await this.#recall(peer, name)
+      })
+      .catch((error: unknown) => logger.warn({ err: error, name: nameOf(name) }, 'it can not be kept'))
   }
 
-  async #say(repository: string, reference: string, named: Named): Promise<void> {
+  async #recall(peer: PeerId, name: SignedName): Promise<void> {
+    this.#pushed.delete(keyOf(name))
+    const { known, dropped } = this.#table.add(name, false)
+    await this.#options.kept.note([known], dropped)
+    this.#noteConflicts(name)
+    if (this.#isTold(name)) this.#options.swarm().tell(name, peer)
+  }
+
+  async #say(repository: string, reference: string, named: Named, sequence: number): Promise<void> {
     const { signer, kept, logger } = this.#options
-    const seen = Math.max(this.#seen({ repository, reference }), this.#forgotten.get(`${repository} ${reference}`) ?? 0)
     const { digest, mediaType, size, subject, artifactType } = named
     const facts = { digest, mediaType, size, subject, artifactType }
-    const name = signName(signer, { repository, reference, ...facts, sequence: seen + 1, at: this.#now() })
+    const name = signName(signer, { repository, reference, ...facts, sequence, at: this.#now() })
     await kept.keep(name)
     const { dropped } = this.#table.add(name, false)
+    for (const gone of dropped) this.#pushed.delete(keyOf(gone))
     if (dropped.length > 0) await kept.note([], dropped)
     logger.debug({ name: nameOf(name), digest, sequence: name.sequence }, 'a name is published')
     this.#noteConflicts(name)
@@ -287,4 +298,9 @@ export class SharedNames implements NameListener {
 function isNews(name: SignedName, known: SignedName | undefined): boolean {
   if (known === undefined || name.sequence !== known.sequence) return name.sequence > (known?.sequence ?? 0)
   return (name.digest ?? '') > (known.digest ?? '')
+}
+
+/** No repository or reference has a space. */
+function keyOf({ repository, reference }: Pick<SignedName, 'repository' | 'reference'>): string {
+  return `${repository} ${reference}`
 }

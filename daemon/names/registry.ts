@@ -107,31 +107,35 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     return this.#options.own.deleteBlob(request, digest)
   }
 
-  /** Publishes what an earlier run, or an earlier version, has not. */
+  /**
+   * Publishes what an earlier version has not. What was published stays: peers may have told a later push of this node, of which
+   * its own records know nothing.
+   */
   async reconcile(): Promise<void> {
     const { records, names } = this.#options
     for (const name of records.names()) {
       const { tags, manifests } = records.get(name) ?? {}
       const referrers = [...(manifests ?? [])].filter(([, { subject }]) => subject !== undefined)
-      for (const [reference, digest] of [...(tags ?? []), ...referrers.map(([digest]) => [digest, digest] as const)])
-        if (names.own(name, reference)?.digest !== digest) await this.#publish(name, reference)
+      for (const reference of [...(tags?.keys() ?? []), ...referrers.map(([digest]) => digest)])
+        if (names.own(name, reference) === undefined) await this.#publish(name, reference, false)
     }
   }
 
-  /** Names that are gone with what is deleted. */
+  /** Names that are gone with what is deleted. Of a digest only those that are it: a tag of this node may be another image by now. */
   #referencesTo(name: string, reference: Digest | { readonly tag: string }): string[] {
     const { records, names, isClosed } = this.#options
-    const isMeant = (one: string, digest: Digest | undefined) =>
-      typeof reference === 'string' ? digest === reference : one === reference.tag
+    if (typeof reference !== 'string') {
+      const said = names.choose(name, reference.tag).name
+      const isPublished = said !== undefined && (isClosed || said.publisher === names.self)
+      return isPublished || records.get(name)?.tags.has(reference.tag) === true ? [reference.tag] : []
+    }
     const published = names.all(name).filter(({ publisher }) => isClosed || publisher === names.self)
-    const tags = [...(records.get(name)?.tags ?? [])]
-    const all = [...published.map((one) => [one.reference, one.digest] as const), ...tags]
-    return [...new Set(all.filter(([one, digest]) => isMeant(one, digest)).map(([one]) => one))]
+    return published.filter(({ digest }) => digest === reference).map((one) => one.reference)
   }
 
   /** Says what a name is by what this node has. */
-  async #publish(name: string, reference: string): Promise<void> {
-    await pushing(() => this.#options.names.publish(name, reference, () => this.#named(name, reference)))
+  async #publish(name: string, reference: string, isPush = true): Promise<void> {
+    await pushing(() => this.#options.names.publish(name, reference, () => this.#named(name, reference), isPush))
   }
 
   #named(name: string, reference: string): Named | undefined {

@@ -110,6 +110,40 @@ describe('names in a closed swarm', () => {
     await expect.poll(() => empty.tag()).toBe(someDigest('four'))
   })
 
+  it.each<[string, (node: NameNode) => Promise<void>]>([
+    ['replaced', async (node) => await node.push('two')],
+    ['deleted', async (node) => await node.delete()],
+  ])('that another node has %s do not come back where their pusher has lost its records', async (_, change) => {
+    const [a, b] = [await NameNode.start(), await NameNode.start()]
+    a.connect(b)
+    await a.push('one')
+    await change(b)
+    const now = b.tag()
+    const again = await NameNode.start({ signer: a.options.signer })
+    again.connect(b)
+    await expect.poll(() => again.names.own('app', '1')?.digest).toBe(someDigest('one'))
+    expect(digests([again, b])).toEqual([now, now])
+  })
+
+  it.each<[string, (node: NameNode) => Promise<void>]>([
+    ['push', async (node) => await node.push('two')],
+    ['deletion', async (node) => await node.delete()],
+  ])('are what their pusher said last, a %s, where its records come from a copy', async (_, change) => {
+    const disk = new MemoryNames()
+    const [a, b] = [await NameNode.start({ disk }), await NameNode.start()]
+    a.connect(b)
+    await a.push('one')
+    const copy = new MemoryNames()
+    await copy.changeNames([...disk.entries].map(([key, value]) => ({ key, value })))
+    await change(a)
+    const now = b.tag()
+    const restored = await NameNode.start({ signer: a.options.signer, disk: copy })
+    restored.connect(b)
+    await expect.poll(() => restored.names.own('app', '1')?.sequence).toBe(2)
+    const again = await NameNode.start({ signer: a.options.signer, disk: copy })
+    expect(digests([restored, b, again])).toEqual([now, now, now])
+  })
+
   it('are not fought over by two machines with one key', async () => {
     const [a, b] = [await NameNode.start(), await NameNode.start()]
     const copy = await NameNode.start({ signer: a.options.signer })
