@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
+import { readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type {
   Content,
   ContentInfo,
@@ -16,6 +17,7 @@ import type { ManifestRecord } from '../local/records.ts'
 import type { PeerId, SignedName } from '../swarm/ports.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import type { SharedNames } from './names.ts'
+import { Questions } from './questions.ts'
 import { nameOf } from './signed-name.ts'
 
 /** How long a referrer's manifest is waited for, in ms: only its annotations are missing where it does not come. */
@@ -40,6 +42,7 @@ interface SharedReadsOptions {
 /** Local repositories for whoever pulls: what was pushed to this node, and what its peers have pushed. */
 export class SharedReads implements ContentSource, TagResolver, ListSource {
   readonly #options: SharedReadsOptions
+  readonly #questions = new Questions()
 
   constructor(options: SharedReadsOptions) {
     this.#options = options
@@ -65,14 +68,10 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
     })
   }
 
-  /** Of a blob that is only with peers it is not there: clients that push ask so, and would not push it. */
+  /** What is only with peers is not there: clients that push ask so, for a digest, and would not push it. */
   async stat(request: ContentRequest): Promise<ContentInfo> {
-    const held = await this.held(request)
-    if (held !== undefined) return held
-    if (request.kind === 'blob') return await this.#options.own.stat(request)
-    const content = await this.open(request)
-    await content.close()
-    return content
+    this.#questions.note(request.repository.name, request.digest)
+    return (await this.held(request)) ?? (await this.#options.own.stat(request))
   }
 
   async held(request: ContentRequest): Promise<ContentInfo | undefined> {
@@ -84,10 +83,11 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
 
   async resolve(request: TagRequest): Promise<ResolvedTag> {
     const { own, names } = this.#options
-    const { repository, tag, doubted } = request
+    const { repository, tag, doubted, isHead = false } = request
     const { name, conflicts, offers } = names.choose(repository.name, tag)
     if (name?.digest !== undefined && name.digest !== doubted) {
       const { digest, mediaType, size } = name
+      if (isHead) await this.#assertNotPushed(request, digest)
       return { digest, mediaType, size, warning: conflicts.length === 0 ? undefined : conflictText(name, conflicts) }
     }
     const [offer] = offers
@@ -95,6 +95,23 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
     // What somebody has deleted is not here either, though its bytes may be.
     if (names.own(repository.name, tag) === undefined) return await own.resolve(request)
     throw new OciError('MANIFEST_UNKNOWN', `the local repository ${repository.name} has no ${tag}`)
+  }
+
+  /**
+   * A push that is told the digest that it is about to push is not made. So that is told only of a manifest that this node keeps, or
+   * can give, and whose parts no client has just asked for as a push does.
+   * @throws {OciError} where the client should push, or where nobody has the manifest
+   */
+  async #assertNotPushed(request: TagRequest, digest: Digest): Promise<void> {
+    const { repository, tag, signal } = request
+    const asked: ContentRequest = { ...request, kind: 'manifest', digest }
+    if ((await this.#options.own.held(asked)) !== undefined) return
+    const { blobs, manifests, others } = readPushedManifest(await readWhole(await this.open(asked), signal), undefined)
+    // Layers are in many images. What is in one alone is its configuration, and images are in one index.
+    const parts = manifests.length > 0 ? [...manifests, ...others] : blobs.slice(0, 1)
+    if (!parts.some((part) => this.#questions.has(repository.name, part.digest))) return
+    const text = `${repository.name}:${tag} was pushed to a peer, and is being pushed to this node, which does not keep it yet`
+    throw new OciError('MANIFEST_UNKNOWN', text)
   }
 
   list(request: Parameters<ListSource['list']>[0]) {
@@ -129,16 +146,19 @@ export function namedElsewhere(names: SharedNames, peers: () => ContentSource, r
         .open(request)
         .catch(() => undefined)
       if (content === undefined) return undefined
-      try {
-        const pieces: Uint8Array[] = []
-        for await (const piece of content.read(0, undefined, limited)) pieces.push(Uint8Array.from(piece))
-        return Buffer.concat(pieces)
-      } catch {
-        return undefined
-      } finally {
-        await content.close()
-      }
+      return await readWhole(content, limited).catch(() => undefined)
     },
+  }
+}
+
+/** Reads content that is a manifest, and closes it. */
+async function readWhole(content: Content, signal: AbortSignal): Promise<Buffer> {
+  try {
+    const pieces: Uint8Array[] = []
+    for await (const piece of content.read(0, undefined, signal)) pieces.push(Uint8Array.from(piece))
+    return Buffer.concat(pieces)
+  } finally {
+    await content.close()
   }
 }
 
