@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import type { Repository } from '../../proxy/oci/name.ts'
+import { isArtifactType } from '../../proxy/oci/pushed-manifest.ts'
 import type { LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
 import { pushing } from '../local/errors.ts'
 import type { LocalRecords } from '../local/records.ts'
@@ -144,6 +145,7 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     const manifest = digest === undefined ? undefined : repository?.manifests.get(digest)
     if (digest === undefined || manifest === undefined) return undefined
     const { mediaType, size, subject, artifactType } = manifest
-    return { digest, mediaType, size, subject, artifactType }
+    // An earlier version kept what peers take for no type.
+    return { digest, mediaType, size, subject, artifactType: isArtifactType(artifactType) ? artifactType : undefined }
   }
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { type Digest, isDigest } from '../../../proxy/oci/digest.ts'
 import { isTag, parseRepositoryName } from '../../../proxy/oci/name.ts'
+import { isArtifactType } from '../../../proxy/oci/pushed-manifest.ts'
 import type { PeerId, SignedName } from '../ports.ts'
 import { SIGNATURE_BYTES } from '../signing.ts'
 import { MAX_NAMES } from './constants.ts'
@@ -8,12 +9,9 @@ import { MAX_NAMES } from './constants.ts'
 /** Records that the sender passes on, or a question for all that somebody has published. */
 export type NamesMessage = { readonly names: readonly SignedName[] } | { readonly ask: PeerId }
 
-/** Characters of a media type (RFC 6838, 4.2: two names of 127), and of what signatures cover. */
-const maxTypeLength = 255
-
 const peerId = z.string().regex(/^(?:12D3KooW|Qm|16Uiu2)[1-9A-HJ-NP-Za-km-z]{1,100}$/)
 const digest = z.string().refine((text) => isDigest(text)) as unknown as z.ZodType<Digest>
-const type = z.string().regex(new RegExp(`^[ -~]{1,${maxTypeLength}}$`))
+const type = z.string().refine(isArtifactType)
 const whole = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 
 const repository = z.string().refine((text) => {
