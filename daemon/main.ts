@@ -154,7 +154,10 @@ export async function startNode(config: Config, logger: Logger, version: string)
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
     const { offlineFor } = config.access
     const publicity = new Publicity({ metadata, upstream, rules, isClosed, offlineFor, patience, now: Date.now })
-    const access = new AccessControl({ metadata, upstream, publicity, identityKey, patience, ...config.access })
+    const access = new AccessControl({
+      ...config.access,
+      ...{ metadata, upstream, publicity, ownRegistry: published.registry, identityKey, patience },
+    })
     const lonely = lonelySharing(self)
     lifecycle.onStop(() => lonely.stop())
     const uncached = new Uncached({ onUncached: (reason) => metrics.uncached(reason), logger })
