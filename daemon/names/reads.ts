@@ -84,7 +84,7 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
   async resolve(request: TagRequest): Promise<ResolvedTag> {
     const { own, names } = this.#options
     const { repository, tag, doubted, isHead = false } = request
-    const { name, conflicts, offers } = names.choose(repository.name, tag)
+    const { name, conflicts, offers, passedOver } = names.choose(repository.name, tag)
     if (name?.digest !== undefined && name.digest !== doubted) {
       const { digest, mediaType, size } = name
       if (isHead) await this.#assertNotPushed(request, digest)
@@ -92,6 +92,7 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
     }
     const [offer] = offers
     if (offer !== undefined) throw untrusted(offer, offers.length)
+    if (passedOver[0] !== undefined) throw notTheirs(passedOver[0], names.ownerOf(repository.name))
     // What somebody has deleted is not here either, though its bytes may be.
     if (names.own(repository.name, tag) === undefined) return await own.resolve(request)
     throw new OciError('MANIFEST_UNKNOWN', `the local repository ${repository.name} has no ${tag}`)
@@ -174,6 +175,12 @@ function conflictText(used: SignedName, others: readonly SignedName[]): string {
 function untrusted(offer: SignedName, offers: number): OciError {
   const others = offers === 1 ? '' : ` (and ${offers - 1} more)`
   return new OciError('MANIFEST_UNKNOWN', untrustedText(offer.publisher, nameOf(offer), others))
+}
+
+function notTheirs(said: SignedName, owner: PeerId | undefined): OciError {
+  const { publisher, repository } = said
+  const text = `${publisher} has pushed ${nameOf(said)}, but here ${repository} is what ${owner} has pushed first: push it under another name, or to this node, or run: layerd untrust ${owner}`
+  return new OciError('MANIFEST_UNKNOWN', text)
 }
 
 function untrustedText(publisher: PeerId, name: string, others: string): string {

@@ -107,3 +107,19 @@ it('nobody is asked for a repository of which nobody has spoken', async () => {
   await expect(shared.open(request('other'))).rejects.toMatchObject({ status: 404 })
   expect(asked).toEqual([])
 })
+
+it('a tag that an accepted peer has pushed in a repository of another one is told as that', async () => {
+  const [node, owner, peer] = await Promise.all([1, 2, 3].map(() => NameNode.start({ isClosed: false })))
+  if (node === undefined || owner === undefined || peer === undefined) throw new Error('no nodes')
+  for (const one of [owner, peer]) {
+    node.connect(one)
+    await node.accept(one)
+  }
+  await owner.push('one')
+  await peer.push('two', '2')
+  const nothing = { own: {} as never, peers: {} as never, isHere: () => false }
+  const shared = new SharedReads({ ...nothing, names: node.names })
+  const repository = { registry: 'localhost', name: 'app' }
+  const asked = shared.resolve({ repository, tag: '2', signal: new AbortController().signal })
+  await expect(asked).rejects.toThrow(`${peer.self} has pushed app:2, but here app is what ${owner.self} has pushed`)
+})
