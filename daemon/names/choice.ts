@@ -8,6 +8,8 @@ export interface Standing {
   readonly isClosed: boolean
   /** Whether what somebody publishes in a repository counts here; asked of others than this node. */
   counts(publisher: PeerId, repository: string): boolean
+  /** Whether anything of somebody may count, whoever tells it. */
+  isHeard(publisher: PeerId): boolean
   /**
    * Whether it counts by a rule that does not mean just anybody, so that others may pass it on. To make up publishers costs nothing,
    * unless each of them has to come itself.

@@ -47,9 +47,10 @@ export class KnownNames {
     return this.#table.of(repository).some((known) => known.digest !== undefined && isCounted(known, this.#standing))
   }
 
-  /** Whether anybody at all says that a repository has something. */
-  isHeardOf(repository: string): boolean {
-    return this.#table.of(repository).some(({ digest }) => digest !== undefined)
+  /** Whether anybody else says that a repository has something, whether that counts or not: what is asked for by digest proves itself. */
+  isNamedByOthers(repository: string): boolean {
+    const { self } = this.#standing
+    return this.#table.of(repository).some(({ digest, publisher }) => digest !== undefined && publisher !== self)
   }
 
   /** What this node itself has said of a name last. */

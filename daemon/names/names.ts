@@ -4,31 +4,21 @@ import { OciError } from '../../proxy/oci/errors.ts'
 import type { Signer } from '../signature.ts'
 import { Turns } from '../store/turns.ts'
 import { Allowances } from '../swarm/limits/allowance.ts'
+import { sumOf } from '../swarm/names/message.ts'
 import type { NameListener, Names, PeerId, SignedName } from '../swarm/ports.ts'
 import type { Standing } from './choice.ts'
+import { Intake } from './intake.ts'
 import type { KeptNames } from './kept.ts'
 import { KnownNames } from './known.ts'
 import { Notes } from './notes.ts'
 import { isSignedName, type NameStatement, nameOf, signName } from './signed-name.ts'
-import { type KnownName, NameTable, usualBounds } from './table.ts'
-
-/** Records of one publisher that are taken at once: all that are kept of it. */
-const burst = 2 * usualBounds.ofPublisher
-
-/** And each second besides. What comes beyond is taken when peers tell it again. */
-const perSecond = 2
-
-/** Records that one peer may pass on at once, of whomever: all that are kept. To make up publishers gains nothing. */
-const relayed = usualBounds.inAll
-
-/** And each second besides: ten publishers that push all the time. */
-const relayedPerSecond = 20
+import { type KnownName, NameTable } from './table.ts'
 
 /** How often this node says one of its names anew at once because peers remember a later word of it, and each second besides. */
 const reminders = 3
 const remindersPerSecond = 1 / 3_600
 
-/** Publishers, and names, of which that is remembered. */
+/** Names of which that is remembered. */
 const remembered = 8_192
 
 /** What a name is now; deleted where there is no digest. */
@@ -64,10 +54,7 @@ export class SharedNames extends KnownNames implements NameListener {
   readonly #options: SharedNamesOptions
   readonly #table: NameTable
   readonly #turns = new Turns()
-  /** By publisher. */
-  readonly #allowances: Allowances
-  /** By peer that passes on what others have said. */
-  readonly #relays: Allowances
+  readonly #intake = new Intake()
   readonly #reminders = new Allowances({ most: reminders, perSecond: remindersPerSecond, remembered })
   readonly #notes: Notes
   /** Names that were pushed or deleted here in this run. */
@@ -81,8 +68,6 @@ export class SharedNames extends KnownNames implements NameListener {
     this.#options = options
     this.#now = options.now ?? Date.now
     this.#table = table
-    this.#allowances = new Allowances({ most: burst, perSecond, remembered })
-    this.#relays = new Allowances({ most: relayed, perSecond: relayedPerSecond, remembered })
     this.#notes = new Notes(options.logger)
   }
 
@@ -113,13 +98,23 @@ export class SharedNames extends KnownNames implements NameListener {
     }
   }
 
-  *namesFor(_: PeerId, publisher?: PeerId): Generator<SignedName> {
-    // Its own comes first, and is small.
-    const publishers = publisher === undefined ? [this.self, ...this.#table.publishers()] : [publisher]
-    for (const each of new Set(publishers)) {
-      // Also its own, which it may have lost.
-      for (const known of this.#table.keptOf(each)) if (this.#isTold(known)) yield known
+  /** Of the peer's own names as well, which it may have lost. */
+  namesFor(_: PeerId, publisher: PeerId): readonly SignedName[] {
+    return this.#table.keptOf(publisher).filter((known) => this.#isTold(known))
+  }
+
+  *sumsFor(peer: PeerId): Generator<readonly [PeerId, Uint8Array]> {
+    // Its own come first.
+    for (const publisher of new Set([this.self, ...this.#table.publishers()])) {
+      const told = this.namesFor(peer, publisher)
+      if (told.length > 0) yield [publisher, sumOf(told)]
     }
+  }
+
+  wants(peer: PeerId, publisher: PeerId, sum: Uint8Array): boolean {
+    const { isHeard } = this.#options.standing
+    const isOfUse = publisher === this.self || isHeard(publisher) || publisher === peer
+    return isOfUse && Buffer.compare(sum, sumOf(this.#table.keptOf(publisher))) !== 0
   }
 
   /**
@@ -138,7 +133,8 @@ export class SharedNames extends KnownNames implements NameListener {
       const isNobodys = named.digest === undefined && own?.digest === undefined && !this.#options.standing.isClosed
       const isSaid = name?.digest === named.digest && own?.digest === named.digest && conflicts.length === 0
       if (isPush && !isNobodys) this.#pushed.add(key)
-      if (!isSaid && !isNobodys) await this.#say(repository, reference, named, this.#seen({ repository, reference }) + 1)
+      if (!isSaid && !isNobodys)
+        await this.#say(repository, reference, named, this.#seen({ repository, reference }) + 1)
     })
   }
 
@@ -179,12 +175,9 @@ export class SharedNames extends KnownNames implements NameListener {
     const isRelayed = name.publisher !== peer
     if ((isStranger && isClosed) || (isRelayed && !mayPassOn(name.publisher, name.repository))) return
     const before = this.#table.latest(name)
-    if (!isNews(name, before) || !this.#table.admits(name, isStranger, peer)) return
-    const allowances = [this.#allowances.of(name.publisher), ...(isRelayed ? [this.#relays.of(peer)] : [])]
-    if (allowances.some(({ left }) => left < 1)) return
+    if (!isNews(name, before) || !this.#table.admits(name, isStranger, peer) || !this.#intake.admits(peer, name)) return
     if (!isSignedName(name)) throw new Error(`the signature of ${nameOf(name)} is wrong`)
-    // After that: nobody can use up what somebody else has.
-    for (const allowance of allowances) allowance.spend(1)
+    this.#intake.take(peer, name)
     const { known, dropped } = this.#table.add(name, isStranger, { teller: peer })
     gone.push(...dropped)
     if (isStranger) {
@@ -274,7 +267,10 @@ export class SharedNames extends KnownNames implements NameListener {
       // Something newer may have come while others were written.
       if (isStranger === known.isStranger || this.#table.latest(known) !== known) continue
       const { known: now, dropped } = this.#table.add(known, isStranger, { teller: known.teller })
-      await this.#options.kept.note(isStranger ? [] : [now], isStranger ? [now, ...dropped] : dropped)
+      await this.#options.kept.note(
+        isStranger || dropped.includes(now) ? [] : [now],
+        isStranger ? [now, ...dropped] : dropped,
+      )
       if (!isStranger) this.#noteConflicts(known)
       // Others who accepted it may not have it from the peer itself.
       if (this.#isTold(now)) this.#options.swarm().tell(now, peer)

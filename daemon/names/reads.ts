@@ -20,9 +20,6 @@ import type { SharedNames } from './names.ts'
 import { Questions } from './questions.ts'
 import { nameOf } from './signed-name.ts'
 
-/** How long a referrer's manifest is waited for, in ms: only its annotations are missing where it does not come. */
-const annotationsLimit = 2_000
-
 /** Until peers are asked again for what nobody was heard to have, in ms. */
 const pauses = [300, 1_000]
 
@@ -49,11 +46,11 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
   }
 
   async open(request: ContentRequest): Promise<Content> {
-    const { own, peers, names } = this.#options
+    const { own, peers } = this.#options
     try {
       return await own.open(request)
     } catch (error) {
-      if (!isMissing(error) || !names.isHeardOf(request.repository.name)) throw error
+      if (!isMissing(error) || !(await this.#isElsewhere(request))) throw error
     }
     // No registry says no here, only silence: a peer that is busy, or has just come, may not have been heard yet.
     for (const pause of pauses) {
@@ -66,6 +63,18 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
     return await peers.open(request).catch((error: unknown) => {
       throw this.#explain(error, request)
     })
+  }
+
+  /** Whether peers may have something in a repository: others have named something in it, or this node has lost what it named. */
+  async #isElsewhere(request: ContentRequest): Promise<boolean> {
+    const { own, names } = this.#options
+    const { name } = request.repository
+    if (names.isNamedByOthers(name)) return true
+    for (const { digest } of names.all(name)) {
+      if (digest === undefined) continue
+      if ((await own.held({ ...request, kind: 'manifest', digest })) === undefined) return true
+    }
+    return false
   }
 
   /** What is only with peers is not there: clients that push ask so, for a digest, and would not push it. */
@@ -141,13 +150,12 @@ export function namedElsewhere(names: SharedNames, peers: () => ContentSource, r
         return [[digest, record] as const]
       }),
     manifest: async (name, digest, signal) => {
-      const limited = AbortSignal.any([signal, AbortSignal.timeout(annotationsLimit)])
-      const request = { kind: 'manifest', digest, repository: { registry, name }, signal: limited } as const
+      const request = { kind: 'manifest', digest, repository: { registry, name }, signal } as const
       const content = await peers()
         .open(request)
         .catch(() => undefined)
       if (content === undefined) return undefined
-      return await readWhole(content, limited).catch(() => undefined)
+      return await readWhole(content, signal).catch(() => undefined)
     },
   }
 }

@@ -26,6 +26,12 @@ export function createStanding({ self, isClosed, publishers, allowedPeers, isTru
   const isAllowed = (publisher: PeerId) => allowedPeers.length === 0 || allowedPeers.includes(publisher)
   const counting = (of: typeof entries) => (publisher: PeerId, repository: string) =>
     isAllowed(publisher) && of.some(({ who, isMeant }) => isOne(who, publisher) && isMeant(repository))
-  const mayPassOn = counting(entries.filter(({ who }) => who !== 'anyone'))
-  return { self, isClosed, counts: counting(entries), mayPassOn }
+  const named = entries.filter(({ who }) => who !== 'anyone')
+  return {
+    self,
+    isClosed,
+    counts: counting(entries),
+    isHeard: (publisher) => isAllowed(publisher) && named.some(({ who }) => isOne(who, publisher)),
+    mayPassOn: counting(named),
+  }
 }

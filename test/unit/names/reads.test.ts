@@ -15,7 +15,9 @@ const manifest = Buffer.from(
   }),
 )
 const content: Content = {
-  size: manifest.length, origin: 'peer', async *read() {
+  size: manifest.length,
+  origin: 'peer',
+  async *read() {
     yield manifest
   },
   close: async () => {},
