@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
-import { readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
+import { type Descriptor, readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type {
   Content,
   ContentInfo,
@@ -109,17 +109,19 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
 
   /**
    * A push that is told the digest that it is about to push is not made. So that is told only of a manifest that this node keeps, or
-   * can give, and whose parts no client has just asked for as a push does.
+   * can give and that no client is about to push.
    * @throws {OciError} where the client should push, or where nobody has the manifest
    */
   async #assertNotPushed(request: TagRequest, digest: Digest): Promise<void> {
     const { repository, tag, signal } = request
     const asked: ContentRequest = { ...request, kind: 'manifest', digest }
     if ((await this.#options.own.held(asked)) !== undefined) return
-    const { blobs, manifests, others } = readPushedManifest(await readWhole(await this.open(asked), signal), undefined)
-    // Layers are in many images. What is in one alone is its configuration, and images are in one index.
-    const parts = manifests.length > 0 ? [...manifests, ...others] : blobs.slice(0, 1)
-    if (!parts.some((part) => this.#questions.has(repository.name, part.digest))) return
+    const parts = partsOf(await readWhole(await this.open(asked), signal))
+    // Of a part that was uploaded without a question, this node knows itself.
+    const isAsked = (part: Digest) => this.#questions.has(repository.name, part)
+    if (!parts.some(({ digest: part }) => isAsked(part))) return
+    for (const { kind, digest: part } of parts)
+      if (!isAsked(part) && (await this.#options.own.held({ ...asked, kind, digest: part })) === undefined) return
     const text = `${repository.name}:${tag} was pushed to a peer, and is being pushed to this node, which does not keep it yet`
     throw new OciError('MANIFEST_UNKNOWN', text)
   }
@@ -157,6 +159,17 @@ export function namedElsewhere(names: SharedNames, peers: () => ContentSource, r
       if (content === undefined) return undefined
       return await readWhole(content, signal).catch(() => undefined)
     },
+  }
+}
+
+/** What a push of a manifest asks for before it; nothing where a peer's is none that could be pushed here. */
+function partsOf(bytes: Uint8Array): { readonly kind: ContentRequest['kind']; readonly digest: Digest }[] {
+  try {
+    const { blobs, manifests } = readPushedManifest(bytes, undefined)
+    const of = (kind: ContentRequest['kind']) => (one: Descriptor) => ({ kind, digest: one.digest })
+    return [...blobs.map(of('blob')), ...manifests.map(of('manifest'))]
+  } catch {
+    return []
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { OciError } from '../../proxy/oci/errors.ts'
 import type { Repository } from '../../proxy/oci/name.ts'
 import { isArtifactType } from '../../proxy/oci/pushed-manifest.ts'
 import type { LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
@@ -7,6 +8,7 @@ import { pushing } from '../local/errors.ts'
 import type { LocalRecords } from '../local/records.ts'
 import type { OwnRegistry } from '../local/registry.ts'
 import type { ImageRemover, Removed } from '../local/remove-image.ts'
+import type { SignedName } from '../swarm/ports.ts'
 import type { Named, SharedNames } from './names.ts'
 import { nameOf } from './signed-name.ts'
 
@@ -85,22 +87,30 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
   }
 
   async deleteManifest(request: PushRequest, reference: Digest | { readonly tag: string }): Promise<void> {
-    const { own, records } = this.#options
+    const { own } = this.#options
     const { name } = request
-    const repository = records.get(name)
     const named = this.#referencesTo(name, reference)
-    const isOwn =
-      typeof reference === 'string' ? repository?.manifests.has(reference) : repository?.tags.has(reference.tag)
     // What only peers have is deleted by saying so; of the rest, the client hears that it is not there.
-    if (isOwn === true || named.length === 0) await own.deleteManifest(request, reference)
+    if (this.#isOwn(name, reference) || named.length === 0) await own.deleteManifest(request, reference)
     for (const one of named) await this.#publish(name, one)
   }
 
-  /** Removes an image with all that nothing else names, and its names. @throws {OciError} MANIFEST_UNKNOWN */
+  /**
+   * Removes an image that was pushed here, with all that nothing else names, and its names; in a closed swarm for all members.
+   * @throws {OciError} MANIFEST_UNKNOWN
+   */
   async remove(name: string, reference: { readonly tag: string } | Digest): Promise<Removed> {
+    const { remover, names, isClosed, logger } = this.#options
+    if (!this.#isOwn(name, reference)) {
+      const said = names.all(name).find((one) => one.reference === reference || one.digest === reference)
+      const peers = typeof reference === 'string' ? said : names.choose(name, reference.tag).name
+      if (peers !== undefined) throw notHere(peers)
+    }
     const named = this.#referencesTo(name, reference)
-    const removed = await this.#options.remover.remove(name, reference)
+    const removed = await remover.remove(name, reference)
     for (const one of named) await this.#publish(name, one)
+    const shown = named.map((one) => nameOf({ repository: name, reference: one }))
+    if (isClosed && named.length > 0) logger.info({ names: shown }, 'removed, for all members of this swarm')
     return removed
   }
 
@@ -120,6 +130,14 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
       for (const reference of [...(tags?.keys() ?? []), ...referrers.map(([digest]) => digest)])
         if (names.own(name, reference) === undefined) await this.#publish(name, reference, false)
     }
+  }
+
+  /** Whether it was pushed here. */
+  #isOwn(name: string, reference: Digest | { readonly tag: string }): boolean {
+    const repository = this.#options.records.get(name)
+    const isHere =
+      typeof reference === 'string' ? repository?.manifests.has(reference) : repository?.tags.has(reference.tag)
+    return isHere === true
   }
 
   /** Names that are gone with what is deleted. Of a digest only those that are it: a tag of this node may be another image by now. */
@@ -148,4 +166,9 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     // An earlier version kept what peers take for no type.
     return { digest, mediaType, size, subject, artifactType: isArtifactType(artifactType) ? artifactType : undefined }
   }
+}
+
+function notHere(said: SignedName): OciError {
+  const text = `${nameOf(said)} was pushed to the peer ${said.publisher}, and is removed there; what this node has of it gives way to other content by itself`
+  return new OciError('MANIFEST_UNKNOWN', text)
 }

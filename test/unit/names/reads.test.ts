@@ -11,7 +11,7 @@ const manifest = Buffer.from(
     schemaVersion: 2,
     mediaType: 'application/vnd.oci.image.manifest.v1+json',
     config: { digest: config, size: 6 },
-    layers: [],
+    layers: [{ digest: someDigest('layer'), size: 5 }],
   }),
 )
 const content: Content = {
@@ -73,7 +73,7 @@ it('HEAD of a tag tells only of what can be had, and of nothing to a push of the
   const { shared, request, asked } = await reads(0)
   expect(await shared.resolve(head)).toMatchObject({ digest: someDigest('one'), size: 7 })
   expect(asked).toEqual([someDigest('one')])
-  // A push of another image of the repository has asked for other content.
+  // A push of another image of the repository may have a part of it in common.
   await shared.stat({ ...request('app'), kind: 'blob', digest: someDigest('layer') }).catch(() => {})
   expect(await shared.resolve(head)).toMatchObject({ digest: someDigest('one') })
   await shared.stat({ ...request('app'), kind: 'blob', digest: config }).catch(() => {})
@@ -102,6 +102,30 @@ it('what nobody has in the end is told with who could have it, where anybody nam
     message: expect.stringContaining(`${peer.self}, which has pushed it as app:1`),
   })
   await expect(shared.open(request('app', 'other'))).rejects.toMatchObject({ status: 404 })
+})
+
+it('nobody is asked for what is not in a repository of this node alone, unless its own content is lost', async () => {
+  const node = await NameNode.start()
+  await node.push('one')
+  let isHeld = true
+  let asked = 0
+  const refuse = async () => {
+    throw missing()
+  }
+  const own = { open: refuse, held: async () => (isHeld ? content : undefined) }
+  const peers = {
+    open: async () => {
+      asked++
+      return content
+    },
+  }
+  const shared = new SharedReads({ own: own as never, peers: peers as never, names: node.names, isHere: () => false })
+  const repository = { registry: 'localhost', name: 'app' }
+  const request = { kind: 'blob', digest: config, repository, signal: new AbortController().signal } as const
+  await expect(shared.open(request)).rejects.toMatchObject({ status: 404 })
+  expect(asked).toBe(0)
+  isHeld = false
+  expect(await shared.open(request)).toBe(content)
 })
 
 it('nobody is asked for a repository of which nobody has spoken', async () => {

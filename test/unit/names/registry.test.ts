@@ -88,3 +88,13 @@ it('what an earlier version has not published is published at a start, and is ol
   await expect.poll(() => empty.tag()).toBe(someDigest('two'))
   expect([b.tag(), b.tag('2')]).toEqual([someDigest('two'), someDigest('unheard')])
 })
+
+it('what was pushed to a peer is not removed here, and its user is told where it is', async () => {
+  const [a, b] = [await NameNode.start(), await NameNode.start()]
+  a.connect(b)
+  await b.push('two', '2')
+  const { registry, removed } = registryOf(a, { 1: 'one' })
+  for (const reference of [{ tag: '2' }, someDigest('two')])
+    await expect(registry.remove('app', reference)).rejects.toThrow(`app:2 was pushed to the peer ${b.self}`)
+  expect([removed, b.tag('2')]).toEqual([[], someDigest('two')])
+})
