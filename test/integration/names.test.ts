@@ -18,8 +18,11 @@ import { tempDir } from '../fixtures/temp-dir.ts'
 const image = testImage([pseudoRandomBytes(3_000_000, 'a'), pseudoRandomBytes(700_000, 'b')])
 const other = testImage([pseudoRandomBytes(500_000, 'c')])
 
-const closed = async (seeds: readonly TestNode[] = [], options: TestNodeOptions = {}) =>
-  await startTestNode({ isClosed: true, seeds, ...options })
+/** A member, as it is without more configuration: what is pushed is for members, and public nowhere. */
+const closed = async (seeds: readonly TestNode[] = [], { config = {}, ...options }: TestNodeOptions = {}) => {
+  const repositories = { public: [], ...config.repositories }
+  return await startTestNode({ isClosed: true, seeds, ...options, config: { ...config, repositories } })
+}
 
 const client = (node: TestNode, name = 'app') => new RegistryClient(node.url, name)
 
