@@ -152,9 +152,9 @@ export async function startNode(config: Config, logger: Logger, version: string)
     lifecycle.onStop(watchInterfaces(() => upstream.networkChanged()))
     const { patience } = config.tags
     const identityKey = await metadata.value('identity-key', () => randomBytes(32).toString('hex'))
-    const { offlineFor } = config.access
-    const publicity = new Publicity({ metadata, upstream, rules, isClosed, offlineFor, patience, now: Date.now })
-    const access = new AccessControl({ metadata, upstream, publicity, identityKey, patience, ...config.access })
+    const asking = { ...config.access, metadata, upstream, patience }
+    const publicity = new Publicity({ ...asking, rules, isClosed, now: Date.now })
+    const access = new AccessControl({ ...asking, publicity, ownRegistry: published.registry, identityKey })
     const lonely = lonelySharing(self)
     lifecycle.onStop(() => lonely.stop())
     const uncached = new Uncached({ onUncached: (reason) => metrics.uncached(reason), logger })

@@ -19,6 +19,8 @@ export interface Rules {
    * happened (`proven`); or they may hear of the repository before (`told`).
    */
   toStrangers(repository: string): 'nothing' | 'proven' | 'told'
+  /** Whether the user calls a repository public (`repositories.public`). */
+  isCalledPublic(repository: string): boolean
   /** Whether upstream has to confirm each request, with no grace. */
   mustAsk(repository: string): boolean
   /** How long a confirmed tag is answered without asking upstream again, in ms; Infinity for one that never moves. */
@@ -54,6 +56,7 @@ export function createRules({ registry, repositories, registries, tags }: RulesC
       if (!wellKnown.has(registryOf(repository))) return 'nothing'
       return isAllPublic(repository) ? 'told' : 'proven'
     },
+    isCalledPublic: isSaidPublic,
     // Of what peers have pushed there is no registry to ask.
     mustAsk: (repository) => isAlwaysAsked(repository) && registryOf(repository) !== own,
     freshFor: (repository, tag) => {

@@ -1,4 +1,5 @@
 import type { Digest } from '../proxy/oci/digest.ts'
+import { registryOf } from '../proxy/oci/name.ts'
 import type { Rules } from './rules.ts'
 import type { BlobStoreEvents } from './store/blob-store.ts'
 import type { BlobRecord } from './store/metadata.ts'
@@ -11,12 +12,15 @@ export type ToldToPeers = (record: BlobRecord, digest: Digest) => BlobRecord | u
  * What of the store peers may have: in a closed swarm all, in an open one what is public in a repository that strangers may know.
  * By the rules only what was found in a repository that may be shared, with no word of the others. That content is public counts for
  * peers only where it is so in such a repository.
+ *
+ * What was pushed here is what the swarm may have: among strangers public, among members private, so that a member that is among strangers
+ * later does not hand it on. An image is pushed with the layers below it. What a registry gave as private, or what may not be shared,
+ * is not made more public by that.
  * @param isClosed whether only known peers are in the swarm
- * @param pushedTo repositories of this node's own registry that have content and are offered to peers, as `registry/repository`:
- *   anybody may have what was pushed to them
+ * @param pushedTo repositories of this node's own registry that have content and are offered to peers, as `registry/repository`
  */
 export function sharingPolicy(
-  rules: Pick<Rules, 'sharesAll' | 'mayShare' | 'toStrangers'>,
+  rules: Pick<Rules, 'sharesAll' | 'mayShare' | 'toStrangers' | 'isCalledPublic'>,
   isClosed: boolean,
   pushedTo: (digest: Digest) => readonly string[] = () => [],
 ): ToldToPeers {
@@ -24,9 +28,12 @@ export function sharingPolicy(
   return (record, digest) => {
     const own = pushedTo(digest)
     const shown = found(record)
-    return own.length === 0
-      ? shown
-      : { ...record, public: true, repositories: [...(shown?.repositories ?? []), ...own] }
+    const isCalledPublic = own.some((repository) => rules.isCalledPublic(repository))
+    const isElsewhere = record.repositories.some((one) => registryOf(one) !== registryOf(own[0] ?? ''))
+    const isHidden = shown === undefined && isElsewhere
+    if (own.length === 0 || (isHidden && !isCalledPublic)) return shown
+    const repositories = [...new Set([...(shown?.repositories ?? []), ...own])]
+    return { ...record, public: isCalledPublic || !isClosed || shown?.public === true, repositories }
   }
 }
 

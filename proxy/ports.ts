@@ -34,6 +34,8 @@ export interface TagRequest extends ClientRequest {
   readonly doubted?: Digest | undefined
   /** Whether the registry is asked, whatever is known, and nobody else. */
   readonly isRefresh?: boolean
+  /** Whether only facts are asked for. A push may begin so, and is not made where the tag is that image already. */
+  readonly isHead?: boolean
 }
 
 export interface ContentInfo {

@@ -21,6 +21,8 @@ interface AccessOptions {
   readonly metadata: Pick<Metadata, 'grant' | 'putGrant' | 'deleteGrant'>
   readonly upstream: Pick<Upstream, 'stat' | 'isSilent'>
   readonly publicity: Pick<Publicity, 'given' | 'isGiven'>
+  /** The name of this node's own registry, which asks nobody who they are. */
+  readonly ownRegistry: string
   /** Random key of this data directory; makes the identities in it useless elsewhere. */
   readonly identityKey: string
   /** How long a grant opens content without upstream being asked again, in ms. */
@@ -106,8 +108,9 @@ export class AccessControl {
    * @returns undefined where it may not; otherwise what is known of it now
    */
   async check(request: Question, found: FoundIn): Promise<Access | undefined> {
-    const { metadata, upstream, freshFor, offlineFor, patience } = this.#options
+    const { metadata, upstream, ownRegistry, freshFor, offlineFor, patience } = this.#options
     if (found === 'elsewhere') return undefined
+    if (request.repository.registry === ownRegistry) return 'private'
     const inRepository = found === 'repository'
     const at = await metadata.grant(this.#keyOf(request))
     const age = at === undefined ? Number.POSITIVE_INFINITY : this.#now() - at

@@ -21,6 +21,15 @@ import { unknown } from './registry.ts'
 /** Bytes of one page of referrers: clients read a list as they read a manifest, of which registries take 4 MiB at least. */
 const maxPageBytes = 3 * 1024 * 1024
 
+/**
+ * How long manifests of one list of referrers are waited for that others have, in ms: only their annotations are missing where they do
+ * not come.
+ */
+const elsewhereLimit = 2_000
+
+/** Referrers that are described at once. */
+const atOnce = 32
+
 /** What else is known of repositories than what was pushed to this node. */
 export interface NamedElsewhere {
   /** All tags of a repository, those of this node among them as far as they still count. */
@@ -102,8 +111,16 @@ export class LocalReads implements ContentSource, TagResolver, ListSource {
     const manifests: object[] = []
     const headers: Record<string, string> = wanted === '' ? {} : { 'oci-filters-applied': 'artifactType' }
     let bytes = 0
-    for (const [index, [digest, record]] of found.entries()) {
-      const descriptor = await this.#describe(name, digest, record, signal)
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(elsewhereLimit)])
+    let described: object[] = []
+    for (const [index] of found.entries()) {
+      if (index % atOnce === 0) {
+        const some = found.slice(index, index + atOnce)
+        described = await Promise.all(
+          some.map(([digest, record]) => this.#describe(name, digest, record, signal, limited)),
+        )
+      }
+      const descriptor = described[index % atOnce] ?? {}
       bytes += JSON.stringify(descriptor).length
       const before = found[index - 1]?.[0]
       if (bytes > maxPageBytes && before !== undefined && manifests.length > 0) {
@@ -117,10 +134,21 @@ export class LocalReads implements ContentSource, TagResolver, ListSource {
     return answer(indexType, headers, index)
   }
 
-  /** The descriptor of a referrer, which repeats its annotations (distribution-spec 1.1, "Listing Referrers"). */
-  async #describe(name: string, digest: Digest, record: ManifestRecord, signal: AbortSignal) {
+  /**
+   * The descriptor of a referrer, which repeats its annotations (distribution-spec 1.1, "Listing Referrers").
+   * @param limited for asking others
+   */
+  async #describe(
+    name: string,
+    digest: Digest,
+    record: ManifestRecord,
+    signal: AbortSignal,
+    limited: AbortSignal,
+  ): Promise<object> {
     const { mediaType, size, artifactType } = record
-    const bytes = (await this.#read(digest, size, signal)) ?? (await this.#elsewhere?.manifest(name, digest, signal))
+    const fromOthers = async () =>
+      limited.aborted ? undefined : await this.#elsewhere?.manifest(name, digest, limited)
+    const bytes = (await this.#read(digest, size, signal)) ?? (await fromOthers())
     return { mediaType, digest, size, artifactType, annotations: bytes && annotationsOf(bytes) }
   }
 

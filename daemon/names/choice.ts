@@ -8,6 +8,13 @@ export interface Standing {
   readonly isClosed: boolean
   /** Whether what somebody publishes in a repository counts here; asked of others than this node. */
   counts(publisher: PeerId, repository: string): boolean
+  /** Whether anything of somebody may count, whoever tells it. */
+  isHeard(publisher: PeerId): boolean
+  /**
+   * Whether it counts by a rule that does not mean just anybody, so that others may pass it on. To make up publishers costs nothing,
+   * unless each of them has to come itself.
+   */
+  mayPassOn(publisher: PeerId, repository: string): boolean
 }
 
 /** What a name is. */
@@ -18,6 +25,8 @@ export interface Choice {
   readonly conflicts: readonly KnownName[]
   /** By those who count for nothing here. */
   readonly offers: readonly KnownName[]
+  /** Where there is no name: by those who count, and may not name anything in somebody else's repository. */
+  readonly passedOver: readonly KnownName[]
 }
 
 /**
@@ -38,7 +47,8 @@ export function choose(said: readonly KnownName[], owner: PeerId | undefined, st
   const name = isClosed ? latest(counted) : owned(counted, owner, standing)
   const rivals = isClosed ? counted.filter(({ sequence }) => sequence === highest(counted)) : counted
   const conflicts = name === undefined ? [] : rivals.filter((one) => isLive(one) && one.digest !== name.digest)
-  return { name, conflicts, offers }
+  const passedOver = name === undefined && !isClosed ? counted.filter(isLive) : []
+  return { name, conflicts, offers, passedOver }
 }
 
 /**
@@ -70,7 +80,8 @@ function owned(counted: readonly KnownName[], owner: PeerId | undefined, { self 
   return by(self) ?? by(owner)
 }
 
-function isCounted({ publisher, repository }: KnownName, { self, counts }: Standing): boolean {
+/** Whether a record says anything here. */
+export function isCounted({ publisher, repository }: KnownName, { self, counts }: Standing): boolean {
   return publisher === self || counts(publisher, repository)
 }
 

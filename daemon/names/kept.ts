@@ -7,6 +7,7 @@ type Kept = Omit<SignedName, 'signature'> & { readonly signature: string; readon
 
 const nameKind = 'name'
 const trustKind = 'trust'
+const forgottenKey = 'forgotten'
 
 /** Records of names on disk, and who is trusted. */
 export class KeptNames {
@@ -34,9 +35,16 @@ export class KeptNames {
   }
 
   /** Keeps what others say, and forgets something. What is lost is told again. */
-  async note(heard: readonly KnownName[], forgotten: readonly SignedName[]): Promise<void> {
-    const gone = forgotten.map((name) => ({ key: keyOf(name) }))
+  async note(heard: readonly KnownName[], forgotten: readonly SignedName[], forgottenUpTo?: number): Promise<void> {
+    const gone: LocalChange[] = forgotten.map((name) => ({ key: keyOf(name) }))
+    if (forgottenUpTo !== undefined) gone.push({ key: forgottenKey, value: { at: forgottenUpTo } })
     if (heard.length + gone.length > 0) await this.#metadata.noteNames([...heard.map(putOf), ...gone])
+  }
+
+  /** Up to when this node's own deletions may have been forgotten, by their own time. */
+  async forgottenUpTo(): Promise<number> {
+    const [, value] = (await this.#metadata.names()).find(([key]) => key === forgottenKey) ?? []
+    return (value as { at: number } | undefined)?.at ?? 0
   }
 
   /** Who is trusted, and since when, in ms since the epoch. */

@@ -1,30 +1,26 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { OciError } from '../../proxy/oci/errors.ts'
 import type { Signer } from '../signature.ts'
 import { Turns } from '../store/turns.ts'
 import { Allowances } from '../swarm/limits/allowance.ts'
+import { sumOf } from '../swarm/names/message.ts'
 import type { NameListener, Names, PeerId, SignedName } from '../swarm/ports.ts'
-import { type Choice, choose, ownerOf, type Standing } from './choice.ts'
+import type { Standing } from './choice.ts'
+import { Intake } from './intake.ts'
 import type { KeptNames } from './kept.ts'
+import { KnownNames } from './known.ts'
 import { Notes } from './notes.ts'
 import { type PeerOffer, peerOffers } from './offers.ts'
 import { isSignedName, type NameStatement, nameOf, signName } from './signed-name.ts'
-import { type NamesStatus, namesStatus } from './status.ts'
 import { type KnownName, NameTable } from './table.ts'
-
-/** Records of one publisher that are taken at once, and each second besides. What comes beyond is taken when peers tell it again. */
-const burst = 1_000
-const perSecond = 2
 
 /** How often this node says one of its names anew at once because peers remember a later word of it, and each second besides. */
 const reminders = 3
 const remindersPerSecond = 1 / 3_600
 
-/** Publishers, and names, of which that is remembered. */
+/** Names of which that is remembered. */
 const remembered = 8_192
-
-/** Refuse a sequence that is this much above all others of its name. Nobody pushes as often, and nobody could follow for long. */
-const maxJump = 2 ** 32
 
 /** What a name is now; deleted where there is no digest. */
 export type Named = Pick<NameStatement, 'digest' | 'mediaType' | 'size' | 'subject' | 'artifactType'>
@@ -55,22 +51,24 @@ interface SharedNamesOptions {
  * Names of pushed images, as this node and its peers publish them. A record is signed by whoever pushed, and passed on by all for whom
  * its publisher counts. In an open swarm, others speak for themselves alone: to make up publishers costs a connection each.
  */
-export class SharedNames implements NameListener {
+export class SharedNames extends KnownNames implements NameListener {
   readonly #options: SharedNamesOptions
   readonly #table: NameTable
   readonly #turns = new Turns()
-  readonly #allowances: Allowances
+  readonly #intake = new Intake()
   readonly #reminders = new Allowances({ most: reminders, perSecond: remindersPerSecond, remembered })
   readonly #notes: Notes
-  /** Sequences of this node's own that only peers remember. */
-  readonly #forgotten = new Map<string, number>()
+  /** Names that were pushed or deleted here in this run. */
+  readonly #pushed = new Set<string>()
   readonly #now: () => number
+  /** Deletions of this node up to this time, by {@link SignedName.at}, may have been forgotten. */
+  #forgottenUpTo = 0
 
-  private constructor(options: SharedNamesOptions) {
+  private constructor(options: SharedNamesOptions, table = new NameTable(options.signer.self)) {
+    super(table, options.standing)
     this.#options = options
     this.#now = options.now ?? Date.now
-    this.#table = new NameTable(options.signer.self)
-    this.#allowances = new Allowances({ most: burst, perSecond, remembered })
+    this.#table = table
     this.#notes = new Notes(options.logger)
   }
 
@@ -78,15 +76,13 @@ export class SharedNames implements NameListener {
   static async open(options: SharedNamesOptions): Promise<SharedNames> {
     const names = new SharedNames(options)
     const { kept, signer } = options
+    names.#forgottenUpTo = await kept.forgottenUpTo()
     for (const [name, order] of await kept.names()) {
-      if (name.publisher === signer.self || names.#counts(name)) names.#table.add(name, false, order)
-      else await kept.note([], [name])
+      const isKept = name.publisher === signer.self || names.#counts(name)
+      const gone = isKept ? names.#table.add(name, false, { order }).dropped : [name]
+      await names.#drop(gone)
     }
     return names
-  }
-
-  get self(): PeerId {
-    return this.#options.signer.self
   }
 
   named(peer: PeerId, names: readonly SignedName[]): void {
@@ -94,7 +90,7 @@ export class SharedNames implements NameListener {
     const dropped: KnownName[] = []
     try {
       for (const name of names) {
-        if (name.publisher === this.self) this.#remind(name)
+        if (name.publisher === this.self) this.#remind(peer, name)
         else this.#hear(peer, name, taken, dropped)
       }
     } finally {
@@ -103,75 +99,44 @@ export class SharedNames implements NameListener {
     }
   }
 
-  *namesFor(_: PeerId, publisher?: PeerId): Generator<SignedName> {
-    // Its own comes first, and is small.
-    const publishers = publisher === undefined ? [this.self, ...this.#table.publishers()] : [publisher]
-    for (const each of new Set(publishers)) {
-      // Also its own, which it may have lost.
-      for (const known of this.#table.ofPublisher(each)) if (this.#isTold(known)) yield known
+  /** Of the peer's own names as well, which it may have lost. */
+  namesFor(_: PeerId, publisher: PeerId): readonly SignedName[] {
+    return this.#table.keptOf(publisher).filter((known) => this.#isTold(known))
+  }
+
+  *sumsFor(peer: PeerId): Generator<readonly [PeerId, Uint8Array]> {
+    // Its own come first.
+    for (const publisher of new Set([this.self, ...this.#table.publishers()])) {
+      const told = this.namesFor(peer, publisher)
+      if (told.length > 0) yield [publisher, sumOf(told)]
     }
   }
 
-  /** What a name is: a tag, or the digest of what refers to something. */
-  choose(repository: string, reference: string): Choice {
-    const { standing } = this.#options
-    return choose(this.#table.said({ repository, reference }), ownerOf(this.#table.of(repository), standing), standing)
-  }
-
-  /** Names of a repository that are something, each as it is. */
-  all(repository: string): readonly SignedName[] {
-    const { standing } = this.#options
-    const known = this.#table.of(repository)
-    const owner = ownerOf(known, standing)
-    const byReference = Map.groupBy(known, ({ reference }) => reference)
-    const chosen = [...byReference.values()].map((said) => choose(said, owner, standing).name)
-    return chosen.filter((name) => name !== undefined)
-  }
-
-  /** Repositories in which something is named, by those who count. */
-  repositories(): readonly string[] {
-    return this.#table.repositories().filter((repository) => this.has(repository))
-  }
-
-  has(repository: string): boolean {
-    return this.#table.of(repository).some((known) => known.digest !== undefined && this.#isCounted(known))
-  }
-
-  /** Whether anybody at all says that a repository has something. */
-  isHeardOf(repository: string): boolean {
-    return this.#table.of(repository).some(({ digest }) => digest !== undefined)
-  }
-
-  /** What this node itself has said of a name last. */
-  own(repository: string, reference: string): SignedName | undefined {
-    return this.#table.latest({ publisher: this.self, repository, reference })
+  wants(peer: PeerId, publisher: PeerId, sum: Uint8Array): boolean {
+    const { isHeard } = this.#options.standing
+    const isOfUse = publisher === this.self || isHeard(publisher) || publisher === peer
+    return isOfUse && Buffer.compare(sum, sumOf(this.#table.keptOf(publisher))) !== 0
   }
 
   /**
    * Says what a name is from now on, where that is not so anyway. Durable when it returns.
    * @param now read when its turn has come
+   * @param isPush whether somebody does so in this moment; what an earlier run has done is not newer than what peers remember
    * @throws where it can't be kept
    */
-  async publish(repository: string, reference: string, now: () => Named | undefined): Promise<void> {
-    await this.#turns.take(`${repository} ${reference}`, async () => {
+  async publish(repository: string, reference: string, now: () => Named | undefined, isPush = true): Promise<void> {
+    const key = keyOf({ repository, reference })
+    await this.#turns.take(key, async () => {
       const named = now() ?? nothing
       const { name, conflicts } = this.choose(repository, reference)
       const own = this.own(repository, reference)
       // Whoever deletes what is somebody else's does so in a closed swarm only.
       const isNobodys = named.digest === undefined && own?.digest === undefined && !this.#options.standing.isClosed
       const isSaid = name?.digest === named.digest && own?.digest === named.digest && conflicts.length === 0
-      if (!isSaid && !isNobodys) await this.#say(repository, reference, named)
+      if (isPush && !isNobodys) this.#pushed.add(key)
+      if (!isSaid && !isNobodys)
+        await this.#say(repository, reference, named, this.#seen({ repository, reference }) + 1)
     })
-  }
-
-  /** Who has published anything that is known, whether it counts or not. */
-  publishers(): readonly PeerId[] {
-    return this.#table.publishers()
-  }
-
-  /** What somebody has published, without what was deleted. */
-  by(publisher: PeerId): readonly SignedName[] {
-    return this.#table.ofPublisher(publisher).filter(({ digest }) => digest !== undefined)
   }
 
   /** Records of a peer count from now on. */
@@ -190,92 +155,128 @@ export class SharedNames implements NameListener {
     return peerOffers(this.#table, this.#options.standing)
   }
 
-  status(): NamesStatus {
-    return namesStatus(this.#table, this.#options.standing)
-  }
-
   #counts({ publisher, repository }: SignedName): boolean {
     return this.#options.standing.counts(publisher, repository)
   }
 
-  #isCounted(name: SignedName): boolean {
-    return name.publisher === this.self || this.#counts(name)
-  }
-
   #isTold(name: SignedName): boolean {
     if (!this.#options.mayShare(name.repository)) return false
-    return name.publisher === this.self ? this.#options.isOffered : this.#counts(name)
+    if (name.publisher === this.self) return this.#options.isOffered
+    return this.#options.standing.mayPassOn(name.publisher, name.repository)
   }
 
-  /** The highest sequence of a name. What strangers say moves nothing. */
+  /**
+   * The highest sequence of a name. What strangers say moves nothing. In an open swarm nobody overtakes anybody else, and each one's
+   * own counts alone.
+   */
   #seen(name: Pick<SignedName, 'repository' | 'reference'>): number {
+    if (!this.#options.standing.isClosed) return this.own(name.repository, name.reference)?.sequence ?? 0
     const known = this.#table.said(name).filter(({ isStranger }) => !isStranger)
     return Math.max(0, ...known.map(({ sequence }) => sequence))
   }
 
   #hear(peer: PeerId, name: SignedName, taken: KnownName[], gone: KnownName[]): void {
     const isStranger = !this.#counts(name)
-    const { isClosed } = this.#options.standing
-    if (isStranger && (isClosed || name.publisher !== peer)) return
-    if (name.sequence > this.#seen(name) + maxJump || !isNews(name, this.#table.latest(name))) return
-    const allowance = this.#allowances.of(name.publisher)
-    if (allowance.left < 1) return
+    const { isClosed, mayPassOn } = this.#options.standing
+    const isRelayed = name.publisher !== peer
+    if ((isStranger && isClosed) || (isRelayed && !mayPassOn(name.publisher, name.repository))) return
+    const before = this.#table.latest(name)
+    if (!isNews(name, before) || !this.#table.admits(name, isStranger, peer) || !this.#intake.admits(peer, name)) return
     if (!isSignedName(name)) throw new Error(`the signature of ${nameOf(name)} is wrong`)
-    // After that: nobody can use up what somebody else has.
-    allowance.spend(1)
-    const { known, dropped } = this.#table.add(name, isStranger)
+    this.#intake.take(peer, name)
+    const { known, dropped } = this.#table.add(name, isStranger, { teller: peer })
+    gone.push(...dropped)
     if (isStranger) {
+      // What counted before is not what it says any more.
+      if (before?.isStranger === false) gone.push(before)
       this.#notes.offered(known)
       return
     }
+    if (dropped.includes(known)) return
     taken.push(known)
-    gone.push(...dropped)
     this.#noteConflicts(name)
     if (this.#isTold(name)) this.#options.swarm().tell(name, peer)
   }
 
   /**
-   * A peer tells this node what it has said itself: after its records were lost, or came back from a copy of an earlier time. What it
-   * says next has to be newer.
+   * A peer tells this node what it has said itself: after its records were lost, or came back from a copy of an earlier time. It is taken
+   * as it is, so that nothing that was replaced since comes back. Only a push of this run is newer, or a deletion that this node had no
+   * room to remember; that is said anew.
    */
-  #remind(name: SignedName): void {
-    const own = this.own(name.repository, name.reference)
-    const key = `${name.repository} ${name.reference}`
-    const isSame = own?.sequence === name.sequence && own.digest === name.digest
-    if (isSame || name.sequence < (own?.sequence ?? 0) || name.sequence <= (this.#forgotten.get(key) ?? 0)) return
+  #remind(peer: PeerId, name: SignedName): void {
+    if (!isNews(name, this.own(name.repository, name.reference))) return
     if (!isSignedName(name)) throw new Error(`the signature of ${nameOf(name)} is wrong`)
-    // Another machine with the same key would answer each answer.
-    if (!this.#reminders.of(key).spend(1)) return
-    this.#forgotten.set(key, name.sequence)
-    this.#options.logger.info({ name: nameOf(name) }, 'peers know a later push of this node than it does itself')
-    const restored = own ?? name
+    const { logger } = this.#options
     this.#turns
-      .take(key, async () => await this.#say(name.repository, name.reference, restored))
-      .finally(() => this.#forgotten.delete(key))
-      .catch((error: unknown) => this.#options.logger.warn({ err: error, name: nameOf(name) }, 'it can not be kept'))
+      .take(keyOf(name), async () => {
+        const own = this.own(name.repository, name.reference)
+        if (!isNews(name, own)) return
+        logger.info({ name: nameOf(name) }, 'peers know a later push of this node than it does itself')
+        const isForgotten = own === undefined && name.at <= this.#forgottenUpTo
+        const isOlder = this.#pushed.has(keyOf(name)) || isForgotten
+        // Another machine with the same key would answer each answer.
+        if (isOlder && this.#reminders.of(keyOf(name)).spend(1))
+          await this.#say(name.repository, name.reference, own ?? nothing, name.sequence + 1)
+        else await this.#recall(peer, name)
+      })
+      .catch((error: unknown) => logger.warn({ err: error, name: nameOf(name) }, 'it can not be kept'))
   }
 
-  async #say(repository: string, reference: string, named: Named): Promise<void> {
+  async #recall(peer: PeerId, name: SignedName): Promise<void> {
+    this.#pushed.delete(keyOf(name))
+    const { known, dropped } = this.#table.add(name, false, { teller: peer })
+    await this.#options.kept.note([known], [])
+    await this.#drop(dropped)
+    this.#noteConflicts(name)
+    if (this.#isTold(name)) this.#options.swarm().tell(name, peer)
+  }
+
+  async #say(repository: string, reference: string, named: Named, sequence: number): Promise<void> {
     const { signer, kept, logger } = this.#options
-    const seen = Math.max(this.#seen({ repository, reference }), this.#forgotten.get(`${repository} ${reference}`) ?? 0)
+    if (!Number.isSafeInteger(sequence)) throw this.#exhausted({ repository, reference })
     const { digest, mediaType, size, subject, artifactType } = named
     const facts = { digest, mediaType, size, subject, artifactType }
-    const name = signName(signer, { repository, reference, ...facts, sequence: seen + 1, at: this.#now() })
+    // Of all that a publisher says, peers keep what it has said last, by a time that grows whatever its clock does.
+    const at = Math.max(this.#now(), this.#table.lastAt + 1)
+    const name = signName(signer, { repository, reference, ...facts, sequence, at })
     await kept.keep(name)
     const { dropped } = this.#table.add(name, false)
-    if (dropped.length > 0) await kept.note([], dropped)
+    await this.#drop(dropped)
+    this.#notes.untold(this.#table.untold)
     logger.debug({ name: nameOf(name), digest, sequence: name.sequence }, 'a name is published')
     this.#noteConflicts(name)
     if (this.#isTold(name)) this.#options.swarm().tell(name)
+  }
+
+  /** Forgets what there is no room for. */
+  async #drop(dropped: readonly KnownName[] | readonly SignedName[]): Promise<void> {
+    if (dropped.length === 0) return
+    for (const gone of dropped) {
+      if (gone.publisher !== this.self) continue
+      this.#pushed.delete(keyOf(gone))
+      this.#forgottenUpTo = Math.max(this.#forgottenUpTo, gone.at)
+    }
+    await this.#options.kept.note([], dropped, this.#forgottenUpTo)
+  }
+
+  /** Sequences only grow, and nobody gets so far by pushing. */
+  #exhausted(name: Pick<SignedName, 'repository' | 'reference'>): OciError {
+    const who = this.#table.said(name).find(({ sequence }) => !Number.isSafeInteger(sequence + 1))?.publisher
+    const text = `${nameOf(name)} can't be replaced: ${who} has given it the highest number that there is; push under another name, or name those whose pushes count in registry.publishers, without that peer`
+    return new OciError('DENIED', text)
   }
 
   /** What is known of a peer counts now, or does not any more. */
   async #reconsider(peer: PeerId): Promise<void> {
     for (const known of this.#table.ofPublisher(peer)) {
       const isStranger = !this.#counts(known)
-      if (isStranger === known.isStranger) continue
-      const { known: now, dropped } = this.#table.add(known, isStranger, known.order)
-      await this.#options.kept.note(isStranger ? [] : [now], isStranger ? [now, ...dropped] : dropped)
+      // Something newer may have come while others were written.
+      if (isStranger === known.isStranger || this.#table.latest(known) !== known) continue
+      const { known: now, dropped } = this.#table.add(known, isStranger, { teller: known.teller })
+      await this.#options.kept.note(
+        isStranger || dropped.includes(now) ? [] : [now],
+        isStranger ? [now, ...dropped] : dropped,
+      )
       if (!isStranger) this.#noteConflicts(known)
       // Others who accepted it may not have it from the peer itself.
       if (this.#isTold(now)) this.#options.swarm().tell(now, peer)
@@ -293,4 +294,9 @@ export class SharedNames implements NameListener {
 function isNews(name: SignedName, known: SignedName | undefined): boolean {
   if (known === undefined || name.sequence !== known.sequence) return name.sequence > (known?.sequence ?? 0)
   return (name.digest ?? '') > (known.digest ?? '')
+}
+
+/** No repository or reference has a space. */
+function keyOf({ repository, reference }: Pick<SignedName, 'repository' | 'reference'>): string {
+  return `${repository} ${reference}`
 }

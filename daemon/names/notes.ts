@@ -37,6 +37,13 @@ export class Notes {
     )
   }
 
+  /** This node has more names than peers keep of it. @param count those that are unknown to them */
+  untold(count: number): void {
+    if (count === 0 || !this.#isNew('untold')) return
+    const text = 'more images are pushed to this node than peers keep names of; delete tags that nobody needs'
+    this.#logger.warn({ unknownToPeers: count }, text)
+  }
+
   #isNew(key: string): boolean {
     if (this.#noted.has(key)) return false
     this.#noted.add(key)

@@ -1,11 +1,14 @@
 import type { Logger } from 'pino'
 import type { Digest } from '../../proxy/oci/digest.ts'
+import { OciError } from '../../proxy/oci/errors.ts'
 import type { Repository } from '../../proxy/oci/name.ts'
+import { isArtifactType } from '../../proxy/oci/pushed-manifest.ts'
 import type { LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
 import { pushing } from '../local/errors.ts'
 import type { LocalRecords } from '../local/records.ts'
 import type { OwnRegistry } from '../local/registry.ts'
 import type { ImageRemover, Removed } from '../local/remove-image.ts'
+import type { SignedName } from '../swarm/ports.ts'
 import type { Named, SharedNames } from './names.ts'
 import { nameOf } from './signed-name.ts'
 
@@ -89,22 +92,30 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
   }
 
   async deleteManifest(request: PushRequest, reference: Digest | { readonly tag: string }): Promise<void> {
-    const { own, records } = this.#options
+    const { own } = this.#options
     const { name } = request
-    const repository = records.get(name)
     const named = this.#referencesTo(name, reference)
-    const isOwn =
-      typeof reference === 'string' ? repository?.manifests.has(reference) : repository?.tags.has(reference.tag)
     // What only peers have is deleted by saying so; of the rest, the client hears that it is not there.
-    if (isOwn === true || named.length === 0) await own.deleteManifest(request, reference)
+    if (this.#isOwn(name, reference) || named.length === 0) await own.deleteManifest(request, reference)
     for (const one of named) await this.#publish(name, one)
   }
 
-  /** Removes an image with all that nothing else names, and its names. @throws {OciError} MANIFEST_UNKNOWN */
+  /**
+   * Removes an image that was pushed here, with all that nothing else names, and its names; in a closed swarm for all members.
+   * @throws {OciError} MANIFEST_UNKNOWN
+   */
   async remove(name: string, reference: { readonly tag: string } | Digest): Promise<Removed> {
+    const { remover, names, isClosed, logger } = this.#options
+    if (!this.#isOwn(name, reference)) {
+      const said = names.all(name).find((one) => one.reference === reference || one.digest === reference)
+      const peers = typeof reference === 'string' ? said : names.choose(name, reference.tag).name
+      if (peers !== undefined) throw notHere(peers)
+    }
     const named = this.#referencesTo(name, reference)
-    const removed = await this.#options.remover.remove(name, reference)
+    const removed = await remover.remove(name, reference)
     for (const one of named) await this.#publish(name, one)
+    const shown = named.map((one) => nameOf({ repository: name, reference: one }))
+    if (isClosed && named.length > 0) logger.info({ names: shown }, 'removed, for all members of this swarm')
     return removed
   }
 
@@ -112,31 +123,43 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     return this.#options.own.deleteBlob(request, digest)
   }
 
-  /** Publishes what an earlier run, or an earlier version, has not. */
+  /**
+   * Publishes what an earlier version has not. What was published stays: peers may have told a later push of this node, of which
+   * its own records know nothing.
+   */
   async reconcile(): Promise<void> {
     const { records, names } = this.#options
     for (const name of records.names()) {
       const { tags, manifests } = records.get(name) ?? {}
       const referrers = [...(manifests ?? [])].filter(([, { subject }]) => subject !== undefined)
-      for (const [reference, digest] of [...(tags ?? []), ...referrers.map(([digest]) => [digest, digest] as const)])
-        if (names.own(name, reference)?.digest !== digest) await this.#publish(name, reference)
+      for (const reference of [...(tags?.keys() ?? []), ...referrers.map(([digest]) => digest)])
+        if (names.own(name, reference) === undefined) await this.#publish(name, reference, false)
     }
   }
 
-  /** Names that are gone with what is deleted. */
+  /** Whether it was pushed here. */
+  #isOwn(name: string, reference: Digest | { readonly tag: string }): boolean {
+    const repository = this.#options.records.get(name)
+    const isHere =
+      typeof reference === 'string' ? repository?.manifests.has(reference) : repository?.tags.has(reference.tag)
+    return isHere === true
+  }
+
+  /** Names that are gone with what is deleted. Of a digest only those that are it: a tag of this node may be another image by now. */
   #referencesTo(name: string, reference: Digest | { readonly tag: string }): string[] {
     const { records, names, isClosed } = this.#options
-    const isMeant = (one: string, digest: Digest | undefined) =>
-      typeof reference === 'string' ? digest === reference : one === reference.tag
+    if (typeof reference !== 'string') {
+      const said = names.choose(name, reference.tag).name
+      const isPublished = said !== undefined && (isClosed || said.publisher === names.self)
+      return isPublished || records.get(name)?.tags.has(reference.tag) === true ? [reference.tag] : []
+    }
     const published = names.all(name).filter(({ publisher }) => isClosed || publisher === names.self)
-    const tags = [...(records.get(name)?.tags ?? [])]
-    const all = [...published.map((one) => [one.reference, one.digest] as const), ...tags]
-    return [...new Set(all.filter(([one, digest]) => isMeant(one, digest)).map(([one]) => one))]
+    return published.filter(({ digest }) => digest === reference).map((one) => one.reference)
   }
 
   /** Says what a name is by what this node has. */
-  async #publish(name: string, reference: string): Promise<void> {
-    await pushing(() => this.#options.names.publish(name, reference, () => this.#named(name, reference)))
+  async #publish(name: string, reference: string, isPush = true): Promise<void> {
+    await pushing(() => this.#options.names.publish(name, reference, () => this.#named(name, reference), isPush))
   }
 
   #named(name: string, reference: string): Named | undefined {
@@ -145,6 +168,12 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     const manifest = digest === undefined ? undefined : repository?.manifests.get(digest)
     if (digest === undefined || manifest === undefined) return undefined
     const { mediaType, size, subject, artifactType } = manifest
-    return { digest, mediaType, size, subject, artifactType }
+    // An earlier version kept what peers take for no type.
+    return { digest, mediaType, size, subject, artifactType: isArtifactType(artifactType) ? artifactType : undefined }
   }
+}
+
+function notHere(said: SignedName): OciError {
+  const text = `${nameOf(said)} was pushed to the peer ${said.publisher}, and is removed there; what this node has of it gives way to other content by itself`
+  return new OciError('MANIFEST_UNKNOWN', text)
 }

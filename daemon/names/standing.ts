@@ -23,11 +23,15 @@ export function createStanding({ self, isClosed, publishers, allowedPeers, isTru
     if (who === 'members') return isClosed || isTrusted(publisher)
     return who === 'anyone' || who === publisher
   }
+  const isAllowed = (publisher: PeerId) => allowedPeers.length === 0 || allowedPeers.includes(publisher)
+  const counting = (of: typeof entries) => (publisher: PeerId, repository: string) =>
+    isAllowed(publisher) && of.some(({ who, isMeant }) => isOne(who, publisher) && isMeant(repository))
+  const named = entries.filter(({ who }) => who !== 'anyone')
   return {
     self,
     isClosed,
-    counts: (publisher, repository) =>
-      (allowedPeers.length === 0 || allowedPeers.includes(publisher)) &&
-      entries.some(({ who, isMeant }) => isOne(who, publisher) && isMeant(repository)),
+    counts: counting(entries),
+    isHeard: (publisher) => isAllowed(publisher) && named.some(({ who }) => isOne(who, publisher)),
+    mayPassOn: counting(named),
   }
 }

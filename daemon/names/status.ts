@@ -22,15 +22,28 @@ export interface NamesStatus {
   /** Names of which several say different things who all count. */
   readonly conflicts: readonly { readonly name: string; readonly used: Said; readonly others: readonly Said[] }[]
   /** What is pushed by peers that are not accepted here. */
-  readonly offers: readonly (Said & { readonly name: string; readonly fingerprint: string })[]
+  readonly offers: readonly Offer[]
+  /** What is pushed by accepted peers in a repository that is somebody else's, and so is no name here. */
+  readonly passedOver: readonly (Said & { readonly name: string; readonly owner: PeerId | undefined })[]
 }
 
-/** Conflicts and offers in the status, each. */
+interface Offer extends Said {
+  readonly name: string
+  readonly fingerprint: string
+  /** How many more the same peer offers, with the last one that is shown. */
+  readonly more?: number
+}
+
+/** Entries of one kind in the status. */
 const maxShown = 100
+
+/** Offers of one peer: nobody's crowd out those of others. */
+const maxShownOfPeer = 5
 
 export function namesStatus(table: NameTable, standing: Standing): NamesStatus {
   const conflicts: NamesStatus['conflicts'][number][] = []
-  const offers: NamesStatus['offers'][number][] = []
+  const offers = new Map<PeerId, Offer[]>()
+  const passedOver: NamesStatus['passedOver'][number][] = []
   let names = 0
   for (const repository of table.repositories()) {
     const known = table.of(repository)
@@ -41,11 +54,25 @@ export function namesStatus(table: NameTable, standing: Standing): NamesStatus {
       if (choice.name !== undefined) names++
       if (choice.name !== undefined && choice.conflicts.length > 0)
         conflicts.push({ name, used: said(choice.name), others: choice.conflicts.map(said) })
-      for (const one of choice.offers) offers.push({ name, ...said(one), fingerprint: fingerprintOf(one.publisher) })
+      for (const one of choice.passedOver) passedOver.push({ name, ...said(one), owner })
+      for (const one of choice.offers) {
+        const offer = { name, ...said(one), fingerprint: fingerprintOf(one.publisher) }
+        offers.set(one.publisher, [...(offers.get(one.publisher) ?? []), offer])
+      }
     }
   }
-  const shown = { conflicts: conflicts.slice(0, maxShown), offers: offers.slice(0, maxShown) }
+  const shown = {
+    conflicts: conflicts.slice(0, maxShown),
+    offers: [...offers.values()].flatMap(few).slice(0, maxShown),
+    passedOver: passedOver.slice(0, maxShown),
+  }
   return { fingerprint: fingerprintOf(standing.self), names, ...shown }
+}
+
+function few(offers: readonly Offer[]): readonly Offer[] {
+  const last = offers[maxShownOfPeer - 1]
+  if (last === undefined || offers.length === maxShownOfPeer) return offers
+  return [...offers.slice(0, maxShownOfPeer - 1), { ...last, more: offers.length - maxShownOfPeer }]
 }
 
 function said({ publisher, digest, at }: SignedName): Said {

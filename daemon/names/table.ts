@@ -1,45 +1,67 @@
 import type { PeerId, SignedName } from '../swarm/ports.ts'
+import { Shares } from './shares.ts'
 
 /** A record that is known. */
 export interface KnownName extends SignedName {
-  /** Grows with each that is heard of for the first time by this node: who was first. */
+  /** Grows with each that this node hears of for the first time, or that begins to count: who was first. */
   readonly order: number
   /** Whether its publisher counts for nothing here. It is kept in memory only, to be shown. */
   readonly isStranger: boolean
+  /** The peer that told it, whose share of the room it takes; its publisher where that is not known. */
+  readonly teller: PeerId
 }
 
-/** What is kept of others. This node's own records are as many as it has names; of its deletions the latest are kept. */
 interface TableBounds {
-  /** Of one publisher. */
+  /** Names of one publisher, and as many that it has deleted. */
   readonly ofPublisher: number
-  /** Of one that counts for nothing. */
+  /** Names of one that counts for nothing. */
   readonly ofStranger: number
   /** Of all those. */
   readonly ofStrangers: number
+  /** Of others than this node. */
   readonly inAll: number
 }
 
-const usual: TableBounds = { ofPublisher: 1_000, ofStranger: 50, ofStrangers: 1_000, inAll: 10_000 }
+export const usualBounds: TableBounds = { ofPublisher: 1_000, ofStranger: 50, ofStrangers: 1_000, inAll: 10_000 }
 
-/** Records of names: of each publisher the latest for each name, bounded. Where there are too many, those who have most lose some. */
+type Kind = 'named' | 'deleted' | 'strange'
+
+/**
+ * Records of names: of each publisher the latest for each name. They are bounded by two rules.
+ *
+ * - *Of one publisher, what it has said last stays*, by its own time, which grows with all that it says. So all nodes keep the same, and
+ *   what a node was told again is not news. Deletions have a bound of their own: no push brings back what was deleted before it.
+ *   This node keeps all of its own names; peers hear of as many as they keep.
+ * - *Where the whole has no room left, all who told something have equal shares of it*. To make up publishers, and to pass on their
+ *   records, takes the room of whoever does so.
+ */
 export class NameTable {
   readonly #self: PeerId
   readonly #bounds: TableBounds
   readonly #byPublisher = new Map<PeerId, Map<string, KnownName>>()
   readonly #byRepository = new Map<string, Set<KnownName>>()
   readonly #byName = new Map<string, Set<KnownName>>()
-  /** Records of others. */
-  #others = 0
-  #strangers = 0
+  /** How many of each kind a publisher has. */
+  readonly #counts = new Map<string, number>()
+  readonly #others: Shares<KnownName>
+  readonly #strangers: Shares<KnownName>
   #lastOrder = 0
+  #lastAt = 0
 
-  constructor(self: PeerId, bounds: TableBounds = usual) {
+  constructor(self: PeerId, bounds: TableBounds = usualBounds) {
     this.#self = self
     this.#bounds = bounds
+    this.#others = new Shares(bounds.inAll)
+    this.#strangers = new Shares(bounds.ofStrangers)
   }
 
   get size(): number {
     return [...this.#byPublisher.values()].reduce((sum, { size }) => sum + size, 0)
+  }
+
+  /** The latest time that this node has given a record of its own. */
+  get lastAt(): number {
+    return this.#lastAt
   }
 
   /** What a publisher has said of a name last. */
@@ -69,6 +91,29 @@ export class NameTable {
     return [...(this.#byPublisher.get(publisher)?.values() ?? [])]
   }
 
+  /** Names of this node itself that peers do not keep, as it has more than they keep of anybody. */
+  get untold(): number {
+    return Math.max(0, this.#countOf(this.#self, 'named') - this.#bounds.ofPublisher)
+  }
+
+  /** What peers keep of a publisher: of this node's own names the latest ones, and all of others, which are bounded anyway. */
+  keptOf(publisher: PeerId): readonly KnownName[] {
+    const all = this.ofPublisher(publisher)
+    if (this.untold === 0 || publisher !== this.#self) return all
+    const names = all.filter((one) => kindOf(one) === 'named').toSorted(byTime)
+    return [...all.filter((one) => kindOf(one) !== 'named'), ...names.slice(-this.#bounds.ofPublisher)]
+  }
+
+  /** Whether there is room for a record, which is to be asked before its signature is checked. */
+  admits(name: SignedName, isStranger: boolean, teller: PeerId): boolean {
+    if (name.publisher === this.#self || this.latest(name) !== undefined) return true
+    const kind = kindOf({ ...name, isStranger })
+    const isFull = this.#countOf(name.publisher, kind) >= this.#boundOf(kind)
+    const last = isFull ? this.#last(name.publisher, kind) : undefined
+    if (last !== undefined && byTime(name, last) < 0) return false
+    return isFull || this.#sharesOf(isStranger).admits(teller)
+  }
+
   /**
    * Puts a record in the place of the one before it.
    * @param order where it was known before the table was made
@@ -77,23 +122,26 @@ export class NameTable {
   add(
     name: SignedName,
     isStranger: boolean,
-    order?: number,
+    { order, teller = name.publisher }: { readonly order?: number | undefined; readonly teller?: PeerId } = {},
   ): { readonly known: KnownName; readonly dropped: KnownName[] } {
     const before = this.latest(name)
     if (before !== undefined) this.remove(before)
-    const known = { ...name, isStranger, order: order ?? before?.order ?? this.#lastOrder + 1 }
+    const isAsBefore = before !== undefined && before.isStranger === isStranger
+    const known = { ...name, isStranger, teller, order: order ?? (isAsBefore ? before.order : this.#lastOrder + 1) }
     this.#lastOrder = Math.max(this.#lastOrder, known.order)
     const { publisher, repository, reference } = name
+    if (publisher === this.#self) this.#lastAt = Math.max(this.#lastAt, name.at)
     const names = this.#byPublisher.get(publisher) ?? new Map<string, KnownName>()
     this.#byPublisher.set(publisher, names.set(keyOf(repository, reference), known))
     addTo(this.#byRepository, repository, known)
     addTo(this.#byName, keyOf(repository, reference), known)
     this.#count(known, 1)
+    if (publisher !== this.#self) this.#sharesOf(isStranger).add(teller, known)
     return { known, dropped: this.#trim(known) }
   }
 
   remove(known: KnownName): void {
-    const { publisher, repository, reference } = known
+    const { publisher, repository, reference, isStranger, teller } = known
     const names = this.#byPublisher.get(publisher)
     if (names?.get(keyOf(repository, reference)) !== known) return
     names.delete(keyOf(repository, reference))
@@ -101,44 +149,60 @@ export class NameTable {
     removeFrom(this.#byRepository, repository, known)
     removeFrom(this.#byName, keyOf(repository, reference), known)
     this.#count(known, -1)
+    if (publisher !== this.#self) this.#sharesOf(isStranger).remove(teller, known)
   }
 
-  #count({ publisher, isStranger }: KnownName, by: number): void {
-    if (publisher !== this.#self) this.#others += by
-    if (isStranger) this.#strangers += by
-  }
-
-  #trim({ publisher, isStranger, digest }: KnownName): KnownName[] {
+  #trim(known: KnownName): KnownName[] {
     const dropped: KnownName[] = []
-    const drop = (names: readonly KnownName[]) => {
-      const [least] = names.toSorted(byWorth)
-      if (least === undefined) return false
-      this.remove(least)
-      dropped.push(least)
-      return true
+    const drop = (one: KnownName | undefined) => {
+      if (one === undefined) return
+      this.remove(one)
+      dropped.push(one)
     }
-    const { ofPublisher, ofStranger, ofStrangers, inAll } = this.#bounds
-    const count = this.#byPublisher.get(publisher)?.size ?? 0
-    const isOwn = publisher === this.#self
-    if (isOwn && digest === undefined) {
-      const deleted = this.ofPublisher(publisher).filter((one) => one.digest === undefined)
-      if (deleted.length > ofPublisher) drop(deleted)
-    }
-    if (!isOwn && count > (isStranger ? ofStranger : ofPublisher)) drop(this.ofPublisher(publisher))
-    while (this.#strangers > ofStrangers && drop(this.#most((one) => one.isStranger))) {}
-    while (this.#others > inAll && drop(this.#most((one) => one.publisher !== this.#self))) {}
+    const kind = kindOf(known)
+    const isKept = known.publisher === this.#self && kind === 'named'
+    if (!isKept && this.#countOf(known.publisher, kind) > this.#boundOf(kind)) drop(this.#last(known.publisher, kind))
+    drop(this.#sharesOf(known.isStranger).excess())
     return dropped
   }
 
-  /** The records of the publisher that has most of a kind. */
-  #most(isMeant: (known: KnownName) => boolean): readonly KnownName[] {
-    let most: readonly KnownName[] = []
-    for (const publisher of this.#byPublisher.keys()) {
-      const names = this.ofPublisher(publisher).filter(isMeant)
-      if (names.length > most.length) most = names
-    }
-    return most
+  #sharesOf(isStranger: boolean): Shares<KnownName> {
+    return isStranger ? this.#strangers : this.#others
   }
+
+  #boundOf(kind: Kind): number {
+    return kind === 'strange' ? this.#bounds.ofStranger : this.#bounds.ofPublisher
+  }
+
+  /** Of a publisher's records of a kind, the one that it has said longest ago. */
+  #last(publisher: PeerId, kind: Kind): KnownName | undefined {
+    let last: KnownName | undefined
+    for (const one of this.#byPublisher.get(publisher)?.values() ?? [])
+      if (kindOf(one) === kind && (last === undefined || byTime(one, last) < 0)) last = one
+    return last
+  }
+
+  #countOf(publisher: PeerId, kind: Kind): number {
+    return this.#counts.get(`${publisher} ${kind}`) ?? 0
+  }
+
+  #count(known: KnownName, by: number): void {
+    const key = `${known.publisher} ${kindOf(known)}`
+    const count = (this.#counts.get(key) ?? 0) + by
+    if (count === 0) this.#counts.delete(key)
+    else this.#counts.set(key, count)
+  }
+}
+
+function kindOf({ digest, isStranger }: Pick<KnownName, 'digest' | 'isStranger'>): Kind {
+  if (isStranger) return 'strange'
+  return digest === undefined ? 'deleted' : 'named'
+}
+
+/** By what their publisher said first. Nobody gives two records one time but by mistake; then all nodes choose the same. */
+function byTime(a: SignedName, b: SignedName): number {
+  const [one, other] = [keyOf(a.repository, a.reference), keyOf(b.repository, b.reference)]
+  return a.at - b.at || (one < other ? -1 : Number(one > other))
 }
 
 function addTo(index: Map<string, Set<KnownName>>, key: string, known: KnownName): void {
@@ -149,12 +213,6 @@ function removeFrom(index: Map<string, Set<KnownName>>, key: string, known: Know
   const all = index.get(key)
   all?.delete(known)
   if (all?.size === 0) index.delete(key)
-}
-
-/** What can be done without comes first: what was deleted, then what has been known for longest. */
-function byWorth(a: KnownName, b: KnownName): number {
-  const isLive = ({ digest }: KnownName) => Number(digest !== undefined)
-  return isLive(a) - isLive(b) || a.order - b.order
 }
 
 /** No repository or reference has a space. */

@@ -202,7 +202,7 @@ export interface SignedName {
   readonly artifactType: string | undefined
   /** Greater than all that its publisher had seen of the name: the highest counts, whatever clocks say. */
   readonly sequence: number
-  /** By the publisher's clock, in ms since the epoch; for people to read only. */
+  /** By the publisher's clock, in ms since the epoch, and later than all that it has said before: what it said last is kept. */
   readonly at: number
   readonly signature: Uint8Array
 }
@@ -211,15 +211,19 @@ export interface SignedName {
 export interface NameListener {
   /** A peer passes records on. What it throws is a fault of the peer. */
   named(peer: PeerId, names: readonly SignedName[]): void
-  /** What a peer may hear: of all, or of one publisher. */
-  namesFor(peer: PeerId, publisher?: PeerId): Iterable<SignedName>
+  /** What a peer may hear of one publisher. */
+  namesFor(peer: PeerId, publisher: PeerId): Iterable<SignedName>
+  /** Sums of that, for each publisher. */
+  sumsFor(peer: PeerId): Iterable<readonly [publisher: PeerId, sum: Uint8Array]>
+  /** Whether a peer that tells the sum of a publisher may know something of it that is not known here, and that is of use. */
+  wants(peer: PeerId, publisher: PeerId, sum: Uint8Array): boolean
 }
 
 /** Telling connected peers of names. */
 export interface Names {
   /** Tells all peers, but for the one that it came from. */
   tell(name: SignedName, except?: PeerId): void
-  /** Asks all peers for what somebody has published. */
+  /** Asks for what somebody has published: that one, or where it is away all peers. */
   ask(publisher: PeerId): void
 }
 

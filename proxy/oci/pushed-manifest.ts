@@ -24,6 +24,14 @@ export interface PushedManifest {
   readonly artifactType: string | undefined
 }
 
+/** Characters of a media type at most (RFC 6838, 4.2: two names of 127). */
+const maxTypeLength = 255
+
+/** Whether something can be an artifact's type, which some programs write without a slash. */
+export function isArtifactType(type: unknown): type is string {
+  return typeof type === 'string' && type.length <= maxTypeLength && /^[ -~]+$/.test(type)
+}
+
 type Fields = Readonly<Record<string, unknown>>
 
 /**
@@ -72,10 +80,11 @@ export function annotationsOf(bytes: Uint8Array): Readonly<Record<string, string
   return texts.length === 0 ? undefined : Object.fromEntries(texts)
 }
 
+/** What is no type is none, as for one that is left out. */
 function artifactTypeOf({ artifactType, config }: Fields, isImage: boolean): string | undefined {
-  if (typeof artifactType === 'string' && artifactType !== '') return artifactType
+  if (isArtifactType(artifactType)) return artifactType
   const type = isImage && isObject(config) ? config.mediaType : undefined
-  return typeof type === 'string' ? type : undefined
+  return isArtifactType(type) ? type : undefined
 }
 
 /** Layers that may not be handed on, or that are to be had under other addresses, are not pushed (image-spec 1.1). */

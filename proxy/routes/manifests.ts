@@ -2,7 +2,7 @@ import { type Digest, isDigest, parseDigest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
 import { isManifestMediaType } from '../oci/manifest.ts'
 import { parseTag, repositoryText } from '../oci/name.ts'
-import type { ContentRequest, ContentSource, ResolvedTag, TagResolver } from '../ports.ts'
+import type { ContentRequest, ContentSource, ResolvedTag, TagRequest, TagResolver } from '../ports.ts'
 import type { Names } from './addressing.ts'
 import { parseTarget, type RegistryContext, type Target } from './context.ts'
 import { sendBody } from './send.ts'
@@ -20,7 +20,7 @@ export function manifestRoute({ content, tags, names, onServed }: ManifestRouteO
     const target = parseTarget(ctx, names)
     const isOfPush = target.mayBeLocal && (ctx.method === 'HEAD' || names.local.isBegun(ctx.captures?.[0] ?? ''))
     const ofPush = isOfPush ? ofNewName(target) : rethrow
-    const resolved = await resolve(tags, target).catch(ofPush)
+    const resolved = await resolve(tags, target, { isHead: ctx.method === 'HEAD' }).catch(ofPush)
     if (resolved.confirmedAt !== undefined) {
       ctx.set('Warning', staleWarning(target, resolved.confirmedAt, resolved))
       ctx.state.facts.confirmedAt = resolved.confirmedAt
@@ -75,7 +75,7 @@ async function open(
     const mayBeWrong = confirmedAt === undefined && isMissing
     if (!mayBeWrong || isDigest(target.reference) || target.signal.aborted) throw error
     // The tag's own bytes are kept, so that they are here also where the registry gives them by no digest.
-    const again = await resolve(tags, target, digest).catch(() => {
+    const again = await resolve(tags, target, { doubted: digest }).catch(() => {
       throw error
     })
     return { opened: await content.open(contentRequest(target, again.digest)), digest: again.digest }
@@ -127,10 +127,14 @@ function describe(
   if (size !== undefined) ctx.length = size
 }
 
-async function resolve(tags: TagResolver, target: Target, doubted?: Digest): Promise<ResolvedTag> {
+async function resolve(
+  tags: TagResolver,
+  target: Target,
+  asked: Pick<TagRequest, 'doubted' | 'isHead'>,
+): Promise<ResolvedTag> {
   const { reference, ...request } = target
   if (isDigest(reference) || reference.includes(':')) return { digest: parseDigest(reference) }
-  return tags.resolve({ ...request, tag: parseTag(reference), doubted })
+  return tags.resolve({ ...request, ...asked, tag: parseTag(reference) })
 }
 
 /** Whether upstream has said all that a client wants to know of a tag. */

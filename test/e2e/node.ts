@@ -40,8 +40,6 @@ export interface LayerdNode {
   login: string
   /** Put before repositories where a client has to name docker.io in the path. */
   prefix: string
-  /** Its data folder. */
-  dataDir: string
   /** Where its libp2p listens, as a multiaddr. */
   multiaddr: string
   fetched(): Promise<FetchedBytes>
@@ -103,7 +101,6 @@ export async function startNode({
     address: `127.0.0.1:${registry}`,
     login: loginAddress,
     prefix: 'docker.io/',
-    dataDir,
     multiaddr: `/ip4/127.0.0.1/tcp/${p2p}`,
     fetched: async () => fetchedBytes(await ask('/metrics')),
     peers: async () => JSON.parse(await ask('/api/v1/status')).peers.length,

@@ -10,7 +10,7 @@ import { encodeRequest } from '../../daemon/swarm/find/message.ts'
 import { HELLO_PROTOCOL } from '../../daemon/swarm/hello/constants.ts'
 import { encodeHello } from '../../daemon/swarm/hello/message.ts'
 import { NAMES_PROTOCOL } from '../../daemon/swarm/names/constants.ts'
-import { encodeNames } from '../../daemon/swarm/names/message.ts'
+import { encodeMessage } from '../../daemon/swarm/names/message.ts'
 import { statement } from '../fixtures/names.ts'
 
 /** What is sent over streams of a protocol, which are opened again when they have ended. */
@@ -31,7 +31,7 @@ const wants = () =>
 const names = () => {
   const publisher = '12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X'
   const name = { ...statement(), publisher, signature: randomBytes(64) }
-  return frame(encodeNames(Array.from({ length: 64 }, (_, tag) => ({ ...name, reference: `${tag}` }))))
+  return frame(encodeMessage({ names: Array.from({ length: 64 }, (_, tag) => ({ ...name, reference: `${tag}` })) }))
 }
 const keys = () => Array.from({ length: MAX_KEYS }, () => randomBytes(32))
 

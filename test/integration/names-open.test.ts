@@ -107,6 +107,25 @@ describe('a name among strangers', () => {
     expect(whole.headers['docker-content-digest']).toBe(image.digest)
   })
 
+  it('is not heard of, nor its content, from a node that pulled it in a closed swarm and is among strangers now', async () => {
+    const config = { repositories: { public: [] } }
+    const a = await startTestNode({ isClosed: true, config })
+    const dataDir = await tempDir()
+    const b = await startTestNode({ isClosed: true, seeds: [a], dataDir, config })
+    await untilConnected(a, b)
+    await client(a).push(image, '1')
+    await until(async () => (await client(b).send('HEAD', 'manifests/1')).status === 200)
+    expect(await client(b).pull(image, '1')).toEqual(digestsOf(image))
+    await until(async () => (await b.status()).store.blobs === 4)
+    expect((await b.status()).provided).toBe(4)
+    await b.stop()
+    const opened = await startTestNode({ dataDir, config })
+    const stranger = await laptop([opened])
+    await untilConnected(opened, stranger)
+    expect((await opened.status()).provided).toBe(0)
+    expect(await offersOf(stranger)).toEqual([])
+  })
+
   it.each([
     ['trust', 'nobody', '"nobody" is neither a PeerId nor the fingerprint of a peer that offers something here'],
     ['trust', '', 'peer: '],

@@ -18,8 +18,11 @@ import { tempDir } from '../fixtures/temp-dir.ts'
 const image = testImage([pseudoRandomBytes(3_000_000, 'a'), pseudoRandomBytes(700_000, 'b')])
 const other = testImage([pseudoRandomBytes(500_000, 'c')])
 
-const closed = async (seeds: readonly TestNode[] = [], options: TestNodeOptions = {}) =>
-  await startTestNode({ isClosed: true, seeds, ...options })
+/** A member, as it is without more configuration: what is pushed is for members, and public nowhere. */
+const closed = async (seeds: readonly TestNode[] = [], { config = {}, ...options }: TestNodeOptions = {}) => {
+  const repositories = { public: [], ...config.repositories }
+  return await startTestNode({ isClosed: true, seeds, ...options, config: { ...config, repositories } })
+}
 
 const client = (node: TestNode, name = 'app') => new RegistryClient(node.url, name)
 
@@ -106,7 +109,7 @@ describe('a name in a closed swarm', () => {
     await untilConnected(a, b)
     await client(a).push(image, '1')
     await client(a).push(other, '2')
-    await until(async () => (await tagAt(b, '2')) === other.digest)
+    await until(async () => `${await tagsAt(b)}` === '1,2')
     expect(await client(b).pull(image, '1')).toEqual(digestsOf(image))
     await until(async () => (await b.status()).store.blobs === 4)
     await a.stop()
@@ -181,6 +184,44 @@ describe('a name in a closed swarm', () => {
     expect((await client(b).putManifest('all', index, ociIndex)).status).toBe(201)
     await until(async () => (await tagAt(a, 'all')) === digestOf(index))
     expect(await client(a).pull(next, '2')).toEqual(digestsOf(next))
+  })
+})
+
+describe('a push of what a peer has pushed', () => {
+  /** As containerd does: what is there already is not sent. */
+  const pushMissing = async (node: TestNode, tag: string) => {
+    for (const blob of image.blobs) {
+      if ((await client(node).send('HEAD', `blobs/${digestOf(blob)}`)).status === 200) continue
+      expect((await client(node).pushBlob(blob)).status).toBe(201)
+    }
+    if ((await tagAt(node, tag)) === image.digest) return
+    expect((await client(node).putManifest(tag, image.manifest)).status).toBe(201)
+  }
+
+  it.each([
+    ['is away', true],
+    ['is here', false],
+  ])('that %s is kept by the node that it is made to', async (_, isAway) => {
+    const a = await closed()
+    const b = await closed([a])
+    await untilConnected(a, b)
+    await client(a).push(image, '1')
+    await until(async () => `${await tagsAt(b)}` === '1')
+    if (isAway) await a.stop()
+    await pushMissing(b, '1')
+    const size = [image.manifest, ...image.blobs].reduce((sum, { length }) => sum + length, 0)
+    expect((await b.status()).store.keptBytes).toBe(size)
+    expect(await client(b).pull(image, '1')).toEqual(digestsOf(image))
+  })
+
+  it('asks nobody, and is answered at once, for the digest of a manifest', async () => {
+    const a = await closed()
+    const b = await closed([a])
+    await untilConnected(a, b)
+    await client(a).push(image, '1')
+    await until(async () => `${await tagsAt(b)}` === '1')
+    await a.stop()
+    expect((await client(b).send('HEAD', `manifests/${image.digest}`)).status).toBe(404)
   })
 })
 

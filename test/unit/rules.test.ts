@@ -95,6 +95,41 @@ describe('what peers are told of a blob on disk', () => {
   })
 })
 
+describe('what peers are told of a blob that was pushed', () => {
+  const pushedTo = () => ['localhost/app']
+  const told = (fields: Partial<BlobRecord>, isClosed: boolean, repositories: object = {}) => {
+    const rules = rulesOf({ repositories: { neverShare: ['lan.example/secret'], ...repositories } })
+    const shown = sharingPolicy(rules, isClosed, pushedTo)(record({ kept: true, ...fields }), digest)
+    return shown && { public: shown.public, repositories: shown.repositories }
+  }
+  const asPushed = (isPublic: boolean, ...found: string[]) => ({
+    public: isPublic,
+    repositories: [...found, 'localhost/app'],
+  })
+
+  it('is public among strangers, and private among members, who may be among strangers later', () => {
+    expect(told({ public: false }, false)).toEqual(asPushed(true))
+    expect(told({ public: false }, true)).toEqual(asPushed(false))
+    // A member that has it, without the swarm's key.
+    const pulled = record({ public: false, repositories: ['localhost/app'], publicIn: [] })
+    expect(sharingPolicy(rulesOf({}), false)(pulled, digest)).toBeUndefined()
+    expect(told({ public: false, repositories: ['localhost/app'] }, false)).toEqual(asPushed(true))
+  })
+
+  it.each([['lan.example/base'], ['docker.io/acme/base']])('says no more of a layer that is private in %s', (base) => {
+    const layer = { public: false, repositories: [base], publicIn: [] }
+    expect(told(layer, false)).toBeUndefined()
+    expect(told(layer, true)).toEqual(asPushed(false, base))
+    expect(told({ ...layer, public: true, publicIn: [base] }, true)).toEqual(asPushed(true, base))
+    expect(told(layer, false, { public: ['localhost/**'] })).toEqual(asPushed(true))
+  })
+
+  it('is nothing for a layer of an image that is never shared', () => {
+    const layer = { public: true, repositories: ['lan.example/secret'], publicIn: ['lan.example/secret'] }
+    for (const isClosed of [true, false]) expect(told(layer, isClosed)).toBeUndefined()
+  })
+})
+
 describe('what strangers may hear of', () => {
   it.each([
     ['docker.io/library/alpine', 'told'],

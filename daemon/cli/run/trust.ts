@@ -4,7 +4,12 @@ import { Failure } from '../failure.ts'
 import type { NodeFlags } from '../node-flags.ts'
 
 const peer = z.object({ peerId: z.string(), fingerprint: z.string() })
-const offer = z.object({ name: z.string(), publisher: z.string(), fingerprint: z.string() })
+const offer = z.object({
+  name: z.string(),
+  publisher: z.string(),
+  fingerprint: z.string(),
+  more: z.number().optional(),
+})
 const accepted = peer.extend({ isClosed: z.boolean(), names: z.array(z.string()) })
 const list = z.object({
   self: peer,
@@ -55,6 +60,7 @@ function listText({ self, isClosed, trusted, offers }: z.output<typeof list>): s
   for (const { peerId, fingerprint, since } of trusted)
     lines.push(`  ${fingerprint}  ${peerId}  since ${new Date(since).toISOString()}`)
   if (offers.length > 0) lines.push('offered by others, and not pulled until they are accepted')
-  for (const { name, publisher, fingerprint } of offers) lines.push(`  ${fingerprint}  ${publisher}  ${name}`)
+  for (const { name, publisher, fingerprint, more = 0 } of offers)
+    lines.push(`  ${fingerprint}  ${publisher}  ${name}${more === 0 ? '' : ` and ${more} more`}`)
   return `${lines.join('\n')}\n`
 }

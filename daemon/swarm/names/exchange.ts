@@ -4,9 +4,9 @@ import { Conversation, Conversations } from '../conversation.ts'
 import { FAULT_COST } from '../limits/costs.ts'
 import type { PeerLimits } from '../limits/peer-limits.ts'
 import type { NameListener, Names, PeerId, SignedName } from '../ports.ts'
-import { ASK_COST, MAX_MESSAGE_BYTES, OPEN_TIMEOUT_MS, REFRESH_MS } from './constants.ts'
+import { ASK_COST, ASKED_MS, MAX_MESSAGE_BYTES, MAX_PENDING, OPEN_TIMEOUT_MS, REFRESH_MS } from './constants.ts'
 import { NameLink } from './link.ts'
-import { decodeMessage, encodeNames, type NamesMessage } from './message.ts'
+import { decodeMessage, encodeMessage, type NamesMessage } from './message.ts'
 
 interface NameExchangeOptions {
   /** Who knows what the records mean; without one, nothing is told, and what comes is left alone. */
@@ -17,13 +17,16 @@ interface NameExchangeOptions {
 }
 
 /**
- * Passes signed records of names on: all at a new connection, new ones at once, and those of one publisher to whoever asks. Whoever
- * takes a record passes it on to its own peers, so it reaches all of a swarm of any size by the connections that there are.
+ * Passes signed records of names on. New ones go to all peers at once, and whoever takes one passes it on to its own, so it reaches all
+ * of a swarm of any size by the connections that there are. At a new connection, and once in a while, both sides tell sums of what
+ * they know of each publisher; where they differ, one of those who know something else is asked for it.
  */
 export class NameExchange implements Names {
   readonly #options: NameExchangeOptions
   readonly #conversations: Conversations<Conversation<NamesMessage, object>>
   readonly #links = new Map<PeerId, NameLink>()
+  /** Publishers whom some peer was asked for a moment ago, and who has told other sums of them since. */
+  readonly #asked = new Map<PeerId, { readonly timer: NodeJS.Timeout; readonly others: Map<PeerId, Uint8Array> }>()
   readonly #refresh: NodeJS.Timeout
 
   constructor(options: NameExchangeOptions) {
@@ -31,7 +34,7 @@ export class NameExchange implements Names {
     const start = (peer: PeerId, stream: Stream) => this.#converse(peer, stream)
     this.#conversations = new Conversations({ openStream: options.openStream, openTimeout: OPEN_TIMEOUT_MS, start })
     this.#refresh = setInterval(() => {
-      for (const link of this.#links.values()) link.pushAll()
+      for (const link of this.#links.values()) link.pushSums()
     }, REFRESH_MS).unref()
   }
 
@@ -41,12 +44,13 @@ export class NameExchange implements Names {
     if (listener === undefined) return
     this.#links.get(peer)?.close()
     const link = new NameLink({
-      all: () => listener.namesFor(peer),
-      send: (names) => this.#send(peer, encodeNames(names)),
+      sums: () => listener.sumsFor(peer),
+      namesOf: (publisher) => listener.namesFor(peer, publisher),
+      send: (message) => this.#send(peer, encodeMessage(message)),
       onFailure: (error) => log.debug({ peer, err: error }, 'a peer could not be told of names; trying again later'),
     })
     this.#links.set(peer, link)
-    link.pushAll()
+    link.pushSums()
   }
 
   left(peer: PeerId): void {
@@ -58,6 +62,8 @@ export class NameExchange implements Names {
   stop(): void {
     clearInterval(this.#refresh)
     for (const peer of [...this.#links.keys()]) this.left(peer)
+    for (const { timer } of this.#asked.values()) clearTimeout(timer)
+    this.#asked.clear()
   }
 
   tell(name: SignedName, except?: PeerId): void {
@@ -65,11 +71,8 @@ export class NameExchange implements Names {
   }
 
   ask(publisher: PeerId): void {
-    for (const peer of this.#links.keys()) {
-      this.#send(peer, { ask: publisher }).catch((error: unknown) =>
-        this.#options.log.debug({ peer, err: error }, 'a peer could not be asked for names'),
-      )
-    }
+    const own = this.#links.get(publisher)
+    for (const link of own === undefined ? this.#links.values() : [own]) link.ask(publisher)
   }
 
   /** Takes streams that peers open. */
@@ -95,7 +98,7 @@ export class NameExchange implements Names {
       maxBytes: MAX_MESSAGE_BYTES,
       parse: (value) => this.#charged(peer, () => decodeMessage(value)),
       onMessage: (message) => this.#charged(peer, () => this.#heard(peer, message)),
-      onClose: () => {},
+      onClose: () => this.#links.get(peer)?.broke(),
     })
   }
 
@@ -103,8 +106,28 @@ export class NameExchange implements Names {
     const { names: listener, limits } = this.#options
     if (listener === undefined) return
     if ('names' in message) listener.named(peer, message.names)
-    else if (limits.spend(peer, ASK_COST, 'questions for names'))
-      this.#links.get(peer)?.answer(listener.namesFor(peer, message.ask))
+    else if ('sums' in message) for (const [publisher, sum] of message.sums) this.#compare(peer, publisher, sum)
+    else if (limits.spend(peer, ASK_COST * message.ask.length, 'questions for names'))
+      for (const publisher of message.ask) this.#links.get(peer)?.answer(publisher)
+  }
+
+  /** Asks for what a peer knows of a publisher where that is something else, unless another peer was just asked. */
+  #compare(peer: PeerId, publisher: PeerId, sum: Uint8Array): void {
+    if (this.#options.names?.wants(peer, publisher, sum) !== true) return
+    const asked = this.#asked.get(publisher)
+    if (asked !== undefined) {
+      if (asked.others.size < MAX_PENDING) asked.others.set(peer, sum)
+      return
+    }
+    const link = this.#links.get(peer)
+    if (link === undefined || this.#asked.size >= MAX_PENDING) return
+    link.ask(publisher)
+    const others = new Map<PeerId, Uint8Array>()
+    const timer = setTimeout(() => {
+      this.#asked.delete(publisher)
+      for (const [other, told] of others) this.#compare(other, publisher, told)
+    }, ASKED_MS).unref()
+    this.#asked.set(publisher, { timer, others })
   }
 
   /** A message that breaks the protocol is charged for, and ends the stream. */

@@ -1,30 +1,46 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { SignedName } from '../ports.ts'
-import { FIRST_RETRY_MS, FULL_MESSAGE_BYTES, LONGEST_RETRY_MS, MAX_NAMES, MAX_PENDING, PAUSE_MS } from './constants.ts'
-import { sizeOf } from './message.ts'
+import type { PeerId, SignedName } from '../ports.ts'
+import {
+  FIRST_RETRY_MS,
+  FULL_MESSAGE_BYTES,
+  LONGEST_RETRY_MS,
+  MAX_ASKED,
+  MAX_NAMES,
+  MAX_PENDING,
+  MAX_SUMS,
+  PAUSE_MS,
+} from './constants.ts'
+import { type NameSum, type NamesMessage, sizeOf } from './message.ts'
 
 interface LinkOptions {
-  /** Everything that the peer may hear, as it is when it is read. */
-  readonly all: () => Iterable<SignedName>
-  /** Sends records; resolves when the peer takes more. Rejects where it can't be told. */
-  readonly send: (names: readonly SignedName[]) => Promise<void>
+  /** Sums of everything that the peer may hear, as it is when it is read. */
+  readonly sums: () => Iterable<NameSum>
+  /** What the peer may hear of a publisher. */
+  readonly namesOf: (publisher: PeerId) => Iterable<SignedName>
+  /** Sends a message; resolves when the peer takes more. Rejects where it can't be told. */
+  readonly send: (message: NamesMessage) => Promise<void>
   readonly onFailure: (error: unknown) => void
 }
 
 /**
- * What one connected peer has still to be told: what is new first, then all, in messages with pauses between them. So a node that knows
- * much makes its peers do no more than they let anybody make them do.
+ * What one connected peer has still to be told: what is new first, then what it has asked for, then this node's own questions and sums
+ * of all that it may hear, in messages with pauses between them. So a node that knows much makes its peers do no more than they let
+ * anybody make them do.
  */
 export class NameLink {
   readonly #options: LinkOptions
   readonly #closed = new AbortController()
   /** The latest of each name, by publisher. */
   readonly #pending = new Map<string, SignedName>()
-  /** What the peer has asked for. */
-  #asked: Iterator<SignedName> | undefined
-  #all: Iterator<SignedName> | undefined
+  /** Publishers whom the peer has asked for. */
+  readonly #asked = new Set<PeerId>()
+  /** Publishers whom the peer is to be asked for. */
+  readonly #questions = new Set<PeerId>()
+  #answer: Iterator<SignedName> | undefined
+  #sums: Iterator<NameSum> | undefined
   #isDraining = false
   #failures = 0
+  #failedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: LinkOptions) {
     this.#options = options
@@ -40,24 +56,44 @@ export class NameLink {
     const key = `${name.publisher} ${name.repository} ${name.reference}`
     this.#pending.delete(key)
     if (this.#pending.size < MAX_PENDING) this.#pending.set(key, name)
-    else this.#startAll()
+    else this.#startSums()
     void this.#drain()
   }
 
-  /** Tells of everything, from the start. */
-  pushAll(): void {
-    this.#startAll()
+  /** Tells the sums of everything, from the start. */
+  pushSums(): void {
+    this.#startSums()
     void this.#drain()
   }
 
-  /** Answers a question, in place of one before it. */
-  answer(names: Iterable<SignedName>): void {
-    this.#asked = names[Symbol.iterator]()
+  /** The stream has ended, and what was sent last may be lost. */
+  broke(): void {
+    this.#failed()
     void this.#drain()
   }
 
-  #startAll(): void {
-    this.#all = this.#options.all()[Symbol.iterator]()
+  /** Asks for what somebody has published. */
+  ask(publisher: PeerId): void {
+    if (this.#questions.size < MAX_PENDING) this.#questions.add(publisher)
+    void this.#drain()
+  }
+
+  /** Answers a question for a publisher, once where it comes again before that. */
+  answer(publisher: PeerId): void {
+    if (this.#asked.size < MAX_PENDING) this.#asked.add(publisher)
+    void this.#drain()
+  }
+
+  #startSums(): void {
+    this.#sums = this.#options.sums()[Symbol.iterator]()
+  }
+
+  /** A peer whose streams fail again and again is told less and less often. */
+  #failed(): void {
+    this.#startSums()
+    const now = performance.now()
+    this.#failures = now - this.#failedAt > LONGEST_RETRY_MS ? 1 : this.#failures + 1
+    this.#failedAt = now
   }
 
   async #drain(): Promise<void> {
@@ -65,26 +101,42 @@ export class NameLink {
     this.#isDraining = true
     const { signal } = this.#closed
     while (!signal.aborted) {
-      const names = this.#next()
-      if (names.length === 0) break
-      const pause = await this.#options.send(names).then(
-        () => {
-          this.#failures = 0
-          return PAUSE_MS
-        },
-        (error: unknown) => {
-          this.#options.onFailure(error)
-          this.#startAll()
-          return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++)
-        },
-      )
-      await delay(pause, undefined, { signal, ref: false }).catch(() => {})
+      const rest = this.#failedAt + this.#pauseAfterFailure() - performance.now()
+      if (rest > 0) {
+        await delay(rest, undefined, { signal, ref: false }).catch(() => {})
+        continue
+      }
+      const message = this.#next()
+      if (message === undefined) break
+      await this.#options.send(message).catch((error: unknown) => {
+        this.#options.onFailure(error)
+        this.#failed()
+      })
+      await delay(PAUSE_MS, undefined, { signal, ref: false }).catch(() => {})
     }
     this.#isDraining = false
   }
 
-  /** What the next message says. */
-  #next(): SignedName[] {
+  #pauseAfterFailure(): number {
+    return this.#failures === 0 ? 0 : Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (this.#failures - 1))
+  }
+
+  #next(): NamesMessage | undefined {
+    const names = this.#nextNames()
+    if (names.length > 0) return { names }
+    const ask = [...this.#questions].slice(0, MAX_ASKED)
+    for (const publisher of ask) this.#questions.delete(publisher)
+    if (ask.length > 0) return { ask }
+    const sums: NameSum[] = []
+    while (this.#sums !== undefined && sums.length < MAX_SUMS) {
+      const { value, done } = this.#sums.next()
+      if (done === true) this.#sums = undefined
+      else sums.push(value)
+    }
+    return sums.length > 0 ? { sums } : undefined
+  }
+
+  #nextNames(): SignedName[] {
     const names: SignedName[] = []
     let bytes = 0
     while (bytes < FULL_MESSAGE_BYTES && names.length < MAX_NAMES) {
@@ -101,12 +153,14 @@ export class NameLink {
       this.#pending.delete(key)
       return name
     }
-    const asked = this.#asked?.next()
-    if (asked?.done === false) return asked.value
-    this.#asked = undefined
-    const told = this.#all?.next()
-    if (told?.done === false) return told.value
-    this.#all = undefined
-    return undefined
+    for (;;) {
+      const told = this.#answer?.next()
+      if (told?.done === false) return told.value
+      this.#answer = undefined
+      const [publisher] = this.#asked
+      if (publisher === undefined) return undefined
+      this.#asked.delete(publisher)
+      this.#answer = this.#options.namesOf(publisher)[Symbol.iterator]()
+    }
   }
 }

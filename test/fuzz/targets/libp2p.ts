@@ -22,7 +22,7 @@ import { MAX_REASON_LENGTH } from '../../../daemon/swarm/hello/constants.ts'
 import { decodeFinding, encodeFinding } from '../../../daemon/swarm/hello/finding.ts'
 import { announcedPlaces, decodeHello, encodeHello } from '../../../daemon/swarm/hello/message.ts'
 import { decodeMessage, encodeAnswer as encodeMdnsAnswer, encodeQuery } from '../../../daemon/swarm/mdns/message.ts'
-import { decodeMessage as decodeNames, encodeNames } from '../../../daemon/swarm/names/message.ts'
+import { decodeMessage as decodeNames, encodeMessage as encodeNames } from '../../../daemon/swarm/names/message.ts'
 import { parsePlace } from '../../../daemon/swarm/transfer/places.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { pieces, type Random, type Target, taken } from '../target.ts'
@@ -95,9 +95,10 @@ export const libp2pTargets: readonly Target[] = [
   {
     name: 'names',
     corpus: [names, names.slice(0, 1)]
-      .map((some) => Buffer.from(encode(encodeNames(some))))
-      .concat(Buffer.from(encode({ ask: peers[0] }))),
-    words: ['names', 'ask', digest],
+      .map((some) => Buffer.from(encode(encodeNames({ names: some }))))
+      .concat(Buffer.from(encode({ ask: [peers[0]] })))
+      .concat(Buffer.from(encode({ sums: [[peers[0], Buffer.alloc(8, 1)]] }))),
+    words: ['names', 'ask', 'sums', digest],
     run: (bytes) => {
       const frames = new Frames(2 ** 15)
       const head = Buffer.alloc(4)
@@ -107,8 +108,7 @@ export const libp2pTargets: readonly Target[] = [
           () => decodeNames(value),
           (error) => error instanceof ZodError,
         )
-        if (message !== undefined && 'names' in message)
-          assert.deepEqual(decodeNames(encodeNames(message.names)), message)
+        if (message !== undefined) assert.deepEqual(decodeNames(encodeNames(message)), message)
       }
     },
   },

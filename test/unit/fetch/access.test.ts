@@ -40,6 +40,7 @@ function setUp() {
   const access = new AccessControl({
     ...options,
     publicity: new Publicity({ ...options, rules, isClosed: false }),
+    ownRegistry: 'localhost',
     identityKey: 'key',
     freshFor: 1000,
   })
@@ -156,4 +157,12 @@ describe('access to private content', () => {
     await expect(access.confirm(request('Basic a'))).rejects.toMatchObject({ code: 'denied' })
     expect([...grants.keys()]).toEqual(['docker.io/me/app somebody'])
   })
+})
+
+it('what members of a swarm have pushed is for whoever may ask here: no registry could say more', async () => {
+  const { access, request, asked } = setUp()
+  const local = { ...request(), repository: { registry: 'localhost', name: 'app' } }
+  expect(await access.check(local, 'repository')).toBe('private')
+  expect(await access.check(local, 'elsewhere')).toBeUndefined()
+  expect(asked()).toBe(0)
 })

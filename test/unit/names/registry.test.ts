@@ -1,0 +1,100 @@
+import { pino } from 'pino'
+import { expect, it } from 'vitest'
+import type { ManifestRecord } from '../../../daemon/local/records.ts'
+import { SharedRegistry } from '../../../daemon/names/registry.ts'
+import type { Digest } from '../../../proxy/oci/digest.ts'
+import type { PushRequest } from '../../../proxy/ports.ts'
+import { MemoryNames, NameNode, someDigest } from '../../fixtures/names.ts'
+
+/** The registry of a node whose records are tags of one repository, each of the image that a text stands for. */
+function registryOf(node: NameNode, images: Readonly<Record<string, string>>) {
+  const tags = new Map(Object.entries(images).map(([tag, text]) => [tag, someDigest(text)]))
+  const manifests = new Map<Digest, ManifestRecord>(
+    [...tags.values()].map((digest) => [digest, { mediaType: 'application/json', size: 7 }]),
+  )
+  const removed: Digest[] = []
+  const removeDigest = (digest: Digest) => {
+    removed.push(digest)
+    manifests.delete(digest)
+    for (const [tag, of] of tags) if (of === digest) tags.delete(tag)
+  }
+  const own = {
+    deleteManifest: async (_: PushRequest, reference: Digest | { readonly tag: string }) =>
+      typeof reference === 'string' ? removeDigest(reference) : void tags.delete(reference.tag),
+  }
+  const remover = {
+    remove: async (_: string, reference: Digest | { readonly tag: string }) => {
+      const digest = typeof reference === 'string' ? reference : tags.get(reference.tag)
+      if (digest !== undefined) removeDigest(digest)
+      return { digests: [] }
+    },
+  }
+  const records = { names: () => ['app'], get: (name: string) => (name === 'app' ? { tags, manifests } : undefined) }
+  const registry = new SharedRegistry({
+    own: own as never,
+    records: records as never,
+    remover,
+    names: node.names,
+    isOfferedToAll: () => false,
+    isClosed: node.options.isClosed,
+    logger: pino({ level: 'silent' }),
+  })
+  return { registry, removed }
+}
+
+const request: PushRequest = { name: 'app', isGuest: false, signal: new AbortController().signal } as never
+
+it('what is deleted by its digest takes no name with it that is another image by now', async () => {
+  for (const way of ['deleteManifest', 'remove'] as const) {
+    const [a, b] = [await NameNode.start(), await NameNode.start()]
+    a.connect(b)
+    await a.push('one')
+    await a.push('one', 'old')
+    await b.push('two')
+    const { registry, removed } = registryOf(a, { 1: 'one', old: 'one' })
+    if (way === 'remove') await registry.remove('app', someDigest('one'))
+    else await registry.deleteManifest(request, someDigest('one'))
+    expect(removed).toEqual([someDigest('one')])
+    expect([a.tag(), b.tag()]).toEqual([someDigest('two'), someDigest('two')])
+    expect([a.tag('old'), b.tag('old')]).toEqual([undefined, undefined])
+  }
+})
+
+it('what a node published once is published no second time from its records, which peers may have overtaken', async () => {
+  const disk = new MemoryNames()
+  const [a, b] = [await NameNode.start({ disk }), await NameNode.start()]
+  await a.push('one')
+  const copy = new MemoryNames()
+  await copy.changeNames([...disk.entries].map(([key, value]) => ({ key, value })))
+  a.connect(b)
+  await a.push('two')
+  a.disconnect(b)
+  const restored = await NameNode.start({ disk: copy, signer: a.options.signer })
+  restored.connect(b)
+  await expect.poll(() => restored.tag()).toBe(someDigest('two'))
+  const again = await NameNode.start({ disk: copy, signer: a.options.signer })
+  await registryOf(again, { 1: 'one' }).registry.reconcile()
+  again.connect(b)
+  expect([again.tag(), b.tag()]).toEqual([someDigest('two'), someDigest('two')])
+})
+
+it('what an earlier version has not published is published at a start, and is older than all that peers remember', async () => {
+  const [a, b] = [await NameNode.start(), await NameNode.start()]
+  a.connect(b)
+  for (const text of ['one', 'two']) await a.push(text)
+  const empty = await NameNode.start({ signer: a.options.signer })
+  await registryOf(empty, { 1: 'one', 2: 'unheard' }).registry.reconcile()
+  empty.connect(b)
+  await expect.poll(() => empty.tag()).toBe(someDigest('two'))
+  expect([b.tag(), b.tag('2')]).toEqual([someDigest('two'), someDigest('unheard')])
+})
+
+it('what was pushed to a peer is not removed here, and its user is told where it is', async () => {
+  const [a, b] = [await NameNode.start(), await NameNode.start()]
+  a.connect(b)
+  await b.push('two', '2')
+  const { registry, removed } = registryOf(a, { 1: 'one' })
+  for (const reference of [{ tag: '2' }, someDigest('two')])
+    await expect(registry.remove('app', reference)).rejects.toThrow(`app:2 was pushed to the peer ${b.self}`)
+  expect([removed, b.tag('2')]).toEqual([[], someDigest('two')])
+})
