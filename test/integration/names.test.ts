@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { pseudoRandomBytes } from '../fixtures/bytes.ts'
 import { ask } from '../fixtures/client.ts'
+import { FakeUpstream } from '../fixtures/fake-upstream.ts'
 import { startTestNode, type TestNode, type TestNodeOptions, until, untilConnected } from '../fixtures/node.ts'
 import {
   codeOf,
@@ -223,6 +224,29 @@ describe('a push of what a peer has pushed', () => {
     await a.stop()
     expect((await client(b).send('HEAD', `manifests/${image.digest}`)).status).toBe(404)
   })
+})
+
+it('an image on a private base is for members by its name; the registry of the base says who may have that elsewhere', async () => {
+  const upstream = await FakeUpstream.start()
+  onTestFinished(() => upstream.close())
+  upstream.requireBearer({ accounts: { me: 'right' } })
+  const base = pseudoRandomBytes(400_000, 'private base')
+  const secret = upstream.addBlob(base)
+  const registries = { 'docker.io': upstream.url }
+  const a = await closed([], { registries })
+  const b = await closed([a], { registries })
+  await untilConnected(a, b)
+  const ofBase = (node: TestNode, headers = {}) => ask(node.url, `/v2/docker.io/me/base/blobs/${secret}`, { headers })
+  const authorization = `Basic ${Buffer.from('me:right').toString('base64')}`
+  expect((await ofBase(a, { authorization })).complete).toBe(true)
+  await until(async () => (await a.status()).store.blobs === 1)
+  const built = testImage([base, Buffer.from('mine')])
+  await client(a).push(built, '1')
+  await until(async () => `${await tagsAt(b)}` === '1')
+  expect(await client(b).pull(built, '1')).toEqual(digestsOf(built))
+  await until(async () => (await b.status()).store.blobs === 4)
+  expect((await ofBase(b)).status).not.toBe(200)
+  expect(await client(b).pull(built, '1')).toEqual(digestsOf(built))
 })
 
 describe('a setting', () => {
