@@ -33,7 +33,9 @@ export function nameLines(status: z.output<typeof namesSchema> | undefined): str
     ...some(disputed),
     ...(names === 0 ? [] : [`names      ${names} of pushed images`]),
     ...(offers.length === 0 ? [] : ['offered    by peers that are not accepted ("layerd trust")', ...some(offered)]),
-    ...(theirs.length === 0 ? [] : ['left out   in a repository that another accepted peer pushed first', ...some(theirs)]),
+    ...(theirs.length === 0
+      ? []
+      : ['left out   in a repository that another accepted peer pushed first', ...some(theirs)]),
   ]
 }
 

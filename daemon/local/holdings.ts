@@ -92,11 +92,18 @@ export class Holdings {
 
   /** Takes names away, in turn, and lets go of what has no other. */
   async remove(digest: Digest, changes: readonly RecordChange[]): Promise<void> {
+    await this.removeAll([digest], changes)
+  }
+
+  /** The same for several at once. */
+  async removeAll(digests: readonly Digest[], changes: readonly RecordChange[]): Promise<void> {
     // Of what they never heard of, peers are not told that it is gone.
-    const wasShown = this.#events?.isShown(digest) === true
+    const shown = new Set(digests.filter((digest) => this.#events?.isShown(digest) === true))
     await this.#records.change(changes)
-    if (wasShown && this.#events?.isShown(digest) === false) await this.#events.hidden(digest)
-    await this.#letGo(digest)
+    for (const digest of digests) {
+      if (shown.has(digest) && this.#events?.isShown(digest) === false) await this.#events.hidden(digest)
+      await this.#letGo(digest)
+    }
   }
 
   async #name(digest: Digest, changes: readonly RecordChange[]): Promise<void> {

@@ -53,8 +53,7 @@ export class ImageRemover {
         ...manifests.map((id): RecordChange => ({ kind: 'manifest', name, id })),
         ...blobs.map((id): RecordChange => ({ kind: 'blob', name, id })),
       ]
-      await records.change(changes)
-      for (const one of [...manifests, ...blobs]) await holdings.remove(one, [])
+      await holdings.removeAll([...manifests, ...blobs], changes)
       return { digests: [...manifests, ...blobs] }
     })
   }
@@ -83,7 +82,7 @@ export class ImageRemover {
       new Set(
         [...read]
           .filter(([one]) => removed.has(one) === isRemoved)
-          .flatMap(([, { blobs }]) => blobs.map((blob) => blob.digest)),
+          .flatMap(([, { blobs, others }]) => [...blobs, ...others].map((blob) => blob.digest)),
       )
     const kept = blobsOf(false)
     return {

@@ -12,7 +12,7 @@ import type { KeptNames } from './kept.ts'
 import { KnownNames } from './known.ts'
 import { Notes } from './notes.ts'
 import { type PeerOffer, peerOffers } from './offers.ts'
-import { isSignedName, type NameStatement, nameOf, signName } from './signed-name.ts'
+import { isNews, isSignedName, keyOf, type NameStatement, nameOf, signName } from './signed-name.ts'
 import { type KnownName, NameTable } from './table.ts'
 
 /** How often this node says one of its names anew at once because peers remember a later word of it, and each second besides. */
@@ -288,15 +288,4 @@ export class SharedNames extends KnownNames implements NameListener {
     const { name, conflicts } = this.choose(repository, reference)
     if (name !== undefined && conflicts.length > 0) this.#notes.conflict(name, conflicts)
   }
-}
-
-/** Whether a record takes the place of another one of its publisher. Of two that a key has signed at once, all nodes keep the same. */
-function isNews(name: SignedName, known: SignedName | undefined): boolean {
-  if (known === undefined || name.sequence !== known.sequence) return name.sequence > (known?.sequence ?? 0)
-  return (name.digest ?? '') > (known.digest ?? '')
-}
-
-/** No repository or reference has a space. */
-function keyOf({ repository, reference }: Pick<SignedName, 'repository' | 'reference'>): string {
-  return `${repository} ${reference}`
 }

@@ -42,3 +42,14 @@ function signedBytes(statement: NameStatement): Buffer {
 export function nameOf({ repository, reference }: Pick<SignedName, 'repository' | 'reference'>): string {
   return `${repository}${reference.includes(':') ? '@' : ':'}${reference}`
 }
+
+/** Whether a record takes the place of another one of its publisher. Of two that a key has signed at once, all nodes keep the same. */
+export function isNews(name: SignedName, known: SignedName | undefined): boolean {
+  if (known === undefined || name.sequence !== known.sequence) return name.sequence > (known?.sequence ?? 0)
+  return (name.digest ?? '') > (known.digest ?? '')
+}
+
+/** A name as a key: no repository or reference has a space. */
+export function keyOf({ repository, reference }: Pick<SignedName, 'repository' | 'reference'>): string {
+  return `${repository} ${reference}`
+}

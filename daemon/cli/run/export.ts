@@ -40,10 +40,8 @@ async function toFile(pieces: AsyncIterable<Uint8Array>, file: string): Promise<
   const before = await stat(file).catch(() => undefined)
   if (before?.isFile() === false) throw new Failure(`${file} is no file: name one, or - for standard output`)
   const part = `${file}.${randomBytes(4).toString('hex')}.part`
-  const handle = await open(part, 'wx').catch((error: NodeJS.ErrnoException) => {
-    throw new Failure(`${file} can't be written: ${error.message}`)
-  })
   const line = new StatusLine()
+  // Before there is a part.
   const interrupted = signals.map((signal) => {
     const onSignal = () => {
       rmSync(part, { force: true })
@@ -53,6 +51,13 @@ async function toFile(pieces: AsyncIterable<Uint8Array>, file: string): Promise<
     }
     process.on(signal, onSignal)
     return () => process.off(signal, onSignal)
+  })
+  const end = () => {
+    for (const off of interrupted) off()
+  }
+  const handle = await open(part, 'wx').catch((error: NodeJS.ErrnoException) => {
+    end()
+    throw new Failure(`${file} can't be written: ${error.message}`)
   })
   let bytes = 0
   try {
@@ -70,7 +75,7 @@ async function toFile(pieces: AsyncIterable<Uint8Array>, file: string): Promise<
     await rm(part, { force: true })
     throw error instanceof Failure ? error : new Failure(`${file} can't be written: ${(error as Error).message}`)
   } finally {
-    for (const end of interrupted) end()
+    end()
     line.clear()
   }
 }
