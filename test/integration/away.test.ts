@@ -22,7 +22,8 @@ it.each([235, 700_000])('what a peer has is had from it while upstream is known 
   await upstream.close()
   const missing = digestOf(Buffer.from('missing'))
   const got = []
-  for (let count = 0; count < 2; count++) got.push((await ask(b.url, `/v2/docker.io/library/app/blobs/${missing}`)).status)
+  for (let count = 0; count < 2; count++)
+    got.push((await ask(b.url, `/v2/docker.io/library/app/blobs/${missing}`)).status)
   for (const [index, path] of paths.entries()) {
     const headers = index % 3 === 0 ? { range: 'bytes=10-99' } : {}
     got.push((await ask(b.url, path, { headers, method: index % 3 === 2 ? 'HEAD' : 'GET' })).status)
