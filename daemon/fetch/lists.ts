@@ -19,7 +19,7 @@ import type { Metadata, TagRecord } from '../store/metadata.ts'
 import type { AccessControl } from './access.ts'
 import { isAway, isOffline, toOciError } from './errors.ts'
 import type { KeepManifest } from './keep-manifest.ts'
-import { indexType, mergedReferrers, mergedTags } from './merged-lists.ts'
+import { indexType, isWholeList, mergedReferrers, mergedTags } from './merged-lists.ts'
 import { SharedQuestions } from './shared-questions.ts'
 import type { Tags } from './tags.ts'
 import { patienceWith, waitFor } from './wait.ts'
@@ -85,7 +85,7 @@ export class Lists implements ListSource {
   }
 
   /**
-   * What upstream gives; where that takes its time, the list that it gave before. A long list may take longer than anything else, and the
+   * What upstream gives; where that takes its time, the whole list that it gave before. A long list may take longer than anything else, and the
    * few tags that were seen here are not the list.
    */
   async #given(request: ListRequest): Promise<PassedOnResponse> {
@@ -123,7 +123,9 @@ export class Lists implements ListSource {
     const isWhole = headers.link === undefined && !/(?:^|&)(?:n|last|artifactType)=/i.test(query)
     const before = isWhole ? undefined : await this.#kept(request, undefined)
     const list =
-      resource === 'tags/list' ? mergedTags(repository.name, body, before?.body) : mergedReferrers(body, before?.body)
+      resource === 'tags/list'
+        ? mergedTags(repository.name, body, isWhole, before?.body)
+        : mergedReferrers(body, isWhole, before?.body)
     if (list === undefined || list.bytes.length > maxKeptBytes) return
     const { bytes, mediaType } = list
     const digest = digestOf(bytes)
@@ -137,7 +139,8 @@ export class Lists implements ListSource {
   async #known(request: ListRequest, reason: Reason): Promise<PassedOnResponse | undefined> {
     const { repository, resource, query } = request
     const kept = this.#kept(request, reason === 'away')
-    if (reason === 'slow' && (await kept) === undefined) return undefined
+    // Upstream is going to answer: out of single pages of its list, a client would be told that the list ends there.
+    if (reason === 'slow' && !isWhole(await kept)) return undefined
     if (resource === 'tags/list') {
       const { entries, confirmedAt } = await this.#knownTags(request, await kept)
       if (confirmedAt === undefined) return undefined
@@ -272,6 +275,10 @@ export function withReferrers(tags: Pick<Tags, 'resolve' | 'lastList'>): TagReso
       }
     },
   }
+}
+
+function isWhole(kept: Kept | undefined): boolean {
+  return kept !== undefined && isWholeList(kept.body)
 }
 
 function newest(...times: readonly (number | undefined)[]): number | undefined {

@@ -3,7 +3,7 @@ import { manifestMediaType, maxManifestBytes } from './manifest.ts'
 import { isTag } from './name.ts'
 
 /** Entries of a list that are read. Repositories with more tags are listed in part, which is what a kept list may be anyway. */
-const maxEntries = 50_000
+export const maxEntries = 50_000
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -29,6 +29,12 @@ export function referrersIn(body: Uint8Array): readonly Referrer[] | undefined {
   return manifests.slice(0, maxEntries).filter((one): one is Referrer => {
     return isObject(one) && typeof one.digest === 'string' && isDigest(one.digest)
   })
+}
+
+/** The annotations of a manifest, or of a list that was marked like one. */
+export function annotationsIn(body: Uint8Array): Fields {
+  const { annotations } = fieldsIn(body)
+  return isObject(annotations) ? annotations : {}
 }
 
 /** The manifest that another one refers to; undefined for most. */

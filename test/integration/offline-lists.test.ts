@@ -224,6 +224,17 @@ describe('while upstream takes its time', () => {
     expect(referrers.json.manifests?.map(({ digest }) => digest)).toEqual([sbom])
   })
 
+  it('a page is waited for where only other pages were given before', async () => {
+    const upstream = await startUpstream()
+    const node = await startNode(upstream, impatient)
+    const { subject } = addImage(upstream, 'app')
+    for (const tag of ['1', '2', '3', '4']) upstream.tag('library/app', tag, subject)
+    expect((await list(node, 'tags/list?n=2')).headers.link).toBeDefined()
+    slow(upstream, 'tags/list?n=2&last=2')
+    const next = await list(node, 'tags/list?n=2&last=2')
+    expect([next.json.tags, next.headers.warning]).toEqual([['3', '4'], undefined])
+  })
+
   it('the list that it gave before is answered, and what it gives in the end is kept', async () => {
     const upstream = await startUpstream()
     const node = await startNode(upstream, impatient)
