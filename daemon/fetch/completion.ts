@@ -14,7 +14,7 @@ interface CompletionOptions {
   readonly access: Pick<AccessControl, 'identityOf'>
   readonly rules: Pick<Rules, 'mayCache'>
   /** Whether peers may have the blobs of an image: where they may not, it is of no use to others that this node holds it whole. */
-  readonly mayPeersHave: (manifest: Pick<ContentRequest, 'repository' | 'digest'>) => Promise<boolean>
+  readonly mayPeersHave: (manifest: ContentRequest) => Promise<boolean>
   /**
    * Fetches content in order to hold it.
    * @param size in bytes; content of another size is not fetched
@@ -160,8 +160,13 @@ export class Completion {
   }
 
   /** Whether it is of use to others that this node holds an image. */
-  async #isOfUse({ request: { repository }, images }: Visit): Promise<boolean> {
-    for (const digest of images) if (!(await this.#options.mayPeersHave({ repository, digest }))) return false
+  async #isOfUse({ request, images }: Visit): Promise<boolean> {
+    const { signal } = this.#ended
+    for (const digest of images) {
+      const asked = this.#options.mayPeersHave({ ...request, kind: 'manifest', digest, signal })
+      // When the node stops, nobody needs to know.
+      if (!(await asked.catch((error: unknown) => (signal.aborted ? false : Promise.reject(error))))) return false
+    }
     return true
   }
 

@@ -83,14 +83,19 @@ export class Fetcher implements ContentSource {
     this.#sequences = new Sequences(options, this.#sizes)
     this.#flights = new Flights({ ...options, sequences: this.#sequences })
     const isPublic = (digest: Digest) => this.downloads.isPublic(digest)
-    const peers = (manifest: Pick<ContentRequest, 'repository' | 'digest'>) =>
-      mayPeersHave({ ...options, isPublic }, manifest)
-    this.#foresight = new Foresight({ ...options, mayPeersHave: peers })
+    const { publicity } = options
+    this.#foresight = new Foresight({
+      ...options,
+      mayPeersHave: (manifest) =>
+        mayPeersHave({ ...options, isPublic, mayTell: () => publicity.knows(manifest) }, manifest),
+    })
     this.#sightings = new Sightings(options)
     this.#completion = new Completion({
       ...options,
       ...options.completion,
-      mayPeersHave: peers,
+      // No client waits for it, and so upstream may be asked; while it can't be, peers are told of what a fetch would tell them.
+      mayPeersHave: (manifest) =>
+        mayPeersHave({ ...options, isPublic, mayTell: () => publicity.mayTell(manifest) }, manifest),
       hold: (request, size) => this.#hold(request, size),
     })
     this.downloads = new Downloads({

@@ -20,6 +20,7 @@ const seconds = (count: number) => vi.advanceTimersByTimeAsync(count * 1_000)
 function setUp({ mayPeersHave = true, room = Number.POSITIVE_INFINITY } = {}) {
   const held = new Set<Digest>()
   const fetched: Digest[] = []
+  const told: ContentRequest[] = []
   const completion = new Completion({
     store: {
       has: (one) => held.has(one),
@@ -27,7 +28,10 @@ function setUp({ mayPeersHave = true, room = Number.POSITIVE_INFINITY } = {}) {
     },
     access: { identityOf: () => 'node' },
     rules: { mayCache: () => true },
-    mayPeersHave: async () => mayPeersHave,
+    mayPeersHave: async (asked) => {
+      told.push(asked)
+      return mayPeersHave
+    },
     hold: async (request) => {
       fetched.push(request.digest)
       held.add(request.digest)
@@ -46,7 +50,7 @@ function setUp({ mayPeersHave = true, room = Number.POSITIVE_INFINITY } = {}) {
     completion.asked(request('blob', name, isEngine))()
     held.add(digest(name))
   }
-  return { completion, held, fetched, pulls, gets }
+  return { completion, held, fetched, told, pulls, gets }
 }
 
 test('a client that asks for its first layer after some time has pulled the image', async () => {
@@ -92,6 +96,15 @@ test('what no peer may have is not fetched for them', async () => {
   gets('top', true)
   await seconds(5)
   expect(fetched).toEqual([])
+})
+
+test('whether peers may have an image is asked of its manifest, as its client would', async () => {
+  const { told, pulls, gets } = setUp()
+  pulls(true)
+  gets('top', true)
+  await seconds(5)
+  expect(told[0]).toMatchObject({ kind: 'manifest', digest: digest('manifest'), isEngine: true })
+  expect(told[0]?.signal.aborted).toBe(false)
 })
 
 test('only free room is taken', async () => {

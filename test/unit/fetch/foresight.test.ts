@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Foresight } from '../../../daemon/fetch/foresight.ts'
 import { mayPeersHave } from '../../../daemon/fetch/peers-may-have.ts'
-import type { Publicity } from '../../../daemon/fetch/publicity.ts'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 
 const blob = (name: string) => digestOf(Buffer.from(name))
@@ -40,8 +39,8 @@ async function foreseen(
     sharing: { foresee: (digests) => void seen.push(...digests) },
     mayPeersHave: (asked) => {
       const store = { record: () => (stored === undefined ? undefined : ({ public: stored } as never)) }
-      const publicity: Pick<Publicity, 'knows'> = { knows: async ({ repository }) => hearable.get(repository.name) }
-      return mayPeersHave({ store, publicity, isClosed, isPublic: () => fetched }, asked)
+      const mayTell = async () => hearable.get(asked.repository.name)
+      return mayPeersHave({ store, mayTell, isClosed, isPublic: () => fetched }, asked)
     },
   })
   const { signal } = new AbortController()
