@@ -1,5 +1,6 @@
 import type { LookupFunction } from 'node:net'
 import { Agent, buildConnector, type Dispatcher, type Pool } from 'undici'
+import { connecting } from './connecting.ts'
 import { type Bounds, publicHostsOnly, publicLookup } from './guard.ts'
 import { forwardThrough, type ProxyChoice, tunnelThrough } from './proxy.ts'
 
@@ -90,8 +91,7 @@ export class Dispatchers {
     const resolve = publicOnly ? publicLookup(lookup) : lookup
     const how = {
       ...tls,
-      allowH2: false,
-      timeout: connectTimeout,
+      ...connecting(connectTimeout),
       ...(resolve === undefined ? {} : { lookup: resolve }),
     }
     return new Agent({ ...pool, connect: bounds.guarded(buildConnector(how)) })
