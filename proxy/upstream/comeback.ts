@@ -31,7 +31,8 @@ interface Asking {
 
 /**
  * Asks a registry that is away again and again, in the background. So nobody waits for a time-out who could have had another answer,
- * and the registry is asked by requests again as soon as it is back. Where nobody wants it for long, that it is away is forgotten.
+ * and the registry is asked by requests again as soon as it is back. Where nobody wants it for long, it is left alone until
+ * somebody does.
  */
 export class Comeback {
   readonly #ask: ComebackOptions['ask']
@@ -97,11 +98,8 @@ export class Comeback {
 
   #schedule(): void {
     clearTimeout(this.#timer)
-    // The next request finds out whether it is still away.
-    if (performance.now() - this.#wantedAt >= interestLasts) {
-      this.end()
-      return
-    }
+    // Whoever wants it next has it asked, and waits for that a moment rather than for a time-out.
+    if (performance.now() - this.#wantedAt >= interestLasts) return
     this.#timer = setTimeout(() => this.#try(), this.#pause)
     this.#timer.unref()
     this.#pause = Math.min(this.#pause * 2, longestPause)
