@@ -153,7 +153,7 @@ export class Completion {
     if (visit.idleFor(performance.now()) > lifetime)
       return this.#leave(visit, 'its client has asked for it too long ago')
     if (bytes > limit) return this.#leave(visit, `it lacks ${bytes} bytes, more than store.completeLimit`)
-    // What nobody has asked for takes the place of nothing: images are kept for when upstream can't be asked.
+    // What nobody has asked for takes the place of nothing that was used lately: images are kept for when upstream can't be asked.
     if (!(await store.fits(bytes)))
       return this.#leave(visit, `there is no free room for the ${bytes} bytes that it lacks`)
     await this.#fetch(visit, next)

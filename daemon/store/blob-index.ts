@@ -112,11 +112,11 @@ export class BlobIndex {
     return undefined
   }
 
-  /** Bytes that evicting all that is not in use would free. */
-  evictableBytes(): number {
+  /** Bytes that evicting all that is not in use would free. @param before what was used since then does not count; in ms since the epoch */
+  evictableBytes(before = Number.POSITIVE_INFINITY): number {
     let bytes = 0
     for (const entry of this.#entries.values()) {
-      if (isEvictable(entry)) bytes += entry.record.size
+      if (isEvictable(entry) && entry.record.lastAccess < before) bytes += entry.record.size
     }
     return bytes
   }

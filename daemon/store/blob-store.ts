@@ -143,9 +143,9 @@ export class BlobStore {
     await this.#quota.trim()
   }
 
-  /** Whether a blob fits without the room of another one. */
+  /** Whether a blob fits without the room of one that was used lately. */
   async fits(bytes: number): Promise<boolean> {
-    return await this.#quota.fits(bytes)
+    return await this.#quota.fits(bytes, this.#now())
   }
 
   has(digest: Digest): boolean {

@@ -45,6 +45,12 @@ const MAX_EVICTING_SHARE = 0.75
 const MAX_EVICTING_UNSURE = 16 * 2 ** 20
 
 /**
+ * What nobody has used for this time, in ms, makes room for what nobody has asked for: 30 days. A full store stays full. With less, what is
+ * used once a month is lost to it; with more, a full store holds new images in part only.
+ */
+const UNUSED_MS = 30 * 24 * 3_600_000
+
+/**
  * Makes room for what is written, in the quota and on the disk: parts of blobs that nobody fetches go first, then the least recently
  * used blobs. What is being read or fetched is never removed, nor what was pushed.
  */
@@ -105,11 +111,13 @@ export class Quota {
     if (!this.#reservations.has(reservation)) this.#giveBack(bytes, bytes)
   }
 
-  /** Whether a blob fits beside all that is held and being fetched. */
-  async fits(bytes: number): Promise<boolean> {
-    await this.#options.disk.refresh(() => this.#unwritten())
+  /** Whether a blob that nobody has asked for fits beside what is fetched and what was used lately. @param now in ms since the epoch */
+  async fits(bytes: number, now: number): Promise<boolean> {
+    const { disk, index, partialBytes } = this.#options
+    await disk.refresh(() => this.#unwritten())
     const all = bytes + this.#promised()
-    return this.#missing(all, all) <= 0
+    // What is evicted for it is the least recently used, so these go before any other.
+    return this.#missing(all, all) <= partialBytes() + index.evictableBytes(now - UNUSED_MS)
   }
 
   /** Gives back what was not written. */

@@ -7,12 +7,20 @@ import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 const GiB = 2 ** 30
 const seconds = 1_000
 
+interface Situation {
+  readonly left: number
+  readonly frees?: number
+  readonly capacity?: number
+  readonly partial?: number
+}
+
 /**
  * A store of ten blobs of 1,000 bytes on a disk of 10 GiB, of which 1 GiB is to stay free.
  * @param capacity the quota
+ * @param partial bytes of parts of blobs that nobody fetches
  * @param frees what of a deletion the file system frees at once, as a share
  */
-function setUp({ left, frees = 0, capacity = GiB }: { left: number; frees?: number; capacity?: number }) {
+function setUp({ left, frees = 0, capacity = GiB, partial = 0 }: Situation) {
   const scene = { left, now: 0, removed: [] as Digest[], stuck: [] as string[], isReadOnly: false }
   const index = new BlobIndex(capacity)
   const facts = { mediaType: undefined, public: true, repositories: [], createdAt: 0, lastAccess: 0 }
@@ -33,7 +41,7 @@ function setUp({ left, frees = 0, capacity = GiB }: { left: number; frees?: numb
       return true
     },
     dropPartial: async () => undefined,
-    partialBytes: () => 0,
+    partialBytes: () => partial,
     onStuck: ({ message }) => scene.stuck.push(message),
   })
   /** Looks at the disk every 5 s, as the node does. */
@@ -172,12 +180,25 @@ it('a blob of unknown size is refused as soon as it is known to take the room of
   await expect(quota.check(reservation)).rejects.toMatchObject({ code: 'quota' })
 })
 
-it('what nobody has asked for fits where there is room, and takes the place of nothing', async () => {
+const days = 24 * 3_600 * seconds
+
+it('what nobody has asked for fits where there is room, and takes the place of nothing that was used lately', async () => {
   const { quota, disk } = setUp({ left: 100_000, capacity: 12_000 })
   expect(disk.availableBytes).toBeGreaterThan(0)
-  expect([await quota.fits(2_000), await quota.fits(2_001)]).toEqual([true, false])
+  const now = 29 * days
+  expect([await quota.fits(2_000, now), await quota.fits(2_001, now)]).toEqual([true, false])
   // What is being fetched gets its room first.
   const reservation = await quota.reserve(1_500)
-  expect([await quota.fits(500), await quota.fits(501)]).toEqual([true, false])
+  expect([await quota.fits(500, now), await quota.fits(501, now)]).toEqual([true, false])
   quota.end(reservation)
+})
+
+it('it takes the place of what nobody has used for 30 days, and of parts that nobody fetches', async () => {
+  const full = setUp({ left: 100_000, frees: 1, capacity: 10_000 })
+  const later = 31 * days
+  expect([await full.quota.fits(1, 29 * days), await full.quota.fits(10_000, later)]).toEqual([false, true])
+  expect(await full.quota.fits(10_001, later)).toBe(false)
+  expect(full.scene.removed).toEqual([])
+  const { quota } = setUp({ left: 100_000, capacity: 10_000, partial: 700 })
+  expect([await quota.fits(700, 0), await quota.fits(701, 0)]).toEqual([true, false])
 })
