@@ -4,7 +4,7 @@ import { repositoryText } from '../../proxy/oci/name.ts'
 import type { ContentRequest } from '../../proxy/ports.ts'
 import type { Identity } from './access.ts'
 
-/** Visits that are followed; the one that was touched longest ago is forgotten. */
+/** Visits that are followed; beyond it, the oldest in which nothing was asked for but manifests is forgotten, or the oldest of all. */
 const MAX_VISITS = 64
 
 /** Images of one index that are followed in one visit. Indexes have some twenty. */
@@ -58,6 +58,11 @@ export class Visit {
     // Looked at once for each request: an image may have thousands of layers.
     this.#isPartHeld ??= this.#parts.values().some(isHeld)
     return this.#isPartHeld
+  }
+
+  /** Whether the client has asked for anything that the images consist of. */
+  get hasAskedForPart(): boolean {
+    return this.#hasAskedForPart
   }
 
   /** Digests of the manifests. */
@@ -140,8 +145,14 @@ export class Visits {
     visit.opens(request, now)(now)
     this.#visits.delete(key)
     this.#visits.set(key, visit)
-    const [oldest] = this.#visits.keys()
-    if (this.#visits.size > MAX_VISITS && oldest !== undefined) this.#visits.delete(oldest)
+    if (this.#visits.size > MAX_VISITS) this.#forgetOne(key)
+  }
+
+  /** Whoever inspects many images may not push out a pull whose layers are still coming. @param but the visit that has just come */
+  #forgetOne(but: string): void {
+    const others = [...this.#visits].filter(([key]) => key !== but)
+    const [key] = others.find(([, visit]) => !visit.hasAskedForPart) ?? others[0] ?? []
+    if (key !== undefined) this.#visits.delete(key)
   }
 
   /** The visits that a client's request for content belongs to. */

@@ -15,6 +15,8 @@ const described = (name: string) => ({ digest: digest(name), size: 10 })
 const manifest = Buffer.from(
   JSON.stringify({ schemaVersion: 2, config: described('config'), layers: ['base', 'top'].map(described) }),
 )
+const manifestOf = (image: number) =>
+  Buffer.from(JSON.stringify({ schemaVersion: 2, layers: [described(`layer ${image}`)] }))
 const seconds = (count: number) => vi.advanceTimersByTimeAsync(count * 1_000)
 
 function setUp({ mayPeersHave = true, room = Number.POSITIVE_INFINITY } = {}) {
@@ -113,6 +115,20 @@ test('only free room is taken', async () => {
   gets('top', true)
   await seconds(5)
   expect(fetched).toEqual([])
+})
+
+test('those who look at many images push out no pull whose layers are still coming', async () => {
+  const { completion, held, fetched, pulls } = setUp()
+  const { signal } = new AbortController()
+  const request = (kind: ContentRequest['kind'], name: string) =>
+    ({ kind, digest: digest(name), repository: { registry: 'a.b', name: 'app' }, signal }) as const
+  pulls(false)
+  const end = completion.asked(request('blob', 'top'))
+  for (let image = 0; image < 200; image++) completion.passes(request('manifest', `other ${image}`), manifestOf(image))
+  held.add(digest('top'))
+  end()
+  await seconds(5)
+  expect(fetched).toEqual([digest('config'), digest('base')])
 })
 
 test('of the images of one visit, those are followed that have not too many blobs together', async () => {
