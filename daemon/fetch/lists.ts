@@ -239,7 +239,8 @@ export class Lists implements ListSource {
   ): Promise<Kept | undefined> {
     const { repository, authorization, isGuest, signal } = request
     const opened = await this.#options.content
-      .open({ kind, digest, repository, authorization, isGuest, signal })
+      // Nothing that a list is made of is an image that its client pulls.
+      .open({ kind, digest, repository, authorization, isGuest, signal, isExact: true })
       .catch(() => undefined)
     if (opened === undefined) return undefined
     try {
