@@ -292,15 +292,13 @@ describe('a fleet whose clients lack different layers', () => {
 describe('an image of a peer, while its registry can not be asked', () => {
   it('is held whole in an open swarm, too', async () => {
     const upstream = await startUpstream()
-    // Nothing is said of the repository: that anybody may read it, the second node can't find out.
-    const proven = { repositories: { public: [] } }
-    const first = await startNode(upstream, { config: proven })
+    const first = await startNode(upstream)
     const image = addImage(upstream, 'image', [layer('base'), layer('top')])
     await getManifest(first, image.manifest, other)
     for (const digest of [image.config, ...image.layers]) await getBlob(first, digest, other)
     await until(async () => (await blobs(first)) === 4)
     await upstream.close()
-    const second = await startNode(upstream, { seeds: [first], config: proven })
+    const second = await startNode(upstream, { seeds: [first] })
     await untilConnected(first, second)
     await getManifest(second, image.manifest, engine)
     await getBlob(second, image.layers[1] as Digest, engine)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { configSchema } from '../../../config/schema.ts'
+import { mayPeersHave } from '../../../daemon/fetch/peers-may-have.ts'
 import { Publicity } from '../../../daemon/fetch/publicity.ts'
 import { createRules } from '../../../daemon/rules.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
@@ -191,4 +192,16 @@ describe('while upstream can not be asked', () => {
     expect(await publicity.mayTell(request('acme/secret'))).toBe(false)
     expect(world.asked).toBe(0)
   })
+})
+
+it('peers may have the blobs of an image that came from them while upstream can not be asked, where a fetch may tell of it', async () => {
+  const { publicity } = setUp({ says: 'unreachable' })
+  const manifest = request('grafana/grafana')
+  const tools = { store: { record: () => undefined }, isClosed: false, isPublic: () => true }
+  const may = (mayTell: () => Promise<boolean | undefined>) => mayPeersHave({ ...tools, mayTell }, manifest)
+  // Nothing is known of it without a question.
+  expect(await may(() => publicity.knows(manifest))).toBe(false)
+  expect(await may(() => publicity.mayTell(manifest))).toBe(true)
+  const own = request('grafana/grafana', 'Basic a')
+  expect(await may(() => publicity.mayTell(own))).toBe(false)
 })
