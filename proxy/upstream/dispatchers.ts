@@ -1,6 +1,5 @@
 import type { LookupFunction } from 'node:net'
 import { Agent, buildConnector, type Dispatcher, type Pool } from 'undici'
-import { connecting } from './connecting.ts'
 import { type Bounds, publicHostsOnly, publicLookup } from './guard.ts'
 import { forwardThrough, type ProxyChoice, tunnelThrough } from './proxy.ts'
 
@@ -91,7 +90,8 @@ export class Dispatchers {
     const resolve = publicOnly ? publicLookup(lookup) : lookup
     const how = {
       ...tls,
-      ...connecting(connectTimeout),
+      allowH2: false,
+      timeout: connectTimeout,
       ...(resolve === undefined ? {} : { lookup: resolve }),
     }
     return new Agent({ ...pool, connect: bounds.guarded(buildConnector(how)) })

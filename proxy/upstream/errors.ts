@@ -135,10 +135,9 @@ export function noAnswerError(error: unknown, who: string): UpstreamError {
     : new TransientError('unreachable', message, { cause: error, silence: silenceOf(error) })
 }
 
-/** Whether no connection could be made in its time: of several addresses, one that gave no answer is enough. */
-export function isConnectTimeout({ cause }: UpstreamError): boolean {
-  const errors: readonly unknown[] = cause instanceof AggregateError ? cause.errors : [cause]
-  return errors.some((error) => ['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT'].includes(codeOf(error) ?? ''))
+/** Whether no connection could be made in its time. */
+export function isConnectTimeout(error: UpstreamError): boolean {
+  return ['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT'].includes(codeOf(error.cause) ?? '')
 }
 
 function codeOf(error: unknown): string | undefined {

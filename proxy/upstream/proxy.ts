@@ -1,7 +1,6 @@
 import { isIP } from 'node:net'
 import { type Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import type { Config, RegistryConfig } from '../../config/schema.ts'
-import { connecting } from './connecting.ts'
 import { proxyFailure, WayError } from './errors.ts'
 import { NoProxy } from './no-proxy.ts'
 
@@ -83,7 +82,7 @@ export function forwardThrough({ proxy, pool, connectTimeout }: ProxiedOptions):
 
 /** Connects to a proxy by its own name, whatever target the caller has in mind. */
 function connectTo(proxy: URL, timeout: number): buildConnector.connector {
-  const connect = buildConnector(connecting(timeout))
+  const connect = buildConnector({ timeout, allowH2: false })
   const name = isIP(proxy.hostname.replace(/^\[|\]$/g, '')) === 0 ? { servername: proxy.hostname } : {}
   return ({ servername: _, ...options }, callback) => connect({ ...options, ...name }, callback)
 }

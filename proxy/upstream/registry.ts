@@ -39,7 +39,8 @@ export interface Registry {
    * where another host has sent us back (`elsewhere`).
    */
   dispatcherFor(url: URL, elsewhere?: boolean): Dispatcher
-  /** In ms, as the other one. */
+  /** In ms, as the other two. */
+  readonly connectTimeout: number
   readonly responseTimeout: number
   readonly idleTimeout: number
   readonly authRealms: readonly string[]
@@ -152,6 +153,7 @@ export function createRegistry(
     urlOf: (repository, path) => new URL(`${root}/${repository}/${path}`),
     repositoryAt: (repository) => (prefix === undefined ? repository : `${prefix}/${repository}`),
     dispatcherFor: (url, elsewhere = false) => dispatchers.for(url, elsewhere),
+    connectTimeout,
     responseTimeout: config.responseTimeout ?? settings.responseTimeout,
     idleTimeout,
     authRealms: config.authRealms,

@@ -20,6 +20,9 @@ const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 /** Attempts of a request that another kind of request follows. */
 const tentativeAttempts = 2
 
+/** A wait for a connection is a long one from this share of its time-out on. undici's clock is behind by up to half a second. */
+const longShare = 0.5
+
 /** Longest wait for the answer to HEAD, in ms: it moves nothing, and GET follows it. */
 const headTimeout = 10_000
 
@@ -72,15 +75,20 @@ export class Sender {
     }
     const timing = this.#timing
     const began = timing.now()
+    let attemptBegan = began
     const attempts = (error: TransientError) => {
-      // Nobody waits for the same time-out twice.
-      if (isConnectTimeout(error)) return 1
+      // Nobody waits for the same time-out twice. Node waits for 250 ms only where a host has several addresses.
+      const hasWaited = timing.now() - attemptBegan >= longShare * registry.connectTimeout
+      if (hasWaited && isConnectTimeout(error)) return 1
       return isTentative && !isAway(error) ? Math.min(tentativeAttempts, this.#attempts) : this.#attempts
     }
     const vigil = new Vigil(request, timing.now)
     const bounded = { ...request, signal: AbortSignal.any([signal, vigil.signal]) }
     try {
-      return await retry({ attempts, timing, signal: bounded.signal }, () => this.#attempt(bounded))
+      return await retry({ attempts, timing, signal: bounded.signal }, () => {
+        attemptBegan = timing.now()
+        return this.#attempt(bounded)
+      })
     } catch (failure) {
       const error = vigil.signal.aborted && !signal.aborted ? vigil.error : failure
       if (error instanceof UpstreamError && isSilence(error)) breaker.hung(began, error instanceof TransientError)
