@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Config } from '../../config/schema.ts'
 import { canonicalRegistry } from '../../proxy/oci/name.ts'
-import type { ContentSource, ListSource, TagResolver } from '../../proxy/ports.ts'
+import type { ContentSource, ListSource, PushRequest, TagResolver } from '../../proxy/ports.ts'
 import { joined } from '../local/join.ts'
 import { openLocalRegistry } from '../local/open.ts'
 import { Pins } from '../local/pins.ts'
@@ -16,6 +16,7 @@ import type { Sha256Engine } from '../verify/sha256.ts'
 import { KeptNames } from './kept.ts'
 import { SharedNames } from './names.ts'
 import { trustOperations } from './operations.ts'
+import { fetchParts as fetchPartsOf } from './parts.ts'
 import { namedElsewhere, SharedReads } from './reads.ts'
 import { SharedRegistry } from './registry.ts'
 import { createStanding } from './standing.ts'
@@ -111,7 +112,10 @@ export async function openSharedRegistry(options: SharedOptions) {
     store.record(digest)?.repositories.includes(`${registry}/${name}`) === true
   const shared = new SharedReads({ own: reads, peers, names, isHere })
   const isOfferedToAll = (name: string) => isOffered && !isClosed && mayShare(name)
-  const own = new SharedRegistry({ own: local, records, remover, names, isOfferedToAll, isClosed, logger })
+  const isStored = (digest: Parameters<BlobStore['record']>[0]) => store.has(digest)
+  const fetchParts = ({ name, ...client }: PushRequest, manifest: Uint8Array) =>
+    fetchPartsOf({ content: shared, isStored }, { ...client, repository: { registry, name } }, manifest)
+  const own = new SharedRegistry({ own: local, records, remover, names, fetchParts, isOfferedToAll, isClosed, logger })
   // A full disk must not keep a node from starting.
   await own.reconcile().catch((error: unknown) => logger.warn({ err: error }, 'some names can not be published'))
   return {

@@ -16,6 +16,7 @@ import type { ManifestRecord } from '../local/records.ts'
 import type { PeerId, SignedName } from '../swarm/ports.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import type { SharedNames } from './names.ts'
+import { readContent } from './read-content.ts'
 import { nameOf } from './signed-name.ts'
 
 /** Until peers are asked again for what nobody was heard to have, in ms. */
@@ -168,19 +169,8 @@ export function namedElsewhere(names: SharedNames, peers: () => ContentSource, r
         .open(request)
         .catch(() => undefined)
       if (content === undefined) return undefined
-      return await readWhole(content, signal).catch(() => undefined)
+      return await readContent(content, signal).catch(() => undefined)
     },
-  }
-}
-
-/** Reads content that is a manifest, and closes it. */
-async function readWhole(content: Content, signal: AbortSignal): Promise<Buffer> {
-  try {
-    const pieces: Uint8Array[] = []
-    for await (const piece of content.read(0, undefined, signal)) pieces.push(Uint8Array.from(piece))
-    return Buffer.concat(pieces)
-  } finally {
-    await content.close()
   }
 }
 

@@ -17,6 +17,8 @@ interface SharedRegistryOptions {
   readonly records: LocalRecords
   readonly remover: Pick<ImageRemover, 'remove'>
   readonly names: SharedNames
+  /** Fetches from peers what a manifest names, and a repository lacks. */
+  readonly fetchParts: (request: PushRequest, manifest: Uint8Array) => Promise<void>
   /** Whether strangers hear of what is pushed to a repository. */
   readonly isOfferedToAll: (name: string) => boolean
   /** Whether only known peers are in the swarm, who share their names. */
@@ -77,9 +79,9 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
   }
 
   async putManifest(request: PushRequest, push: ManifestPush) {
-    const { own, logger } = this.#options
+    const { logger } = this.#options
     const { name } = request
-    const put = await own.putManifest(request, push)
+    const put = await this.#put(request, push)
     for (const tag of push.tags) await this.#publish(name, tag)
     if (put.subject !== undefined) await this.#publish(name, put.digest)
     const [tag] = push.tags
@@ -155,6 +157,21 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     }
     const published = names.all(name).filter(({ publisher }) => isClosed || publisher === names.self)
     return published.filter(({ digest }) => digest === reference).map((one) => one.reference)
+  }
+
+  /** Keeps what was pushed, with what its client has left out because peers have it. */
+  async #put(request: PushRequest, push: ManifestPush) {
+    const { own, names, fetchParts } = this.#options
+    try {
+      return await own.putManifest(request, push)
+    } catch (error) {
+      const isIncomplete = error instanceof OciError && error.code === 'MANIFEST_BLOB_UNKNOWN'
+      if (!isIncomplete || !names.isNamedByOthers(request.name)) throw error
+      await fetchParts(request, push.bytes).catch(() => {
+        throw error
+      })
+    }
+    return await own.putManifest(request, push)
   }
 
   /** Says what a name is by what this node has. */

@@ -35,6 +35,7 @@ function registryOf(node: NameNode, images: Readonly<Record<string, string>>) {
     records: records as never,
     remover,
     names: node.names,
+    fetchParts: async () => {},
     isOfferedToAll: () => false,
     isClosed: node.options.isClosed,
     logger: pino({ level: 'silent' }),
