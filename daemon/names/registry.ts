@@ -97,25 +97,29 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     const { own } = this.#options
     const { name } = request
     const named = this.#referencesTo(name, reference)
+    const gone = this.#digestOf(name, reference)
     // What only peers have is deleted by saying so; of the rest, the client hears that it is not there.
     if (this.#isOwn(name, reference) || named.length === 0) await own.deleteManifest(request, reference)
-    for (const one of named) await this.#publish(name, one)
+    for (const one of named) await this.#unpublish(name, one, gone)
   }
 
   /**
-   * Removes an image that was pushed here, with all that nothing else names, and its names; in a closed swarm for all members.
+   * Removes an image that was pushed here, with all that nothing else names, and its names; in a closed swarm for all members. A tag
+   * that a peer has pushed since stays what it is there.
    * @throws {OciError} MANIFEST_UNKNOWN
    */
   async remove(name: string, reference: { readonly tag: string } | Digest): Promise<Removed> {
-    const { remover, names, isClosed, logger } = this.#options
+    const { remover, records, names, isClosed, logger } = this.#options
     if (!this.#isOwn(name, reference)) {
       const said = names.all(name).find((one) => one.reference === reference || one.digest === reference)
       const peers = typeof reference === 'string' ? said : names.choose(name, reference.tag).name
       if (peers !== undefined) throw notHere(peers)
     }
-    const named = this.#referencesTo(name, reference)
+    const gone = this.#digestOf(name, reference)
+    const isReplaced = typeof reference !== 'string' && records.get(name)?.tags.get(reference.tag) !== gone
+    const named = isReplaced && gone !== undefined ? [] : this.#referencesTo(name, reference)
     const removed = await remover.remove(name, reference)
-    for (const one of named) await this.#publish(name, one)
+    for (const one of named) await this.#unpublish(name, one, gone)
     const shown = named.map((one) => nameOf({ repository: name, reference: one }))
     if (isClosed && named.length > 0) logger.info({ names: shown }, 'removed, for all members of this swarm')
     return removed
@@ -147,6 +151,11 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     return isHere === true
   }
 
+  /** The image that is deleted. Undefined where a tag is that of this node's records alone. */
+  #digestOf(name: string, reference: Digest | { readonly tag: string }): Digest | undefined {
+    return typeof reference === 'string' ? reference : this.#options.names.choose(name, reference.tag).name?.digest
+  }
+
   /** Names that are gone with what is deleted. Of a digest only those that are it: a tag of this node may be another image by now. */
   #referencesTo(name: string, reference: Digest | { readonly tag: string }): string[] {
     const { records, names, isClosed } = this.#options
@@ -172,6 +181,16 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
       })
     }
     return await own.putManifest(request, push)
+  }
+
+  /** Says that a name is nothing, unless it is another image by then. What this node's own tag is was replaced before. */
+  async #unpublish(name: string, reference: string, gone: Digest | undefined): Promise<void> {
+    const { names } = this.#options
+    const now = () => {
+      const { name: chosen } = names.choose(name, reference)
+      return chosen?.digest === gone ? undefined : chosen
+    }
+    await pushing(() => names.publish(name, reference, now))
   }
 
   /** Says what a name is by what this node has. */

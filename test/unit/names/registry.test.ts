@@ -61,6 +61,21 @@ it('what is deleted by its digest takes no name with it that is another image by
   }
 })
 
+it('what is deleted or removed here brings back nothing that a peer has replaced, and takes no push of a peer with it', async () => {
+  const [a, b] = [await NameNode.start(), await NameNode.start()]
+  a.connect(b)
+  await a.push('one')
+  await b.push('two')
+  const { registry, removed } = registryOf(a, { 1: 'one' })
+  // The digest of the peer's image: the tag is gone, and is not what this node's own was before.
+  await registry.deleteManifest(request, someDigest('two'))
+  expect([a.tag(), b.tag()]).toEqual([undefined, undefined])
+  await b.push('three')
+  await registry.remove('app', { tag: '1' })
+  expect(removed).toContain(someDigest('one'))
+  expect([a.tag(), b.tag()]).toEqual([someDigest('three'), someDigest('three')])
+})
+
 it('what a node published once is published no second time from its records, which peers may have overtaken', async () => {
   const disk = new MemoryNames()
   const [a, b] = [await NameNode.start({ disk }), await NameNode.start()]
