@@ -105,6 +105,18 @@ it('what an earlier version has not published is published at a start, and is ol
   expect([b.tag(), b.tag('2')]).toEqual([someDigest('two'), someDigest('unheard')])
 })
 
+it('a push of a node that has lost its records replaces what peers have said since, and is no conflict with it', async () => {
+  const [a, b] = [await NameNode.start(), await NameNode.start()]
+  a.connect(b)
+  for (const text of ['one', 'two']) await a.push(text)
+  await b.push('three')
+  const empty = await NameNode.start({ signer: a.options.signer })
+  await empty.push('new')
+  empty.connect(b)
+  await expect.poll(() => b.tag()).toBe(someDigest('new'))
+  expect(b.names.choose('app', '1').conflicts).toEqual([])
+})
+
 it('what was pushed to a peer is not removed here, and its user is told where it is', async () => {
   const [a, b] = [await NameNode.start(), await NameNode.start()]
   a.connect(b)
