@@ -115,7 +115,17 @@ export async function openSharedRegistry(options: SharedOptions) {
   const isStored = (digest: Parameters<BlobStore['record']>[0]) => store.has(digest)
   const fetchParts = ({ name, ...client }: PushRequest, manifest: Uint8Array) =>
     fetchPartsOf({ content: shared, isStored }, { ...client, repository: { registry, name } }, manifest)
-  const own = new SharedRegistry({ own: local, records, remover, names, fetchParts, isOfferedToAll, isClosed, logger })
+  const own = new SharedRegistry({
+    own: local,
+    records,
+    remover,
+    names,
+    fetchParts,
+    isOfferedToAll,
+    isTold,
+    isClosed,
+    logger,
+  })
   // A full disk must not keep a node from starting.
   await own.reconcile().catch((error: unknown) => logger.warn({ err: error }, 'some names can not be published'))
   return {

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 import type { Repository } from '../../proxy/oci/name.ts'
-import { isArtifactType } from '../../proxy/oci/pushed-manifest.ts'
+import { isArtifactType, readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type { LocalNames, LocalRegistry, ManifestPush, PushRequest } from '../../proxy/ports.ts'
 import { pushing } from '../local/errors.ts'
 import type { LocalRecords } from '../local/records.ts'
@@ -11,6 +11,9 @@ import type { ImageRemover, Removed } from '../local/remove-image.ts'
 import type { SignedName } from '../swarm/ports.ts'
 import type { Named, SharedNames } from './names.ts'
 import { nameOf } from './signed-name.ts'
+
+/** Layers that a log line names. */
+const maxShown = 5
 
 interface SharedRegistryOptions {
   readonly own: OwnRegistry
@@ -21,9 +24,11 @@ interface SharedRegistryOptions {
   readonly fetchParts: (request: PushRequest, manifest: Uint8Array) => Promise<void>
   /** Whether strangers hear of what is pushed to a repository. */
   readonly isOfferedToAll: (name: string) => boolean
+  /** Whether peers may have content of this node's repositories. */
+  readonly isTold: (digest: Digest) => boolean
   /** Whether only known peers are in the swarm, who share their names. */
   readonly isClosed: boolean
-  readonly logger: Pick<Logger, 'info'>
+  readonly logger: Pick<Logger, 'info' | 'warn'>
 }
 
 /** The registry of this node, whose names are published: what is pushed here is a record before the client hears that it is done. */
@@ -90,6 +95,7 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
         'pushed, and offered to whoever is on this network; registry.offerPushes (closed, never) changes that'
       logger.info({ name: nameOf({ repository: name, reference: tag }), digest: put.digest }, text)
     }
+    this.#noteHidden(name, put.digest, push)
     return put
   }
 
@@ -166,6 +172,17 @@ export class SharedRegistry implements LocalRegistry, LocalNames {
     }
     const published = names.all(name).filter(({ publisher }) => isClosed || publisher === names.self)
     return published.filter(({ digest }) => digest === reference).map((one) => one.reference)
+  }
+
+  /** Peers that hear of an image on a base that they may not have would fail in the middle of a pull. */
+  #noteHidden(name: string, digest: Digest, { bytes, contentType }: ManifestPush): void {
+    const { isTold, logger } = this.#options
+    if (!isTold(digest)) return
+    const hidden = readPushedManifest(bytes, contentType).blobs.filter((blob) => !isTold(blob.digest))
+    if (hidden.length === 0) return
+    const layers = hidden.map((blob) => blob.digest).slice(0, maxShown)
+    const text = `peers can't pull it whole: they may not have ${hidden.length} of its layers, which came from a registry and are private there, or not shared; to give them to peers all the same, add ${this.registry}/${name} to repositories.public`
+    logger.warn({ repository: name, digest, layers }, text)
   }
 
   /** Keeps what was pushed, with what its client has left out because peers have it. */

@@ -1,10 +1,10 @@
-import { pino } from 'pino'
 import { expect, it } from 'vitest'
 import type { ManifestRecord } from '../../../daemon/local/records.ts'
 import { SharedRegistry } from '../../../daemon/names/registry.ts'
-import type { Digest } from '../../../proxy/oci/digest.ts'
-import type { PushRequest } from '../../../proxy/ports.ts'
+import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
+import type { ManifestPush, PushRequest } from '../../../proxy/ports.ts'
 import { MemoryNames, NameNode, someDigest } from '../../fixtures/names.ts'
+import { ociManifest, testImage } from '../../fixtures/registry-client.ts'
 
 /** The registry of a node whose records are tags of one repository, each of the image that a text stands for. */
 function registryOf(node: NameNode, images: Readonly<Record<string, string>>) {
@@ -13,12 +13,15 @@ function registryOf(node: NameNode, images: Readonly<Record<string, string>>) {
     [...tags.values()].map((digest) => [digest, { mediaType: 'application/json', size: 7 }]),
   )
   const removed: Digest[] = []
+  const warnings: [object, string][] = []
   const removeDigest = (digest: Digest) => {
     removed.push(digest)
     manifests.delete(digest)
     for (const [tag, of] of tags) if (of === digest) tags.delete(tag)
   }
   const own = {
+    registry: 'localhost',
+    putManifest: async (_: PushRequest, { bytes }: ManifestPush) => ({ digest: digestOf(bytes), subject: undefined }),
     deleteManifest: async (_: PushRequest, reference: Digest | { readonly tag: string }) =>
       typeof reference === 'string' ? removeDigest(reference) : void tags.delete(reference.tag),
   }
@@ -37,10 +40,11 @@ function registryOf(node: NameNode, images: Readonly<Record<string, string>>) {
     names: node.names,
     fetchParts: async () => {},
     isOfferedToAll: () => false,
+    isTold: (digest) => digest !== someDigest('private base'),
     isClosed: node.options.isClosed,
-    logger: pino({ level: 'silent' }),
+    logger: { info: () => {}, warn: (facts: object, text: string) => warnings.push([facts, text]) } as never,
   })
-  return { registry, removed }
+  return { registry, removed, warnings }
 }
 
 const request: PushRequest = { name: 'app', isGuest: false, signal: new AbortController().signal } as never
@@ -125,4 +129,19 @@ it('what was pushed to a peer is not removed here, and its user is told where it
   for (const reference of [{ tag: '2' }, someDigest('two')])
     await expect(registry.remove('app', reference)).rejects.toThrow(`app:2 was pushed to the peer ${b.self}`)
   expect([removed, b.tag('2')]).toEqual([[], someDigest('two')])
+})
+
+it('whoever pushes an image on a base that peers may not have is told so', async () => {
+  const { registry, warnings } = registryOf(await NameNode.start(), {})
+  const push = async (base: string) => {
+    const { manifest } = testImage([Buffer.from(base)])
+    await registry.putManifest(request, { bytes: manifest, contentType: ociManifest, digest: undefined, tags: [] })
+  }
+  await push('public base')
+  expect(warnings).toEqual([])
+  await push('private base')
+  const told = { repository: 'app', layers: [someDigest('private base')] }
+  expect(warnings).toEqual([
+    [expect.objectContaining(told), expect.stringContaining('add localhost/app to repositories.public')],
+  ])
 })
