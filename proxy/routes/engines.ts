@@ -13,7 +13,7 @@ export function isContainerEngine(userAgent: string): boolean {
  * Library of crane, ko, kaniko and others. It asks for manifests with HEAD before it pushes them, and with GET where it pulls; where a
  * user wants a digest alone, it asks with GET after a HEAD that says no.
  */
-const pushLibrary = /\bgo-containerregistry\//
+const pushLibrary = /\bgo-containerregistry\b/
 
 /**
  * Whether HEAD of a manifest is the question of a client that has it, and leaves out what is there. Whoever resolves a name accepts

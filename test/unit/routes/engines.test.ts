@@ -29,6 +29,8 @@ it.each([
   [`${image}, */*`, 'containerd/2.1.4', true],
   [`${image}, ${index}, */*`, 'containerd/2.1.4', false],
   [`${image},${index}`, 'crane/0.20 go-containerregistry/0.20', true],
+  // As Debian builds it, it says no version.
+  [`${image},${index}`, 'crane/ go-containerregistry', true],
   [`${image}, ${index}`, 'oras/1.3.0', false],
   [image, 'curl/8.5.0', false],
   ['*/*', 'curl/8.5.0', false],
