@@ -15,13 +15,16 @@ const storePause = 25
 interface PartsOptions {
   readonly content: Pick<ContentSource, 'open' | 'held'>
   readonly isStored: (digest: Digest) => boolean
+  /** Names what the store has in the repository that is pushed to; what is here for another one has no name in it. */
+  readonly keepBlob: (digest: Digest) => Promise<unknown>
+  readonly keepManifest: (digest: Digest, bytes: Uint8Array) => Promise<unknown>
 }
 
 /** Who pushes a manifest. */
 type Pushed = Pick<ContentRequest, 'repository' | 'authorization' | 'isGuest' | 'signal'>
 
 /**
- * Fetches what a manifest names and a repository lacks: a client that was told what peers have, as whoever pulls is, leaves it out.
+ * Fetches and keeps what a manifest names and a repository lacks: a client that was told what peers have, as whoever pulls is, leaves it out.
  * @throws where something can't be had, or be kept; the signal's reason
  */
 export async function fetchParts(
@@ -36,8 +39,8 @@ export async function fetchParts(
     if (depth >= maxDepth) break
     const request = of('manifest', digest)
     const child = await readContent(await options.content.open(request), pushed.signal)
-    await untilStored(options, request)
     await fetchParts(options, pushed, child, depth + 1)
+    await options.keepManifest(digest, child)
   }
   for (const { digest } of blobs) {
     const request = of('blob', digest)
@@ -49,6 +52,7 @@ export async function fetchParts(
       await opened.close()
     }
     await untilStored(options, request)
+    await options.keepBlob(digest)
   }
 }
 

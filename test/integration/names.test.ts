@@ -247,26 +247,38 @@ describe('a push of what a peer has pushed', () => {
     expect((await b.status()).store.keptBytes).toBe(imageSize + index.length)
   })
 
-  it('is kept whole where its client leaves out all that it was told of, as oras does', async () => {
-    const a = await closed()
-    const b = await closed([a])
-    await untilConnected(a, b)
-    const index = manifestOf({
-      schemaVersion: 2,
-      mediaType: ociIndex,
-      manifests: [descriptorOf(image.manifest, ociManifest)],
-    })
-    await client(a).push(image, image.digest)
-    await client(a).putManifest('all', index, ociIndex)
-    await until(async () => `${await tagsAt(b)}` === 'all')
-    expect((await client(b).send('HEAD', `manifests/${digestOf(index)}`)).status).toBe(200)
-    expect((await client(b).putManifest('mine', index, ociIndex)).status).toBe(201)
-    expect((await b.status()).store.keptBytes).toBe(imageSize + index.length)
-    await a.stop()
-    expect(await client(b).pull(image, image.digest)).toEqual(digestsOf(image))
-    const { manifest } = testImage([Buffer.from('nowhere')])
-    expect(codeOf(await client(b).putManifest('none', manifest))).toBe('MANIFEST_BLOB_UNKNOWN')
-  })
+  it.each([
+    ['has nothing of it', false],
+    ['has it in another repository', true],
+  ])(
+    'is kept whole by a node that %s, where its client leaves out what it was told of, as oras does',
+    async (_, isCached) => {
+      const a = await closed()
+      const b = await closed([a])
+      await untilConnected(a, b)
+      const index = manifestOf({
+        schemaVersion: 2,
+        mediaType: ociIndex,
+        manifests: [descriptorOf(image.manifest, ociManifest)],
+      })
+      await client(a).push(image, image.digest)
+      await client(a).putManifest('all', index, ociIndex)
+      await until(async () => `${await tagsAt(b)}` === 'all')
+      if (isCached) {
+        await client(a, 'other').push(image, '1')
+        await until(async () => (await tagAt(b, '1', 'other')) === image.digest)
+        expect(await client(b, 'other').pull(image, '1')).toEqual(digestsOf(image))
+        await until(async () => (await b.status()).store.blobs === 4)
+      }
+      expect((await client(b).send('HEAD', `manifests/${digestOf(index)}`)).status).toBe(200)
+      expect((await client(b).putManifest('mine', index, ociIndex)).status).toBe(201)
+      expect((await b.status()).store.keptBytes).toBe(imageSize + index.length)
+      await a.stop()
+      expect(await client(b).pull(image, image.digest)).toEqual(digestsOf(image))
+      const { manifest } = testImage([Buffer.from('nowhere')])
+      expect(codeOf(await client(b).putManifest('none', manifest))).toBe('MANIFEST_BLOB_UNKNOWN')
+    },
+  )
 
   it('and is away may be of another image', async () => {
     const a = await closed()
