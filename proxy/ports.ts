@@ -15,6 +15,8 @@ interface ClientRequest {
   readonly isGuest?: boolean | undefined
   /** Whether the client is a container engine: a program that fetches an image to run it, not to look at it. */
   readonly isEngine?: boolean | undefined
+  /** Whether the client has what it asks for, and pushes it where it is not kept here. */
+  readonly isPushCheck?: boolean | undefined
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
   /** Whether the name could as well be one of this node's own registry, which has nothing of it: a bare name that is not pushed yet. */
@@ -34,7 +36,7 @@ export interface TagRequest extends ClientRequest {
   readonly doubted?: Digest | undefined
   /** Whether the registry is asked, whatever is known, and nobody else. */
   readonly isRefresh?: boolean
-  /** Whether only facts are asked for. A push may begin so, and is not made where the tag is that image already. */
+  /** Whether only facts are asked for. */
   readonly isHead?: boolean
 }
 

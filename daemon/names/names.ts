@@ -216,7 +216,12 @@ export class SharedNames extends KnownNames implements NameListener {
         const isOlder = this.#pushed.has(keyOf(name)) || isForgotten
         // Another machine with the same key would answer each answer.
         if (isOlder && this.#reminders.of(keyOf(name)).spend(1))
-          await this.#say(name.repository, name.reference, own ?? nothing, name.sequence + 1)
+          await this.#say(
+            name.repository,
+            name.reference,
+            own ?? nothing,
+            Math.max(this.#seen(name), name.sequence) + 1,
+          )
         else await this.#recall(peer, name)
       })
       .catch((error: unknown) => logger.warn({ err: error, name: nameOf(name) }, 'it can not be kept'))

@@ -1,7 +1,8 @@
 import type { Logger } from 'pino'
 import type { Config } from '../../config/schema.ts'
+import type { Digest } from '../../proxy/oci/digest.ts'
 import { canonicalRegistry } from '../../proxy/oci/name.ts'
-import type { ContentSource, ListSource, TagResolver } from '../../proxy/ports.ts'
+import type { ContentSource, ListSource, PushRequest, TagResolver } from '../../proxy/ports.ts'
 import { joined } from '../local/join.ts'
 import { openLocalRegistry } from '../local/open.ts'
 import { Pins } from '../local/pins.ts'
@@ -16,6 +17,7 @@ import type { Sha256Engine } from '../verify/sha256.ts'
 import { KeptNames } from './kept.ts'
 import { SharedNames } from './names.ts'
 import { trustOperations } from './operations.ts'
+import { fetchParts as fetchPartsOf } from './parts.ts'
 import { namedElsewhere, SharedReads } from './reads.ts'
 import { SharedRegistry } from './registry.ts'
 import { createStanding } from './standing.ts'
@@ -86,7 +88,7 @@ export async function openSharedRegistry(options: SharedOptions) {
   const { open, store, metadata, engine, upstream, announcer, told, onOpen } = options
   const { names, registry, isOffered, isClosed, mayShare, logger } = open
   const peers = upstream.content
-  const isTold = (digest: Parameters<BlobStore['record']>[0]) => {
+  const isTold = (digest: Digest) => {
     const record = store.record(digest)
     return record !== undefined && told(record, digest) !== undefined
   }
@@ -107,11 +109,33 @@ export async function openSharedRegistry(options: SharedOptions) {
     },
   })
   onOpen(records)
-  const isHere = (digest: Parameters<BlobStore['record']>[0], name: string) =>
+  const isHere = (digest: Digest, name: string) =>
     store.record(digest)?.repositories.includes(`${registry}/${name}`) === true
   const shared = new SharedReads({ own: reads, peers, names, isHere })
   const isOfferedToAll = (name: string) => isOffered && !isClosed && mayShare(name)
-  const own = new SharedRegistry({ own: local, records, remover, names, isOfferedToAll, isClosed, logger })
+  const isStored = (digest: Digest) => store.has(digest)
+  const fetchParts = (request: PushRequest, manifest: Uint8Array) => {
+    const { name, ...client } = request
+    const keepBlob = (digest: Digest) => {
+      const blob = { kind: 'blob', name, id: digest, value: true } as const
+      return holdings.inTurn(() => holdings.addHeld(digest, [...local.newRepository(name), blob]))
+    }
+    const keepManifest = (digest: Digest, bytes: Uint8Array) =>
+      local.putManifest(request, { bytes, contentType: undefined, digest, tags: [] })
+    const options = { content: shared, isStored, keepBlob, keepManifest }
+    return fetchPartsOf(options, { ...client, repository: { registry, name } }, manifest)
+  }
+  const own = new SharedRegistry({
+    own: local,
+    records,
+    remover,
+    names,
+    fetchParts,
+    isOfferedToAll,
+    isTold,
+    isClosed,
+    logger,
+  })
   // A full disk must not keep a node from starting.
   await own.reconcile().catch((error: unknown) => logger.warn({ err: error }, 'some names can not be published'))
   return {

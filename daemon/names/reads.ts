@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
-import { type Descriptor, readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type {
   Content,
   ContentInfo,
@@ -17,7 +16,7 @@ import type { ManifestRecord } from '../local/records.ts'
 import type { PeerId, SignedName } from '../swarm/ports.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import type { SharedNames } from './names.ts'
-import { Questions } from './questions.ts'
+import { readContent } from './read-content.ts'
 import { nameOf } from './signed-name.ts'
 
 /** Until peers are asked again for what nobody was heard to have, in ms. */
@@ -39,7 +38,6 @@ interface SharedReadsOptions {
 /** Local repositories for whoever pulls: what was pushed to this node, and what its peers have pushed. */
 export class SharedReads implements ContentSource, TagResolver, ListSource {
   readonly #options: SharedReadsOptions
-  readonly #questions = new Questions()
 
   constructor(options: SharedReadsOptions) {
     this.#options = options
@@ -77,17 +75,23 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
     return false
   }
 
-  /** What is only with peers is not there: clients that push ask so, for a digest, and would not push it. */
+  /**
+   * A blob that only peers have is not there: clients that push ask so for each one, and clients that pull for none. Of manifests, whoever
+   * pulls is told what can be had: containerd resolves digests so.
+   */
   async stat(request: ContentRequest): Promise<ContentInfo> {
-    this.#questions.note(request.repository.name, request.digest)
-    return (await this.held(request)) ?? (await this.#options.own.stat(request))
+    const held = await this.held(request)
+    if (held !== undefined) return held
+    if (request.kind === 'blob' || request.isPushCheck === true) return await this.#options.own.stat(request)
+    return await this.#inform(request)
   }
 
+  /** A manifest that a client would push has to be kept; of what is cached, it may leave out the blobs, which the push then keeps. */
   async held(request: ContentRequest): Promise<ContentInfo | undefined> {
     const { own, peers, isHere } = this.#options
     const held = await own.held(request)
     if (held !== undefined || !isHere(request.digest, request.repository.name)) return held
-    return await peers.held(request)
+    return request.kind === 'manifest' && request.isPushCheck === true ? undefined : await peers.held(request)
   }
 
   async resolve(request: TagRequest): Promise<ResolvedTag> {
@@ -96,7 +100,7 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
     const { name, conflicts, offers, passedOver } = names.choose(repository.name, tag)
     if (name?.digest !== undefined && name.digest !== doubted) {
       const { digest, mediaType, size } = name
-      if (isHead) await this.#assertNotPushed(request, digest)
+      if (isHead) await this.#assertThere(request, digest)
       return { digest, mediaType, size, warning: conflicts.length === 0 ? undefined : conflictText(name, conflicts) }
     }
     const [offer] = offers
@@ -108,21 +112,29 @@ export class SharedReads implements ContentSource, TagResolver, ListSource {
   }
 
   /**
-   * A push that is told the digest that it is about to push is not made. So that is told only of a manifest that this node keeps, or
-   * can give and that no client is about to push.
-   * @throws {OciError} where the client should push, or where nobody has the manifest
+   * Tells of a manifest that can be had. Nobody pulls it yet, and clients read no text of an answer to HEAD: one that may be about to push
+   * gives up at another status than 404.
+   * @throws {OciError} MANIFEST_UNKNOWN
    */
-  async #assertNotPushed(request: TagRequest, digest: Digest): Promise<void> {
-    const { repository, tag, signal } = request
+  async #inform(request: ContentRequest): Promise<ContentInfo> {
+    try {
+      const content = await this.open({ ...request, isExact: true })
+      await content.close()
+      const { size, mediaType, origin } = content
+      return { size, mediaType, origin }
+    } catch (error) {
+      if (!(error instanceof OciError) || error.status !== 503) throw error
+      throw new OciError('MANIFEST_UNKNOWN', error.message, { cause: error.cause })
+    }
+  }
+
+  /** @throws {OciError} MANIFEST_UNKNOWN where a client should push, or nobody has the manifest */
+  async #assertThere(request: TagRequest, digest: Digest): Promise<void> {
+    const { repository, tag } = request
     const asked: ContentRequest = { ...request, kind: 'manifest', digest }
     if ((await this.#options.own.held(asked)) !== undefined) return
-    const parts = partsOf(await readWhole(await this.open(asked), signal))
-    // Of a part that was uploaded without a question, this node knows itself.
-    const isAsked = (part: Digest) => this.#questions.has(repository.name, part)
-    if (!parts.some(({ digest: part }) => isAsked(part))) return
-    for (const { kind, digest: part } of parts)
-      if (!isAsked(part) && (await this.#options.own.held({ ...asked, kind, digest: part })) === undefined) return
-    const text = `${repository.name}:${tag} was pushed to a peer, and is being pushed to this node, which does not keep it yet`
+    if (request.isPushCheck !== true) return void (await this.#inform(asked))
+    const text = `${repository.name}:${tag} was pushed to a peer, and this node does not keep it`
     throw new OciError('MANIFEST_UNKNOWN', text)
   }
 
@@ -157,30 +169,8 @@ export function namedElsewhere(names: SharedNames, peers: () => ContentSource, r
         .open(request)
         .catch(() => undefined)
       if (content === undefined) return undefined
-      return await readWhole(content, signal).catch(() => undefined)
+      return await readContent(content, signal).catch(() => undefined)
     },
-  }
-}
-
-/** What a push of a manifest asks for before it; nothing where a peer's is none that could be pushed here. */
-function partsOf(bytes: Uint8Array): { readonly kind: ContentRequest['kind']; readonly digest: Digest }[] {
-  try {
-    const { blobs, manifests } = readPushedManifest(bytes, undefined)
-    const of = (kind: ContentRequest['kind']) => (one: Descriptor) => ({ kind, digest: one.digest })
-    return [...blobs.map(of('blob')), ...manifests.map(of('manifest'))]
-  } catch {
-    return []
-  }
-}
-
-/** Reads content that is a manifest, and closes it. */
-async function readWhole(content: Content, signal: AbortSignal): Promise<Buffer> {
-  try {
-    const pieces: Uint8Array[] = []
-    for await (const piece of content.read(0, undefined, signal)) pieces.push(Uint8Array.from(piece))
-    return Buffer.concat(pieces)
-  } finally {
-    await content.close()
   }
 }
 

@@ -1,18 +1,28 @@
+import type { SignedName } from '../swarm/ports.ts'
+
+/** What was said at some time. */
+export type Said = Pick<SignedName, 'at' | 'repository' | 'reference'>
+
 /** Room for a number of things, of which all who bring some have equal shares once it is full. */
-export class Shares<Thing> {
+export class Shares<Thing extends Said> {
   readonly #bound: number
-  /** What each has brought, the oldest first. */
+  readonly #byTime: (a: Said, b: Said) => number
   readonly #of = new Map<string, Set<Thing>>()
   #size = 0
 
-  constructor(bound: number) {
+  /** @param byTime which of two things is older */
+  constructor(bound: number, byTime: (a: Said, b: Said) => number) {
     this.#bound = bound
+    this.#byTime = byTime
   }
 
-  /** Whether somebody may bring one more: not whoever has most already, as that would give way to itself. */
-  admits(owner: string): boolean {
+  /** Whether somebody may bring one more: whoever has most already, only what is later than its oldest, which gives way. */
+  admits(owner: string, thing: Said): boolean {
     if (this.#size < this.#bound) return true
-    return (this.#of.get(owner)?.size ?? 0) < this.#most().size
+    const own = this.#of.get(owner)
+    if (own === undefined || own.size < this.#most().size) return true
+    const oldest = this.#oldest(own)
+    return oldest !== undefined && this.#byTime(thing, oldest) > 0
   }
 
   add(owner: string, thing: Thing): void {
@@ -30,7 +40,12 @@ export class Shares<Thing> {
   /** What has to give way: the oldest of whoever has most. Undefined while there is room. */
   excess(): Thing | undefined {
     if (this.#size <= this.#bound) return undefined
-    const [oldest] = this.#most()
+    return this.#oldest(this.#most())
+  }
+
+  #oldest(things: ReadonlySet<Thing>): Thing | undefined {
+    let oldest: Thing | undefined
+    for (const one of things) if (oldest === undefined || this.#byTime(one, oldest) < 0) oldest = one
     return oldest
   }
 

@@ -1,5 +1,5 @@
 import type { PeerId, SignedName } from '../swarm/ports.ts'
-import { Shares } from './shares.ts'
+import { type Said, Shares } from './shares.ts'
 
 /** A record that is known. */
 export interface KnownName extends SignedName {
@@ -32,8 +32,8 @@ type Kind = 'named' | 'deleted' | 'strange'
  * - *Of one publisher, what it has said last stays*, by its own time, which grows with all that it says. So all nodes keep the same, and
  *   what a node was told again is not news. Deletions have a bound of their own: no push brings back what was deleted before it.
  *   This node keeps all of its own names; peers hear of as many as they keep.
- * - *Where the whole has no room left, all who told something have equal shares of it*. To make up publishers, and to pass on their
- *   records, takes the room of whoever does so.
+ * - *Where the whole has no room left, all who told something have equal shares of it*, and of each share what was said last stays. To
+ *   make up publishers, and to pass on their records, takes the room of whoever does so.
  */
 export class NameTable {
   readonly #self: PeerId
@@ -51,8 +51,8 @@ export class NameTable {
   constructor(self: PeerId, bounds: TableBounds = usualBounds) {
     this.#self = self
     this.#bounds = bounds
-    this.#others = new Shares(bounds.inAll)
-    this.#strangers = new Shares(bounds.ofStrangers)
+    this.#others = new Shares(bounds.inAll, byTime)
+    this.#strangers = new Shares(bounds.ofStrangers, byTime)
   }
 
   get size(): number {
@@ -111,7 +111,7 @@ export class NameTable {
     const isFull = this.#countOf(name.publisher, kind) >= this.#boundOf(kind)
     const last = isFull ? this.#last(name.publisher, kind) : undefined
     if (last !== undefined && byTime(name, last) < 0) return false
-    return isFull || this.#sharesOf(isStranger).admits(teller)
+    return isFull || this.#sharesOf(isStranger).admits(teller, name)
   }
 
   /**
@@ -200,9 +200,10 @@ function kindOf({ digest, isStranger }: Pick<KnownName, 'digest' | 'isStranger'>
 }
 
 /** By what their publisher said first. Nobody gives two records one time but by mistake; then all nodes choose the same. */
-function byTime(a: SignedName, b: SignedName): number {
+function byTime(a: Said, b: Said): number {
+  if (a.at !== b.at) return a.at - b.at
   const [one, other] = [keyOf(a.repository, a.reference), keyOf(b.repository, b.reference)]
-  return a.at - b.at || (one < other ? -1 : Number(one > other))
+  return one < other ? -1 : Number(one > other)
 }
 
 function addTo(index: Map<string, Set<KnownName>>, key: string, known: KnownName): void {

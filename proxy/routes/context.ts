@@ -4,7 +4,7 @@ import type { Repository } from '../oci/name.ts'
 import type { ContentOrigin, PushRequest } from '../ports.ts'
 import type { Readers } from '../readers.ts'
 import { type Address, type Names, parsePushName, parseRepository } from './addressing.ts'
-import { isContainerEngine } from './engines.ts'
+import { isContainerEngine, isOfPush } from './engines.ts'
 
 /** What the log line of a request says beyond method, status and time. */
 export interface RequestFacts {
@@ -43,6 +43,8 @@ export interface Target {
   readonly mayBeLocal: boolean
   /** As in {@link ContentRequest}. */
   readonly isEngine: boolean
+  /** As in {@link ContentRequest}. */
+  readonly isPushCheck: boolean
 }
 
 /** Credentials of clients are passed on, not read; a header larger than this is none. */
@@ -56,8 +58,11 @@ export function parseTarget(ctx: RegistryContext, names: Names): Target {
   noteFacts(ctx, repository, reference)
   if (address.namespace !== undefined) ctx.set('OCI-Namespace', repository.registry)
   const { signal, isGuest } = ctx.state
-  const isEngine = isContainerEngine(ctx.get('user-agent'))
-  return { repository, reference, authorization: authorizationOf(ctx), isGuest, signal, mayBeLocal, isEngine }
+  const userAgent = ctx.get('user-agent')
+  const isEngine = isContainerEngine(userAgent)
+  const isPushCheck = ctx.method === 'HEAD' && isOfPush(ctx.get('accept'), userAgent)
+  const client = { authorization: authorizationOf(ctx), isGuest, isEngine, isPushCheck }
+  return { repository, reference, ...client, signal, mayBeLocal }
 }
 
 /** What a push, or a deletion, begins with. */

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest'
 import type { FixtureImage } from '../fixtures/images/images.ts'
+import { ociManifest } from '../fixtures/registry-client.ts'
 import { PUSHERS, type Pusher } from './clients/pushers.ts'
 import { waitFor } from './exec.ts'
 import { jail, leaveOut } from './jail.ts'
@@ -36,35 +37,57 @@ function stage(context: TestContext) {
 const repositoryOf = ({ name }: Pusher) => `team/${name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}`
 const addressOf = ({ address }: LayerdNode) => address.replace('127.0.0.1', 'localhost')
 
-/** What a client pulls of a node by a name that was pushed elsewhere. */
-async function pulled(story: Story<FixtureImage>, node: LayerdNode, pusher: Pusher): Promise<string | undefined> {
-  const name = `${addressOf(node)}/${repositoryOf(pusher)}`
+const nameAt = (node: LayerdNode, pusher: Pusher) => `${addressOf(node)}/${repositoryOf(pusher)}`
+
+/** HEAD of what a client has pushed, by its tag. */
+function head(node: LayerdNode, pusher: Pusher, headers: Record<string, string> = {}): Promise<Response> {
   const url = `http://${addressOf(node)}/v2/${repositoryOf(pusher)}/manifests/1`
-  await waitFor(`${name} to be known`, async () => (await fetch(url, { method: 'HEAD' })).ok, SPREAD_DEADLINE_MS)
-  return await story.at(node, async (environment) => {
+  return fetch(url, { method: 'HEAD', headers })
+}
+
+async function pushed(story: Story<FixtureImage>, node: LayerdNode, pusher: Pusher): Promise<void> {
+  await story.at(node, async (environment) => {
     const session = await pusher.start(environment)
     try {
-      return await session.pull(story.images, `${name}:1`)
+      await session.push(story.images, `${nameAt(node, pusher)}:1`)
     } finally {
       await session.stop()
     }
   })
 }
 
-describe('pushes to one node, and pulls from the next', () => {
+/** What a client pulls of a node by a name that was pushed elsewhere. @param reference of the image, by its digest there */
+async function pulled(
+  story: Story<FixtureImage>,
+  node: LayerdNode,
+  pusher: Pusher,
+  reference: (digest: string) => string,
+): Promise<string | undefined> {
+  const name = nameAt(node, pusher)
+  await waitFor(`${name} to be known`, async () => (await head(node, pusher)).ok, SPREAD_DEADLINE_MS)
+  const digest = (await head(node, pusher)).headers.get('docker-content-digest') ?? ''
+  return await story.at(node, async (environment) => {
+    const session = await pusher.start(environment)
+    try {
+      return await session.pull(story.images, `${name}${reference(digest)}`)
+    } finally {
+      await session.stop()
+    }
+  })
+}
+
+describe('pushes to one node, pulls from the next by digest, and pushes the same to that', () => {
   for (const pusher of PUSHERS) {
     test(pusher.name, async (context) => {
       const { story, nodes } = stage(context)
       const [a, b] = nodes
-      await story.at(a, async (environment) => {
-        const session = await pusher.start(environment)
-        try {
-          await session.push(story.images, `${addressOf(a)}/${repositoryOf(pusher)}:1`)
-        } finally {
-          await session.stop()
-        }
-      })
-      expect(await pulled(story, b, pusher)).toBe(story.images.marks)
+      await pushed(story, a, pusher)
+      expect(await pulled(story, b, pusher, (digest) => `@${digest}`)).toBe(story.images.marks)
+      // To a client that would push it, the node tells of what it keeps alone.
+      const isKept = async () => (await head(b, pusher, { accept: `${ociManifest}, */*` })).ok
+      expect(await isKept()).toBe(false)
+      await pushed(story, b, pusher)
+      expect(await isKept()).toBe(true)
     })
   }
 })
@@ -73,5 +96,5 @@ test('what was pulled there is pulled from a third one when the first is off', a
   const { story, nodes } = stage(context)
   const [a, , c] = nodes
   await a.stop()
-  for (const pusher of PUSHERS) expect(await pulled(story, c, pusher), pusher.name).toBe(story.images.marks)
+  for (const pusher of PUSHERS) expect(await pulled(story, c, pusher, () => ':1'), pusher.name).toBe(story.images.marks)
 })

@@ -165,6 +165,10 @@ describe('a name in a closed swarm', () => {
     await untilConnected(a, b)
     await client(a).push(image, '1')
     await until(async () => (await tagAt(b, '1')) === image.digest)
+    // containerd and others resolve a digest before they pull by it.
+    const resolved = await client(b).send('HEAD', `manifests/${image.digest}`)
+    const { 'content-length': length, 'content-type': type } = resolved.headers
+    expect([resolved.status, length, type]).toEqual([200, `${image.manifest.length}`, ociManifest])
     // A blob that only peers have is not there for who pushes, and can be pulled all the same.
     const layer = image.blobs[1] ?? Buffer.alloc(0)
     expect((await client(b).send('HEAD', `blobs/${digestOf(layer)}`)).status).toBe(404)
@@ -189,15 +193,24 @@ describe('a name in a closed swarm', () => {
 })
 
 describe('a push of what a peer has pushed', () => {
-  /** As containerd does: what is there already is not sent. */
-  const pushMissing = async (node: TestNode, tag: string) => {
-    for (const blob of image.blobs) {
-      if ((await client(node).send('HEAD', `blobs/${digestOf(blob)}`)).status === 200) continue
+  /** As containerd does: what is there already is not sent, and an answer that is neither 200 nor 404 ends the push. */
+  const checked = async (node: TestNode, path: string, type: string) => {
+    const { status, headers } = await client(node).send('HEAD', path, undefined, { accept: `${type}, */*` })
+    expect([200, 404]).toContain(status)
+    return status === 200 ? headers['docker-content-digest'] : undefined
+  }
+
+  const pushMissing = async (node: TestNode, reference: string, { blobs, manifest, digest } = image) => {
+    for (const blob of blobs) {
+      const path = `blobs/${digestOf(blob)}`
+      if ((await checked(node, path, 'application/octet-stream')) !== undefined) continue
       expect((await client(node).pushBlob(blob)).status).toBe(201)
     }
-    if ((await tagAt(node, tag)) === image.digest) return
-    expect((await client(node).putManifest(tag, image.manifest)).status).toBe(201)
+    if ((await checked(node, `manifests/${reference}`, ociManifest)) === digest) return
+    expect((await client(node).putManifest(reference, manifest)).status).toBe(201)
   }
+
+  const imageSize = [image.manifest, ...image.blobs].reduce((sum, { length }) => sum + length, 0)
 
   it.each([
     ['is away', true],
@@ -210,19 +223,72 @@ describe('a push of what a peer has pushed', () => {
     await until(async () => `${await tagsAt(b)}` === '1')
     if (isAway) await a.stop()
     await pushMissing(b, '1')
-    const size = [image.manifest, ...image.blobs].reduce((sum, { length }) => sum + length, 0)
-    expect((await b.status()).store.keptBytes).toBe(size)
+    expect((await b.status()).store.keptBytes).toBe(imageSize)
     expect(await client(b).pull(image, '1')).toEqual(digestsOf(image))
   })
 
-  it('asks nobody, and is answered at once, for the digest of a manifest', async () => {
+  it('is made also where the node has cached it, with the index that it belongs to', async () => {
+    const a = await closed()
+    const b = await closed([a])
+    await untilConnected(a, b)
+    const index = manifestOf({
+      schemaVersion: 2,
+      mediaType: ociIndex,
+      manifests: [descriptorOf(image.manifest, ociManifest)],
+    })
+    await client(a).push(image, image.digest)
+    await client(a).putManifest('all', index, ociIndex)
+    await until(async () => `${await tagsAt(b)}` === 'all')
+    expect(await client(b).pull(image, image.digest)).toEqual(digestsOf(image))
+    await until(async () => (await b.status()).store.blobs === 4)
+    await pushMissing(b, image.digest)
+    expect(await checked(b, 'manifests/all', ociIndex)).toBeUndefined()
+    expect((await client(b).putManifest('all', index, ociIndex)).status).toBe(201)
+    expect((await b.status()).store.keptBytes).toBe(imageSize + index.length)
+  })
+
+  it.each([
+    ['has nothing of it', false],
+    ['has it in another repository', true],
+  ])(
+    'is kept whole by a node that %s, where its client leaves out what it was told of, as oras does',
+    async (_, isCached) => {
+      const a = await closed()
+      const b = await closed([a])
+      await untilConnected(a, b)
+      const index = manifestOf({
+        schemaVersion: 2,
+        mediaType: ociIndex,
+        manifests: [descriptorOf(image.manifest, ociManifest)],
+      })
+      await client(a).push(image, image.digest)
+      await client(a).putManifest('all', index, ociIndex)
+      await until(async () => `${await tagsAt(b)}` === 'all')
+      if (isCached) {
+        await client(a, 'other').push(image, '1')
+        await until(async () => (await tagAt(b, '1', 'other')) === image.digest)
+        expect(await client(b, 'other').pull(image, '1')).toEqual(digestsOf(image))
+        await until(async () => (await b.status()).store.blobs === 4)
+      }
+      expect((await client(b).send('HEAD', `manifests/${digestOf(index)}`)).status).toBe(200)
+      expect((await client(b).putManifest('mine', index, ociIndex)).status).toBe(201)
+      expect((await b.status()).store.keptBytes).toBe(imageSize + index.length)
+      await a.stop()
+      expect(await client(b).pull(image, image.digest)).toEqual(digestsOf(image))
+      const { manifest } = testImage([Buffer.from('nowhere')])
+      expect(codeOf(await client(b).putManifest('none', manifest))).toBe('MANIFEST_BLOB_UNKNOWN')
+    },
+  )
+
+  it('and is away may be of another image', async () => {
     const a = await closed()
     const b = await closed([a])
     await untilConnected(a, b)
     await client(a).push(image, '1')
     await until(async () => `${await tagsAt(b)}` === '1')
     await a.stop()
-    expect((await client(b).send('HEAD', `manifests/${image.digest}`)).status).toBe(404)
+    await pushMissing(b, '1', other)
+    expect(await client(b).pull(other, '1')).toEqual(digestsOf(other))
   })
 })
 

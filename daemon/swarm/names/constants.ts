@@ -37,6 +37,9 @@ export const OPEN_TIMEOUT_MS = 5_000
 /** Records that wait for one peer, and publishers. Above, it is told the sums of everything again instead. */
 export const MAX_PENDING = 1_024
 
+/** Peers that have told sums before they can be told anything; that lasts some seconds. */
+export const MAX_EARLY = 64
+
 /** Pauses after a peer could not be told, in ms, doubled with each failure. */
 export const FIRST_RETRY_MS = 500
 export const LONGEST_RETRY_MS = 60_000

@@ -4,7 +4,15 @@ import { Conversation, Conversations } from '../conversation.ts'
 import { FAULT_COST } from '../limits/costs.ts'
 import type { PeerLimits } from '../limits/peer-limits.ts'
 import type { NameListener, Names, PeerId, SignedName } from '../ports.ts'
-import { ASK_COST, ASKED_MS, MAX_MESSAGE_BYTES, MAX_PENDING, OPEN_TIMEOUT_MS, REFRESH_MS } from './constants.ts'
+import {
+  ASK_COST,
+  ASKED_MS,
+  MAX_EARLY,
+  MAX_MESSAGE_BYTES,
+  MAX_PENDING,
+  OPEN_TIMEOUT_MS,
+  REFRESH_MS,
+} from './constants.ts'
 import { NameLink } from './link.ts'
 import { decodeMessage, encodeMessage, type NamesMessage } from './message.ts'
 
@@ -27,6 +35,8 @@ export class NameExchange implements Names {
   readonly #links = new Map<PeerId, NameLink>()
   /** Publishers whom some peer was asked for a moment ago, and who has told other sums of them since. */
   readonly #asked = new Map<PeerId, { readonly timer: NodeJS.Timeout; readonly others: Map<PeerId, Uint8Array> }>()
+  /** Sums of peers that can't be told anything yet: one side may find out sooner than the other that it can. */
+  readonly #early = new Map<PeerId, Map<PeerId, Uint8Array>>()
   readonly #refresh: NodeJS.Timeout
 
   constructor(options: NameExchangeOptions) {
@@ -50,12 +60,16 @@ export class NameExchange implements Names {
       onFailure: (error) => log.debug({ peer, err: error }, 'a peer could not be told of names; trying again later'),
     })
     this.#links.set(peer, link)
+    const early = this.#early.get(peer)
+    this.#early.delete(peer)
+    for (const [publisher, sum] of early ?? []) this.#compare(peer, publisher, sum)
     link.pushSums()
   }
 
   left(peer: PeerId): void {
     this.#links.get(peer)?.close()
     this.#links.delete(peer)
+    this.#early.delete(peer)
     this.#conversations.forget(peer)
   }
 
@@ -114,20 +128,32 @@ export class NameExchange implements Names {
   /** Asks for what a peer knows of a publisher where that is something else, unless another peer was just asked. */
   #compare(peer: PeerId, publisher: PeerId, sum: Uint8Array): void {
     if (this.#options.names?.wants(peer, publisher, sum) !== true) return
+    const link = this.#links.get(peer)
+    if (link === undefined) {
+      this.#keepEarly(peer, publisher, sum)
+      return
+    }
     const asked = this.#asked.get(publisher)
     if (asked !== undefined) {
       if (asked.others.size < MAX_PENDING) asked.others.set(peer, sum)
       return
     }
-    const link = this.#links.get(peer)
-    if (link === undefined || this.#asked.size >= MAX_PENDING) return
+    if (this.#asked.size >= MAX_PENDING) return
     link.ask(publisher)
     const others = new Map<PeerId, Uint8Array>()
     const timer = setTimeout(() => {
       this.#asked.delete(publisher)
-      for (const [other, told] of others) this.#compare(other, publisher, told)
+      for (const [other, told] of others) if (this.#links.has(other)) this.#compare(other, publisher, told)
     }, ASKED_MS).unref()
     this.#asked.set(publisher, { timer, others })
+  }
+
+  /** Of a peer that is late, the first sums; of too many peers, the latest. */
+  #keepEarly(peer: PeerId, publisher: PeerId, sum: Uint8Array): void {
+    const early = this.#early.get(peer) ?? new Map<PeerId, Uint8Array>()
+    if (early.size < MAX_PENDING) this.#early.set(peer, early.set(publisher, sum))
+    const [oldest] = this.#early.keys()
+    if (this.#early.size > MAX_EARLY && oldest !== undefined) this.#early.delete(oldest)
   }
 
   /** A message that breaks the protocol is charged for, and ends the stream. */

@@ -110,6 +110,7 @@ export class NameLink {
       if (message === undefined) break
       await this.#options.send(message).catch((error: unknown) => {
         this.#options.onFailure(error)
+        if ('ask' in message) for (const publisher of message.ask) this.#questions.add(publisher)
         this.#failed()
       })
       await delay(PAUSE_MS, undefined, { signal, ref: false }).catch(() => {})

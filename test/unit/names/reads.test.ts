@@ -1,19 +1,11 @@
 import { expect, it } from 'vitest'
-import { Questions } from '../../../daemon/names/questions.ts'
 import { SharedReads } from '../../../daemon/names/reads.ts'
 import { OciError } from '../../../proxy/oci/errors.ts'
 import type { Content, ContentRequest } from '../../../proxy/ports.ts'
 import { NameNode, someDigest } from '../../fixtures/names.ts'
 
 const config = someDigest('config')
-const manifest = Buffer.from(
-  JSON.stringify({
-    schemaVersion: 2,
-    mediaType: 'application/vnd.oci.image.manifest.v1+json',
-    config: { digest: config, size: 6 },
-    layers: [{ digest: someDigest('layer'), size: 5 }],
-  }),
-)
+const manifest = Buffer.from('{}')
 const content: Content = {
   size: manifest.length,
   origin: 'peer',
@@ -26,7 +18,7 @@ const missing = () => new OciError('MANIFEST_UNKNOWN', 'it is not here')
 
 /** A node that has nothing itself, whose peers give content after some tries. */
 async function reads(tries: number) {
-  const asked: string[] = []
+  const asked: Pick<ContentRequest, 'digest' | 'isExact'>[] = []
   const [node, peer] = [await NameNode.start(), await NameNode.start()]
   node.connect(peer)
   await peer.push('one')
@@ -35,8 +27,8 @@ async function reads(tries: number) {
   }
   const own = { open: refuse, stat: refuse, resolve: refuse, held: async () => undefined }
   const peers = {
-    open: async ({ digest }: ContentRequest) => {
-      asked.push(digest)
+    open: async ({ digest, isExact = false }: ContentRequest) => {
+      asked.push({ digest, isExact })
       if (asked.length <= tries) throw missing()
       return content
     },
@@ -57,42 +49,51 @@ it('peers are asked again for what nobody was heard to have', async () => {
   expect(asked).toHaveLength(3)
 })
 
-it('what is asked for by HEAD of its digest, as pushes do, is answered by what is here alone', async () => {
+it('a blob that only peers have is not there for HEAD, with which pushes ask; a manifest is, for who does not push it', async () => {
   const { shared, asked, request } = await reads(0)
-  for (const kind of ['manifest', 'blob'] as const)
-    await expect(shared.stat({ ...request('app'), kind })).rejects.toMatchObject({ status: 404 })
+  const blob = { ...request('app'), kind: 'blob' } as const
+  const pushed = { ...request('app'), isPushCheck: true }
+  for (const one of [blob, pushed]) await expect(shared.stat(one)).rejects.toMatchObject({ status: 404 })
   expect(asked).toEqual([])
+  expect(await shared.stat(request('app'))).toMatchObject({ size: manifest.length, origin: 'peer' })
+  expect(asked).toEqual([{ digest: someDigest('one'), isExact: true }])
 })
 
-it('HEAD of a tag tells only of what can be had, and of nothing to a push of the same image', async () => {
-  const { repository, signal } = (await reads(0)).request('app')
+it('HEAD of a manifest that nobody can give says that it is not there, so that a client that would push it does', async () => {
+  const { shared, request } = await reads(100)
+  const { repository, signal } = request('app')
+  const missing = { status: 404, code: 'MANIFEST_UNKNOWN' }
+  await expect(shared.stat(request('app'))).rejects.toMatchObject(missing)
   const head = { repository, signal, tag: '1', isHead: true }
-  const nowhere = await reads(100)
-  await expect(nowhere.shared.resolve(head)).rejects.toMatchObject({ status: 503 })
-  expect(await nowhere.shared.resolve({ ...head, isHead: false })).toMatchObject({ digest: someDigest('one') })
-  const { shared, request, asked } = await reads(0)
-  expect(await shared.resolve(head)).toMatchObject({ digest: someDigest('one'), size: 7 })
-  expect(asked).toEqual([someDigest('one')])
-  // A push of another image of the repository may have a part of it in common.
-  await shared.stat({ ...request('app'), kind: 'blob', digest: someDigest('layer') }).catch(() => {})
-  expect(await shared.resolve(head)).toMatchObject({ digest: someDigest('one') })
-  await shared.stat({ ...request('app'), kind: 'blob', digest: config }).catch(() => {})
-  await expect(shared.resolve(head)).rejects.toMatchObject({ status: 404, code: 'MANIFEST_UNKNOWN' })
+  for (const isPushCheck of [false, true])
+    await expect(shared.resolve({ ...head, isPushCheck })).rejects.toMatchObject(missing)
   expect(await shared.resolve({ ...head, isHead: false })).toMatchObject({ digest: someDigest('one') })
 })
 
-it('questions of pushes are remembered for a time, and a bounded number of them', () => {
-  let now = 0
-  const questions = new Questions(() => now)
-  questions.note('app', config)
-  expect([questions.has('app', config), questions.has('other', config)]).toEqual([true, false])
-  now = 599_999
-  expect(questions.has('app', config)).toBe(true)
-  now = 600_001
-  expect(questions.has('app', config)).toBe(false)
-  questions.note('app', config)
-  for (let other = 0; other < 10_000; other++) questions.note('app', someDigest(`${other}`))
-  expect(questions.has('app', config)).toBe(false)
+it('HEAD of a tag tells who resolves it what can be had, which is no pull, and who would push it what is kept', async () => {
+  const { shared, request, asked } = await reads(0)
+  const { repository, signal } = request('app')
+  const head = { repository, signal, tag: '1', isHead: true }
+  expect(await shared.resolve(head)).toMatchObject({ digest: someDigest('one'), size: 7 })
+  expect(asked).toEqual([{ digest: someDigest('one'), isExact: true }])
+  await expect(shared.resolve({ ...head, isPushCheck: true })).rejects.toMatchObject({ status: 404 })
+  expect(asked).toHaveLength(1)
+})
+
+it('a manifest that is only cached is not told to a client that would push it; a blob is', async () => {
+  const { request } = await reads(0)
+  const refuse = async () => {
+    throw missing()
+  }
+  const own = { held: async () => undefined, stat: refuse }
+  const peers = { held: async () => content }
+  const names = (await NameNode.start()).names
+  const shared = new SharedReads({ own: own as never, peers: peers as never, names, isHere: () => true })
+  const asked = { ...request('app'), isPushCheck: true }
+  expect(await shared.held(asked)).toBeUndefined()
+  await expect(shared.stat(asked)).rejects.toMatchObject({ status: 404 })
+  expect(await shared.stat({ ...asked, kind: 'blob' })).toBe(content)
+  expect(await shared.stat(request('app'))).toBe(content)
 })
 
 it('what nobody has in the end is told with who could have it, where anybody named it', async () => {

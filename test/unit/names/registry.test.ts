@@ -1,10 +1,10 @@
-import { pino } from 'pino'
 import { expect, it } from 'vitest'
 import type { ManifestRecord } from '../../../daemon/local/records.ts'
 import { SharedRegistry } from '../../../daemon/names/registry.ts'
-import type { Digest } from '../../../proxy/oci/digest.ts'
-import type { PushRequest } from '../../../proxy/ports.ts'
+import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
+import type { ManifestPush, PushRequest } from '../../../proxy/ports.ts'
 import { MemoryNames, NameNode, someDigest } from '../../fixtures/names.ts'
+import { ociManifest, testImage } from '../../fixtures/registry-client.ts'
 
 /** The registry of a node whose records are tags of one repository, each of the image that a text stands for. */
 function registryOf(node: NameNode, images: Readonly<Record<string, string>>) {
@@ -13,12 +13,15 @@ function registryOf(node: NameNode, images: Readonly<Record<string, string>>) {
     [...tags.values()].map((digest) => [digest, { mediaType: 'application/json', size: 7 }]),
   )
   const removed: Digest[] = []
+  const warnings: [object, string][] = []
   const removeDigest = (digest: Digest) => {
     removed.push(digest)
     manifests.delete(digest)
     for (const [tag, of] of tags) if (of === digest) tags.delete(tag)
   }
   const own = {
+    registry: 'localhost',
+    putManifest: async (_: PushRequest, { bytes }: ManifestPush) => ({ digest: digestOf(bytes), subject: undefined }),
     deleteManifest: async (_: PushRequest, reference: Digest | { readonly tag: string }) =>
       typeof reference === 'string' ? removeDigest(reference) : void tags.delete(reference.tag),
   }
@@ -35,11 +38,13 @@ function registryOf(node: NameNode, images: Readonly<Record<string, string>>) {
     records: records as never,
     remover,
     names: node.names,
+    fetchParts: async () => {},
     isOfferedToAll: () => false,
+    isTold: (digest) => digest !== someDigest('private base'),
     isClosed: node.options.isClosed,
-    logger: pino({ level: 'silent' }),
+    logger: { info: () => {}, warn: (facts: object, text: string) => warnings.push([facts, text]) } as never,
   })
-  return { registry, removed }
+  return { registry, removed, warnings }
 }
 
 const request: PushRequest = { name: 'app', isGuest: false, signal: new AbortController().signal } as never
@@ -58,6 +63,21 @@ it('what is deleted by its digest takes no name with it that is another image by
     expect([a.tag(), b.tag()]).toEqual([someDigest('two'), someDigest('two')])
     expect([a.tag('old'), b.tag('old')]).toEqual([undefined, undefined])
   }
+})
+
+it('what is deleted or removed here brings back nothing that a peer has replaced, and takes no push of a peer with it', async () => {
+  const [a, b] = [await NameNode.start(), await NameNode.start()]
+  a.connect(b)
+  await a.push('one')
+  await b.push('two')
+  const { registry, removed } = registryOf(a, { 1: 'one' })
+  // The digest of the peer's image: the tag is gone, and is not what this node's own was before.
+  await registry.deleteManifest(request, someDigest('two'))
+  expect([a.tag(), b.tag()]).toEqual([undefined, undefined])
+  await b.push('three')
+  await registry.remove('app', { tag: '1' })
+  expect(removed).toContain(someDigest('one'))
+  expect([a.tag(), b.tag()]).toEqual([someDigest('three'), someDigest('three')])
 })
 
 it('what a node published once is published no second time from its records, which peers may have overtaken', async () => {
@@ -89,6 +109,18 @@ it('what an earlier version has not published is published at a start, and is ol
   expect([b.tag(), b.tag('2')]).toEqual([someDigest('two'), someDigest('unheard')])
 })
 
+it('a push of a node that has lost its records replaces what peers have said since, and is no conflict with it', async () => {
+  const [a, b] = [await NameNode.start(), await NameNode.start()]
+  a.connect(b)
+  for (const text of ['one', 'two']) await a.push(text)
+  await b.push('three')
+  const empty = await NameNode.start({ signer: a.options.signer })
+  await empty.push('new')
+  empty.connect(b)
+  await expect.poll(() => b.tag()).toBe(someDigest('new'))
+  expect(b.names.choose('app', '1').conflicts).toEqual([])
+})
+
 it('what was pushed to a peer is not removed here, and its user is told where it is', async () => {
   const [a, b] = [await NameNode.start(), await NameNode.start()]
   a.connect(b)
@@ -97,4 +129,19 @@ it('what was pushed to a peer is not removed here, and its user is told where it
   for (const reference of [{ tag: '2' }, someDigest('two')])
     await expect(registry.remove('app', reference)).rejects.toThrow(`app:2 was pushed to the peer ${b.self}`)
   expect([removed, b.tag('2')]).toEqual([[], someDigest('two')])
+})
+
+it('whoever pushes an image on a base that peers may not have is told so', async () => {
+  const { registry, warnings } = registryOf(await NameNode.start(), {})
+  const push = async (base: string) => {
+    const { manifest } = testImage([Buffer.from(base)])
+    await registry.putManifest(request, { bytes: manifest, contentType: ociManifest, digest: undefined, tags: [] })
+  }
+  await push('public base')
+  expect(warnings).toEqual([])
+  await push('private base')
+  const told = { repository: 'app', layers: [someDigest('private base')] }
+  expect(warnings).toEqual([
+    [expect.objectContaining(told), expect.stringContaining('add localhost/app to repositories.public')],
+  ])
 })

@@ -51,6 +51,17 @@ describe('records of names', () => {
     for (const name of said.slice(1, 4)) expect(one.admits(name, false, 'a')).toBe(false)
   })
 
+  it('that one peer has told them all are those that were said last, where there is no room for more', () => {
+    const said = Array.from({ length: 15 }, (_, at) => say(`publisher ${at}`, '1', { at }))
+    const [one, other] = [new NameTable('me', bounds), new NameTable('me', bounds)]
+    for (const name of said) take(one, name, 'hub')
+    for (const name of said.toReversed()) take(other, name, 'hub')
+    const last = said.slice(-10).map(({ publisher }) => publisher)
+    for (const table of [one, other]) expect(new Set(table.publishers())).toEqual(new Set(last))
+    // What has given way is no news when it is told again.
+    for (const name of said.slice(0, 5)) expect(one.admits(name, false, 'hub')).toBe(false)
+  })
+
   it('that are deleted give way to later deletions alone', () => {
     const table = new NameTable('me', bounds)
     for (let at = 0; at < 4; at++) take(table, say('a', `gone ${at}`, { at, ...gone }))

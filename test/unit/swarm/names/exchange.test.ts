@@ -210,6 +210,34 @@ describe('two nodes', () => {
     await vi.waitFor(() => expect(b.heard).toEqual([['a', '1']]), 30_000)
   })
 
+  it('ask for what they were told before they could ask', async () => {
+    const [a, b] = [new Listener([say('1')]), new Listener()]
+    const nodes = pair(a, b)
+    const { promise: told, resolve } = Promise.withResolvers<void>()
+    const { wants } = b
+    b.wants = (...sum) => {
+      resolve()
+      return wants.apply(b, sum)
+    }
+    nodes.a.joined('b')
+    await told
+    nodes.b.joined('a')
+    await vi.waitFor(() => expect(b.heard).toEqual([['a', '1']]), 30_000)
+  })
+
+  it('ask again where a question could not be sent', async () => {
+    const [a, b] = [new Listener(), new Listener()]
+    const nodes = pair(a, b)
+    nodes.a.joined('b')
+    nodes.b.joined('a')
+    a.known = [say('1')]
+    nodes.net.isBroken = true
+    nodes.b.ask(publisher)
+    await new Promise((resolve) => setImmediate(resolve))
+    nodes.net.isBroken = false
+    await vi.waitFor(() => expect(b.heard).toEqual([['a', '1']]), 30_000)
+  })
+
   it('charge each other for what is forged or malformed, and end the stream', async () => {
     const [a, b] = [new Listener([say('forged')]), new Listener()]
     const nodes = pair(a, b)
