@@ -3,6 +3,7 @@ import type { Repository } from '../../proxy/oci/name.ts'
 import type { Descriptor } from '../../proxy/oci/pushed-manifest.ts'
 import type { ContentOrigin, ContentSource } from '../../proxy/ports.ts'
 import { ControlError } from '../control/operation.ts'
+import { untilStored } from '../store/until-stored.ts'
 import { chooseImage } from './choose.ts'
 import { type ImageNames, nameText } from './names.ts'
 import { blobsOf, type ImageNode } from './tree.ts'
@@ -69,12 +70,6 @@ const maxFetches = 4
 /** How often the progress of one blob is told, in ms. */
 const tellInterval = 250
 
-/** A blob that was read to its end is in the store within this time, in ms, or will not be. */
-const storeTimeout = 10_000
-
-/** How often it is looked whether it is, in ms. */
-const storeInterval = 25
-
 /**
  * Fetches an image, or those of its platforms that are asked for, into the store, as a client would.
  * @throws {OciError}, {ControlError} where it can't be had, or is not kept
@@ -93,7 +88,7 @@ export async function pullImage(
   await call.send({ event: 'image', name: nameText(name), digest, platforms: found, layers })
   const pull = new Pull(options, name.repository, call)
   await pull.all(layers)
-  await Promise.all(manifests.map((one) => pull.isKept(one.digest)))
+  await Promise.all(manifests.map((one) => untilStored(options.isStored, one.digest, call.signal)))
   const unkept = [...manifests, ...layers].filter((one) => !options.isStored(one.digest))
   if (unkept.length > 0) {
     const reason = 'a rule forbids it (repositories.neverCache), or the store has no room: see "layerd status"'
@@ -154,16 +149,6 @@ class Pull {
       await opened.close()
     }
     this.fetchedBytes += bytes
-    await tell((await this.isKept(digest)) ? 'done' : 'unkept', bytes, source)
-  }
-
-  /** A client may have all of a blob a moment before the store has. */
-  async isKept(digest: Digest): Promise<boolean> {
-    const end = performance.now() + storeTimeout
-    while (!this.#options.isStored(digest)) {
-      if (performance.now() > end) return false
-      await new Promise((resolve) => setTimeout(resolve, storeInterval))
-    }
-    return true
+    await tell((await untilStored(this.#options.isStored, digest, signal)) ? 'done' : 'unkept', bytes, source)
   }
 }

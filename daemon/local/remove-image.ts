@@ -1,6 +1,7 @@
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { type PushedManifest, readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { readWhole } from '../store/read-whole.ts'
 import type { Holdings } from './holdings.ts'
 import type { LocalRecords, LocalRepository, RecordChange } from './records.ts'
 import { unknown } from './registry.ts'
@@ -16,9 +17,6 @@ export interface Removed {
   /** Manifests and blobs that the repository has no more. */
   readonly digests: readonly Digest[]
 }
-
-/** A manifest is read from the disk within this time, in ms. */
-const readTimeout = 60_000
 
 /** Removes images of local repositories, with all that nothing else in the repository names. */
 export class ImageRemover {
@@ -92,15 +90,7 @@ export class ImageRemover {
   }
 
   async #read(digest: Digest, mediaType: string): Promise<PushedManifest | undefined> {
-    const blob = await this.#options.store.openUntouched(digest)
-    if (blob === undefined) return undefined
-    try {
-      const pieces: Uint8Array[] = []
-      for await (const piece of blob.read(0, blob.record.size - 1, AbortSignal.timeout(readTimeout)))
-        pieces.push(Uint8Array.from(piece))
-      return readPushedManifest(Buffer.concat(pieces), mediaType)
-    } finally {
-      await blob.close()
-    }
+    const bytes = await readWhole(this.#options.store, digest)
+    return bytes === undefined ? undefined : readPushedManifest(bytes, mediaType)
   }
 }

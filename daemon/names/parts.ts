@@ -1,16 +1,12 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Digest } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 import { readPushedManifest } from '../../proxy/oci/pushed-manifest.ts'
 import type { ContentRequest, ContentSource } from '../../proxy/ports.ts'
+import { untilStored } from '../store/until-stored.ts'
 import { readContent } from './read-content.ts'
 
 /** How deep indexes may lie in each other; the registry keeps no more. */
 const maxDepth = 4
-
-/** A reader may have all of a blob a moment before the store has: how long that is waited for, and how often it is looked for, in ms. */
-const storeLimit = 10_000
-const storePause = 25
 
 interface PartsOptions {
   readonly content: Pick<ContentSource, 'open' | 'held'>
@@ -51,15 +47,8 @@ export async function fetchParts(
     } finally {
       await opened.close()
     }
-    await untilStored(options, request)
+    if (!(await untilStored(options.isStored, digest, pushed.signal)))
+      throw new OciError('UNAVAILABLE', `${digest} came from a peer and can not be kept`)
     await options.keepBlob(digest)
-  }
-}
-
-async function untilStored({ isStored }: PartsOptions, { digest, signal }: ContentRequest): Promise<void> {
-  const end = performance.now() + storeLimit
-  while (!isStored(digest)) {
-    if (performance.now() > end) throw new OciError('UNAVAILABLE', `${digest} came from a peer and can not be kept`)
-    await delay(storePause, undefined, { signal })
   }
 }
